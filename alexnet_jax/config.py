@@ -1,0 +1,260 @@
+"""What is run: an experiment as frozen dataclasses (network + data + optimiser + schedule).
+
+Every field can be overridden on the command line (`--optimizer.learning-rate 0.02`) or with
+`dataclasses.replace`; derived values are properties, so they never go stale. A `Config` is JSON
+(`to_json`, `from_json`), and a run folder's `config.json` is exactly that.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from alexnet_jax.errors import InputError, did_you_mean
+
+Rates = tuple[tuple[str, float], ...]
+"""Pairs of (layer name, value); a name that is absent takes the general value."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they lie on disk.
+
+    Attributes:
+      name: name of the prepared set inside the data directory; empty: derived from the source.
+      source_kind: what `source` is: the embedded digits, a folder or tar of class folders, the
+        CIFAR-10 archives, the ILSVRC tars, or a TFDS catalogue set (`tfds`).
+      source: folder, archive or catalogue name that `prepare` reads, also at first use; empty
+        means that the set must have been prepared (the embedded digits need none).
+      stored_size: height and width of the stored images (shorter side to this, centre crop).
+      store: JPEG bytes, or raw uint8 for speed.
+      jpeg_quality: quality of stored JPEGs, 1 to 100.
+      validation_fraction: share of training images set aside where the source has no
+        validation or test split.
+      train_split, validation_split: names of the splits to use.
+      cache_bytes: keep decoded images in memory if the split needs no more than this.
+    """
+
+    name: str = ""
+    source_kind: Literal["digits", "folder", "cifar10", "imagenet2012", "tfds"] = "digits"
+    source: str = ""
+    stored_size: int = 256
+    store: Literal["jpeg", "raw"] = "jpeg"
+    jpeg_quality: int = 95
+    validation_fraction: float = 0.1
+    train_split: str = "train"
+    validation_split: str = "validation"
+    cache_bytes: int = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """The random changes to training images; every draw depends on (seed, epoch, index) only.
+
+    Attributes:
+      recipe: `crop` is the paper's random crop (§4.1); `resized-crop` is RandomResizedCrop with
+        RandomRotation (torchvision conventions).
+      mirror: mirror images with probability one half.
+      colour_noise: standard deviation of the colour PCA coefficients, 0 for none. Paper §4.1: 0.1.
+      colour_form: `2012` multiplies components by their standard deviations and divides the
+        image by 1 + colour_noise while the noise is on; `printed` leaves the division out.
+      scale, ratio: area fraction and aspect ratio of `resized-crop`.
+      rotation_degrees: largest rotation of `resized-crop`, either way.
+    """
+
+    recipe: Literal["crop", "resized-crop"] = "crop"
+    mirror: bool = True
+    colour_noise: float = 0.0
+    colour_form: Literal["2012", "printed"] = "2012"
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    rotation_degrees: float = 0.0
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """Arithmetic on uint8 images inside the jitted step.
+
+    Attributes:
+      mean: `image`: the centre window of the training set's mean image, whatever the crop (2012);
+        `image-aligned`: the window under the crop (Caffe); `channel`: one mean per channel of the
+        training set; `imagenet`: torchvision's constants; `none`.
+      scale: `none`: stay in 0..255 (2012); `channel`: divide by the training set's standard
+        deviation per channel; `imagenet`: divide by torchvision's constants times 255.
+    """
+
+    mean: Literal["image", "image-aligned", "channel", "imagenet", "none"] = "image"
+    scale: Literal["none", "channel", "imagenet"] = "none"
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The 2012 update rule `v = m v - d r w - r g; w = w + v`, r inside the velocity. Paper §5.
+
+    Attributes:
+      learning_rate: r of the weights, per minibatch mean gradient.
+      bias_learning_rate: r of the biases, which have no decay. 2012: twice the weights' rate.
+      momentum: m.
+      weight_decay: d of the weights.
+      layer_learning_rate: factors of both rates per layer; 0 freezes a layer entirely.
+      layer_weight_decay: d for single layers, instead of `weight_decay`.
+    """
+
+    learning_rate: float = 0.01
+    bias_learning_rate: float = 0.02
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    layer_learning_rate: Rates = ()
+    layer_weight_decay: Rates = ()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One row of a `step` schedule, in force from the start of `epoch` until the next row.
+
+    Attributes:
+      epoch: first epoch of the phase, counted from 1 (may be fractional).
+      learning_rate, bias_learning_rate: rates as absolute numbers; None keeps the row before.
+      layer_learning_rate: absolute weight and bias rates of single layers from here on; 0 freezes.
+      colour_noise: False switches the colour noise off from here on.
+    """
+
+    epoch: float = 1
+    learning_rate: float | None = None
+    bias_learning_rate: float | None = None
+    layer_learning_rate: Rates = ()
+    colour_noise: bool = True
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How the rates change.
+
+    Attributes:
+      kind: `constant`; `step` follows `phases`; `plateau` divides by `factor` when the
+        validation error has not improved for `patience_epochs` (at most `drops` times, then the
+        run ends; paper §5); `dexp` is cuda-convnet2's staircase `base * total_factor ** (-i/(n-1))`.
+      phases: rows for `step`.
+      factor, patience_epochs, drops: for `plateau`.
+      stairs, total_factor, bias_stairs, bias_total_factor: for `dexp`.
+    """
+
+    kind: Literal["constant", "step", "plateau", "dexp"] = "constant"
+    phases: tuple[Phase, ...] = ()
+    factor: float = 10.0
+    patience_epochs: int = 5
+    drops: int = 3
+    stairs: int = 4
+    total_factor: float = 250.0
+    bias_stairs: int = 2
+    bias_total_factor: float = 10.0
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """Layers copied from another run at the start (2012 file `initw.py`).
+
+    Attributes:
+      run: run folder to copy from; empty: nothing is copied.
+      checkpoint: `best`, `last` or a step number.
+      layers: names of the layers to copy; all others start fresh.
+    """
+
+    run: str = ""
+    checkpoint: str = "best"
+    layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole experiment.
+
+    Attributes:
+      preset: name of the preset that this began as.
+      network: key in `NETWORKS`.
+      image_size: height and width of the network's input in pixels; 0: the network's own.
+      classes: number of classes; 0: as many as the data set has.
+      compute_dtype: activations' type; parameters stay float32.
+      batch_size: images per step, over all devices.
+      epochs: passes over the training images.
+      seed: of initial weights, data order, augmentation and dropout.
+      evaluate_every_epochs, checkpoint_every_steps: 0 steps: checkpoint at each evaluation only.
+      log_every_steps: one progress line and one `metrics.jsonl` row per so many steps.
+      final_views: 1 or 10 views in the evaluation that ends the run.
+      workers: worker processes for the data, 0: threads only.
+    """
+
+    preset: str = "digits"
+    network: str = "paper"
+    image_size: int = 0
+    classes: int = 0
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    batch_size: int = 128
+    epochs: float = 90
+    seed: int = 0
+    evaluate_every_epochs: float = 1
+    checkpoint_every_steps: int = 0
+    log_every_steps: int = 20
+    final_views: Literal[1, 10] = 10
+    workers: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+
+    def to_json(self) -> str:
+        """Returns the configuration as indented JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Config":
+        """Returns the configuration in `text`; raises `InputError` for unknown or ill-typed fields."""
+        return _from_value(cls, json.loads(text), "config")
+
+
+def differing_fields(first: Config, second: Config) -> dict[str, tuple[Any, Any]]:
+    """Returns `{dotted field name: (value in first, value in second)}` where the two differ."""
+    a, b = _flat(dataclasses.asdict(first)), _flat(dataclasses.asdict(second))
+    return {name: (a[name], b[name]) for name in a if a[name] != b[name]}
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        flat |= _flat(item, f"{prefix}{name}.") if isinstance(item, dict) else {prefix + name: item}
+    return flat
+
+
+def _from_value(kind: Any, value: Any, path: str) -> Any:
+    """Builds `kind` (dataclass, tuple, union, literal, scalar) from parsed JSON."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        if not isinstance(value, dict):
+            raise InputError(f"{path} should be an object, not {value!r}")
+        for name in value:
+            if name not in hints:
+                raise InputError(f"{path} has no field '{name}'.{did_you_mean(name, hints)}")
+        return typing.cast(type, kind)(
+            **{name: _from_value(hints[name], item, f"{path}.{name}") for name, item in value.items()}
+        )
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple and isinstance(value, list):
+        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(kinds) == len(value):
+            return tuple(_from_value(k, v, path) for k, v in zip(kinds, value, strict=True))
+    elif origin is Literal and value in arguments:
+        return value
+    elif origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        return _from_value(next(a for a in arguments if a is not type(None)), value, path)
+    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(kind, type) and type(value) is kind:
+        return value
+    expected = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+    raise InputError(f"{path} should be {expected}, not {value!r}")

@@ -1,0 +1,1 @@
+"""What goes in: data sets at rest, statistics, augmentation, the pipeline."""

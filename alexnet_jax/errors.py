@@ -1,0 +1,39 @@
+"""The errors a user can meet: one clear line each, with the exit code of the command line."""
+
+
+class AlexNetError(Exception):
+    """An error whose message is one line for the user: what is wrong, the value, the remedy."""
+
+    exit_code = 1
+
+
+class InputError(AlexNetError):
+    """Bad input: an unknown name, an impossible size, a missing file (exit code 1)."""
+
+    exit_code = 1
+
+
+class DivergedError(AlexNetError):
+    """Training produced a loss or parameters that are not finite (exit code 3)."""
+
+    exit_code = 3
+
+
+class CheckpointError(AlexNetError):
+    """No usable checkpoint: missing, damaged, or of another network (exit code 4)."""
+
+    exit_code = 4
+
+
+class DataError(AlexNetError):
+    """The data set is missing, empty, damaged or changed (exit code 5)."""
+
+    exit_code = 5
+
+
+def did_you_mean(value: str, choices) -> str:
+    """Returns ` Did you mean 'x'?` for the choice nearest to `value`, or an empty string."""
+    import difflib
+
+    nearest = difflib.get_close_matches(value, list(choices), n=1, cutoff=0.5)
+    return f" Did you mean '{nearest[0]}'?" if nearest else ""

@@ -1,0 +1,1 @@
+"""How good it is: views, exact counting, ensembles."""

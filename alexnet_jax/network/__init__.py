@@ -1,0 +1,1 @@
+"""What is computed: layer specs, every network as data, the interpreter, the numeric kernels."""

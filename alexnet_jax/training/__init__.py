@@ -1,0 +1,1 @@
+"""How it learns: the 2012 update rule, schedules, the step, checkpoints, the loop."""
