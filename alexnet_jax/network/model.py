@@ -1,0 +1,184 @@
+"""The interpreter: one Linen module that computes any `Network`.
+
+Layout is `[batch, height, width, channels]`. Parameters are float32 under the layer's name:
+`kernel` (`[height, width, in / groups, out]`; dense `[in / groups, out]`; unshared
+`[out_height, out_width, height * width * in, out]`) and `bias`.
+"""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.network import ops
+from alexnet_jax.network.layers import (
+    Activation,
+    AdaptiveAvgPool,
+    AvgPool,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    Local,
+    Lrn,
+    MaxPool,
+    Network,
+    Parametric,
+    ResponseNorm,
+    layer_names,
+    padding_of,
+    summarize,
+)
+
+
+class _Parameters(nn.Module):
+    """Holds the kernel and the bias of one layer under the layer's name."""
+
+    layer: Parametric
+    kernel_shape: tuple[int, ...]
+    bias_shape: tuple[int, ...]
+    fan_in: int
+
+    @nn.compact
+    def __call__(self) -> tuple[jax.Array, jax.Array]:
+        if self.layer.weight_std is None:
+            kernel_init = bias_init = _uniform(1 / math.sqrt(self.fan_in))
+        else:
+            kernel_init = nn.initializers.normal(self.layer.weight_std)
+            bias_init = nn.initializers.constant(self.layer.bias)
+        kernel = self.param("kernel", kernel_init, self.kernel_shape, jnp.float32)
+        bias = self.param("bias", bias_init, self.bias_shape, jnp.float32)
+        return kernel, bias
+
+
+def _uniform(bound: float):
+    """Returns an initializer that is uniform within `bound` of zero (PyTorch's default)."""
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class AlexNet(nn.Module):
+    """Computes the logits of a network.
+
+    Attributes:
+      network: the layers to interpret.
+      dtype: type of the activations; parameters and logits are float32.
+    """
+
+    network: Network
+    dtype: jnp.dtype = jnp.float32  # type: ignore[assignment]
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, train: bool = False, capture: str | None = None
+    ) -> jax.Array:
+        """Returns logits, or one layer's output.
+
+        Args:
+          images: float `[batch, height, width, 3]`, preprocessed (2012: 0..255 minus mean).
+          train: draw dropout masks (needs an rng called "dropout").
+          capture: name of a layer (`layer_names`) whose output is returned instead.
+
+        Returns:
+          float32 `[batch, classes]`, or the captured output as float32.
+
+        Raises:
+          InputError: the image size does not fit, or `capture` names no layer.
+        """
+        names = layer_names(self.network.layers)
+        if capture is not None and capture not in names:
+            raise InputError(
+                f"network '{self.network.name}' has no layer '{capture}'."
+                f"{did_you_mean(capture, names)} Layers: {', '.join(names)}"
+            )
+        if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
+            raise InputError(
+                f"images should be [batch, size, size, 3], not {list(images.shape)}; "
+                "crop or resize them to squares"
+            )
+        summarize(self.network, images.shape[1])
+        x = images.astype(self.dtype)
+        for name, layer in zip(names, self.network.layers, strict=True):
+            x = self._apply_layer(name, layer, x, train)
+            if name == capture:
+                break
+        return x.astype(jnp.float32)
+
+    def _apply_layer(self, name: str, layer: Layer, x: jax.Array, train: bool) -> jax.Array:
+        match layer:
+            case Conv():
+                return self._convolution(layer, x)
+            case Local():
+                return self._local(layer, x)
+            case Dense():
+                return self._dense(layer, x)
+            case Activation(kind="relu"):
+                return jax.nn.relu(x)
+            case Activation(kind="tanh"):
+                return jnp.tanh(x)
+            case Lrn(depth, alpha, beta, bias, groups):
+                return ops.local_response_norm(
+                    x, depth=depth, alpha=alpha, beta=beta, bias=bias, groups=groups
+                )
+            case ResponseNorm(window, alpha, beta, bias):
+                return ops.response_norm(x, window=window, alpha=alpha, beta=beta, bias=bias)
+            case MaxPool() | AvgPool():
+                pool = ops.max_pool if isinstance(layer, MaxPool) else ops.avg_pool
+                padding = (padding_of(x.shape[1], layer), padding_of(x.shape[2], layer))
+                return pool(x, window=layer.window, stride=layer.stride, padding=padding)
+            case AdaptiveAvgPool(size=size):
+                return ops.adaptive_avg_pool(x, size)
+            case Flatten():
+                return x.reshape(x.shape[0], -1)
+            case Dropout():
+                return self._dropout(layer, x, train)
+        raise TypeError(f"layer '{name}' is of unknown type {type(layer).__name__}")
+
+    def _parameters(self, layer, kernel_shape, bias_shape, fan_in):
+        holder = _Parameters(layer, tuple(kernel_shape), tuple(bias_shape), fan_in, name=layer.name)
+        kernel, bias = holder()
+        return kernel.astype(self.dtype), bias.astype(self.dtype)
+
+    def _convolution(self, layer: Conv, x: jax.Array) -> jax.Array:
+        depth = x.shape[3] // layer.groups
+        shape = (layer.window, layer.window, depth, layer.features)
+        kernel, bias = self._parameters(layer, shape, (layer.features,), math.prod(shape[:3]))
+        padding = (padding_of(x.shape[1], layer), padding_of(x.shape[2], layer))
+        x = ops.convolution(
+            x, kernel, stride=layer.stride, padding=padding, groups=layer.groups
+        )
+        return x + bias[None, None, None, :]
+
+    def _local(self, layer: Local, x: jax.Array) -> jax.Array:
+        height, width = (
+            size + 2 * layer.padding - layer.window + 1 for size in (x.shape[1], x.shape[2])
+        )
+        fan_in = layer.window**2 * x.shape[3]
+        shape = (height, width, fan_in, layer.features)
+        kernel, bias = self._parameters(layer, shape, (height, width, layer.features), fan_in)
+        x = ops.local_convolution(x, kernel, window=layer.window, padding=layer.padding)
+        return x + bias[None]
+
+    def _dense(self, layer: Dense, x: jax.Array) -> jax.Array:
+        depth = x.shape[1] // layer.groups
+        kernel, bias = self._parameters(layer, (depth, layer.features), (layer.features,), depth)
+        if layer.groups == 1:
+            return x @ kernel + bias[None, :]
+        inputs = x.reshape(x.shape[0], layer.groups, depth)
+        weights = kernel.reshape(depth, layer.groups, layer.features // layer.groups)
+        grouped = jnp.einsum("ngd,dgf->ngf", inputs, weights)
+        return grouped.reshape(x.shape[0], layer.features) + bias[None, :]
+
+    def _dropout(self, layer: Dropout, x: jax.Array, train: bool) -> jax.Array:
+        keep = 1.0 - layer.rate
+        if not train:
+            return x if layer.inverted else x * keep
+        mask = jax.random.bernoulli(self.make_rng("dropout"), keep, x.shape)
+        kept = x / keep if layer.inverted else x
+        return jnp.where(mask, kept, jnp.zeros_like(kept))
