@@ -1,0 +1,70 @@
+"""The 2012 update rule as an optax chain: the learning rate sits inside the velocity."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from alexnet_jax.config import OptimizerConfig
+
+Params = Any
+RateTree = Any
+"""A tree like the parameters with one float32 scalar per leaf: its learning rate."""
+
+
+def update_rule(config: OptimizerConfig, params: Params) -> optax.GradientTransformationExtraArgs:
+    """Returns the chain `v = m v - r d w - r g; w = w + v`. Paper §5; 2012 file `weights.cu`.
+
+    The rates r are an argument of `update` (`rates=`, a `RateTree`), so that a schedule never
+    recompiles the step. After a drop the old velocity keeps its old scale, which
+    `optax.sgd(schedule, momentum)` does not do. Where r is 0 the leaf is skipped entirely:
+    neither the parameter nor its velocity changes.
+
+    Args:
+      config: momentum, decay of weights; biases have none.
+      params: `{layer: {"kernel": …, "bias": …}}`, for the masks of the decay.
+    """
+    decays = dict(config.layer_weight_decay)
+    by_layer = {layer: decays.get(layer, config.weight_decay) for layer in params}
+    add_decay = [
+        optax.add_decayed_weights(
+            decay,
+            mask={
+                layer: {"kernel": by_layer[layer] == decay, "bias": False} for layer in params
+            },
+        )
+        for decay in sorted(set(by_layer.values()))
+        if decay
+    ]
+    return optax.with_extra_args_support(
+        optax.chain(*add_decay, _scale_by_rates(), _trace_unless_frozen(config.momentum))
+    )
+
+
+def _scale_by_rates() -> optax.GradientTransformationExtraArgs:
+    def init(params):
+        del params
+        return optax.EmptyState()
+
+    def update(updates, state, params=None, *, rates, **extra):
+        del params, extra
+        return jax.tree.map(lambda g, r: -r * g, updates, rates), state
+
+    return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type]
+
+
+def _trace_unless_frozen(momentum: float) -> optax.GradientTransformationExtraArgs:
+    """Returns `optax.trace`, but a leaf with rate 0 keeps its velocity and is not updated."""
+    trace = optax.trace(momentum)
+
+    def update(updates, state, params=None, *, rates, **extra):
+        del extra
+        moved, new_state = trace.update(updates, state, params)
+        velocity = jax.tree.map(
+            lambda new, old, r: jnp.where(r > 0, new, old), new_state.trace, state.trace, rates
+        )
+        moved = jax.tree.map(lambda u, r: jnp.where(r > 0, u, jnp.zeros_like(u)), moved, rates)
+        return moved, new_state._replace(trace=velocity)
+
+    return optax.GradientTransformationExtraArgs(trace.init, update)  # type: ignore[arg-type]

@@ -1,0 +1,114 @@
+"""Learning rates per layer and epoch, as pure functions of the configuration and the past.
+
+`rates_at` says which rates hold; the loop hands them to the jitted step as numbers, so no
+schedule ever recompiles it. Epochs are counted as finished passes (0.0 at the start); the rows
+of a schedule count from 1 as the 2012 logs do.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from alexnet_jax.config import OptimizerConfig, ScheduleConfig
+
+
+class PlateauState(NamedTuple):
+    """What the `plateau` schedule remembers; plain numbers that a checkpoint keeps as JSON."""
+
+    drops: int = 0
+    best_error: float = float("inf")
+    stalled_epochs: float = 0.0
+    stopped: bool = False
+
+
+class CurrentRates(NamedTuple):
+    """The rates in force.
+
+    Attributes:
+      weights, biases: general learning rates.
+      layers: absolute rates of single layers, for weights and biases alike.
+      colour_noise: whether the colour noise is on.
+    """
+
+    weights: float
+    biases: float
+    layers: dict[str, float]
+    colour_noise: bool
+
+
+def rates_at(
+    schedule: ScheduleConfig,
+    optimizer: OptimizerConfig,
+    finished_epochs: float,
+    total_epochs: float,
+    plateau: PlateauState = PlateauState(),  # noqa: B008 - immutable
+) -> CurrentRates:
+    """Returns the rates in force after `finished_epochs` passes over the data."""
+    weights, biases = optimizer.learning_rate, optimizer.bias_learning_rate
+    layers: dict[str, float] = {}
+    colour_noise = True
+    match schedule.kind:
+        case "step":
+            for phase in sorted(schedule.phases, key=lambda row: row.epoch):
+                # The tolerance keeps an epoch border that is not a float from starting late.
+                if phase.epoch - 1 <= finished_epochs + 1e-9:
+                    weights = _else(phase.learning_rate, weights)
+                    biases = _else(phase.bias_learning_rate, biases)
+                    layers |= dict(phase.layer_learning_rate)
+                    colour_noise = phase.colour_noise
+        case "plateau":
+            weights /= schedule.factor**plateau.drops
+            biases /= schedule.factor**plateau.drops
+        case "dexp":
+            done = min(finished_epochs / total_epochs, 1.0)
+            weights *= _staircase(done, schedule.stairs, schedule.total_factor)
+            biases *= _staircase(done, schedule.bias_stairs, schedule.bias_total_factor)
+        case "constant":
+            pass
+    return CurrentRates(weights, biases, layers, colour_noise)
+
+
+def _else(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _staircase(done: float, stairs: int, total_factor: float) -> float:
+    """Returns `total_factor ** (-i / (stairs - 1))` on stair i. Source: cuda-convnet2, `dexp`."""
+    if stairs < 2:
+        return 1.0
+    stair = min(int(done * stairs + 1e-9), stairs - 1)
+    return total_factor ** (-stair / (stairs - 1))
+
+
+def rate_tree(rates: CurrentRates, optimizer: OptimizerConfig, params) -> dict:
+    """Returns one float32 scalar per leaf of `params` (`{layer: {"kernel", "bias"}}`)."""
+    factors = dict(optimizer.layer_learning_rate)
+    tree = {}
+    for layer, leaves in params.items():
+        factor = factors.get(layer, 1.0)
+        fixed = rates.layers.get(layer)
+        general = {"kernel": rates.weights * factor, "bias": rates.biases * factor}
+        tree[layer] = {
+            leaf: np.float32(general[leaf] if fixed is None else fixed) for leaf in leaves
+        }
+    return tree
+
+
+def after_validation(
+    schedule: ScheduleConfig, plateau: PlateauState, error: float, epochs_passed: float
+) -> PlateauState:
+    """Returns the plateau's memory after a validation error (fraction), `epochs_passed` later.
+
+    The rate is divided when the error has not improved for `patience_epochs`; when that happens
+    after the last drop, the run stops. Paper §5.
+    """
+    if schedule.kind != "plateau" or plateau.stopped:
+        return plateau
+    if error < plateau.best_error:
+        return plateau._replace(best_error=error, stalled_epochs=0.0)
+    stalled = plateau.stalled_epochs + epochs_passed
+    if stalled + 1e-9 < schedule.patience_epochs:
+        return plateau._replace(stalled_epochs=stalled)
+    if plateau.drops == schedule.drops:
+        return plateau._replace(stalled_epochs=stalled, stopped=True)
+    return plateau._replace(drops=plateau.drops + 1, stalled_epochs=0.0)
