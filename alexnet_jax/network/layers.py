@@ -141,7 +141,14 @@ class AdaptiveAvgPool:
 
 @dataclass(frozen=True)
 class Flatten:
-    """`[batch, height, width, channels]` to `[batch, height * width * channels]`."""
+    """`[batch, height, width, channels]` to `[batch, height * width * channels]`.
+
+    Attributes:
+      groups: channels are split into so many groups, which follow one another in the result, so
+        that a `Dense` with as many groups sees one tower in each; 1 is plain order.
+    """
+
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -299,7 +306,11 @@ def _summarize_layer(name: str, layer: Layer, shape: tuple[int, ...]) -> LayerSu
             return _summarize_windows(name, layer, shape)
         case AdaptiveAvgPool(size=size):
             return LayerSummary(name, layer, shape, (size, size, shape[-1]))
-        case Flatten():
+        case Flatten(groups=groups):
+            if shape[-1] % groups:
+                raise InputError(
+                    f"layer '{name}' flattens {groups} groups, but has {shape[-1]} channels"
+                )
             return LayerSummary(name, layer, shape, (math.prod(shape),))
         case Dense(features=features, groups=groups):
             if len(shape) != 1:
@@ -394,7 +405,7 @@ def without(layers: tuple[Layer, ...], *kinds: type) -> tuple[Layer, ...]:
     return tuple(layer for layer in layers if not isinstance(layer, kinds))
 
 
-def with_changes(layers: tuple[Layer, ...], kind: type, **changes) -> tuple[Layer, ...]:
+def with_changes(layers: tuple[Layer, ...], kind: type, /, **changes) -> tuple[Layer, ...]:
     """Returns the layers with `changes` made in every layer of type `kind`."""
     return tuple(
         dataclasses.replace(layer, **changes) if isinstance(layer, kind) else layer
@@ -402,7 +413,7 @@ def with_changes(layers: tuple[Layer, ...], kind: type, **changes) -> tuple[Laye
     )
 
 
-def with_named(layers: tuple[Layer, ...], name: str, **changes) -> tuple[Layer, ...]:
+def with_named(layers: tuple[Layer, ...], name: str, /, **changes) -> tuple[Layer, ...]:
     """Returns the layers with `changes` made in the parametric layer called `name`."""
     if name not in [layer.name for layer in parametric_layers(layers)]:
         raise ValueError(f"no layer is called '{name}'")

@@ -134,8 +134,9 @@ class AlexNet(nn.Module):
                 return pool(x, window=layer.window, stride=layer.stride, padding=padding)
             case AdaptiveAvgPool(size=size):
                 return ops.adaptive_avg_pool(x, size)
-            case Flatten():
-                return x.reshape(x.shape[0], -1)
+            case Flatten(groups=groups):
+                split = x.reshape(*x.shape[:3], groups, -1)
+                return jnp.moveaxis(split, 3, 1).reshape(x.shape[0], -1)
             case Dropout():
                 return self._dropout(layer, x, train)
         raise TypeError(f"layer '{name}' is of unknown type {type(layer).__name__}")
