@@ -1,0 +1,210 @@
+"""How good parameters are on a split: every image exactly once, one compiled program."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alexnet_jax.config import AugmentConfig, PreprocessConfig
+from alexnet_jax.data.pipeline import evaluation_batches
+from alexnet_jax.data.preprocess import preprocess
+from alexnet_jax.errors import DataError
+from alexnet_jax.evaluation import metrics
+from alexnet_jax.evaluation.views import View, choose_views, cut_views
+from alexnet_jax.network.layers import Network
+from alexnet_jax.network.model import AlexNet
+
+PredictStep = Callable[..., jax.Array]
+
+_MIRRORED = AugmentConfig()
+_batch_sums = jax.jit(metrics.probability_sums)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of a test.
+
+    Attributes:
+      loss: mean -log p(label) of the (averaged) probabilities, in nats.
+      top1_error, top5_error: fractions, ties counted as in `metrics.credit`.
+      count: images.
+      labels: int32 `[count]`, in the split's order.
+      probabilities: float32 `[count, classes]`; None where they were not kept.
+    """
+
+    loss: float
+    top1_error: float
+    top5_error: float
+    count: int
+    labels: np.ndarray
+    probabilities: np.ndarray | None = None
+
+    def metrics(self) -> dict[str, float]:
+        """Returns the three numbers under their `metrics.jsonl` names, without prefix."""
+        return {
+            "loss": self.loss,
+            "top1_error": self.top1_error,
+            "top5_error": self.top5_error,
+        }
+
+
+def make_view_step(
+    network: Network,
+    preprocess_config: PreprocessConfig,
+    image_size: int,
+    views: int = 1,
+    dtype: Any = jnp.float32,
+    augment: AugmentConfig = _MIRRORED,
+    capture: str | None = None,
+) -> PredictStep:
+    """Returns a jitted function to the network's outputs for each view of each image.
+
+    Args and call as for `make_predict_step`, but it returns float32 `[views, n, …]`: logits, or
+    the output of the layer called `capture`.
+    """
+    module = AlexNet(network, dtype=dtype)
+
+    def step(params: Any, inputs: Any, images: jax.Array) -> jax.Array:
+        chosen = choose_views(images.shape[1], image_size, views, augment.mirror)
+        cut = cut_views(images, image_size, chosen)
+        # All views of the micro-batch go through the network as one batch.
+        flat = cut.reshape(-1, *cut.shape[2:])
+        offsets, flips = _windows(chosen, images.shape[0])
+        ready = preprocess(
+            inputs,
+            flat,
+            colour=None,
+            offsets=offsets,
+            flips=flips,
+            colour_on=None,
+            config=(preprocess_config, augment),
+        )
+        outputs = module.apply({"params": params}, ready, train=False, capture=capture)
+        return outputs.reshape(len(chosen), images.shape[0], *outputs.shape[1:])
+
+    return jax.jit(step)
+
+
+def make_predict_step(
+    network: Network,
+    preprocess_config: PreprocessConfig,
+    image_size: int,
+    views: int = 1,
+    dtype: Any = jnp.float32,
+    augment: AugmentConfig = _MIRRORED,
+) -> PredictStep:
+    """Returns the jitted function `f(params, inputs, images) -> probabilities`.
+
+    The softmax probabilities of the views are averaged with equal weight (paper §4.1). With
+    `mean="image"` every view loses the centre window of the mean image, as in 2012.
+
+    Args:
+      network: network with its number of classes set.
+      preprocess_config: arithmetic on the images.
+      image_size: height and width of the network's input in pixels.
+      views: 1 (centre) or 10, see `choose_views`.
+      dtype: type of the activations.
+      augment: how the network was trained; without mirroring no view is mirrored.
+
+    Returns:
+      A function of params (the tree below "params"), inputs (`preprocess.Inputs`) and stored
+      images, uint8 `[n, stored_size, stored_size, 3]`, to float32 `[n, classes]`. Its attribute
+      `views` is the number of views asked for.
+    """
+    view_step = make_view_step(network, preprocess_config, image_size, views, dtype, augment)
+
+    def step(params: Any, inputs: Any, images: jax.Array) -> jax.Array:
+        return jnp.mean(jax.nn.softmax(view_step(params, inputs, images)), axis=0)
+
+    predict_step = jax.jit(step)
+    predict_step.views = views  # type: ignore[attr-defined]
+    return predict_step
+
+
+def _windows(views: tuple[View, ...], count: int) -> tuple[jax.Array, jax.Array]:
+    """Returns offsets int32 `[views * count, 2]` and flips bool `[views * count]`."""
+    offsets = np.repeat(np.array([(v.y, v.x) for v in views], np.int32), count, axis=0)
+    flips = np.repeat(np.array([v.mirrored for v in views], bool), count)
+    return jnp.asarray(offsets), jnp.asarray(flips)
+
+
+def evaluate(
+    predict_step: PredictStep,
+    params: Any,
+    inputs: Any,
+    split: Any,
+    batch_size: int,
+    *,
+    keep_probabilities: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Tests parameters on a whole split.
+
+    Args:
+      predict_step: from `make_predict_step`.
+      params: the tree below "params".
+      inputs: `preprocess.Inputs`.
+      split: `dataset.Split`, or anything with `num_examples`, `labels` and `images(indices)`.
+      batch_size: network inputs at once; with ten views a tenth as many images.
+      keep_probabilities: return them too (4 bytes x images x classes of memory).
+      progress: called with (images done, images) after each batch.
+
+    Raises:
+      DataError: the batches held more or fewer images than the split.
+    """
+    micro_batch = max(1, batch_size // getattr(predict_step, "views", 1))
+    total, kept, labels = metrics.ZERO, [], []
+    pending: tuple | None = None
+
+    def collect(batch: Any, probabilities: jax.Array, sums: metrics.Sums) -> None:
+        nonlocal total
+        mask = np.asarray(batch.mask)
+        total = metrics.add(total, sums)
+        labels.append(np.asarray(batch.labels)[mask])
+        if keep_probabilities:
+            kept.append(np.asarray(probabilities)[mask])
+        if progress is not None:
+            progress(int(total.count), split.num_examples)
+
+    for batch in evaluation_batches(split, micro_batch):
+        probabilities = predict_step(params, inputs, batch.images)
+        sums = _batch_sums(probabilities, batch.labels, batch.mask)
+        # One batch behind, so that the host decodes while the device computes.
+        if pending is not None:
+            collect(*pending)
+        pending = (batch, probabilities, sums)
+    if pending is not None:
+        collect(*pending)
+    return _result(total, labels, kept if keep_probabilities else None, split.num_examples)
+
+
+def _result(
+    total: metrics.Sums, labels: list[np.ndarray], kept: list[np.ndarray] | None, expected: int
+) -> Evaluation:
+    count = int(total.count)
+    if count != expected or not count:
+        raise DataError(
+            f"the test saw {count} images, but the split has {expected}; prepare the data again"
+        )
+    return Evaluation(
+        **metrics.means(total),
+        count=count,
+        labels=np.concatenate(labels).astype(np.int32),
+        probabilities=None if kept is None else np.concatenate(kept).astype(np.float32),
+    )
+
+
+def evaluation_of(
+    probabilities: np.ndarray, labels: np.ndarray, chunk_size: int = 4096
+) -> Evaluation:
+    """Returns the evaluation of given probabilities, float32 `[n, classes]`, against labels."""
+    total = metrics.ZERO
+    for start in range(0, len(labels), chunk_size):
+        stop = start + chunk_size
+        total = metrics.add(
+            total, _batch_sums(probabilities[start:stop], labels[start:stop].astype(np.int32))
+        )
+    return _result(total, [labels], [probabilities], len(labels))

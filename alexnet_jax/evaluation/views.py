@@ -1,0 +1,102 @@
+"""The windows of an image that a test looks at: one centre view, or the paper's ten."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from alexnet_jax.errors import InputError
+
+
+class View(NamedTuple):
+    """A square window of a stored image.
+
+    Attributes:
+      y, x: pixels above and to the left of the window.
+      mirrored: the window is flipped left to right after it is cut.
+    """
+
+    y: int
+    x: int
+    mirrored: bool
+
+
+def centre_offset(stored_size: int, image_size: int) -> int:
+    """Returns the pixels before the centre window, rounded down (2012)."""
+    return (stored_size - image_size) // 2
+
+
+def choose_views(
+    stored_size: int, image_size: int, views: int = 1, mirror: bool = True
+) -> tuple[View, ...]:
+    """Returns the windows whose probabilities a test averages with equal weight.
+
+    One view is the centre. Ten views are top left, top right, centre, bottom left, bottom right,
+    then the five mirrored, in this order; the same averages come cheaper where they coincide:
+
+    * stored images of exactly the image size have one window, so ten views are two;
+    * a network that is trained without mirroring (digits) has never seen a mirrored image, so
+      the test leaves the mirrored half out. Deviation: the paper mirrors always.
+
+    Args:
+      stored_size: height and width of the stored images in pixels.
+      image_size: height and width of the network's input in pixels.
+      views: 1 or 10.
+      mirror: whether mirrored views make sense (`AugmentConfig.mirror`).
+
+    Raises:
+      InputError: another number of views, or stored images smaller than the input.
+
+    Paper: §4.1.
+    """
+    if views not in (1, 10):
+        raise InputError(f"a test takes 1 or 10 views, not {views}")
+    end = stored_size - image_size
+    if end < 0:
+        raise InputError(
+            f"stored images of {stored_size}x{stored_size} are smaller than the network's input "
+            f"of {image_size}x{image_size}; prepare them with a larger stored size"
+        )
+    middle = centre_offset(stored_size, image_size)
+    windows = [(middle, middle)]
+    if views == 10 and end > 0:
+        windows = [(0, 0), (0, end), (middle, middle), (end, 0), (end, end)]
+    sides = (False, True) if views == 10 and mirror else (False,)
+    return tuple(View(y, x, mirrored) for mirrored in sides for y, x in windows)
+
+
+def cut_views(images: jax.Array, image_size: int, views: tuple[View, ...]) -> jax.Array:
+    """Returns the windows of every image.
+
+    Args:
+      images: `[n, height, width, channels]`, any type.
+      image_size: height and width of the windows in pixels.
+      views: which windows.
+
+    Returns:
+      `[views, n, image_size, image_size, channels]`, same type. Slices are static.
+    """
+
+    def cut(view: View) -> jax.Array:
+        window = images[:, view.y : view.y + image_size, view.x : view.x + image_size]
+        return window[:, :, ::-1] if view.mirrored else window
+
+    return jnp.stack([cut(view) for view in views])
+
+
+def centre_view(images: jax.Array, image_size: int) -> jax.Array:
+    """Returns the centre windows `[n, image_size, image_size, channels]` of square images."""
+    return cut_views(images, image_size, choose_views(images.shape[1], image_size))[0]
+
+
+def ten_views(images: jax.Array, image_size: int) -> jax.Array:
+    """Returns the paper's ten views `[10, n, image_size, image_size, channels]`, in its order.
+
+    All ten are cut even where they coincide (see `choose_views` for the cheaper set).
+    """
+    end = images.shape[1] - image_size
+    middle = centre_offset(images.shape[1], image_size)
+    windows = [(0, 0), (0, end), (middle, middle), (end, 0), (end, end)]
+    return cut_views(
+        images, image_size, tuple(View(y, x, m) for m in (False, True) for y, x in windows)
+    )
