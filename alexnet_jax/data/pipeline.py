@@ -1,0 +1,342 @@
+"""Streams of batches: a training batch is a pure function of its step number.
+
+Position p = step * batch_size + i of the endless training stream is image
+`permutation(seed, epoch)[p mod n]` of epoch p // n, so every image comes exactly once per epoch
+whatever the batch size, a batch may straddle two epochs, and the iterator's state is one number.
+Threads or worker processes only compute the function ahead of its use. Grain runs them; its own
+state is not used because that lists the workers, and a run may resume with another number of them.
+"""
+
+import dataclasses
+import functools
+import weakref
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol, Self
+
+import grain
+import jax
+import numpy as np
+
+from alexnet_jax.config import AugmentConfig
+from alexnet_jax.data import augment as augmentation
+from alexnet_jax.errors import DataError, InputError
+
+_ENDLESS = 2**48  # steps that Grain is told of
+
+
+class Split(Protocol):
+    """What the streams need of a split of a data set; with worker processes it must pickle."""
+
+    @property
+    def num_examples(self) -> int:
+        """Number of images."""
+        ...
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class of each image, int32 [num_examples]."""
+        ...
+
+    def images(self, indices: Any) -> np.ndarray:
+        """Returns uint8 [k, stored, stored, 3]; may be called by several threads at once."""
+        ...
+
+
+class Batch(NamedTuple):
+    """Images with all that the jitted step needs to know of them; NumPy arrays, or on the device.
+
+    Attributes:
+      images: uint8 [n, h, w, 3]; in training cropped and mirrored, else whole stored images.
+      labels: int32 [n].
+      mask: bool [n], False for padding.
+      colour: float32 [n, 3], standard normal coefficients of the colour PCA; zeros without noise.
+      offsets: int32 [n, 2], top and left of the crop in the stored image in pixels.
+      flips: bool [n], whether `images` are mirrored.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    mask: np.ndarray
+    colour: np.ndarray
+    offsets: np.ndarray
+    flips: np.ndarray
+
+
+@functools.lru_cache(maxsize=3)
+def _order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
+    return augmentation.permutation(seed, epoch, num_examples)
+
+
+def stream_indices(
+    seed: int, num_examples: int, batch_size: int, step: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (epochs, indices), both int64 [batch_size], of the images of `step`."""
+    positions = step * batch_size + np.arange(batch_size, dtype=np.int64)
+    epochs, places = np.divmod(positions, num_examples)
+    indices = np.empty_like(places)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        indices[here] = _order(seed, int(epoch), num_examples)[places[here]]
+    return epochs, indices
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingStream:
+    """Random access to the training batches: element k is the batch of step first_step + k.
+
+    Attributes: as the arguments of `training_batches`.
+    """
+
+    split: Split = dataclasses.field(repr=False)
+    seed: int
+    batch_size: int
+    image_size: int
+    augment: AugmentConfig
+    first_step: int = 0
+
+    def __len__(self) -> int:
+        """Practically endless."""
+        return _ENDLESS
+
+    def __getitem__(self, index: Any) -> Batch:
+        """Returns the batch of step `first_step + index`."""
+        epochs, indices = stream_indices(
+            self.seed, self.split.num_examples, self.batch_size, self.first_step + int(index)
+        )
+        stored = self.split.images(indices)
+        draws = augmentation.draw(
+            self.augment,
+            seed=self.seed,
+            epochs=epochs,
+            indices=indices,
+            stored_size=stored.shape[1],
+            image_size=self.image_size,
+        )
+        images = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
+        augmentation.change_images(stored, draws, self.augment.recipe, images)
+        return Batch(
+            images=images,
+            labels=np.asarray(self.split.labels)[indices].astype(np.int32),
+            mask=np.ones(len(indices), bool),
+            colour=draws.colour,
+            offsets=draws.offsets,
+            flips=draws.flips,
+        )
+
+
+class TrainingBatches(Iterator[Batch]):
+    """Endless iterator over a `TrainingStream`, computed ahead by threads or worker processes.
+
+    Its state is `{"next_step": k}`, the step of the batch that `next` will return, counted by what
+    was returned: batches that lie ready are no part of it. Nothing starts before the first `next`.
+    """
+
+    def __init__(self, stream: TrainingStream, *, first_step: int, workers: int, threads: int):
+        """See `training_batches`."""
+        self._stream, self._next_step = stream, first_step
+        self._workers, self._threads = workers, threads
+        self._iterator: Any = None
+        self._finalizer: weakref.finalize | None = None
+
+    def __next__(self) -> Batch:
+        """Returns the next batch; raises what reading it raised."""
+        if self._iterator is None:
+            self._iterator = self._start()
+            # Also at exit: workers that outlive the interpreter's modules end in tracebacks.
+            self._finalizer = weakref.finalize(self, self._iterator.close)
+        try:
+            batch = next(self._iterator)
+        except BaseException:
+            self.close()  # so that a further `next` starts afresh at the same step
+            raise
+        self._next_step += 1
+        return batch
+
+    def get_state(self) -> dict[str, int]:
+        """Returns `{"next_step": k}`, a copy."""
+        return {"next_step": self._next_step}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        """Goes to `state`; batches that lay ready are dropped."""
+        self.close()
+        self._next_step = int(state["next_step"])
+
+    def close(self) -> None:
+        """Ends threads and worker processes; the next `next` would start them again."""
+        if self._finalizer is not None:
+            self._finalizer()
+        self._iterator = self._finalizer = None
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes."""
+        self.close()
+
+    def _start(self) -> Any:
+        source = dataclasses.replace(self._stream, first_step=self._next_step)
+        options = grain.ReadOptions(
+            num_threads=self._threads, prefetch_buffer_size=2 * self._threads
+        )
+        batches = grain.MapDataset.source(source).to_iter_dataset(options)
+        if self._workers:
+            _accept_grain_flags()
+            batches = batches.mp_prefetch(
+                grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=1)
+            )
+        return iter(batches)
+
+
+def _accept_grain_flags() -> None:
+    """Lets Grain read its absl flags, which it does for workers, in a program that parses none."""
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+
+
+def training_batches(
+    split: Split,
+    *,
+    seed: int,
+    batch_size: int,
+    image_size: int,
+    augment: AugmentConfig,
+    first_step: int = 0,
+    workers: int = 0,
+    threads: int = 2,
+) -> TrainingBatches:
+    """Returns the endless stream of training batches, the same for any workers and threads.
+
+    Args:
+      split: the training images.
+      seed: of order and augmentation.
+      batch_size: images per step.
+      image_size: height and width of the crops in pixels.
+      augment: the random changes.
+      first_step: step of the first batch.
+      workers: worker processes (spawned), 0: threads of this process only.
+      threads: threads per process; 0: computed in `next` itself.
+
+    Raises:
+      DataError: the split is empty.
+      InputError: a size that cannot be.
+    """
+    if split.num_examples < 1:
+        raise DataError("The training split has no images: prepare the data set again.")
+    if batch_size < 1:
+        raise InputError(f"batch_size should be at least 1, not {batch_size}.")
+    if workers < 0 or threads < 0:
+        raise InputError(f"workers {workers} and threads {threads} should not be negative.")
+    stream = TrainingStream(
+        split, seed=seed, batch_size=batch_size, image_size=image_size, augment=augment
+    )
+    return TrainingBatches(stream, first_step=first_step, workers=workers, threads=threads)
+
+
+def evaluation_batches(split: Split, batch_size: int, *, ahead: int = 2) -> Iterator[Batch]:
+    """Yields whole stored images in their order, every image exactly once.
+
+    The last batch is filled up with zeros, for which `mask` is False, so that all have one shape.
+
+    Args:
+      split: the images.
+      batch_size: images per batch.
+      ahead: batches read in advance by a thread.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size should be at least 1, not {batch_size}.")
+    starts = iter(range(0, split.num_examples, batch_size))
+    pending: deque[Future[Batch]] = deque()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="evaluation_batches")
+    try:
+        while True:
+            while len(pending) < max(1, ahead) and (start := next(starts, None)) is not None:
+                pending.append(pool.submit(_evaluation_batch, split, start, batch_size))
+            if not pending:
+                return
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _evaluation_batch(split: Split, start: int, batch_size: int) -> Batch:
+    indices = np.arange(start, min(start + batch_size, split.num_examples))
+    count, images = len(indices), split.images(indices)
+    labels = np.asarray(split.labels)[indices].astype(np.int32)
+    if count < batch_size:
+        missing = batch_size - count
+        images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
+        labels = np.concatenate([labels, np.zeros(missing, np.int32)])
+    return Batch(
+        images=images,
+        labels=labels,
+        mask=np.arange(batch_size) < count,
+        colour=np.zeros((batch_size, 3), np.float32),
+        offsets=np.zeros((batch_size, 2), np.int32),
+        flips=np.zeros(batch_size, bool),
+    )
+
+
+class DevicePrefetch(Iterator[Batch]):
+    """Batches of `source` on the device, copied there ahead of their use.
+
+    `get_state` is the source's state as it was right after the batch that was returned last, so a
+    checkpoint taken after a step never skips the batches that wait on the device.
+    """
+
+    def __init__(self, source: Iterator[Batch], size: int, sharding: Any):
+        """See `device_prefetch`."""
+        self._source, self._size, self._sharding = source, max(1, size), sharding
+        self._waiting: deque[tuple[Batch, dict[str, int] | None]] = deque()
+        self._state = self._source_state()
+
+    def __next__(self) -> Batch:
+        """Returns the next batch, as `jax.Array`s."""
+        while len(self._waiting) < self._size:
+            batch = next(self._source, None)
+            if batch is None:
+                break
+            self._waiting.append((jax.device_put(batch, self._sharding), self._source_state()))
+        if not self._waiting:
+            raise StopIteration
+        batch, self._state = self._waiting.popleft()
+        return batch
+
+    def get_state(self) -> dict[str, int]:
+        """Returns the state of the source right after the batch returned last."""
+        if self._state is None:
+            raise TypeError(f"{type(self._source).__name__} has no state.")
+        return dict(self._state)
+
+    def set_state(self, state: dict[str, int]) -> None:
+        """Goes to `state`; batches that wait on the device are dropped."""
+        self._waiting.clear()
+        self._source.set_state(state)  # type: ignore[attr-defined]
+        self._state = self._source_state()
+
+    def close(self) -> None:
+        """Drops what waits and closes the source."""
+        self._waiting.clear()
+        self._source.close()  # type: ignore[attr-defined]
+
+    def _source_state(self) -> dict[str, int] | None:
+        return self._source.get_state() if hasattr(self._source, "get_state") else None  # type: ignore[attr-defined]
+
+
+def device_prefetch(
+    source: Iterator[Batch], size: int = 2, *, sharding: Any = None
+) -> DevicePrefetch:
+    """Returns an iterator over `source`'s batches on the device, `size` of them in flight.
+
+    Args:
+      source: from `training_batches` or `evaluation_batches`.
+      size: batches on the device at a time, at least 1.
+      sharding: a `jax.sharding.Sharding` for every array of the batch (leading axis), or a device;
+        None: the default device.
+    """
+    return DevicePrefetch(source, size, sharding)

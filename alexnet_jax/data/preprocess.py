@@ -1,0 +1,172 @@
+"""From uint8 images to the network's input: mean, scale and colour shift, in the jitted step."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alexnet_jax.config import AugmentConfig, PreprocessConfig
+from alexnet_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from alexnet_jax.data.statistics import Statistics
+
+IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+"""Channel means of ImageNet that torchvision's networks expect, in 0..255."""
+IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+"""Channel standard deviations that torchvision's networks expect, in 0..255."""
+
+
+class Inputs(NamedTuple):
+    """Arrays of the preprocessing, float32, in units of 0..255; a run keeps them in `inputs.npz`.
+
+    Attributes:
+      mean: [size, size, 3] (`image`), [stored, stored, 3] (`image-aligned`) or [3].
+      scale: [3], divisor per channel.
+      colour: [3, 3], the colour PCA's directions (columns) times their standard deviations.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    colour: np.ndarray
+
+
+def make_inputs(
+    preprocess_config: PreprocessConfig,
+    augment_config: AugmentConfig,
+    statistics: "Statistics | None",
+    image_size: int,
+) -> Inputs:
+    """Collects what `preprocess` needs from the training set's statistics.
+
+    Args:
+      preprocess_config: which mean and scale.
+      augment_config: whether there is colour noise.
+      statistics: of the training set; None will do where nothing is taken from it.
+      image_size: height and width of the network's input in pixels.
+
+    Raises:
+      InputError: the settings contradict each other, or need statistics that are not there.
+    """
+    mean, scale = preprocess_config.mean, preprocess_config.scale
+    if mean == "image-aligned" and augment_config.recipe == "resized-crop":
+        raise InputError(
+            "preprocess.mean 'image-aligned' needs crops at stored resolution, but augment.recipe "
+            "is 'resized-crop': use preprocess.mean 'channel' or 'imagenet'."
+        )
+    wanted = mean in ("image", "image-aligned", "channel") or scale == "channel"
+    if statistics is None and (wanted or augment_config.colour_noise):
+        raise InputError(
+            f"preprocess.mean '{mean}', preprocess.scale '{scale}' with augment.colour_noise "
+            f"{augment_config.colour_noise} need the data set's statistics: prepare it first."
+        )
+    colour = np.zeros((3, 3))
+    if statistics is not None and augment_config.colour_noise:
+        colour = np.asarray(statistics.colour_vectors) * np.asarray(statistics.colour_std)[None, :]
+    arrays = _mean(mean, statistics, image_size), _scale(scale, statistics), colour
+    return Inputs(*(np.ascontiguousarray(a, np.float32) for a in arrays))
+
+
+def _mean(kind: str, statistics: "Statistics | None", image_size: int) -> np.ndarray:
+    if kind == "none":
+        return np.zeros(3)
+    if kind == "imagenet":
+        return np.asarray(IMAGENET_MEAN)
+    assert statistics is not None
+    if kind == "channel":
+        return np.asarray(statistics.channel_mean)
+    image = np.asarray(statistics.mean_image)
+    margin = image.shape[0] - image_size
+    if margin < 0:
+        raise InputError(
+            f"The mean image has {image.shape[0]} pixels a side, fewer than image_size "
+            f"{image_size}: lower image_size, or prepare the data with a larger stored_size."
+        )
+    if kind == "image-aligned":
+        return image
+    start = margin // 2
+    return image[start : start + image_size, start : start + image_size]
+
+
+def _scale(kind: str, statistics: "Statistics | None") -> np.ndarray:
+    if kind == "none":
+        return np.ones(3)
+    if kind == "imagenet":
+        return np.asarray(IMAGENET_STD)
+    assert statistics is not None
+    deviation = np.asarray(statistics.channel_std)
+    return np.where(deviation > 0, deviation, 1.0)  # a constant channel stays as it is
+
+
+def preprocess(
+    inputs: Inputs,
+    images: jax.Array,
+    *,
+    colour: jax.Array | None = None,
+    offsets: jax.Array | None = None,
+    flips: jax.Array | None = None,
+    colour_on: jax.Array | bool | None = None,
+    config: tuple[PreprocessConfig, AugmentConfig],
+) -> jax.Array:
+    """Returns `((x - mean + c V (sigma * z)) / (1 + c)) / scale` with c the colour noise.
+
+    Paper §4.1. The divisor 1 + c is in the 2012 source only, and there only while the noise is on; images
+    without `colour` (tests) are never divided.
+
+    Args:
+      inputs: from `make_inputs`.
+      images: uint8 [n, h, w, 3], cropped and mirrored already.
+      colour: float32 [n, 3], standard normal z; None: no noise.
+      offsets: int32 [n, 2], top and left of each crop in the stored image, for `image-aligned`;
+        None: the central crop.
+      flips: bool [n], which images are mirrored, for `image-aligned`; None: none of them.
+      colour_on: bool scalar, may be traced, so that ending the noise does not compile again;
+        None: on.
+      config: static.
+
+    Returns:
+      float32 [n, h, w, 3].
+    """
+    settings, augment = config
+    x = images.astype(jnp.float32)
+    if settings.mean == "image-aligned":
+        x = x - _aligned_mean(jnp.asarray(inputs.mean), images.shape, offsets, flips)
+    elif settings.mean != "none":
+        mean = jnp.asarray(inputs.mean)
+        x = x - mean.reshape((1,) * (4 - mean.ndim) + mean.shape)
+    if colour is not None and augment.colour_noise:
+        on = jnp.asarray(True if colour_on is None else colour_on, jnp.bool_)
+        x = x + jnp.where(on, augment.colour_noise * colour_shift(inputs, colour), 0.0)
+        if augment.colour_form == "2012":
+            x = x / jnp.where(on, jnp.float32(1 + augment.colour_noise), jnp.float32(1))
+    if settings.scale != "none":
+        x = x / jnp.asarray(inputs.scale)[None, None, None]
+    return x
+
+
+def colour_shift(inputs: Inputs, colour: jax.Array) -> jax.Array:
+    """Returns `V (sigma * z)`, float32 [n, 1, 1, 3], for z = `colour` [n, 3]. Paper §4.1.
+
+    Deviation: sigma are standard deviations as in the 2012 source; the eigenvalues of the printed
+    formula would mean noise of over a thousand grey levels.
+    """
+    # A sum of products, since accelerators round the operands of a matrix product.
+    shift = jnp.sum(jnp.asarray(inputs.colour)[None] * colour[:, None, :], axis=-1)
+    return shift[:, None, None, :]
+
+
+def _aligned_mean(
+    mean: jax.Array, shape: tuple[int, ...], offsets: jax.Array | None, flips: jax.Array | None
+) -> jax.Array:
+    """Returns float32 [n or 1, h, w, 3]: `mean` [s, s, 3] under the crops, mirrored with them."""
+    _, height, width, _ = shape
+    if offsets is None:
+        top, left = (mean.shape[0] - height) // 2, (mean.shape[1] - width) // 2
+        windows = mean[None, top : top + height, left : left + width]
+    else:
+        cut = lambda o: jax.lax.dynamic_slice(mean, (o[0], o[1], 0), (height, width, 3))  # noqa: E731
+        windows = jax.vmap(cut)(offsets)
+    if flips is None:
+        return windows
+    return jnp.where(flips[:, None, None, None], windows[:, :, ::-1], windows)
