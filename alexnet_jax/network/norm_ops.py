@@ -1,0 +1,170 @@
+"""Response normalization across channels (the paper's LRN) and within maps.
+
+Both are `x / (bias + alpha * S(x^2)) ** beta` with a window sum S. Arithmetic is float32 whatever
+the dtype of the images. Images are `[batch, height, width, channels]`.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+
+def local_response_norm(
+    x: jax.Array, *, depth: int, alpha: float, beta: float, bias: float, groups: int = 1
+) -> jax.Array:
+    """Returns `x / (bias + alpha * sum of x^2 over neighbouring channels) ** beta`.
+
+    Args:
+      x: `[n, h, w, c]`, float32 or bfloat16.
+      depth: channels in the window, which starts `depth // 2` before its own channel and is
+        truncated at the ends.
+      alpha: factor of the sum as it stands (the paper's formula; not divided by `depth`).
+      beta: exponent.
+      bias: k of the paper.
+      groups: the sum never crosses the border between groups of channels.
+
+    Returns:
+      `[n, h, w, c]`, of the dtype of `x`.
+
+    Paper: §3.3.
+    """
+    return _lrn(x, depth, alpha, beta, bias, groups)
+
+
+def plain_local_response_norm(
+    x: jax.Array, *, depth: int, alpha: float, beta: float, bias: float, groups: int = 1
+) -> jax.Array:
+    """Defines `local_response_norm`: the same arguments, in `lax` operations."""
+    wide = x.astype(jnp.float32)
+    grouped = jnp.square(wide).reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
+    before = depth // 2
+    total = lax.reduce_window(
+        grouped,
+        np.float32(0),
+        lax.add,
+        (1, 1, 1, 1, depth),
+        (1, 1, 1, 1, 1),
+        ((0, 0), (0, 0), (0, 0), (0, 0), (before, depth - 1 - before)),
+    )
+    return (wide * (bias + alpha * total.reshape(x.shape)) ** -beta).astype(x.dtype)
+
+
+def response_norm(
+    x: jax.Array, *, window: int, alpha: float, beta: float, bias: float
+) -> jax.Array:
+    """Returns `x / (bias + alpha * sum of x^2 over a window of the same map) ** beta`.
+
+    Args:
+      x: `[n, h, w, c]`, float32 or bfloat16.
+      window: height and width in pixels, starting `window // 2` before; truncated at the border
+        without rescaling.
+      alpha: factor of the sum as it stands (the 2012 code divides its scale by `window ** 2`).
+      beta: exponent.
+      bias: constant term of the denominator.
+
+    Returns:
+      `[n, h, w, c]`, of the dtype of `x`.
+
+    Source: 2012 code, `rnorm`; not mentioned in the paper.
+    """
+    wide = x.astype(jnp.float32)
+    total = _shifted_sum(_shifted_sum(jnp.square(wide), window, 1), window, 2)
+    return (wide * _power(bias + alpha * total, beta)).astype(x.dtype)
+
+
+def plain_response_norm(
+    x: jax.Array, *, window: int, alpha: float, beta: float, bias: float
+) -> jax.Array:
+    """Defines `response_norm`: the same arguments, in `lax` operations."""
+    wide = x.astype(jnp.float32)
+    edges = (window // 2, window - 1 - window // 2)
+    total = lax.reduce_window(
+        jnp.square(wide),
+        np.float32(0),
+        lax.add,
+        (1, window, window, 1),
+        (1, 1, 1, 1),
+        ((0, 0), edges, edges, (0, 0)),
+    )
+    return (wide * (bias + alpha * total) ** -beta).astype(x.dtype)
+
+
+def _shifted_sum(x, window, axis):
+    """Returns the truncated window sum along one axis, as a sum of shifted copies."""
+    before = window // 2
+    config = [(0, 0, 0)] * x.ndim
+    config[axis] = (before, window - 1 - before, 0)
+    padded = lax.pad(x, np.float32(0), config)
+    size = x.shape[axis]
+    copies = [lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(window)]
+    return functools.reduce(lax.add, copies)
+
+
+def _power(d, beta):
+    """Returns `d ** -beta`; the paper's 3/4 from square roots, which vectorize on a CPU."""
+    if beta == 0.75:
+        root = lax.rsqrt(d)
+        return root * jnp.sqrt(root)
+    if beta == 0.5:
+        return lax.rsqrt(d)
+    return d**-beta
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4, 5))
+def _lrn(x, depth, alpha, beta, bias, groups):
+    options = {"depth": depth, "alpha": alpha, "beta": beta, "bias": bias, "groups": groups}
+    return lax.platform_dependent(
+        x,
+        cpu=functools.partial(_fast_lrn, **options),
+        default=functools.partial(plain_local_response_norm, **options),
+    )
+
+
+def _lrn_forward(x, depth, alpha, beta, bias, groups):
+    return _lrn(x, depth, alpha, beta, bias, groups), x
+
+
+def _lrn_backward(depth, alpha, beta, bias, groups, x, grad):
+    options = {"depth": depth, "alpha": alpha, "beta": beta, "bias": bias, "groups": groups}
+
+    def plain(x, grad):
+        return jax.vjp(functools.partial(plain_local_response_norm, **options), x)[1](grad)[0]
+
+    fast = functools.partial(_fast_lrn_gradient, **options)
+    return (lax.platform_dependent(x, grad, cpu=fast, default=plain),)
+
+
+_lrn.defvjp(_lrn_forward, _lrn_backward)
+
+
+def _band(channels, depth, groups):
+    """Returns float32 `[c, c]`, 1 where channel `row` is in the window of channel `column`."""
+    index = np.arange(channels)
+    distance = index[:, None] - index[None, :]
+    before = depth // 2
+    near = (distance >= -before) & (distance <= depth - 1 - before)
+    group = index // (channels // groups)
+    return (near & (group[:, None] == group[None, :])).astype(np.float32)
+
+
+def _channel_sum(x, band):
+    return lax.dot_general(x, jnp.asarray(band), (((3,), (0,)), ((), ())))
+
+
+def _fast_lrn(x, *, depth, alpha, beta, bias, groups):
+    wide = x.astype(jnp.float32)
+    band = _band(x.shape[-1], depth, groups)
+    d = bias + alpha * _channel_sum(jnp.square(wide), band)
+    return (wide * _power(d, beta)).astype(x.dtype)
+
+
+def _fast_lrn_gradient(x, grad, *, depth, alpha, beta, bias, groups):
+    wide, grad_wide = x.astype(jnp.float32), grad.astype(jnp.float32)
+    band = _band(x.shape[-1], depth, groups)
+    d = bias + alpha * _channel_sum(jnp.square(wide), band)
+    scaled = grad_wide * _power(d, beta)
+    across = _channel_sum(wide * scaled / d, band.T)
+    return (scaled - (2 * alpha * beta) * wide * across).astype(x.dtype)

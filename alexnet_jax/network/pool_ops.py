@@ -1,0 +1,267 @@
+"""Pooling: the plain `lax` form, which is the definition, and a fast form for CPUs.
+
+XLA's CPU backend walks overlapping windows pixel by pixel. The fast form combines `window ** 2`
+strided slices, and its gradient gathers, for each residue of a pixel's position modulo the stride,
+the windows that can reach it. Images are `[batch, height, width, channels]`.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from alexnet_jax.network.conv_ops import Padding
+
+
+def max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
+    """Returns the maximum over square windows; the padding is minus infinity.
+
+    The gradient of a window goes to one pixel: the first of its maxima, row by row.
+
+    Args:
+      x: `[n, h, w, c]`, float32 or bfloat16.
+      window: height and width in pixels.
+      stride: pixels between neighbouring windows.
+      padding: (rows before, after), (columns before, after).
+
+    Returns:
+      `[n, out_h, out_w, c]`, of the dtype of `x`.
+
+    Paper: §3.4, windows of 3 with stride 2 overlap.
+    """
+    return _max_pool(x, window, stride, padding)
+
+
+def plain_max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
+    """Defines `max_pool`: the same arguments, one `lax` operation on every platform."""
+    return lax.reduce_window(
+        x,
+        np.array(-np.inf, x.dtype),
+        lax.max,
+        (1, window, window, 1),
+        (1, stride, stride, 1),
+        ((0, 0), *padding, (0, 0)),
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _max_pool(x, window, stride, padding):
+    return lax.platform_dependent(
+        x,
+        cpu=lambda x: _fast_max_pool(x, window, stride, padding),
+        default=functools.partial(plain_max_pool, window=window, stride=stride, padding=padding),
+    )
+
+
+def _max_pool_forward(x, window, stride, padding):
+    # Each platform keeps what its gradient needs, and the compiler drops the other residual.
+    def plain(x):
+        y = plain_max_pool(x, window=window, stride=stride, padding=padding)
+        return y, jnp.zeros_like(y, jnp.uint8)
+
+    y, winners = lax.platform_dependent(
+        x, cpu=lambda x: _fast_max_pool_winners(x, window, stride, padding), default=plain
+    )
+    return y, (x, winners)
+
+
+def _max_pool_backward(window, stride, padding, residuals, grad):
+    def plain(x, winners, grad):
+        pool = functools.partial(plain_max_pool, window=window, stride=stride, padding=padding)
+        return jax.vjp(pool, x)[1](grad)[0]
+
+    def fast(x, winners, grad):
+        zero = jnp.zeros((), jnp.float32)
+        wide = grad.astype(jnp.float32)
+
+        def share(row, column):
+            return jnp.where(winners == np.uint8(row * window + column), wide, zero)
+
+        return _spread(share, x, window, stride, padding)
+
+    return (lax.platform_dependent(*residuals, grad, cpu=fast, default=plain),)
+
+
+_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def _slices(x, window, stride, padding, fill):
+    """Returns the pixel at each place of the window, for all windows: `[n, out_h, out_w, c]`."""
+    x = lax.pad(x, jnp.asarray(fill, x.dtype), ((0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)))
+    n, height, width, channels = x.shape
+    last_row, last_column = ((size - window) // stride * stride + 1 for size in (height, width))
+    return [
+        lax.slice(
+            x,
+            (0, row, column, 0),
+            (n, row + last_row, column + last_column, channels),
+            (1, stride, stride, 1),
+        )
+        for row in range(window)
+        for column in range(window)
+    ]
+
+
+def _fast_max_pool(x, window, stride, padding):
+    return functools.reduce(lax.max, _slices(x, window, stride, padding, -np.inf))
+
+
+def _fast_max_pool_winners(x, window, stride, padding):
+    """Returns the maximum and the place in the window (uint8) of the first pixel that has it."""
+    best, *others = _slices(x, window, stride, padding, -np.inf)
+    winners = jnp.zeros_like(best, jnp.uint8)
+    for place, candidate in enumerate(others, start=1):
+        better = candidate > best
+        best = jnp.where(better, candidate, best)
+        winners = jnp.where(better, np.uint8(place), winners)
+    return best, winners
+
+
+def _spread(share, x, window, stride, padding):
+    """Returns the gradient of `x` from the share of each window that goes to each of its places.
+
+    Pixel p of the padded image is at place i of window (p - i) / stride, so all pixels of one
+    residue modulo the stride take from the same places: no scattering.
+
+    `share` maps (row, column) of the window to float32 `[n, out_h, out_w, c]`; of the images `x`
+    only shape and dtype are used.
+    """
+    n, height, width, channels = x.shape
+    blocks = [
+        -(-(size + sum(edges)) // stride)
+        for size, edges in zip((height, width), padding, strict=True)
+    ]
+
+    def residue(row, column):
+        total = jnp.zeros((n, *blocks, channels), jnp.float32)
+        for i in range(row, window, stride):
+            for j in range(column, window, stride):
+                part = share(i, j)
+                edges = [
+                    (place // stride, count - size - place // stride, 0)
+                    for place, count, size in zip((i, j), blocks, part.shape[1:3], strict=True)
+                ]
+                total += lax.pad(part, np.float32(0), ((0, 0, 0), *edges, (0, 0, 0)))
+        return total.astype(x.dtype)
+
+    rows = [
+        jnp.stack([residue(row, column) for column in range(stride)], axis=3)
+        for row in range(stride)
+    ]
+    # [n, block row, row in block, block column, column in block, c]
+    full = jnp.stack(rows, axis=2).reshape(n, blocks[0] * stride, blocks[1] * stride, channels)
+    (top, _), (left, _) = padding
+    return full[:, top : top + height, left : left + width]
+
+
+def avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
+    """Returns the mean over square windows, of the pixels that a window really covers.
+
+    Args:
+      x: `[n, h, w, c]`, float32 or bfloat16; summed in float32.
+      window: height and width in pixels.
+      stride: pixels between neighbouring windows.
+      padding: (rows before, after), (columns before, after); never counted.
+
+    Returns:
+      `[n, out_h, out_w, c]`, of the dtype of `x`.
+
+    Source: 2012 code, pooling type `avg`.
+    """
+    return _avg_pool(x, window, stride, padding)
+
+
+def plain_avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
+    """Defines `avg_pool`: the same arguments, in `lax` operations."""
+    total = lax.reduce_window(
+        x.astype(jnp.float32),
+        np.float32(0),
+        lax.add,
+        (1, window, window, 1),
+        (1, stride, stride, 1),
+        ((0, 0), *padding, (0, 0)),
+    )
+    return (total * _inverse_counts(x.shape, window, stride, padding)).astype(x.dtype)
+
+
+def _inverse_counts(shape, window, stride, padding):
+    """Returns float32 `[1, out_h, out_w, 1]`, 1 / the pixels of the image in each window."""
+
+    def along(size, before, after):
+        starts = np.arange(0, size + before + after - window + 1, stride) - before
+        return np.minimum(starts + window, size) - np.maximum(starts, 0)
+
+    rows, columns = (along(size, *edges) for size, edges in zip(shape[1:3], padding, strict=True))
+    return (1 / np.outer(rows, columns)).astype(np.float32)[None, :, :, None]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _avg_pool(x, window, stride, padding):
+    return lax.platform_dependent(
+        x,
+        cpu=lambda x: _fast_avg_pool(x, window, stride, padding),
+        default=functools.partial(plain_avg_pool, window=window, stride=stride, padding=padding),
+    )
+
+
+def _fast_avg_pool(x, window, stride, padding):
+    total = functools.reduce(lax.add, _slices(x.astype(jnp.float32), window, stride, padding, 0))
+    return (total * _inverse_counts(x.shape, window, stride, padding)).astype(x.dtype)
+
+
+def _avg_pool_forward(x, window, stride, padding):
+    return _avg_pool(x, window, stride, padding), x
+
+
+def _avg_pool_backward(window, stride, padding, x, grad):
+    def plain(x, grad):
+        pool = functools.partial(plain_avg_pool, window=window, stride=stride, padding=padding)
+        return jax.vjp(pool, x)[1](grad)[0]
+
+    def fast(x, grad):
+        scaled = grad.astype(jnp.float32) * _inverse_counts(x.shape, window, stride, padding)
+        return _spread(lambda row, column: scaled, x, window, stride, padding)
+
+    return (lax.platform_dependent(x, grad, cpu=fast, default=plain),)
+
+
+_avg_pool.defvjp(_avg_pool_forward, _avg_pool_backward)
+
+
+def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
+    """Returns the mean over `size` x `size` windows that cover the image whatever its size.
+
+    Window i covers rows `floor(i h / size)` to `ceil((i + 1) h / size)`, exclusive; windows may
+    overlap by a row. The same for columns.
+
+    Args:
+      x: `[n, h, w, c]`, float32 or bfloat16; summed in float32.
+      size: rows and columns of the result.
+
+    Returns:
+      `[n, size, size, c]`, of the dtype of `x`.
+
+    Source: PyTorch's AdaptiveAvgPool2d.
+    """
+    if x.shape[1:3] == (size, size):
+        return x
+    rows, columns = (_adaptive_matrix(extent, size) for extent in x.shape[1:3])
+    out = jnp.einsum(
+        "nhwc,ph,qw->npqc",
+        x.astype(jnp.float32),
+        rows,
+        columns,
+        precision=lax.Precision.HIGHEST,
+    )
+    return out.astype(x.dtype)
+
+
+def _adaptive_matrix(extent, size):
+    """Returns float32 `[size, extent]`; row i averages the pixels of window i."""
+    matrix = np.zeros((size, extent), np.float32)
+    for i in range(size):
+        start, stop = i * extent // size, -(-(i + 1) * extent // size)
+        matrix[i, start:stop] = 1 / (stop - start)
+    return matrix

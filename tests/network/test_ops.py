@@ -1,0 +1,352 @@
+"""Every kernel against its definition, against hand-made loops and against the 2012 code."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from alexnet_jax.network import ops
+
+DTYPES = ("float32", "bfloat16")
+
+
+def _normal(seed, shape, dtype="float32"):
+    values = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return jnp.asarray(values).astype(dtype)
+
+
+def _assert_same(fast, plain, *args, dtype="float32", rtol=2e-5):
+    """Asserts equal values and equal gradients for a random cotangent."""
+    (out, pull), (expected, pull_expected) = jax.vjp(fast, *args), jax.vjp(plain, *args)
+    assert out.dtype == expected.dtype == jnp.dtype(dtype)
+    assert out.shape == expected.shape
+    grad = _normal(99, out.shape, dtype)
+    rtol = rtol if dtype == "float32" else 2e-2
+    for ours, theirs in zip((out, *pull(grad)), (expected, *pull_expected(grad)), strict=True):
+        assert ours.dtype == theirs.dtype
+        ours, theirs = np.asarray(ours, np.float32), np.asarray(theirs, np.float32)
+        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol * np.abs(theirs).max())
+
+
+# name: (image shape, window, features, stride, padding, groups)
+CONVOLUTIONS = {
+    "one": ((2, 5, 5, 3), (3, 3), 4, 1, ((1, 1), (1, 1)), 1),
+    "conv1": ((2, 39, 39, 3), (11, 11), 4, 4, ((0, 0), (0, 0)), 1),
+    "conv1 overhanging": ((2, 36, 36, 3), (11, 11), 4, 4, ((0, 3), (0, 3)), 1),
+    "conv1 torchvision": ((2, 40, 40, 3), (11, 11), 4, 4, ((2, 2), (2, 2)), 1),
+    "conv1 unused pixels": ((2, 38, 41, 3), (11, 11), 4, 4, ((0, 0), (0, 0)), 1),
+    "conv1 two towers": ((2, 36, 36, 4), (11, 11), 6, 4, ((0, 3), (0, 3)), 2),
+    "conv2": ((2, 9, 9, 8), (5, 5), 6, 1, ((2, 2), (2, 2)), 2),
+    "three groups": ((1, 6, 7, 6), (3, 3), 9, 1, ((1, 1), (1, 1)), 3),
+    "wide": ((1, 5, 6, 12), (3, 3), 8, 1, ((1, 1), (1, 1)), 1),
+    "1x1": ((2, 4, 4, 6), (1, 1), 5, 1, ((0, 0), (0, 0)), 1),
+    "stride 2": ((2, 9, 8, 3), (3, 3), 4, 2, ((1, 2), (0, 1)), 1),
+    "stride over window": ((2, 9, 8, 3), (2, 2), 4, 3, ((0, 0), (1, 1)), 1),
+    "lopsided": ((2, 6, 7, 4), (3, 2), 4, 1, ((2, 0), (0, 1)), 2),
+    "whole image": ((3, 6, 6, 4), (6, 6), 5, 1, ((0, 0), (0, 0)), 1),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_convolution_equals_its_definition(case, dtype):
+    shape, window, features, stride, padding, groups = CONVOLUTIONS[case]
+    options = {"stride": stride, "padding": padding, "groups": groups}
+    _assert_same(
+        functools.partial(ops.convolution, **options),
+        functools.partial(ops.plain_convolution, **options),
+        _normal(0, shape, dtype),
+        _normal(1, (*window, shape[-1] // groups, features), dtype),
+        dtype=dtype,
+    )
+
+
+@pytest.mark.parametrize("form", (ops.convolution, ops.plain_convolution))
+def test_overhanging_conv1_reads_zeros(form):
+    images, kernel = jnp.ones((1, 224, 224, 3)), jnp.ones((11, 11, 3, 1))
+    out = form(images, kernel, stride=4, padding=((0, 3), (0, 3)))[0, :, :, 0]
+    assert out.shape == (55, 55)
+    np.testing.assert_allclose(out[:-1, :-1], 363)
+    np.testing.assert_allclose(out[-1, :-1], 264)
+    np.testing.assert_allclose(out[:-1, -1], 264)
+    assert out[-1, -1] == 192
+
+
+def _local_loop(x, kernel, padding):
+    x = np.pad(x, ((0, 0), *padding, (0, 0)))
+    height, width, rows, columns, _, features = kernel.shape
+    out = np.zeros((len(x), height, width, features))
+    for i in range(height):
+        for j in range(width):
+            patch = x[:, i : i + rows, j : j + columns]
+            out[:, i, j] = np.tensordot(patch, kernel[i, j], axes=3)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "padding"),
+    [
+        ((3, 6, 6, 4), (3, 3), ((1, 1), (1, 1))),
+        ((2, 5, 7, 3), (3, 2), ((0, 0), (1, 0))),
+        ((2, 4, 4, 2), (1, 1), ((0, 0), (0, 0))),
+    ],
+)
+def test_local_convolution_equals_a_loop(shape, window, padding):
+    out_size = [
+        size + sum(edges) - extent + 1
+        for size, edges, extent in zip(shape[1:3], padding, window, strict=True)
+    ]
+    x, kernel = _normal(0, shape), _normal(1, (*out_size, *window, shape[-1], 5))
+    out, pull = jax.vjp(functools.partial(ops.local_convolution, padding=padding), x, kernel)
+    expected = _local_loop(np.asarray(x), np.asarray(kernel), padding)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+    # It is linear in each argument, so <gradient, direction> is the value along the direction.
+    grad = np.asarray(_normal(2, out.shape))
+    grad_x, grad_kernel = pull(jnp.asarray(grad))
+    dx, dk = np.asarray(_normal(3, x.shape)), np.asarray(_normal(4, kernel.shape))
+    np.testing.assert_allclose(
+        np.vdot(grad_x, dx), np.vdot(grad, _local_loop(dx, np.asarray(kernel), padding)), rtol=1e-3
+    )
+    np.testing.assert_allclose(
+        np.vdot(grad_kernel, dk), np.vdot(grad, _local_loop(np.asarray(x), dk, padding)), rtol=1e-3
+    )
+
+
+# window, stride, padding, image height and width
+POOLS = [
+    (3, 2, ((0, 0), (0, 0)), (7, 9)),
+    (3, 2, ((0, 1), (0, 1)), (8, 8)),
+    (3, 2, ((0, 0), (0, 0)), (8, 10)),
+    (2, 2, ((0, 0), (0, 0)), (6, 6)),
+    (2, 2, ((0, 1), (0, 0)), (5, 7)),
+    (3, 1, ((1, 1), (1, 1)), (5, 6)),
+    (3, 3, ((0, 1), (0, 2)), (8, 7)),
+    (2, 3, ((0, 0), (0, 0)), (8, 8)),
+    (5, 2, ((2, 1), (1, 2)), (9, 8)),
+    (4, 4, ((0, 0), (0, 0)), (4, 4)),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("window", "stride", "padding", "size"), POOLS)
+def test_max_pool_equals_its_definition(window, stride, padding, size, dtype):
+    options = {"window": window, "stride": stride, "padding": padding}
+    fast = functools.partial(ops.max_pool, **options)
+    plain = functools.partial(ops.plain_max_pool, **options)
+    x = _normal(0, (2, *size, 3), dtype)
+    np.testing.assert_array_equal(fast(x), plain(x))
+    _assert_same(fast, plain, x, dtype=dtype)
+
+
+@pytest.mark.parametrize(("window", "stride", "padding", "size"), POOLS)
+def test_max_pool_gradient_goes_to_the_first_of_tied_pixels(window, stride, padding, size):
+    options = {"window": window, "stride": stride, "padding": padding}
+    # Few whole numbers: most windows have several maxima, and sums of gradients are exact.
+    x = jnp.round(_normal(0, (2, *size, 3)))
+    y, pull = jax.vjp(functools.partial(ops.max_pool, **options), x)
+    expected, pull_expected = jax.vjp(functools.partial(ops.plain_max_pool, **options), x)
+    grad = jnp.round(8 * _normal(1, y.shape))
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(pull(grad)[0], pull_expected(grad)[0])
+
+
+def test_max_pool_gradient_of_a_constant_image():
+    x = jnp.zeros((1, 5, 5, 1))
+    pool = functools.partial(ops.max_pool, window=3, stride=2, padding=((0, 0), (0, 0)))
+    grad = jax.grad(lambda x: pool(x).sum())(x)
+    expected = np.zeros((5, 5))
+    expected[::2, ::2][:2, :2] = 1
+    np.testing.assert_array_equal(grad[0, :, :, 0], expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("window", "stride", "padding", "size"), POOLS)
+def test_avg_pool_equals_its_definition(window, stride, padding, size, dtype):
+    options = {"window": window, "stride": stride, "padding": padding}
+    _assert_same(
+        functools.partial(ops.avg_pool, **options),
+        functools.partial(ops.plain_avg_pool, **options),
+        _normal(0, (2, *size, 3), dtype),
+        dtype=dtype,
+    )
+
+
+@pytest.mark.parametrize("form", (ops.avg_pool, ops.plain_avg_pool))
+@pytest.mark.parametrize(("window", "stride", "padding", "size"), POOLS)
+def test_avg_pool_divides_by_the_pixels_it_covers(form, window, stride, padding, size):
+    x = _normal(0, (2, *size, 3))
+    out = form(x, window=window, stride=stride, padding=padding)
+    (top, _), (left, _) = padding
+    for i in range(out.shape[1]):
+        for j in range(out.shape[2]):
+            row, column = i * stride - top, j * stride - left
+            pixels = np.asarray(x)[:, max(row, 0) : row + window, max(column, 0) : column + window]
+            np.testing.assert_allclose(out[:, i, j], pixels.mean((1, 2)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("extent", "size"), [(7, 6), (6, 6), (13, 6), (3, 6), (12, 6), (5, 1)])
+def test_adaptive_avg_pool_windows(extent, size):
+    x = _normal(0, (2, extent, extent + 1, 3))
+    out = ops.adaptive_avg_pool(x, size)
+    assert out.shape == (2, size, size, 3)
+    for i in range(size):
+        for j in range(size):
+            rows = slice(i * extent // size, -(-(i + 1) * extent // size))
+            columns = slice(j * (extent + 1) // size, -(-(j + 1) * (extent + 1) // size))
+            expected = np.asarray(x)[:, rows, columns].mean((1, 2))
+            np.testing.assert_allclose(out[:, i, j], expected, rtol=1e-5, atol=1e-6)
+
+
+LRN_INPUT = [100.0, -200.0, 300.0, 400.0, -500.0, 600.0, 700.0]
+LRN_GOLDEN = {  # (bias, alpha): the seven outputs
+    (2.0, 2e-5): [
+        30.836784, -42.044821, 43.819129, 42.294851, -40.010272, 50.376103, 64.556445
+    ],
+    (2.0, 1e-4): [12.5, -14.865089, 14.461559, 13.465396, -12.48618, 15.766808, 20.332207],
+    (1.0, 2e-5): [
+        36.741959, -46.473616, 46.530243, 43.953634, -41.077261, 51.811395, 66.650308
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", (ops.local_response_norm, ops.plain_local_response_norm))
+@pytest.mark.parametrize(("bias", "alpha"), LRN_GOLDEN)
+def test_local_response_norm_golden_values(form, bias, alpha):
+    x = jnp.asarray(LRN_INPUT).reshape(1, 1, 1, 7)
+    out = form(x, depth=5, alpha=alpha, beta=0.75, bias=bias, groups=1)
+    np.testing.assert_allclose(out.ravel(), LRN_GOLDEN[bias, alpha], rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("channels", "depth", "groups", "beta"),
+    [(12, 5, 1, 0.75), (12, 5, 2, 0.75), (9, 9, 3, 0.5), (8, 4, 2, 0.75), (3, 5, 1, 1.3)],
+)
+def test_local_response_norm_equals_its_definition(channels, depth, groups, beta, dtype):
+    options = {"depth": depth, "alpha": 0.1, "beta": beta, "bias": 1.5, "groups": groups}
+    _assert_same(
+        functools.partial(ops.local_response_norm, **options),
+        functools.partial(ops.plain_local_response_norm, **options),
+        _normal(0, (2, 3, 4, channels), dtype) * jnp.asarray(3, dtype),
+        dtype=dtype,
+    )
+
+
+def test_local_response_norm_stays_within_groups():
+    options = {"depth": 5, "alpha": 0.1, "beta": 0.75, "bias": 2.0}
+    x = _normal(0, (2, 3, 3, 16))
+    whole = ops.local_response_norm(x, groups=2, **options)
+    halves = [ops.local_response_norm(half, groups=1, **options) for half in jnp.split(x, 2, -1)]
+    np.testing.assert_allclose(whole, jnp.concatenate(halves, -1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", (ops.response_norm, ops.plain_response_norm))
+def test_response_norm_golden_values(form):
+    x = 10 * jnp.arange(1.0, 50.0).reshape(1, 7, 7, 1)
+    out = form(x, window=5, alpha=1e-3 / 25, beta=0.75, bias=1.0)[0, :, :, 0]
+    golden = [2.939694, 9.959201, 21.986815]
+    np.testing.assert_allclose([out[0, 0], out[3, 3], out[6, 6]], golden, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("window", "beta", "size"), [(5, 0.75, (7, 6)), (3, 0.6, (4, 2))])
+def test_response_norm_equals_its_definition(window, beta, size, dtype):
+    options = {"window": window, "alpha": 0.1, "beta": beta, "bias": 1.0}
+    _assert_same(
+        functools.partial(ops.response_norm, **options),
+        functools.partial(ops.plain_response_norm, **options),
+        _normal(0, (2, *size, 3), dtype),
+        dtype=dtype,
+    )
+
+
+def _small_network(params, images):
+    """A conv, LRN, max pool, grouped conv, average pool, and a sum."""
+    x = ops.convolution(images, params["conv1"], stride=4, padding=((0, 3), (0, 3)))
+    x = ops.local_response_norm(x, depth=5, alpha=1e-2, beta=0.75, bias=2.0, groups=1)
+    x = ops.response_norm(x, window=3, alpha=1e-2, beta=0.75, bias=1.0)
+    x = ops.max_pool(x, window=3, stride=2, padding=((0, 1), (0, 1)))
+    x = ops.convolution(x, params["conv2"], padding=((1, 1), (1, 1)), groups=2)
+    x = ops.avg_pool(x, window=2, stride=2, padding=((0, 0), (0, 0)))
+    return (x**2).sum()
+
+
+def _small_params():
+    return {"conv1": _normal(1, (11, 11, 3, 8)) * 0.1, "conv2": _normal(2, (3, 3, 4, 6))}
+
+
+def test_transformations_agree():
+    params, images = _small_params(), _normal(0, (4, 36, 36, 3))
+    gradient = jax.grad(_small_network)
+    expected = gradient(params, images)
+    jitted = jax.jit(gradient)(params, images)
+    rematerialized = jax.jit(jax.grad(jax.checkpoint(_small_network)))(params, images)
+    donated = jax.jit(gradient, donate_argnums=0)(jax.tree.map(jnp.copy, params), images)
+    mapped = jax.vmap(gradient, in_axes=(None, 0))(params, images[:, None])
+    summed = jax.tree.map(lambda x: x.sum(0), mapped)
+    shapes = jax.eval_shape(gradient, params, images)
+    for tree in (jitted, rematerialized, donated, summed):
+        for ours, theirs in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert jax.tree.map(lambda x: x.shape, shapes) == jax.tree.map(lambda x: x.shape, params)
+
+
+@pytest.mark.parametrize("manual", [("data", "tower"), ("tower",), ("data",)])
+def test_gradients_inside_shard_map(manual):
+    mesh = jax.make_mesh((2, 2), ("data", "tower"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    params, images = _small_params(), _normal(0, (4, 36, 36, 3))
+    specs = {"data": P("data") if "data" in manual else P(), "tower": P()}
+    if "tower" in manual:
+        specs["tower"] = P(None, None, None, "tower")
+
+    def shard(params, images):
+        x = ops.convolution(images, params["conv1"], stride=4, padding=((0, 3), (0, 3)))
+        x = ops.local_response_norm(x, depth=5, alpha=1e-2, beta=0.75, bias=2.0, groups=1)
+        x = ops.max_pool(x, window=3, stride=2, padding=((0, 1), (0, 1)))
+        x = ops.avg_pool(x, window=2, stride=2, padding=((0, 0), (0, 0)))
+        return jax.lax.psum((x**2).sum(), manual)
+
+    def whole(params, images):
+        groups = 2 if "tower" in manual else 1
+        x = ops.plain_convolution(images, params["conv1"], stride=4, padding=((0, 3), (0, 3)))
+        x = ops.plain_local_response_norm(
+            x, depth=5, alpha=1e-2, beta=0.75, bias=2.0, groups=groups
+        )
+        x = ops.plain_max_pool(x, window=3, stride=2, padding=((0, 1), (0, 1)))
+        x = ops.plain_avg_pool(x, window=2, stride=2, padding=((0, 0), (0, 0)))
+        return (x**2).sum()
+
+    mapped = jax.shard_map(
+        shard,
+        mesh=mesh,
+        in_specs=({"conv1": specs["tower"]}, specs["data"]),
+        out_specs=P(),
+        axis_names=set(manual),
+    )
+    params = {"conv1": params["conv1"]}
+    ours = jax.jit(jax.grad(mapped, argnums=(0, 1)))(params, images)
+    theirs = jax.grad(whole, argnums=(0, 1))(params, images)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("platform", ("cuda", "tpu"))
+def test_accelerators_get_the_plain_form(platform):
+    gradient = jax.jit(jax.grad(_small_network))
+    text = (
+        gradient.trace(_small_params(), _normal(0, (4, 36, 36, 3)))
+        .lower(lowering_platforms=(platform,))
+        .as_text()
+    )
+    assert "feature_group_count = 2" in text
+    assert "select_and_scatter" in text
+    assert "dot_general" not in text
+
+
+def test_cpu_gets_the_fast_form():
+    compiled = jax.jit(jax.grad(_small_network)).lower(_small_params(), _normal(0, (4, 36, 36, 3)))
+    assert "select_and_scatter" not in compiled.as_text()
+    assert "conditional" not in compiled.compile().as_text()
