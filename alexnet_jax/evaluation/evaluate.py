@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from alexnet_jax.config import AugmentConfig, PreprocessConfig
-from alexnet_jax.data.pipeline import evaluation_batches
-from alexnet_jax.data.preprocess import preprocess
+from alexnet_jax.data.pipeline import Batch, Split, evaluation_batches
+from alexnet_jax.data.preprocess import Inputs, preprocess
 from alexnet_jax.errors import DataError
 from alexnet_jax.evaluation import metrics
 from alexnet_jax.evaluation.views import View, choose_views, cut_views
@@ -67,7 +67,7 @@ def make_view_step(
     """
     module = AlexNet(network, dtype=dtype)
 
-    def step(params: Any, inputs: Any, images: jax.Array) -> jax.Array:
+    def step(params: Any, inputs: Inputs, images: jax.Array) -> jax.Array:
         chosen = choose_views(images.shape[1], image_size, views, augment.mirror)
         cut = cut_views(images, image_size, chosen)
         # All views of the micro-batch go through the network as one batch.
@@ -83,6 +83,7 @@ def make_view_step(
             config=(preprocess_config, augment),
         )
         outputs = module.apply({"params": params}, ready, train=False, capture=capture)
+        outputs = jnp.asarray(outputs)
         return outputs.reshape(len(chosen), images.shape[0], *outputs.shape[1:])
 
     return jax.jit(step)
@@ -116,7 +117,7 @@ def make_predict_step(
     """
     view_step = make_view_step(network, preprocess_config, image_size, views, dtype, augment)
 
-    def step(params: Any, inputs: Any, images: jax.Array) -> jax.Array:
+    def step(params: Any, inputs: Inputs, images: jax.Array) -> jax.Array:
         return jnp.mean(jax.nn.softmax(view_step(params, inputs, images)), axis=0)
 
     predict_step = jax.jit(step)
@@ -134,8 +135,8 @@ def _windows(views: tuple[View, ...], count: int) -> tuple[jax.Array, jax.Array]
 def evaluate(
     predict_step: PredictStep,
     params: Any,
-    inputs: Any,
-    split: Any,
+    inputs: Inputs,
+    split: Split,
     batch_size: int,
     *,
     keep_probabilities: bool = True,
@@ -147,7 +148,7 @@ def evaluate(
       predict_step: from `make_predict_step`.
       params: the tree below "params".
       inputs: `preprocess.Inputs`.
-      split: `dataset.Split`, or anything with `num_examples`, `labels` and `images(indices)`.
+      split: the images and their labels.
       batch_size: network inputs at once; with ten views a tenth as many images.
       keep_probabilities: return them too (4 bytes x images x classes of memory).
       progress: called with (images done, images) after each batch.
@@ -159,7 +160,7 @@ def evaluate(
     total, kept, labels = metrics.ZERO, [], []
     pending: tuple | None = None
 
-    def collect(batch: Any, probabilities: jax.Array, sums: metrics.Sums) -> None:
+    def collect(batch: Batch, probabilities: jax.Array, sums: metrics.Sums) -> None:
         nonlocal total
         mask = np.asarray(batch.mask)
         total = metrics.add(total, sums)

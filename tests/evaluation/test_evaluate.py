@@ -21,18 +21,17 @@ from alexnet_jax.evaluation.evaluate import (
     make_view_step,
 )
 from alexnet_jax.evaluation.views import ten_views
-from alexnet_jax.network.layers import Activation, Conv, Dense, Flatten, MaxPool, Network
+from alexnet_jax.network.layers import Activation, Dense, Flatten, Network
 from alexnet_jax.network.model import AlexNet
 
 STORED, SIZE, CLASSES = 10, 8, 7
 NETWORK = Network(
     "tiny",
     (
-        Conv("conv1", 4, window=3, weight_std=0.3),
-        Activation(),
-        MaxPool(),
         Flatten(),
-        Dense("fc2", CLASSES, weight_std=0.3),
+        Dense("fc1", 16, weight_std=0.01),
+        Activation(),
+        Dense("fc2", CLASSES, weight_std=0.2),
     ),
     image_size=SIZE,
     source="this test",
@@ -45,9 +44,9 @@ class Split:
 
     def __init__(self, count, size=STORED):
         rng = np.random.default_rng(count)
-        self.num_examples = count
-        self.labels = rng.integers(0, CLASSES, count).astype(np.int32)
-        self.pixels = rng.integers(0, 256, (count, size, size, 3)).astype(np.uint8)
+        self.num_examples: int = count
+        self.labels: np.ndarray = rng.integers(0, CLASSES, count, np.int32)
+        self.pixels = rng.integers(0, 256, (count, size, size, 3), np.uint8)
 
     def images(self, indices):
         """Returns the images at `indices`."""
@@ -71,10 +70,16 @@ def inputs_with(mean):
 CENTRE_MEAN = inputs_with(np.random.default_rng(5).uniform(90, 140, (SIZE, SIZE, 3)))
 
 
+def kept(evaluation):
+    """The probabilities, which must be there."""
+    assert evaluation.probabilities is not None
+    return evaluation.probabilities
+
+
 def reference(params, crops, mean):
     """Softmax of the plain module on float crops."""
     logits = AlexNet(NETWORK).apply({"params": params}, crops.astype(jnp.float32) - mean)
-    return np.asarray(jax.nn.softmax(logits))
+    return np.asarray(jax.nn.softmax(jnp.asarray(logits)))
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(23, 5), (23, 23), (23, 64), (1, 4), (20, 10)])
@@ -86,11 +91,11 @@ def test_every_image_counts_once_whatever_the_batch(params, count, batch_size):
     expected = reference(params, crops, CENTRE_MEAN.mean[None])
     assert found.count == count
     np.testing.assert_array_equal(found.labels, split.labels)
-    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+    np.testing.assert_allclose(kept(found), expected, atol=1e-6)
     right = expected.argmax(axis=1) == split.labels
     assert found.top1_error == pytest.approx(1 - right.mean(), abs=1e-6)
-    losses = -np.log(np.maximum(expected[np.arange(count), split.labels], 1e-38))
-    assert found.loss == pytest.approx(losses.mean(), rel=1e-3)
+    losses = -np.log(expected[np.arange(count), split.labels])
+    assert found.loss == pytest.approx(losses.mean(), rel=1e-5)
 
 
 def test_ten_views_average_the_probabilities(params):
@@ -100,7 +105,7 @@ def test_ten_views_average_the_probabilities(params):
     views = ten_views(jnp.asarray(split.pixels), SIZE)
     # 2012: the centre window of the mean, whatever the view.
     each = [reference(params, view, CENTRE_MEAN.mean[None]) for view in views]
-    np.testing.assert_allclose(found.probabilities, np.mean(each, axis=0), atol=1e-6)
+    np.testing.assert_allclose(kept(found), np.mean(each, axis=0), atol=1e-6)
 
 
 def test_an_aligned_mean_moves_and_mirrors_with_the_view(params):
@@ -182,7 +187,7 @@ def test_probabilities_are_dropped_on_request_and_progress_is_told(params):
 
 def test_the_confusion_matrix_adds_up_to_the_split(params):
     found = evaluate(make_predict_step(NETWORK, MEAN, SIZE), params, CENTRE_MEAN, Split(30), 8)
-    matrix = metrics.confusion_matrix(found.probabilities, found.labels)
+    matrix = metrics.confusion_matrix(kept(found), found.labels)
     assert matrix.sum() == 30
     assert 1 - matrix.trace() / 30 == pytest.approx(found.top1_error)
 
@@ -204,8 +209,8 @@ def test_an_ensemble_of_one_is_that_one():
 def test_an_ensemble_averages_probabilities_with_equal_weight():
     members = [member("a", 0), member("b", 1), member("c", 2)]
     found = ensemble(members)
-    mean = np.mean([m.evaluation.probabilities for m in members], axis=0)
-    np.testing.assert_allclose(found.probabilities, mean, rtol=1e-6)
+    mean = np.mean([kept(m.evaluation) for m in members], axis=0)
+    np.testing.assert_allclose(kept(found), mean, rtol=1e-6)
     labels = np.arange(40) % CLASSES
     assert found.loss == pytest.approx(-np.log(mean[np.arange(40), labels]).mean(), rel=1e-5)
     assert found.top1_error == pytest.approx((mean.argmax(axis=1) != labels).mean())
@@ -213,7 +218,7 @@ def test_an_ensemble_averages_probabilities_with_equal_weight():
 
 def test_members_that_do_not_belong_together_are_refused():
     one = member("a", 0)
-    other_labels = evaluation_of(one.evaluation.probabilities, np.zeros(40, np.int32))
+    other_labels = evaluation_of(kept(one.evaluation), np.zeros(40, np.int32))
     for other, message in (
         (member("b", 1, fingerprint="f2"), "different data"),
         (member("b", 1, class_names=tuple("gfedcba")), "different classes"),
