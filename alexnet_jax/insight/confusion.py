@@ -1,0 +1,91 @@
+"""What a confusion matrix says: errors per class, the pairs most confused, a picture."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ClassError(NamedTuple):
+    """Errors of one class: `error` is a fraction, `mistaken_for` the commonest wrong answer."""
+
+    name: str
+    images: int
+    wrong: int
+    error: float
+    mistaken_for: str
+
+
+class Pair(NamedTuple):
+    """`images` images of class `actual` were taken for `predicted`, a `share` of that class."""
+
+    actual: str
+    predicted: str
+    images: int
+    share: float
+
+
+def count_confusions(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Returns int64 `[classes, classes]`: rows are true classes, columns are answers."""
+    flat = np.asarray(labels, np.int64) * classes + np.asarray(predicted, np.int64)
+    return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
+
+
+def class_errors(confusion: np.ndarray, names: list[str]) -> list[ClassError]:
+    """Returns the classes that have images, worst first, ties in class order."""
+    rows = []
+    for index, row in enumerate(confusion):
+        count, right = int(row.sum()), int(row[index])
+        if count:
+            others = row.copy()
+            others[index] = 0
+            worst = names[int(others.argmax())] if others.any() else ""
+            rows.append(ClassError(names[index], count, count - right, 1 - right / count, worst))
+    return sorted(rows, key=lambda row: -row.error)
+
+
+def confused_pairs(confusion: np.ndarray, names: list[str], limit: int) -> list[Pair]:
+    """Returns the `limit` largest entries off the diagonal, largest first, ties in class order."""
+    counts = np.array(confusion, np.int64)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:limit]
+    pairs = []
+    for true, predicted in zip(*np.unravel_index(order, counts.shape), strict=True):
+        count = int(counts[true, predicted])
+        if count:
+            share = count / int(confusion[true].sum())
+            pairs.append(Pair(names[true], names[predicted], count, share))
+    return pairs
+
+
+def row_shares(confusion: np.ndarray) -> np.ndarray:
+    """Returns float64 `[c, c]`: each row divided by its sum; rows without images stay zero."""
+    totals = confusion.sum(axis=1, keepdims=True)
+    return confusion / np.maximum(totals, 1)
+
+
+def heat_map(confusion: np.ndarray, side: int = 480) -> np.ndarray:
+    """Returns the matrix as a picture, uint8 RGBA `[h, w, 4]`, blue right answers, red mistakes.
+
+    The colours carry their strength in the alpha channel, so that the picture reads on light and
+    dark pages. Large matrices are reduced by taking the largest share of each block, because a
+    mean would hide single confusions; small ones are enlarged by whole pixels. The strength is the
+    square root of the share of the true class: a tenth of a class is still visible.
+    """
+    shares = row_shares(confusion)
+    right = np.diag(np.diag(shares))
+    layers = [_reduce(layer, side) for layer in (shares - right, right)]
+    wrong, right = (np.sqrt(layer) for layer in layers)
+    picture = np.zeros((*wrong.shape, 4), np.uint8)
+    picture[..., :3] = np.where((right > 0)[..., None], (66, 120, 176), (205, 72, 48))
+    picture[..., 3] = np.rint(255 * np.clip(np.where(right > 0, right, wrong), 0, 1))
+    magnify = max(1, 2 * side // len(picture))
+    return picture.repeat(magnify, axis=0).repeat(magnify, axis=1)
+
+
+def _reduce(values: np.ndarray, side: int) -> np.ndarray:
+    """Returns the block maxima of a square matrix, so that it has at most `side` rows."""
+    block = -(-len(values) // side)
+    missing = -len(values) % block
+    padded = np.pad(values, (0, missing))
+    count = len(padded) // block
+    return padded.reshape(count, block, count, block).max(axis=(1, 3))

@@ -1,0 +1,113 @@
+"""Pictures of first-layer filters, laid out as the 2012 code and the paper's Figure 3 do.
+
+Sixteen filters per row, one black pixel between neighbours, and one common scale: the smallest
+weight of the whole layer is black and the largest is white, so that filters can be compared with
+each other and a tower that learnt nothing looks flat. Source: 2012 file `shownet.py`; Paper §6.1.
+"""
+
+import numpy as np
+
+from alexnet_jax.errors import InputError
+
+FILTERS_PER_ROW = 16
+
+
+def scale_filters(kernel: np.ndarray) -> np.ndarray:
+    """Maps a kernel to grey or colour values with one minimum and maximum for the whole layer.
+
+    Args:
+      kernel: float `[height, width, channels, filters]`, 1 or 3 channels in RGB order.
+
+    Returns:
+      uint8 `[filters, height, width, 3]`. A constant kernel becomes middle grey; weights that are
+      not finite become black.
+
+    Raises:
+      InputError: the kernel has not four axes, or its channels are neither grey nor RGB.
+    """
+    kernel = np.asarray(kernel, np.float32)
+    if kernel.ndim != 4 or kernel.shape[2] not in (1, 3):
+        raise InputError(
+            f"a picture of filters needs a kernel [height, width, 1 or 3, filters], "
+            f"not shape {kernel.shape}"
+        )
+    finite = np.isfinite(kernel)
+    low = float(kernel[finite].min()) if finite.any() else 0.0
+    high = float(kernel[finite].max()) if finite.any() else 0.0
+    if high > low:
+        unit = (np.where(finite, kernel, low) - low) / (high - low)
+    else:
+        unit = np.full_like(kernel, 0.5)
+    values = np.rint(np.clip(unit, 0.0, 1.0) * 255.0).astype(np.uint8)
+    values = np.broadcast_to(values, (*kernel.shape[:2], 3, kernel.shape[3]))
+    return np.ascontiguousarray(values.transpose(3, 0, 1, 2))
+
+
+def tile_filters(
+    filters: np.ndarray, per_row: int = FILTERS_PER_ROW, gap: int = 1, magnify: int = 1
+) -> np.ndarray:
+    """Lays filters out row by row with a black gap, then enlarges every pixel to a square.
+
+    Args:
+      filters: uint8 `[n, height, width, 3]`.
+      per_row: filters per row; fewer filters than that make one shorter row.
+      gap: black pixels around and between filters, before enlarging.
+      magnify: side of the square that one filter pixel becomes (nearest neighbour).
+
+    Returns:
+      uint8 `[rows, columns, 3]`; places without a filter stay black.
+    """
+    count, height, width, _ = filters.shape
+    columns = min(per_row, count)
+    rows = -(-count // columns)
+    shape = (gap + rows * (height + gap), gap + columns * (width + gap), 3)
+    picture = np.zeros(shape, np.uint8)
+    for index, image in enumerate(filters):
+        row, column = divmod(index, columns)
+        top, left = gap + row * (height + gap), gap + column * (width + gap)
+        picture[top : top + height, left : left + width] = image
+    return picture.repeat(magnify, axis=0).repeat(magnify, axis=1)
+
+
+def tower_pictures(
+    kernel: np.ndarray, groups: int = 2, per_row: int = FILTERS_PER_ROW, magnify: int = 1
+) -> list[np.ndarray]:
+    """Returns one picture per tower; all towers share one scale (Paper, Figure 3).
+
+    Args:
+      kernel: float `[height, width, 3, filters]` of conv1, towers one after another.
+      groups: number of towers; 1 for a network without towers.
+      per_row: filters per row.
+      magnify: side of the square that one filter pixel becomes.
+
+    Raises:
+      InputError: the filters do not divide into `groups` towers.
+    """
+    filters = scale_filters(kernel)
+    if groups < 1 or len(filters) % groups:
+        raise InputError(f"{len(filters)} filters cannot be split into {groups} towers")
+    return [tile_filters(tower, per_row, magnify=magnify) for tower in np.split(filters, groups)]
+
+
+def filter_picture(kernel: np.ndarray, groups: int = 2, magnify: int = 6) -> np.ndarray:
+    """Returns all towers in one picture, a white band between them, uint8 `[h, w, 3]`."""
+    pictures = tower_pictures(kernel, groups, magnify=magnify)
+    height, width = kernel.shape[0] * magnify // 2, pictures[0].shape[1]
+    band = np.full((height, width, 3), 255, np.uint8)
+    parts = [part for picture in pictures for part in (band, picture)]
+    return np.concatenate(parts[1:])
+
+
+def colour_shares(kernel: np.ndarray, groups: int = 2) -> list[float]:
+    """Returns, per tower, the share of the weights' energy that is colour, between 0 and 1.
+
+    With `m` the mean of a position's R, G and B weights, the share is `sum((w - m)^2) / sum(w^2)`:
+    0 for grey filters. It puts a number on the paper's observation that one tower becomes
+    colour-blind and the other colour-specific (§6.1); weights drawn at random have about 2/3.
+    """
+    shares = []
+    for tower in np.split(np.asarray(kernel, np.float64), groups, axis=3):
+        energy = float(np.sum(tower**2))
+        chroma = float(np.sum((tower - tower.mean(axis=2, keepdims=True)) ** 2))
+        shares.append(chroma / energy if np.isfinite(energy) and energy > 0 else 0.0)
+    return shares

@@ -1,0 +1,62 @@
+"""Published errors that a run of an ImageNet preset may be set beside."""
+
+from dataclasses import dataclass
+
+from alexnet_jax.config import Config
+
+
+@dataclass(frozen=True)
+class Published:
+    """Errors of one network on one test set, as its authors give them.
+
+    Attributes:
+      who: short head of the column.
+      source: where the numbers stand.
+      images: number of test images; a run on fewer is not comparable.
+      errors: `{views: (top-1 error, top-5 error)}`, fractions.
+    """
+
+    who: str
+    source: str
+    images: int
+    errors: dict[int, tuple[float, float]]
+
+
+_PAPER_2012 = Published(
+    "paper", "Paper, Table 2, 1 CNN, ILSVRC-2012 validation", 50_000, {10: (0.407, 0.182)}
+)
+
+PUBLISHED = {
+    "imagenet": _PAPER_2012,
+    "imagenet-original": _PAPER_2012,
+    "imagenet-2010": Published(
+        "paper",
+        "Paper, Table 1 and its footnote, ILSVRC-2010 test",
+        150_000,
+        {1: (0.390, 0.183), 10: (0.375, 0.170)},
+    ),
+    "imagenet-finetune": Published(
+        "paper", "Paper, Table 2, 1 CNN*, ILSVRC-2012 validation", 50_000, {10: (0.390, 0.166)}
+    ),
+    "imagenet-caffenet": Published(
+        "Caffe", "BVLC CaffeNet model card, ILSVRC-2012 validation", 50_000, {1: (0.426, 0.196)}
+    ),
+    "imagenet-one-weird-trick": Published(
+        "torchvision",
+        "torchvision's AlexNet weights, ILSVRC-2012 validation",
+        50_000,
+        {1: (0.43478, 0.20934)},
+    ),
+}
+
+
+def published_for(config: Config, classes: int, images: int | None) -> Published | None:
+    """Returns the numbers to set beside a run, or None where they would not be comparable.
+
+    A preset's name is not enough: the same recipe on ten classes, or on a part of the test
+    images, is another task.
+    """
+    published = PUBLISHED.get(config.preset)
+    if published is None or classes != 1000 or images != published.images:
+        return None
+    return published
