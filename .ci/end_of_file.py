@@ -1,4 +1,4 @@
-"""Makes text files end with exactly one newline, without blanks at line ends; exit 1 if any changed."""
+"""Ends text files with exactly one newline and no blanks at line ends; exit 1 if any changed."""
 
 import re
 import sys

@@ -1,0 +1,185 @@
+"""What makes a command pleasant: one-line errors, exit codes, silent libraries."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import textwrap
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from alexnet_jax.errors import AlexNetError, did_you_mean
+
+USAGE_ERROR = 2
+INTERRUPTED = 130  # 128 + SIGINT and 128 + SIGPIPE, as every Unix tool has it
+PIPE_CLOSED = 141
+
+
+class UsageError(AlexNetError):
+    """The command was not understood (exit code 2)."""
+
+    exit_code = USAGE_ERROR
+
+
+def exit_code(command: Callable[[], int], *, debug: bool) -> int:
+    """Runs `command` and returns its exit code; an error becomes one line on stderr.
+
+    Args:
+      command: returns the exit code of success.
+      debug: print the traceback of an error, too.
+    """
+    try:
+        code = command()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader (`head`) has left. What Python flushes at exit must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        # Training stops by its own signal handler, after saving; this is any other moment.
+        _show("interrupted; the same command starts or goes on from what was saved", debug)
+        return INTERRUPTED
+    except AlexNetError as error:
+        _show(f"error: {_one_line(error)}", debug)
+        return error.exit_code
+    except OSError as error:  # no space, no permission: the world's fault, and it names the file
+        _show(f"error: {_one_line(error)}", debug)
+        return 1
+    except Exception as error:
+        hint = "" if debug else " (unexpected; --debug shows where)"
+        _show(f"error: {type(error).__name__}: {_one_line(error)}{hint}", debug)
+        return 1
+
+
+def _show(line: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    with contextlib.suppress(BrokenPipeError):
+        print(line, file=sys.stderr)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def parse_quietly(parser: Callable[..., Any], words: Sequence[str]) -> Any:
+    """Returns `parser(args=words)`; its own framed complaint becomes a one-line `UsageError`.
+
+    Args:
+      parser: tyro's `cli` for one verb: it prints a framed message to stderr and exits with 2.
+      words: the arguments.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return parser(args=list(words))
+    except SystemExit as stop:
+        if not stop.code:
+            raise  # the help was asked for
+        unknown = _unknown_option(parser, words)
+        raise UsageError(unknown or _unframed(complaint.getvalue())) from None
+
+
+def _unknown_option(parser: Callable[..., Any], words: Sequence[str]) -> str:
+    """Returns the complaint about the first option that the parser's help does not list."""
+    page = io.StringIO()
+    with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
+        parser(args=["--help"])
+    options = set(re.findall(r"(?<![\w-])--[a-z][\w.-]*", page.getvalue()))
+    for word in words:
+        option = word.partition("=")[0].replace("_", "-")
+        if option.startswith("--") and option not in options:
+            return f"unknown option {option}.{did_you_mean(option, options)} --help lists all"
+    return ""
+
+
+def _unframed(text: str) -> str:
+    """Returns the message inside tyro's frame as one line, without the pointer to the help."""
+    missing = re.search(r"Missing from ([\w ]+):", text)
+    if missing:
+        options = re.findall(r"^\W+(--[\w.-]+)", text.partition("Unrecognized")[0], re.MULTILINE)
+        return f"{missing[1]} needs {' and '.join(options)}; --help has an example"
+    lines = [line.strip("│|╭╮╰╯─ ") for line in text.splitlines() if line[:1] not in "╭╰"]
+    message = " ".join(" ".join(lines).split())
+    for unwanted in ("For full helptext", "Argument helptext:"):
+        message = message.partition(unwanted)[0].strip()
+    return message or "the command was not understood"
+
+
+@contextlib.contextmanager
+def quiet_libraries(verbose: bool) -> Iterator[None]:
+    """Silences log messages and warnings of libraries; our own warnings become one line.
+
+    To be entered before the libraries are imported. With `verbose` it does nothing.
+    """
+    if verbose:
+        yield
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    before = logging.root.manager.disable
+    # Not logger by logger: absl replaces its own when it is imported, and resets the level.
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("always", category=UserWarning, module=r"alexnet_jax\b")
+            warnings.showwarning = _show_warning
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def format_presets(presets: Mapping[str, Any], notes: Mapping[str, Any], form: str) -> str:
+    """Returns the presets and what is known about them as text.
+
+    Args:
+      presets: configurations by name.
+      notes: `Note` by preset name.
+      form: `table`, or `json` with the whole configuration of each.
+    """
+    if form == "json":
+        rows = {
+            name: dataclasses.asdict(notes[name]) | {"config": dataclasses.asdict(config)}
+            for name, config in presets.items()
+        }
+        return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    lines = []
+    for name, config in presets.items():
+        note = notes[name]
+        facts = {
+            "network": f"{config.network}, {config.epochs:g} epochs, batch {config.batch_size}",
+            "source": note.source,
+            "needs": note.needs or "nothing",
+            "time": note.expected_time,
+            "score": f"{note.expected_score} (measured by: {note.measured_by})",
+            "command": note.command,
+        }
+        lines.append(f"{name}: {note.summary}")
+        lines += _wrapped(facts)
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(facts: Mapping[str, str]) -> list[str]:
+    """Returns `  name     text` lines; a command stays whole."""
+    width = max(60, min(shutil.get_terminal_size().columns, 100))
+    lines = []
+    for name, text in facts.items():
+        indent = f"  {name:<8} "
+        if name == "command":
+            lines.append(indent + text)
+        else:
+            lines += textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=" " * 11)
+    return lines

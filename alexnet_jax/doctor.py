@@ -1,0 +1,155 @@
+"""Looks at everything a run depends on, and says what to mend."""
+
+import importlib.util
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from alexnet_jax.errors import AlexNetError
+
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "tensorflow-datasets",
+    "grain",
+    "array-record",
+    "numpy",
+    "pillow",
+)
+LITTLE_SPACE_BYTES = 2 * 1024**3
+"""A checkpoint of the full network with its velocities is half a gigabyte, and three are kept."""
+
+
+class Finding(NamedTuple):
+    """One line: `ok`, `note` (nothing to do) or `bad` (to be mended); about what; the text."""
+
+    state: str
+    subject: str
+    text: str
+
+
+def examine(workdir: Path | None, data_dir: Path) -> int:
+    """Prints what there is and what is wrong.
+
+    Args:
+      workdir: run folder, or None.
+      data_dir: folder of the prepared data sets.
+
+    Returns:
+      Exit code: 0 if nothing must be mended, else 1.
+    """
+    bad = 0
+    for finding in findings(workdir, data_dir):
+        print(f"{finding.state:<5} {finding.subject:<12} {finding.text}")
+        bad += finding.state == "bad"
+    print(f"{bad} to mend" if bad else "all is well")
+    return 1 if bad else 0
+
+
+def findings(workdir: Path | None, data_dir: Path) -> Iterator[Finding]:
+    """Yields the findings one by one: packages, devices, disk, data sets, run folder."""
+    yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    yield from _packages()
+    yield from _devices()
+    yield from _disk("data", data_dir)
+    yield from _data_sets(data_dir)
+    if workdir is not None:
+        yield from _disk("run", workdir)
+        yield from _run(workdir)
+
+
+def _packages() -> Iterator[Finding]:
+    for package in PACKAGES:
+        try:
+            yield Finding("ok", "package", f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            yield Finding(
+                "bad", "package", f"{package} is missing: pip install -r requirements.txt"
+            )
+    present = importlib.util.find_spec("tensorflow") is not None
+    text = "present" if present else "absent"
+    yield Finding("note", "tensorflow", f"{text}; only some `prepare --source tfds:NAME` need it")
+
+
+def _devices() -> Iterator[Finding]:
+    try:
+        import jax
+
+        names = [device.device_kind for device in jax.devices()]
+    except Exception as error:  # a driver that does not fit shows itself in many ways
+        yield Finding("bad", "devices", f"JAX finds none: {' '.join(str(error).split())[:200]}")
+        return
+    kinds = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
+    cores = f", {os.cpu_count()} cores" if jax.default_backend() == "cpu" else ""
+    yield Finding("ok", "devices", f"{jax.default_backend()}: {kinds}{cores}")
+
+
+def _disk(what: str, folder: Path) -> Iterator[Finding]:
+    """Looks at the free space and the right to write where `folder` is or would be."""
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        yield Finding("bad", f"{what} folder", f"{place} is a file; name a folder")
+        return
+    if not os.access(place, os.W_OK):
+        yield Finding("bad", f"{what} folder", f"{folder} cannot be written; name another")
+        return
+    free = shutil.disk_usage(place).free
+    text = f"{folder}: {free / 1024**3:.1f} GiB free"
+    state = "ok" if free >= LITTLE_SPACE_BYTES else "bad"
+    yield Finding(state, f"{what} folder", text if state == "ok" else text + "; make room")
+
+
+def _data_sets(data_dir: Path) -> Iterator[Finding]:
+    folders = sorted(path for path in data_dir.glob("*") if path.is_dir())
+    if not folders:
+        yield Finding(
+            "note", "data sets", f"none in {data_dir} yet; `train` or `prepare` makes them"
+        )
+    for folder in folders:
+        path = folder / "prepared.json"
+        if not path.exists():
+            yield Finding("note", "data set", f"{folder.name}: not complete; repeat its `prepare`")
+            continue
+        try:
+            prepared = json.loads(path.read_text(encoding="utf-8"))
+            yield Finding("ok", "data set", f"{folder.name}: {_counts(prepared)}")
+        except (OSError, ValueError) as error:
+            yield Finding("bad", "data set", f"{path} cannot be read ({error}); prepare it again")
+
+
+def _counts(prepared: dict) -> str:
+    """Returns the sizes of the splits as text."""
+    sizes = [f"{name} {count:,}" for name, count in prepared["counts"].items()]
+    return f"{', '.join(sizes)} images of {len(prepared['class_names']):,} classes"
+
+
+def _run(workdir: Path) -> Iterator[Finding]:
+    if not (workdir / "config.json").exists():
+        yield Finding("note", "run", f"{workdir} holds no run yet")
+        return
+    from alexnet_jax import experiment
+    from alexnet_jax.training.run_folder import read_run
+
+    try:
+        run = read_run(workdir)
+    except AlexNetError as error:
+        yield Finding("bad", "run", str(error))
+        return
+    facts = (run.config.preset, run.network.name, run.info.get("status", "unknown"))
+    yield Finding("ok", "run", "preset {}, network {}, status {}".format(*facts))
+    for which in ("last", "best"):
+        try:
+            _, step = experiment.load_params(run, which)
+            yield Finding("ok", "checkpoint", f"{which}: step {step}, digests match")
+        except AlexNetError as error:
+            yield Finding("bad", "checkpoint", f"{which}: {error}")

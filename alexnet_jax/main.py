@@ -1,0 +1,456 @@
+"""The door: one class per verb, its fields are the options, its docstring is the help.
+
+Libraries that take long to import are imported inside the verbs, so that `--help` is instant.
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import tyro
+
+from alexnet_jax import __version__, command_line
+from alexnet_jax.command_line import UsageError
+from alexnet_jax.config import Config, DataConfig
+from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.locations import default_data_dir
+from alexnet_jax.presets import PRESETS
+
+PROGRAM = "alexnet"
+DEFAULT_PRESET = "digits"
+SOURCES = get_args(get_type_hints(DataConfig)["source_kind"])
+
+AbsolutePath = Annotated[
+    Path,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        # Absolute from here on: Orbax refuses relative paths, and only in its background thread.
+        instance_from_str=lambda words: Path(words[0]).expanduser().absolute(),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    ),
+]
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of every verb.
+
+    Attributes:
+      debug: show the traceback of an error.
+      verbose: show the messages of the libraries, too.
+    """
+
+    debug: Flag = False
+    verbose: Annotated[Flag, tyro.conf.arg(aliases=["-v"])] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Options):
+    """Train a network, or go on where the same command stopped.
+
+    Example:
+      alexnet train --workdir runs/cifar --preset cifar10-18pct --optimizer.learning-rate 0.002
+
+    Every field of the experiment is an option; the defaults shown are those of --preset
+    (`alexnet presets` lists them, `alexnet train --preset NAME --help` shows one).
+
+    Attributes:
+      workdir: run folder: checkpoints, metrics and report; made if missing.
+      data_dir: folder of prepared data sets; else $ALEXNET_DATA_DIR, else the user's cache folder.
+      config: the experiment.
+    """
+
+    workdir: AbsolutePath
+    data_dir: AbsolutePath | None = None
+    config: Annotated[Config, tyro.conf.arg(name="")]
+
+    def run(self) -> None:
+        """Trains."""
+        from alexnet_jax import experiment
+
+        experiment.train(self.config, self.workdir, data_dir=self.data_dir)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Options):
+    """Measure the error of a run, or of several runs averaged, on every validation image.
+
+    Example:
+      alexnet evaluate --workdir runs/a --also runs/b runs/c --views 10
+
+    Attributes:
+      workdir: run folder.
+      checkpoint: best, last, or a step number.
+      views: 1: the centre; 10: corners and centre with their mirror images, averaged.
+      also: further run folders; the probabilities of all are averaged.
+      split: name of the split to test on; empty: the validation split of the run.
+      data_dir: folder of prepared data sets; by default where the run found its own.
+    """
+
+    workdir: AbsolutePath
+    checkpoint: str = "best"
+    views: Literal[1, 10] = 10
+    also: tuple[AbsolutePath, ...] = ()
+    split: str = ""
+    data_dir: AbsolutePath | None = None
+
+    def run(self) -> None:
+        """Evaluates and prints."""
+        from alexnet_jax import experiment
+
+        result = experiment.evaluate_run(
+            self.workdir, self.checkpoint, self.views, self.also, self.data_dir, self.split
+        )
+        who = f"{1 + len(self.also)} runs averaged" if self.also else str(self.workdir)
+        print(f"{who}, checkpoint {self.checkpoint}")
+        print(f"{result.count:,} images, {'ten views' if self.views == 10 else 'centre view'}")
+        print(f"loss         {result.loss:.4f}")
+        print(f"top-1 error  {100 * result.top1_error:.2f} %")
+        print(f"top-5 error  {100 * result.top5_error:.2f} %")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict(Options):
+    """Name what is in images, with probabilities.
+
+    Example:
+      alexnet predict --workdir runs/a photos/ "holiday/*.jpg" --top-k 3 --format csv
+
+    Attributes:
+      images: files, folders or glob patterns.
+      workdir: run folder.
+      checkpoint: best, last, or a step number.
+      top_k: classes per image, the likeliest first.
+      views: 1: the centre; 10: corners and centre with their mirror images, averaged.
+      format: how to print.
+    """
+
+    images: tyro.conf.Positional[tuple[str, ...]]
+    workdir: AbsolutePath
+    checkpoint: str = "best"
+    top_k: int = 5
+    views: Literal[1, 10] = 1
+    format: Literal["table", "csv", "json"] = "table"
+
+    def run(self) -> None:
+        """Predicts and prints."""
+        from alexnet_jax.insight import classifier, tables
+
+        paths = classifier.find_images(self.images)
+        loaded = classifier.load(self.workdir, checkpoint=self.checkpoint)
+        predictions = loaded.predict(paths, top_k=self.top_k, views=self.views)
+        print(tables.format_predictions(predictions, self.format), end="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features(Options):
+    """Write a layer's activations for images to an .npz file.
+
+    Example:
+      alexnet features --workdir runs/a --layer fc7 photos/ --output features.npz
+
+    Attributes:
+      images: files, folders or glob patterns.
+      workdir: run folder.
+      layer: conv1, pool1, fc7, ... ; a wrong name is answered with the list.
+      output: file to write: features, one row per image, and file names.
+      checkpoint: best, last, or a step number.
+    """
+
+    images: tyro.conf.Positional[tuple[str, ...]]
+    workdir: AbsolutePath
+    layer: str = "fc7"
+    output: AbsolutePath
+    checkpoint: str = "best"
+
+    def run(self) -> None:
+        """Computes and writes."""
+        from alexnet_jax.insight import classifier, tables
+
+        paths = classifier.find_images(self.images)
+        loaded = classifier.load(self.workdir, checkpoint=self.checkpoint)
+        features = loaded.features(paths, layer=self.layer)
+        tables.write_features(self.output, features, paths, self.layer)
+        print(f"wrote {self.layer} of {len(paths)} images, {features.shape}, to {self.output}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Options):
+    """Write a run's parameters for other programs.
+
+    Example:
+      alexnet export --workdir runs/a --format safetensors --output alexnet.safetensors
+
+    Attributes:
+      workdir: run folder.
+      output: file to write.
+      format: safetensors: arrays by layer name, and a .config.json beside them.
+      checkpoint: best, last, or a step number.
+    """
+
+    workdir: AbsolutePath
+    output: AbsolutePath
+    format: Literal["safetensors"] = "safetensors"
+    checkpoint: str = "best"
+
+    def run(self) -> None:
+        """Exports."""
+        from alexnet_jax.weights.export import export_safetensors
+        from alexnet_jax.weights.load import load_weights
+
+        weights = load_weights(self.workdir, self.checkpoint)
+        print(export_safetensors(weights, self.output).summary())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare(Options):
+    """Store images ready for training; once per data set, and it can be interrupted.
+
+    Example:
+      alexnet prepare --source folder ~/photos --name photos
+
+    A folder holds one folder per class, either at once or below train/, val/ and test/; a tar or
+    tar.gz of that is as good.
+
+    Attributes:
+      paths: where the images are: a folder, archives, or nothing for a TFDS name.
+      source: folder, cifar10, imagenet2012, digits, or tfds:NAME of the TFDS catalogue.
+      name: name of the set in the data folder; by default from the source.
+      data_dir: folder of prepared data sets; else $ALEXNET_DATA_DIR, else the user's cache folder.
+      stored_size: height and width of the stored images; by default as the presets of this source.
+      store: jpeg bytes, or raw pixels: larger and faster; by default as the presets.
+      jpeg_quality: 1 to 100.
+      validation_fraction: share of the training images to set aside where there is no other split.
+      workers: processes that decode; 0: one per core.
+      bad_images: skip: list them in bad_images.jsonl and go on; error: stop at the first.
+    """
+
+    paths: tyro.conf.Positional[tuple[AbsolutePath, ...]] = ()
+    source: str
+    name: str = ""
+    data_dir: AbsolutePath | None = None
+    stored_size: int | None = None
+    store: Literal["jpeg", "raw"] | None = None
+    jpeg_quality: int | None = None
+    validation_fraction: float | None = None
+    workers: int = 0
+    bad_images: Literal["skip", "error"] = "skip"
+
+    def run(self) -> None:
+        """Prepares."""
+        from alexnet_jax.data.prepare import prepare
+
+        data_dir = self.data_dir or default_data_dir()
+        folder = prepare(
+            self.data(), data_dir, workers=self.workers, bad_images=self.bad_images, progress=True
+        )
+        print(f"prepared {folder}")
+
+    def data(self) -> DataConfig:
+        """Returns the data set that the options describe, or raises `InputError`."""
+        kind, _, catalogue_name = self.source.partition(":")
+        if kind not in SOURCES or (kind == "tfds") != bool(catalogue_name):
+            known = ["tfds:NAME" if name == "tfds" else name for name in SOURCES]
+            raise InputError(
+                f"unknown --source '{self.source}'.{did_you_mean(self.source, known)} "
+                f"Known: {', '.join(known)}"
+            )
+        likeness = _preset_data(kind, self.name)
+        chosen = {
+            "stored_size": self.stored_size,
+            "store": self.store,
+            "jpeg_quality": self.jpeg_quality,
+            "validation_fraction": self.validation_fraction,
+        }
+        return replace(
+            likeness,
+            name=self.name or ("" if kind in ("folder", "tfds") else likeness.name),
+            source_kind=kind,
+            source=catalogue_name or os.pathsep.join(map(str, self.paths)),
+            **{field: value for field, value in chosen.items() if value is not None},
+        )
+
+
+def _preset_data(kind: str, name: str) -> DataConfig:
+    """Returns the data of the preset that uses this set, else of one with this kind of source."""
+    sets = [config.data for config in PRESETS.values()]
+    named = [data for data in sets if name and data.name == name]
+    alike = [data for data in sets if data.source_kind == kind]
+    return (named + alike + [DataConfig()])[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Options):
+    """Write report.html again, one self-contained file, into a run folder.
+
+    Example:
+      alexnet report --workdir runs/a
+
+    Attributes:
+      workdir: run folder.
+    """
+
+    workdir: AbsolutePath
+
+    def run(self) -> None:
+        """Writes the report."""
+        from alexnet_jax import experiment
+
+        print(f"wrote {experiment.write_run_report(self.workdir)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor(Options):
+    """Check the installation, the devices, the disk, the data sets and a run folder.
+
+    Example:
+      alexnet doctor --workdir runs/a
+
+    Exit code 0 if all is well, 1 if something must be mended.
+
+    Attributes:
+      workdir: run folder to look into, too.
+      data_dir: folder of prepared data sets; else $ALEXNET_DATA_DIR, else the user's cache folder.
+    """
+
+    workdir: AbsolutePath | None = None
+    data_dir: AbsolutePath | None = None
+
+    def run(self) -> int:
+        """Prints the findings."""
+        from alexnet_jax import doctor
+
+        return doctor.examine(self.workdir, self.data_dir or default_data_dir())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presets(Options):
+    """List the ready-made experiments, what each needs, and what to expect.
+
+    Example:
+      alexnet presets --format json
+
+    Attributes:
+      format: how to print.
+    """
+
+    format: Literal["table", "json"] = "table"
+
+    def run(self) -> None:
+        """Prints the list."""
+        from alexnet_jax import presets
+
+        print(command_line.format_presets(presets.PRESETS, presets.NOTES, self.format), end="")
+
+
+VERBS: dict[str, type[Options]] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "features": Features,
+    "export": Export,
+    "prepare": Prepare,
+    "report": Report,
+    "doctor": Doctor,
+    "presets": Presets,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code.
+
+    Args:
+      arguments: what was typed after the program's name; by default `sys.argv`. Without a verb
+        it is `train`.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return command_line.exit_code(lambda: _run(words), debug="--debug" in words)
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else command_line.USAGE_ERROR
+    if words[0] == "--version":
+        print(f"{PROGRAM} {__version__}")
+        return 0
+    name = "train"
+    if not words[0].startswith("-"):
+        name = words.pop(0)
+    if name not in VERBS:
+        known = ", ".join(VERBS)
+        raise UsageError(f"unknown verb '{name}'.{did_you_mean(name, VERBS)} Known: {known}")
+    verb = parse(name, words)
+    with command_line.quiet_libraries(verb.verbose):
+        return verb.run() or 0
+
+
+def parse(name: str, words: Sequence[str]) -> Any:
+    """Returns the verb `name` with its options set from `words`.
+
+    Raises:
+      UsageError: an unknown option, or a value of the wrong type; one line, with the nearest name.
+      InputError: an unknown preset, or a run folder that is a file.
+      SystemExit: with 0, after printing the help that was asked for.
+    """
+    settings: dict[str, Any] = {
+        "prog": f"{PROGRAM} {name}",
+        "description": _help_text(VERBS[name]),
+    }
+    if name == "train":
+        settings["default"] = Train(workdir=tyro.MISSING, config=chosen_preset(words))
+    verb = command_line.parse_quietly(partial(tyro.cli, VERBS[name], **settings), words)
+    if getattr(verb, "images", None) == ():
+        raise UsageError(f"{PROGRAM} {name} needs at least one image; --help has an example")
+    workdir = getattr(verb, "workdir", None)
+    if workdir is not None and workdir.exists() and not workdir.is_dir():
+        raise InputError(f"--workdir {workdir} is a file; name a folder")
+    return verb
+
+
+def chosen_preset(words: Sequence[str]) -> Config:
+    """Returns the preset named in `words`, whose values are the defaults of all other fields."""
+    name = DEFAULT_PRESET
+    for position, word in enumerate(words):
+        if word == "--preset":
+            name = "".join(words[position + 1 : position + 2])
+        elif word.startswith("--preset="):
+            name = word.removeprefix("--preset=")
+    if name not in PRESETS:
+        raise InputError(
+            f"unknown preset '{name}'.{did_you_mean(name, PRESETS)} Known: {', '.join(PRESETS)}"
+        )
+    return PRESETS[name]
+
+
+def _help_text(verb: type[Options]) -> str:
+    """Returns a verb's docstring without its list of fields, which the help prints itself."""
+    return inspect.cleandoc(verb.__doc__ or "").partition("\nAttributes:")[0].strip()
+
+
+def _overview() -> str:
+    """Returns the help of the program as a whole."""
+    verbs = "\n".join(
+        f"  {name:<9} {_help_text(verb).splitlines()[0]}" for name, verb in VERBS.items()
+    )
+    return (
+        f"usage: {PROGRAM} [VERB] OPTIONS      (or: python -m alexnet_jax.main [VERB] OPTIONS)\n\n"
+        f"AlexNet in JAX. Without a verb: train.\n\n{verbs}\n\n"
+        f"Example:\n"
+        f"  {PROGRAM} --workdir runs/           # trains preset {DEFAULT_PRESET}; needs no data\n"
+        f"  {PROGRAM} VERB --help               # options and an example of each verb\n\n"
+        "Exit codes: 0 done, or interrupted and saved; 1 bad input; 2 usage; 3 diverged; "
+        "4 checkpoint unusable; 5 data error."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
