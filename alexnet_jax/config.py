@@ -33,6 +33,8 @@ class DataConfig:
       jpeg_quality: quality of stored JPEGs, 1 to 100.
       validation_fraction: share of training images set aside where the source has no
         validation or test split.
+      class_order: of `imagenet2012`: labels in the order of the WordNet ids (Caffe, torchvision),
+        or of the development kit's ILSVRC2012_ID (the 2012 code).
       train_split, validation_split: names of the splits to use.
       cache_bytes: keep decoded images in memory if the split needs no more than this.
     """
@@ -44,6 +46,7 @@ class DataConfig:
     store: Literal["jpeg", "raw"] = "jpeg"
     jpeg_quality: int = 95
     validation_fraction: float = 0.1
+    class_order: Literal["wordnet", "ilsvrc"] = "wordnet"
     train_split: str = "train"
     validation_split: str = "validation"
     cache_bytes: int = 2 * 1024**3
@@ -135,7 +138,8 @@ class ScheduleConfig:
     Attributes:
       kind: `constant`; `step` follows `phases`; `plateau` divides by `factor` when the
         validation error has not improved for `patience_epochs` (at most `drops` times, then the
-        run ends; paper §5); `dexp` is cuda-convnet2's staircase `base * total_factor ** (-i/(n-1))`.
+        run ends; paper §5); `dexp` is cuda-convnet2's staircase, `total_factor ** (-i / (n - 1))`
+        times the rate on stair i of n.
       phases: rows for `step`.
       factor, patience_epochs, drops: for `plateau`.
       stairs, total_factor, bias_stairs, bias_total_factor: for `dexp`.
@@ -212,7 +216,7 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str) -> "Config":
-        """Returns the configuration in `text`; raises `InputError` for unknown or ill-typed fields."""
+        """Returns the configuration in `text`; raises `InputError` for wrong fields."""
         return _from_value(cls, json.loads(text), "config")
 
 
@@ -239,7 +243,10 @@ def _from_value(kind: Any, value: Any, path: str) -> Any:
             if name not in hints:
                 raise InputError(f"{path} has no field '{name}'.{did_you_mean(name, hints)}")
         return typing.cast(type, kind)(
-            **{name: _from_value(hints[name], item, f"{path}.{name}") for name, item in value.items()}
+            **{
+                name: _from_value(hints[name], item, f"{path}.{name}")
+                for name, item in value.items()
+            }
         )
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple and isinstance(value, list):

@@ -2,7 +2,7 @@
 
 Layout is `[batch, height, width, channels]`. Parameters are float32 under the layer's name:
 `kernel` (`[height, width, in / groups, out]`; dense `[in / groups, out]`; unshared
-`[out_height, out_width, height * width * in, out]`) and `bias`.
+`[out_height, out_width, height, width, in, out]`) and `bias`.
 """
 
 import math
@@ -151,9 +151,7 @@ class AlexNet(nn.Module):
         shape = (layer.window, layer.window, depth, layer.features)
         kernel, bias = self._parameters(layer, shape, (layer.features,), math.prod(shape[:3]))
         padding = (padding_of(x.shape[1], layer), padding_of(x.shape[2], layer))
-        x = ops.convolution(
-            x, kernel, stride=layer.stride, padding=padding, groups=layer.groups
-        )
+        x = ops.convolution(x, kernel, stride=layer.stride, padding=padding, groups=layer.groups)
         return x + bias[None, None, None, :]
 
     def _local(self, layer: Local, x: jax.Array) -> jax.Array:
@@ -161,9 +159,10 @@ class AlexNet(nn.Module):
             size + 2 * layer.padding - layer.window + 1 for size in (x.shape[1], x.shape[2])
         )
         fan_in = layer.window**2 * x.shape[3]
-        shape = (height, width, fan_in, layer.features)
+        shape = (height, width, layer.window, layer.window, x.shape[3], layer.features)
         kernel, bias = self._parameters(layer, shape, (height, width, layer.features), fan_in)
-        x = ops.local_convolution(x, kernel, window=layer.window, padding=layer.padding)
+        padding = ((layer.padding, layer.padding),) * 2
+        x = ops.local_convolution(x, kernel, padding=padding)
         return x + bias[None]
 
     def _dense(self, layer: Dense, x: jax.Array) -> jax.Array:

@@ -30,9 +30,7 @@ def update_rule(config: OptimizerConfig, params: Params) -> optax.GradientTransf
     add_decay = [
         optax.add_decayed_weights(
             decay,
-            mask={
-                layer: {"kernel": by_layer[layer] == decay, "bias": False} for layer in params
-            },
+            mask={layer: {"kernel": by_layer[layer] == decay, "bias": False} for layer in params},
         )
         for decay in sorted(set(by_layer.values()))
         if decay

@@ -1,0 +1,259 @@
+"""A whole experiment from door to door: data, training, the final test, the report.
+
+`alexnet_jax.train` is `train` here; the loop itself is `training/train.py`.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alexnet_jax.config import Config
+from alexnet_jax.data.dataset import Dataset, open_dataset
+from alexnet_jax.data.prepare import ensure_prepared
+from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.evaluation.ensemble import Member, ensemble
+from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
+from alexnet_jax.evaluation.metrics import confusion_matrix
+from alexnet_jax.insight.report import Example, write_report
+from alexnet_jax.locations import default_data_dir
+from alexnet_jax.training import run_folder
+from alexnet_jax.training.checkpoint import Checkpoints
+from alexnet_jax.training.records import Records, duration, read_rows
+from alexnet_jax.training.run_folder import Run, read_run
+from alexnet_jax.training.steps import TrainState, init_params
+from alexnet_jax.training.train import train as train_loop
+
+FINAL = "final.npz"
+
+
+def train(
+    config: Config, workdir: str | Path, data_dir: str | Path | None = None, say: Callable = print
+) -> TrainState:
+    """Runs an experiment: prepares data where needed, trains or resumes, tests, reports.
+
+    Args:
+      config: what to run, e.g. `PRESETS["digits"]`.
+      workdir: run folder, made when absent; a run of the same configuration is resumed.
+      data_dir: folder of the prepared sets (default: `default_data_dir()`).
+      say: takes each line of text for the user.
+
+    Returns:
+      The newest state; its `params` are float32 arrays by layer.
+
+    Raises:
+      InputError, DataError, CheckpointError, DivergedError: see `alexnet_jax.errors`.
+    """
+    workdir = Path(workdir).absolute()
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"--workdir {workdir} is a file; name a folder")
+    if (workdir / "config.json").exists():
+        run_folder.check_same_config(workdir, config)
+    folder = ensure_prepared(config.data, data_dir or default_data_dir())
+    dataset = open_dataset(folder, config.data.cache_bytes)
+    outcome = train_loop(config, workdir, dataset)
+    if outcome.finished:
+        _finish(outcome.run, dataset, say)
+        _tell(outcome.run, outcome.steps_done, say)
+    return outcome.state
+
+
+def _finish(run: Run, dataset: Dataset, say: Callable) -> None:
+    """Tests the last parameters and writes the report, unless an earlier call has."""
+    if not (run.workdir / FINAL).exists():
+        params, step = load_params(run, "last")
+        split = dataset.split(run.config.data.validation_split)
+        results = {1: _evaluate(run, params, split, 1)}
+        if run.config.final_views != 1:
+            results[run.config.final_views] = _evaluate(run, params, split, run.config.final_views)
+        best_views = max(results)
+        probabilities = results[best_views].probabilities
+        assert probabilities is not None
+        summary = {str(views): result.metrics() for views, result in results.items()}
+        records = Records(run.workdir, step)
+        for views, result in results.items():
+            row = {"step": step, "epoch": _epochs(run, step), "test_views": views}
+            records.add(row | {f"final/{k}": v for k, v in result.metrics().items()})
+        records.close()
+        _write_arrays(
+            run.workdir / FINAL,
+            probabilities=probabilities,
+            labels=results[best_views].labels,
+            summary=np.array(json.dumps(summary)),
+        )
+    if not (run.workdir / "report.html").exists():
+        write_run_report(run.workdir, dataset=dataset)
+
+
+def _epochs(run: Run, step: int) -> float:
+    return step * run.config.batch_size / run.info["train_images"]
+
+
+def _write_arrays(path: Path, **arrays: Any) -> None:
+    temporary = path.with_name("tmp." + path.name)
+    np.savez(temporary, **arrays)
+    temporary.replace(path)
+
+
+def _tell(run: Run, steps_done: int, say: Callable) -> None:
+    """Prints what the run made and what to type next."""
+    summary, _, _ = _final(run.workdir)
+    info = read_run(run.workdir).info
+    if not steps_done:
+        say(f"{run.workdir} holds a finished run of this configuration: nothing to do")
+    for views, values in summary.items():
+        kind = "centre view" if views == "1" else f"{views} views"
+        say(
+            f"test error {100 * values['top1_error']:.2f} % "
+            f"(top-5 {100 * values['top5_error']:.2f} %), {kind}, "
+            f"{info['validation_images']:,} images"
+        )
+    say(f"trained {info['step']} steps in {duration(info['wall_seconds'])}")
+    say(f"report      {run.workdir / 'report.html'}")
+    say(f"metrics     {run.workdir / 'metrics.csv'}")
+    say(f"next        python -m alexnet_jax.main predict --workdir {run.workdir} YOUR_IMAGES")
+
+
+def _final(workdir: Path) -> tuple[dict[str, dict[str, float]], np.ndarray | None, Any]:
+    """Returns the final test's summary, probabilities and labels; empty when there was none."""
+    path = workdir / FINAL
+    if not path.exists():
+        return {}, None, None
+    with np.load(path, allow_pickle=False) as arrays:
+        return json.loads(str(arrays["summary"])), arrays["probabilities"], arrays["labels"]
+
+
+def load_params(run: Run, which: str | int) -> tuple[Any, int]:
+    """Returns the parameters of a run's checkpoint (`best`, `last` or a step) and its step."""
+    checkpoints = Checkpoints(run.workdir, read_only=True)
+    try:
+        step = checkpoints.step_of(which)
+        target = jax.eval_shape(lambda: init_params(run.network, run.image_size, 0))
+        return checkpoints.restore_params(target, step), step
+    finally:
+        checkpoints.close()
+
+
+def _evaluate(run: Run, params: Any, split: Any, views: int) -> Evaluation:
+    config = run.config
+    step = make_predict_step(
+        run.network,
+        config.preprocess,
+        run.image_size,
+        views,
+        jnp.dtype(config.compute_dtype),
+        config.augment,
+    )
+    return evaluate(step, params, run.inputs, split, config.batch_size)
+
+
+def evaluate_run(
+    workdir: str | Path,
+    checkpoint: str | int = "best",
+    views: int = 10,
+    also: Sequence[str | Path] = (),
+    data_dir: str | Path | None = None,
+    split: str = "",
+) -> Evaluation:
+    """Tests a run, or several as an ensemble, on a whole split.
+
+    Args:
+      workdir: run folder.
+      checkpoint: `best`, `last` or a step number, of every run.
+      views: 1 (centre) or 10.
+      also: further run folders; probabilities are averaged with equal weight.
+      data_dir: folder of the prepared sets, where the set is no longer where the run found it.
+      split: name of the split; empty: the run's validation split.
+
+    Raises:
+      InputError, DataError, CheckpointError: see `alexnet_jax.errors`.
+    """
+    members = []
+    for folder in (workdir, *also):
+        run = read_run(folder)
+        dataset = _dataset_of(run, data_dir)
+        params, _ = load_params(run, checkpoint)
+        chosen = dataset.split(split or run.config.data.validation_split)
+        result = _evaluate(run, params, chosen, views)
+        members.append(Member(str(folder), result, dataset.fingerprint, run.class_names))
+    return members[0].evaluation if len(members) == 1 else ensemble(members)
+
+
+def _dataset_of(run: Run, data_dir: str | Path | None) -> Dataset:
+    folder = Path(run.info["data_path"])
+    if data_dir is not None:
+        folder = Path(data_dir) / folder.name
+    if not (folder / "prepared.json").exists():
+        raise DataError(
+            f"the data set of this run is not in {folder}; give its folder with --data-dir, or "
+            "prepare it again"
+        )
+    dataset = open_dataset(folder, run.config.data.cache_bytes)
+    if dataset.class_names != run.class_names:
+        raise DataError(f"the data set in {folder} has other classes than the run")
+    return dataset
+
+
+def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Path:
+    """Writes `report.html` of a run, finished or not; returns its path.
+
+    Without its data set the report has no pictures of test images.
+    """
+    run = read_run(workdir)
+    summary, probabilities, labels = _final(run.workdir)
+    kernel = None
+    try:
+        params, _ = load_params(run, "last")
+        kernel = np.asarray(params["conv1"]["kernel"]) if "conv1" in params else None
+    except Exception as error:  # a run that has not saved yet still has curves
+        if not isinstance(error, run_folder.InputError | DataError):
+            from alexnet_jax.errors import CheckpointError
+
+            if not isinstance(error, CheckpointError):
+                raise
+    if dataset is None:
+        try:
+            dataset = _dataset_of(run, None)
+        except DataError:
+            dataset = None
+    path = run.workdir / "report.html"
+    examples = []
+    if dataset is not None and probabilities is not None:
+        examples = _examples(run, dataset, probabilities, labels)
+    write_report(
+        path,
+        config=run.config,
+        run=run.info | {"workdir": str(run.workdir)},
+        metrics=read_rows(run.workdir / "metrics.jsonl"),
+        conv1_kernel=kernel,
+        groups=_towers(run),
+        evaluation={int(views): values for views, values in summary.items()} or None,
+        confusion=None if probabilities is None else confusion_matrix(probabilities, labels),
+        class_names=run.class_names,
+        examples=examples,
+    )
+    return path
+
+
+def _towers(run: Run) -> int:
+    """Returns the number of towers: the most groups that any layer has."""
+    return max(getattr(layer, "groups", 1) for layer in run.network.layers)
+
+
+def _examples(run: Run, dataset: Dataset, probabilities, labels, count: int = 8) -> list[Example]:
+    """Returns test images: `count` at random (seeded), and the most confident mistakes."""
+    split = dataset.split(run.config.data.validation_split)
+    generator = np.random.default_rng(run.config.seed)
+    chosen = list(generator.permutation(len(labels))[:count])
+    wrong = np.flatnonzero(probabilities.argmax(1) != labels)
+    confident = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][:count]
+    chosen += [index for index in confident if index not in chosen]
+    images = split.images(np.asarray(chosen))
+    return [
+        Example(image, int(labels[i]), probabilities[i], split.keys[i])
+        for i, image in zip(chosen, images, strict=True)
+    ]

@@ -1,0 +1,439 @@
+"""Named experiments: `PRESETS` to run, and `NOTES` with source, command, time and score of each.
+
+The score column says who measured it: `paper` or another publication is a claim about their run,
+`here` is a result file of this repository.
+"""
+
+from dataclasses import dataclass
+
+from alexnet_jax.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    OptimizerConfig,
+    Phase,
+    PreprocessConfig,
+    ScheduleConfig,
+    TransferConfig,
+)
+
+# The logged schedules. The biases' rate is known only for the end of each run, where it had
+# fallen less than the weights' (0.002 and 0.02): it did not follow them down.
+RUN_145_2010 = (
+    Phase(1, 0.01, 0.02),
+    Phase(23, 1e-3, 0.002),
+    Phase(51, 1e-4),
+    Phase(68, layer_learning_rate=(("conv1", 1e-5),), colour_noise=False),
+    Phase(72, layer_learning_rate=(("conv1", 0.0),), colour_noise=False),
+    Phase(78, 1e-5, colour_noise=False),
+)
+"""2012 file `layer-params-145-2010.cfg`, 93 epochs on LSVRC-2010."""
+
+RUN_145 = (
+    Phase(1, 0.01, 0.02),
+    Phase(25, 1e-3),
+    Phase(51, 1e-4),
+    Phase(67, layer_learning_rate=(("conv1", 1e-5),), colour_noise=False),
+    Phase(72, layer_learning_rate=(("conv1", 0.0),), colour_noise=False),
+    Phase(79, 1e-5, colour_noise=False),
+)
+"""2012 file `layer-params-145.cfg`, 91 epochs on ILSVRC-2012."""
+
+_CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5")
+
+
+def _layers(names: tuple[str, ...], rate: float) -> tuple[tuple[str, float], ...]:
+    return tuple((name, rate) for name in names)
+
+
+RUN_146_2009 = (
+    Phase(1, 0.01, 0.02, _layers(_CONVS, 1e-3)),
+    Phase(2 + 1600 / 8691, 1e-3, 0.002),  # 8.9 million images are 8,691 files of 1,024
+)
+"""2012 file `layer-params-146-2009.cfg`: all rates 1e-3 from epoch 2, batch file 1600."""
+
+RUN_146_2011 = (
+    Phase(1, 0.01, 0.02, _layers((*_CONVS, "conv6"), 1e-3)),
+    Phase(6, 1e-3, 0.002),
+)
+"""2012 file `layer-params-146-2011.cfg`: stopped in epoch 8, batch file 11295 of about 14,650."""
+
+RUN_146_2012_2011 = (
+    Phase(1, 1e-3, 0.002, (("conv1", 1e-4),)),
+    Phase(1 + 300 / 1251, layer_learning_rate=(("fc8", 0.01),)),  # after 300 files of 1,024 images
+    Phase(5, layer_learning_rate=(("conv1", 1e-5),)),
+    Phase(7, layer_learning_rate=(("conv1", 0.0),)),
+    Phase(9, layer_learning_rate=(("fc8", 1e-3),)),
+    Phase(22, 1e-4, layer_learning_rate=(("fc8", 1e-4),)),
+    Phase(38, colour_noise=False),
+    Phase(42, 1e-5, layer_learning_rate=(("fc8", 1e-5),), colour_noise=False),
+)
+"""2012 file `layer-params-146-2012-2011.cfg`, stopped at epoch 54."""
+
+_COLOUR = AugmentConfig(colour_noise=0.1)
+_CROPS = AugmentConfig(mirror=False)
+_TORCHVISION = PreprocessConfig(mean="imagenet", scale="imagenet")
+
+
+def _imagenet(name: str = "imagenet2012", **changes) -> DataConfig:
+    return DataConfig(name=name, source_kind="imagenet2012", **changes)
+
+
+def _own(name: str) -> DataConfig:
+    """A set that its owner holds as one folder per class."""
+    return DataConfig(name=name, source_kind="folder")
+
+
+def _cifar(preset: str, network: str, decay, epochs, phases, crops: AugmentConfig) -> Config:
+    return Config(
+        preset=preset,
+        network=network,
+        epochs=epochs,
+        data=DataConfig(
+            name="cifar10",
+            source_kind="cifar10",
+            stored_size=32,
+            store="raw",
+            validation_split="test",
+        ),
+        augment=crops,
+        optimizer=OptimizerConfig(
+            learning_rate=0.001,
+            bias_learning_rate=0.002,
+            weight_decay=0.0,
+            layer_weight_decay=decay,
+        ),
+        schedule=ScheduleConfig("step", phases),
+    )
+
+
+_MIRRORED_CROPS = AugmentConfig()
+_LONG = (Phase(1, 0.001, 0.002), Phase(501, 1e-4, 2e-4), Phase(511, 1e-5, 2e-5))
+
+PRESETS: dict[str, Config] = {
+    config.preset: config
+    for config in (
+        Config(
+            preset="digits",
+            network="digits",
+            batch_size=64,
+            epochs=40,
+            evaluate_every_epochs=4,
+            data=DataConfig(name="digits", stored_size=32, store="raw", validation_split="test"),
+            augment=_CROPS,
+            preprocess=PreprocessConfig("image", "channel"),
+            schedule=ScheduleConfig(
+                "step", (Phase(1, 0.01, 0.02), Phase(25, 1e-3, 2e-3), Phase(37, 1e-4, 2e-4))
+            ),
+        ),
+        _cifar(
+            "cifar10-13pct",
+            "cifar-13pct",
+            (("local3", 0.004), ("local4", 0.004), ("fc5", 0.01)),
+            520,
+            _LONG,
+            _MIRRORED_CROPS,
+        ),
+        _cifar(
+            "cifar10-11pct",
+            "cifar-11pct",
+            (("local3", 0.004), ("local4", 0.004), ("fc5", 0.01)),
+            520,
+            _LONG,
+            _MIRRORED_CROPS,
+        ),
+        _cifar(
+            "cifar10-18pct",
+            "cifar-18pct",
+            (("conv1", 0.004), ("conv2", 0.004), ("conv3", 0.004), ("fc4", 1.0)),
+            140,
+            (Phase(1, 0.001, 0.002), Phase(121, 1e-4, 2e-4), Phase(131, 1e-5, 2e-5)),
+            _CROPS,
+        ),
+        Config(
+            preset="imagenette",
+            network="original",
+            batch_size=64,
+            epochs=40,
+            data=DataConfig(name="imagenette", source_kind="folder", validation_split="test"),
+            augment=_COLOUR,
+            schedule=ScheduleConfig(
+                "step", (Phase(1, 0.01, 0.02), Phase(31, 1e-3, 2e-3, colour_noise=False))
+            ),
+        ),
+        Config(
+            preset="cats-vs-dogs",
+            network="one-weird-trick",
+            image_size=256,
+            batch_size=32,
+            epochs=30,
+            data=DataConfig(name="cats-vs-dogs", source_kind="folder", validation_split="test"),
+            augment=AugmentConfig("resized-crop", rotation_degrees=15.0),
+            preprocess=_TORCHVISION,
+            schedule=ScheduleConfig("plateau", patience_epochs=4, drops=2),
+        ),
+        Config(
+            preset="folder",
+            network="original",
+            batch_size=64,
+            epochs=60,
+            data=DataConfig(source_kind="folder"),
+            augment=_COLOUR,
+            schedule=ScheduleConfig("plateau", patience_epochs=5, drops=2),
+        ),
+        Config(
+            preset="imagenet",
+            network="paper",
+            data=_imagenet(),
+            augment=_COLOUR,
+            schedule=ScheduleConfig("plateau", patience_epochs=4, drops=3),
+        ),
+        Config(
+            preset="imagenet-original",
+            network="original",
+            epochs=91,
+            data=_imagenet(),
+            augment=_COLOUR,
+            schedule=ScheduleConfig("step", RUN_145),
+        ),
+        Config(
+            preset="imagenet-2010",
+            network="original",
+            epochs=93,
+            data=_own("imagenet2010"),
+            augment=_COLOUR,
+            schedule=ScheduleConfig("step", RUN_145_2010),
+        ),
+        Config(
+            preset="imagenet-caffenet",
+            network="caffenet",
+            batch_size=256,
+            data=_imagenet(),
+            preprocess=PreprocessConfig("image-aligned"),
+            schedule=ScheduleConfig(
+                "step",
+                tuple(Phase(1 + 20 * i, 0.01 / 10**i, 0.02 / 10**i) for i in range(5)),
+            ),
+        ),
+        Config(
+            preset="imagenet-one-weird-trick",
+            network="one-weird-trick",
+            batch_size=256,
+            data=_imagenet(),
+            augment=AugmentConfig("resized-crop"),
+            preprocess=_TORCHVISION,
+            optimizer=OptimizerConfig(bias_learning_rate=0.01, weight_decay=1e-4),
+            schedule=ScheduleConfig(
+                "step",
+                tuple(Phase(1 + 30 * i, 0.01 / 10**i, 0.01 / 10**i) for i in range(3)),
+            ),
+        ),
+        Config(
+            preset="fall-2009",
+            network="six-conv",
+            epochs=5 + 6491 / 8691,
+            data=_own("fall2009"),
+            augment=_COLOUR,
+            schedule=ScheduleConfig("step", RUN_146_2009),
+            transfer=TransferConfig(layers=_CONVS),
+        ),
+        Config(
+            preset="fall-2011-pretrain",
+            network="six-conv-2011",
+            epochs=7 + 11295 / 14650,
+            data=_own("fall2011"),
+            augment=_COLOUR,
+            schedule=ScheduleConfig("step", RUN_146_2011),
+            transfer=TransferConfig(layers=(*_CONVS, "conv6")),
+        ),
+        Config(
+            preset="imagenet-finetune",
+            network="six-conv",
+            epochs=54,
+            data=_imagenet(),
+            augment=_COLOUR,
+            schedule=ScheduleConfig("step", RUN_146_2012_2011),
+            transfer=TransferConfig(layers=(*_CONVS, "conv6", "fc6", "fc7")),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Note:
+    """What to know before running a preset.
+
+    Attributes:
+      summary: what it is, in a few words.
+      source: paper section or 2012 file.
+      command: what to type.
+      expected_time: with the hardware it refers to.
+      expected_score: errors in percent.
+      measured_by: who measured the score and the time.
+      needs: what data to get; empty when nothing is needed.
+    """
+
+    summary: str
+    source: str
+    command: str
+    expected_time: str
+    expected_score: str
+    measured_by: str
+    needs: str = ""
+
+
+def _train(preset: str, more: str = "") -> str:
+    return f"python -m alexnet_jax.main train --preset {preset} --workdir runs/{preset}{more}"
+
+
+_ILSVRC_2012 = (
+    "ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz (free "
+    "registration at image-net.org); prepare them with `python -m alexnet_jax.main prepare "
+    "--source imagenet2012 FOLDER --name imagenet2012`"
+)
+_NOT_RUN = "not run: weeks on two CPU cores; about a day on one GPU is an estimate"
+_CIFAR_NEEDS = (
+    "cifar-10-python.tar.gz, the binary version, or train/test archives of class folders; name "
+    "them with --data.source"
+)
+_FOLDER_NEEDS = (
+    "a folder or tar of train/CLASS/* and test/CLASS/*, named with --data.source at the first run"
+)
+
+NOTES: dict[str, Note] = {
+    "digits": Note(
+        "a two-tower, eight-layer AlexNet in small on 1,797 handwritten digits",
+        "this project; order of layers from paper §3.5",
+        "python -m alexnet_jax.main --workdir runs/",
+        "about 1 min, 2 CPU cores",
+        "at most 3 % top-1",
+        "here",
+    ),
+    "cifar10-13pct": Note(
+        "the four-layer CIFAR-10 net without normalization",
+        "paper §3.3; 2012 file layers-conv-local-13pct.cfg",
+        _train("cifar10-13pct", " --data.source CIFAR"),
+        "not run to its end here",
+        "13 % top-1",
+        "cuda-convnet (lossless CIFAR-10)",
+        _CIFAR_NEEDS,
+    ),
+    "cifar10-11pct": Note(
+        "the four-layer CIFAR-10 net with response normalization",
+        "paper §3.3; cuda-convnet layers-conv-local-11pct.cfg",
+        _train("cifar10-11pct", " --data.source CIFAR"),
+        "not run to its end here",
+        "11 % top-1",
+        "cuda-convnet (lossless CIFAR-10)",
+        _CIFAR_NEEDS,
+    ),
+    "cifar10-18pct": Note(
+        "the small CIFAR-10 net with spatial response normalization",
+        "2012 file layers-18pct.cfg",
+        _train("cifar10-18pct", " --data.source CIFAR"),
+        "see the results table of the README",
+        "18 % top-1",
+        "cuda-convnet (lossless CIFAR-10)",
+        _CIFAR_NEEDS,
+    ),
+    "imagenette": Note(
+        "the full two-tower network of run 145 on ten classes of ImageNet",
+        "2012 file layers-145.cfg; data: fastai/imagenette",
+        _train("imagenette", " --data.source IMAGENETTE"),
+        "see the results table of the README",
+        "see the results table of the README",
+        "here",
+        _FOLDER_NEEDS,
+    ),
+    "cats-vs-dogs": Note(
+        "torchvision's one-tower network with its usual augmentation, two classes",
+        "one-weird-trick paper; torchvision's AlexNet",
+        _train("cats-vs-dogs", " --data.source CATS_VS_DOGS"),
+        "not run to its end here",
+        "not measured",
+        "nobody yet",
+        _FOLDER_NEEDS + "; or tfds:cats_vs_dogs with TensorFlow installed",
+    ),
+    "folder": Note(
+        "the network of run 145 on your own photos, one folder per class",
+        "2012 file layers-145.cfg; plateau schedule of paper §5",
+        _train("folder", " --data.source PHOTOS"),
+        "about 5 min per 4,500 images and epoch, 2 CPU cores",
+        "depends on the photos",
+        "nobody yet",
+        "a folder or tar with one folder per class, or train/CLASS/* and test/CLASS/*, named with "
+        "--data.source at the first run",
+    ),
+    "imagenet": Note(
+        "the network as the paper prints it, rates divided on a validation plateau",
+        "paper §3 to §5",
+        _train("imagenet"),
+        _NOT_RUN,
+        "40.7 / 18.2 % (ILSVRC-2012 validation, ten views)",
+        "paper, table 2",
+        _ILSVRC_2012,
+    ),
+    "imagenet-original": Note(
+        "run 145: the network and schedule behind the paper's table 2",
+        "2012 files layers-145.cfg and layer-params-145.cfg",
+        _train("imagenet-original"),
+        _NOT_RUN,
+        "40.664 / 18.210 % (ILSVRC-2012 validation, ten views)",
+        "2012 log",
+        _ILSVRC_2012,
+    ),
+    "imagenet-2010": Note(
+        "run 145-2010: the network and schedule behind the paper's table 1",
+        "2012 file layer-params-145-2010.cfg",
+        _train("imagenet-2010", " --data.source ILSVRC2010"),
+        _NOT_RUN,
+        "37.473 / 16.999 % (LSVRC-2010 test, ten views)",
+        "2012 log",
+        "LSVRC-2010 as train/WNID/*, validation/WNID/*, test/WNID/*, named with --data.source",
+    ),
+    "imagenet-caffenet": Note(
+        "Caffe's reference network: pooling before normalization, 227 pixels",
+        "BVLC Caffe, models/bvlc_reference_caffenet",
+        _train("imagenet-caffenet"),
+        _NOT_RUN,
+        "42.6 / 19.6 % (ILSVRC-2012 validation, centre view)",
+        "BVLC model card",
+        _ILSVRC_2012,
+    ),
+    "imagenet-one-weird-trick": Note(
+        "torchvision's one-tower network and recipe",
+        "one-weird-trick paper; torchvision references",
+        _train("imagenet-one-weird-trick"),
+        _NOT_RUN,
+        "43.478 / 20.934 % (ILSVRC-2012 validation, centre view)",
+        "torchvision documentation",
+        _ILSVRC_2012,
+    ),
+    "fall-2009": Note(
+        "run 146-2009: six convolutional layers on 10,184 classes",
+        "paper §6; 2012 file layer-params-146-2009.cfg",
+        _train("fall-2009", " --data.source FALL2009 --transfer.run runs/imagenet-original"),
+        _NOT_RUN,
+        "67.4 / 40.9 % (half of Fall 2009)",
+        "paper §6",
+        "ImageNet Fall 2009 as train/WNID/* and test/WNID/*, and a finished imagenet-original run",
+    ),
+    "fall-2011-pretrain": Note(
+        "run 146-2011: pre-training on all of Fall 2011 with a linear bottleneck",
+        "paper §6; 2012 file layer-params-146-2011.cfg",
+        _train("fall-2011-pretrain", " --data.source FALL2011 --transfer.run runs/fall-2009"),
+        _NOT_RUN,
+        "none published",
+        "nobody",
+        "ImageNet Fall 2011 as one folder per class, and a finished fall-2009 run",
+    ),
+    "imagenet-finetune": Note(
+        "run 146-2012-2011: the pre-trained six-layer network fine-tuned on ILSVRC-2012",
+        "paper §6; 2012 file layer-params-146-2012-2011.cfg",
+        _train("imagenet-finetune", " --transfer.run runs/fall-2011-pretrain"),
+        _NOT_RUN,
+        "38.990 / 16.622 % (ILSVRC-2012 validation, ten views)",
+        "2012 log; 39.0 / 16.6 in paper table 2",
+        _ILSVRC_2012 + "; and a finished fall-2011-pretrain run",
+    ),
+}

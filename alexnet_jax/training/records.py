@@ -1,0 +1,134 @@
+"""What a run tells: `metrics.jsonl`, `metrics.csv`, TensorBoard, a progress line."""
+
+import csv
+import io
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from alexnet_jax.training.run_folder import write_text
+
+
+class Records:
+    """The metrics of one run, appended row by row.
+
+    A row holds `step`, `epoch` and values; a resumed run drops the rows after its step, so that
+    the curves of a run that was killed equal those of an unbroken one.
+    """
+
+    def __init__(self, workdir: Path, step: int):
+        """Opens the files of `workdir` to go on after `step`."""
+        self.path = workdir / "metrics.jsonl"
+        self.rows = [row for row in read_rows(self.path) if row["step"] <= step]
+        if step == 0:
+            self.rows = []
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        self._file = self.path.open("a", encoding="utf-8")
+        from tensorboardX import SummaryWriter
+
+        purge = {"purge_step": step + 1} if step else {}
+        self._board = SummaryWriter(str(workdir / "tensorboard"), write_to_disk=True, **purge)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Appends one row (`step` and `epoch` among its keys)."""
+        row = {name: _rounded(value) for name, value in row.items()}
+        self.rows.append(row)
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        for name, value in row.items():
+            if name not in ("step", "epoch") and isinstance(value, int | float):
+                self._board.add_scalar(name, value, row["step"])
+
+    def write_csv(self) -> None:
+        """Writes `metrics.csv` anew, one column per key."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path.with_suffix(".csv"), text.getvalue())
+
+    def close(self) -> None:
+        """Writes what is left."""
+        self.write_csv()
+        self._board.close()
+        self._file.close()
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Returns the rows of a `metrics.jsonl`; a last line cut off by a crash is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float) and math.isfinite(value):
+        return float(f"{value:.7g}")
+    return value
+
+
+class Progress:
+    """One line of progress: rewritten in place on a terminal, plain lines elsewhere."""
+
+    def __init__(self, total_steps: int, stream=None):
+        """Counts `total_steps`; writes to `stream` (default: standard output)."""
+        self._total = total_steps
+        self._stream = stream or sys.stdout
+        self._terminal = self._stream.isatty()
+        self._last = 0.0
+        self._pending = False
+
+    def update(self, step: int, epoch: float, values: dict[str, float], rate: float) -> None:
+        """Shows a step.
+
+        Args:
+          step: finished steps.
+          epoch: finished epochs.
+          values: `train/loss`, `train/top1_error`, `train/learning_rate`.
+          rate: images per second.
+        """
+        seconds = values.pop("eta_seconds")
+        line = (
+            f"step {step}/{self._total}  epoch {epoch:.2f}  loss {values['train/loss']:.4f}  "
+            f"error {100 * values['train/top1_error']:.1f} %  "
+            f"rate {values['train/learning_rate']:.3g}  {rate:,.0f} images/s  "
+            f"ETA {duration(seconds)}"
+        )
+        now = time.monotonic()
+        if self._terminal:
+            self._stream.write(f"\r\x1b[K{line}")
+            self._stream.flush()
+            self._pending = True
+        elif now - self._last >= 5 or step == self._total:
+            self._last = now
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        """Writes a line of its own."""
+        if self._pending:
+            self._stream.write("\r\x1b[K")
+            self._pending = False
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+
+def duration(seconds: float) -> str:
+    """Returns e.g. `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return "unknown"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

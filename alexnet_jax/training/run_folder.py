@@ -1,0 +1,231 @@
+"""The run folder: what a run writes beside its checkpoints, and how it is read again.
+
+`config.json` (resolved), `run.json` (versions, devices, data, status), `inputs.npz` (the arrays of
+the preprocessing, so that a run predicts without its data set) and `.lock`.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import filelock
+import jax
+import numpy as np
+
+from alexnet_jax.config import Config, differing_fields
+from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.network.layers import Network, summarize
+from alexnet_jax.network.networks import NETWORKS
+
+HOW_NOT_WHAT = {
+    "log_every_steps",
+    "checkpoint_every_steps",
+    "workers",
+    "data.source",
+    "data.cache_bytes",
+    "final_views",
+}
+"""Fields that change how a run goes about its work but not its parameters; a resumed run may
+change them."""
+
+_PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "tensorflow-datasets",
+    "grain",
+    "numpy",
+    "pillow",
+)
+
+
+class Run(NamedTuple):
+    """What a run folder says about its network.
+
+    Attributes:
+      workdir: the folder.
+      config: resolved configuration.
+      network: with the run's number of classes.
+      image_size: height and width of the network's input in pixels.
+      stored_size: height and width of the images at rest.
+      class_names: one per class, in the order of the outputs.
+      inputs: arrays of the preprocessing.
+      info: `run.json`.
+    """
+
+    workdir: Path
+    config: Config
+    network: Network
+    image_size: int
+    stored_size: int
+    class_names: tuple[str, ...]
+    inputs: Inputs
+    info: dict[str, Any]
+
+
+def resolve_network(config: Config, classes: int) -> tuple[Network, int]:
+    """Returns the configured network with `classes` outputs, and its input size in pixels.
+
+    Raises:
+      InputError: unknown network, impossible size, or `config.classes` differs from `classes`.
+    """
+    if config.network not in NETWORKS:
+        raise InputError(
+            f"unknown network '{config.network}'.{did_you_mean(config.network, NETWORKS)} "
+            f"Known: {', '.join(NETWORKS)}"
+        )
+    if config.classes and config.classes != classes:
+        raise InputError(
+            f"classes is {config.classes}, but the data set has {classes}; leave it at 0"
+        )
+    network = NETWORKS[config.network].with_classes(classes)
+    image_size = config.image_size or network.image_size
+    summarize(network, image_size)
+    return network, image_size
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Makes the folder and holds its lock; raises `InputError` when another process does."""
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"--workdir {workdir} is a file; name a folder")
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(workdir / ".lock", timeout=0)
+        lock.acquire()
+    except filelock.Timeout:
+        raise InputError(
+            f"another process is training in {workdir}; use another --workdir"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"cannot write to --workdir {workdir}: {error.strerror or error}"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_same_config(workdir: Path, config: Config) -> bool:
+    """Returns whether the folder holds a run of this configuration; False: it holds none.
+
+    Raises:
+      InputError: it holds another run, with the fields that differ.
+    """
+    path = workdir / "config.json"
+    if not path.exists():
+        return False
+    fields = differing_fields(read_config(workdir), config)
+    changed = {name: pair for name, pair in fields.items() if name not in HOW_NOT_WHAT}
+    if changed:
+        listing = "; ".join(f"{name} was {a!r}, is {b!r}" for name, (a, b) in changed.items())
+        raise InputError(
+            f"{workdir} holds a run with another configuration ({listing}); "
+            "repeat it as it was, or use another --workdir"
+        )
+    return True
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def start_run(workdir: Path, config: Config, inputs: Inputs, info: dict[str, Any]) -> None:
+    """Writes `inputs.npz`, `run.json` and, last, `config.json`, which makes the folder a run."""
+    temporary = workdir / "inputs.tmp.npz"
+    np.savez(temporary, **inputs._asdict())
+    os.replace(temporary, workdir / "inputs.npz")
+    update_info(workdir, **info)
+    write_text(workdir / "config.json", config.to_json())
+
+
+def update_info(workdir: Path, **changes: Any) -> dict[str, Any]:
+    """Changes fields of `run.json`; returns all of it."""
+    path = workdir / "run.json"
+    info = json.loads(path.read_text()) if path.exists() else {}
+    info |= changes
+    write_text(path, json.dumps(info, indent=2) + "\n")
+    return info
+
+
+def read_config(workdir: Path) -> Config:
+    """Returns the configuration of a run.
+
+    Raises:
+      InputError: the folder holds no run, or `config.json` cannot be read.
+    """
+    path = Path(workdir) / "config.json"
+    if not path.is_file():
+        raise InputError(f"{workdir} holds no run (config.json is missing); train one first")
+    try:
+        return Config.from_json(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+
+
+def read_run(workdir: str | Path) -> Run:
+    """Returns what is needed to use the run in `workdir`; raises `InputError` if there is none."""
+    folder = Path(workdir).absolute()
+    config = read_config(folder)
+    try:
+        info = json.loads((folder / "run.json").read_text())
+        with np.load(folder / "inputs.npz", allow_pickle=False) as arrays:
+            inputs = Inputs(**{name: arrays[name] for name in Inputs._fields})
+        class_names = tuple(info["class_names"])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder} is not a whole run folder: {error}") from None
+    network, image_size = resolve_network(config, len(class_names))
+    return Run(folder, config, network, image_size, info["stored_size"], class_names, inputs, info)
+
+
+def environment() -> dict[str, Any]:
+    """Returns versions, hardware, commit and command, for `run.json`."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return {
+        "command": " ".join(["python -m alexnet_jax.main", *sys.argv[1:]]),
+        "commit": _commit(),
+        "versions": versions,
+        "devices": [device.device_kind for device in jax.devices()],
+        "platform": jax.default_backend(),
+        "processor": _processor(),
+        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+    }
+
+
+def _commit() -> str | None:
+    """Returns the source's git commit, with `+` when files were changed since; None without git."""
+    here = Path(__file__).parent
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=here, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return run.stdout.strip() or None
+
+
+def _processor() -> str:
+    """Returns the processor's model name."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,402 @@
+"""The training loop: joins data, step, schedule, records and checkpoints; computes nothing."""
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alexnet_jax.config import Config
+from alexnet_jax.data.dataset import Dataset, Split
+from alexnet_jax.data.pipeline import device_prefetch, training_batches
+from alexnet_jax.data.preprocess import make_inputs
+from alexnet_jax.data.statistics import load_statistics
+from alexnet_jax.errors import DataError, DivergedError, InputError
+from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
+from alexnet_jax.evaluation.metrics import ZERO, Sums, add, means
+from alexnet_jax.training import run_folder
+from alexnet_jax.training.checkpoint import Checkpoints, Restored, digest_of
+from alexnet_jax.training.records import Progress, Records
+from alexnet_jax.training.schedule import (
+    CurrentRates,
+    PlateauState,
+    after_validation,
+    rate_tree,
+    rates_at,
+)
+from alexnet_jax.training.steps import TrainState, count_params, init_state, make_train_step
+from alexnet_jax.training.transfer import transferred
+
+
+class Outcome(NamedTuple):
+    """How a call of `train` ended.
+
+    Attributes:
+      state: the newest state.
+      finished: the run is complete; False: it was interrupted and saved.
+      steps_done: steps of this call (0: there was nothing to do).
+      run: what the run folder says.
+    """
+
+    state: TrainState
+    finished: bool
+    steps_done: int
+    run: run_folder.Run
+
+
+class _Clock(NamedTuple):
+    """Converts between steps and epochs."""
+
+    batch_size: int
+    num_examples: int
+
+    def epochs(self, step: int) -> float:
+        return step * self.batch_size / self.num_examples
+
+    def step_after(self, epochs: float) -> int:
+        """Returns the first step at which `epochs` passes are complete."""
+        return math.ceil(epochs * self.num_examples / self.batch_size - 1e-9)
+
+
+def train(config: Config, workdir: str | Path, dataset: Dataset) -> Outcome:
+    """Trains `config` in `workdir`, or goes on where an earlier call stopped.
+
+    SIGINT and SIGTERM finish the step, save and return; a second signal ends the process at once.
+
+    Args:
+      config: what to run.
+      workdir: run folder; made when absent.
+      dataset: an opened data set that holds the configured splits.
+
+    Raises:
+      InputError: impossible configuration, or the folder holds another run.
+      DataError: the data set is not the one that the run began with.
+      CheckpointError: there are checkpoints, but none can be read.
+      DivergedError: the loss is not finite.
+    """
+    workdir = Path(workdir).absolute()
+    with run_folder.locked(workdir):
+        resumed = run_folder.check_same_config(workdir, config)
+        run = _open_run(config, workdir, dataset, resumed)
+        return _Loop(run, dataset).go()
+
+
+def _open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> run_folder.Run:
+    """Checks an old run folder against the data, or starts a new one."""
+    if resumed:
+        run = run_folder.read_run(workdir)
+        if run.info["data_fingerprint"] != dataset.fingerprint:
+            raise DataError(
+                f"the data set {dataset.path} has changed since this run began; bring the old one "
+                "back, or start anew in another --workdir"
+            )
+        run_folder.write_text(workdir / "config.json", config.to_json())
+        return run._replace(config=config)
+    network, image_size = run_folder.resolve_network(config, len(dataset.class_names))
+    if image_size > dataset.stored_size:
+        raise InputError(
+            f"network '{config.network}' reads {image_size}x{image_size} pixels, but the images "
+            f"are stored with {dataset.stored_size}; prepare them with a larger data.stored-size, "
+            "or set --image-size"
+        )
+    if config.transfer.layers and not config.transfer.run:
+        raise InputError(
+            f"preset '{config.preset}' starts from the layers of another run: name its folder with "
+            "--transfer.run"
+        )
+    leftover = workdir / "checkpoints"
+    if leftover.is_dir() and any(leftover.iterdir()):
+        raise InputError(f"{workdir} has checkpoints but no config.json; use another --workdir")
+    inputs = make_inputs(
+        config.preprocess, config.augment, load_statistics(dataset.path), image_size
+    )
+    info = run_folder.environment() | {
+        "status": "running",
+        "seed": config.seed,
+        "class_names": list(dataset.class_names),
+        "stored_size": dataset.stored_size,
+        "data_path": str(dataset.path),
+        "data_fingerprint": dataset.fingerprint,
+        "train_images": dataset.split(config.data.train_split).num_examples,
+        "validation_images": dataset.split(config.data.validation_split).num_examples,
+        "wall_seconds": 0.0,
+    }
+    run_folder.start_run(workdir, config, inputs, info)
+    return run_folder.Run(
+        workdir, config, network, image_size, dataset.stored_size, dataset.class_names, inputs, info
+    )
+
+
+class _Loop:
+    """One call of `train`: the moving parts of the loop, and the order in which they move."""
+
+    def __init__(self, run: run_folder.Run, dataset: Dataset):
+        config = run.config
+        self.run, self.config = run, config
+        self.train_split: Split = dataset.split(config.data.train_split)
+        self.validation_split: Split = dataset.split(config.data.validation_split)
+        self.clock = _Clock(config.batch_size, self.train_split.num_examples)
+        self.total_steps = self.clock.step_after(config.epochs)
+        self.progress = Progress(self.total_steps)
+        self.checkpoints = Checkpoints(run.workdir)
+        self.plateau = PlateauState()
+        self.window = ZERO
+        self.saved_step = -1
+        self.evaluated_epochs = 0.0
+        self.dtype = jnp.dtype(config.compute_dtype)
+        self.inputs = jax.device_put(run.inputs)
+
+    def go(self) -> Outcome:
+        """Restores or starts, trains until the end or a signal, and closes everything."""
+        state, first_step = self._start()
+        done = run_folder.read_run(self.run.workdir).info["status"] == "finished"
+        if done or first_step >= self.total_steps and self.evaluated_epochs:
+            self.checkpoints.close()
+            return Outcome(state, True, 0, self.run)
+        records = Records(self.run.workdir, first_step)
+        started = time.monotonic()
+        try:
+            with _Signals(self.progress.say) as signals:
+                state = self._train(state, first_step, records, signals)
+        finally:
+            records.close()
+            self.checkpoints.close()
+            wall = self.run.info.get("wall_seconds", 0.0) + time.monotonic() - started
+            run_folder.update_info(self.run.workdir, wall_seconds=round(wall, 1))
+        step = int(state.step)
+        finished = step >= self.total_steps or self.plateau.stopped
+        if finished:
+            run_folder.update_info(
+                self.run.workdir,
+                status="finished",
+                step=step,
+                params_sha256=digest_of(state.params),
+            )
+        else:
+            self.progress.say(
+                f"interrupted: saved step {step}; the same command goes on from there"
+            )
+        return Outcome(state, finished, step - first_step, self.run)
+
+    def _start(self) -> tuple[TrainState, int]:
+        """Returns the newest saved state, or a fresh one, and its step."""
+        config, run = self.config, self.run
+        arguments = (run.network, config.optimizer, run.image_size, config.seed)
+        target = jax.eval_shape(lambda: init_state(*arguments))
+        restored = self.checkpoints.restore_newest(target)
+        if restored is None:
+            state = init_state(*arguments)
+            if config.transfer.run:
+                state = transferred(state, config.transfer, self.progress.say)
+            self.progress.say(_headline(run, count_params(state.params), self.train_split))
+            return state, 0
+        step = self._take_up(restored)
+        self.progress.say(f"resumed {run.workdir} at step {step} of {self.total_steps}")
+        return restored.state, step
+
+    def _take_up(self, restored: Restored) -> int:
+        meta = restored.meta
+        best = meta["plateau"]["best_error"]
+        self.plateau = PlateauState(
+            **meta["plateau"] | {"best_error": math.inf if best is None else best}
+        )
+        self.window = Sums(*meta["window"])
+        self.evaluated_epochs = meta["evaluated_epochs"]
+        self.saved_step = meta["step"]
+        return meta["data"]["next_step"]
+
+    def _train(
+        self, state: TrainState, step: int, records: Records, signals: "_Signals"
+    ) -> TrainState:
+        config = self.config
+        train_step = make_train_step(
+            self.run.network, config.optimizer, config.preprocess, config.augment, self.dtype
+        )
+        batches = device_prefetch(
+            training_batches(
+                self.train_split,
+                seed=config.seed,
+                batch_size=config.batch_size,
+                image_size=self.run.image_size,
+                augment=config.augment,
+                first_step=step,
+                workers=config.workers,
+            )
+        )
+        first_step, start, paused = step, time.monotonic(), 0.0
+        mark, mark_step = start, step
+        pending: Sums | None = None
+        rates = self._rates(step)
+        tree = rate_tree(rates, config.optimizer, state.params)
+        while step < self.total_steps and not signals.received and not self.plateau.stopped:
+            if (now := self._rates(step)) != rates:
+                rates, tree = now, rate_tree(now, config.optimizer, state.params)
+            state, sums = train_step(
+                state, next(batches), self.inputs, tree, np.bool_(rates.colour_noise)
+            )
+            step += 1
+            # One step behind, so that the device never waits for the host.
+            self._count(pending, step - 1, rates)
+            pending = sums
+            pauses = self._due(step)
+            if step % config.log_every_steps == 0 or pauses or step == first_step + 1:
+                self._count(pending, step, rates)
+                pending = None
+                clock = time.monotonic()
+                rate = (step - mark_step) * config.batch_size / max(clock - mark, 1e-9)
+                remaining = (self.total_steps - step) * config.batch_size / max(rate, 1e-9)
+                self._log(step, rates, rate, remaining, records)
+                mark, mark_step = clock, step
+                if step == first_step + 1:
+                    self.progress.say(f"first step after {clock - start:.1f} s (with compiling)")
+            if pauses:
+                self._pause(state, step, records, *pauses)
+                paused += time.monotonic() - mark
+                mark = time.monotonic()
+        if pending is not None:
+            self._count(pending, step, rates)
+        if step != self.saved_step:
+            self._save(state, {})
+        return state
+
+    def _rates(self, step: int) -> CurrentRates:
+        return rates_at(
+            self.config.schedule,
+            self.config.optimizer,
+            self.clock.epochs(step),
+            self.config.epochs,
+            self.plateau,
+        )
+
+    def _count(self, sums: Sums | None, step: int, rates: CurrentRates) -> None:
+        """Adds a step's sums to the window; raises `DivergedError` when they are not finite."""
+        if sums is None:
+            return
+        self.window = add(self.window, sums)
+        if not math.isfinite(self.window.loss):
+            kept = self.saved_step if self.saved_step >= 0 else None
+            have = f"the checkpoint of step {kept} is good" if kept else "nothing was saved yet"
+            raise DivergedError(
+                f"the loss is not finite at step {step} (learning rate {rates.weights:g}); {have}: "
+                "lower --optimizer.learning-rate and start in another --workdir"
+            )
+
+    def _due(self, step: int) -> tuple[bool, bool] | None:
+        """Returns (evaluate, checkpoint) when the loop must pause after `step`, else None."""
+        every = self.config.evaluate_every_epochs
+        due = self.clock.step_after(self.evaluated_epochs + every)
+        evaluates = step >= min(due, self.total_steps)
+        steps = self.config.checkpoint_every_steps
+        saves = evaluates or bool(steps and step % steps == 0)
+        return (evaluates, saves) if evaluates or saves else None
+
+    def _log(
+        self, step: int, rates: CurrentRates, rate: float, eta: float, records: Records
+    ) -> None:
+        values = {f"train/{name}": value for name, value in means(self.window).items()}
+        values["train/learning_rate"] = rates.weights
+        epoch = self.clock.epochs(step)
+        if step % self.config.log_every_steps == 0:
+            records.add({"step": step, "epoch": epoch, **values, "images_per_second": rate})
+            self.window = ZERO
+        self.progress.update(step, epoch, values | {"eta_seconds": eta}, rate)
+
+    def _pause(
+        self, state: TrainState, step: int, records: Records, evaluates: bool, saves: bool
+    ) -> None:
+        metrics: dict[str, float] = {}
+        if evaluates:
+            metrics = self._validate(state, step, records)
+        if saves:
+            self._save(state, metrics)
+
+    def _validate(self, state: TrainState, step: int, records: Records) -> dict[str, float]:
+        config, run = self.config, self.run
+        if not hasattr(self, "predict_step"):
+            self.predict_step = make_predict_step(
+                run.network, config.preprocess, run.image_size, 1, self.dtype, config.augment
+            )
+        result = evaluate(
+            self.predict_step,
+            state.params,
+            self.inputs,
+            self.validation_split,
+            config.batch_size,
+            keep_probabilities=False,
+        )
+        metrics = {f"validation/{name}": value for name, value in result.metrics().items()}
+        epoch = self.clock.epochs(step)
+        records.add({"step": step, "epoch": epoch, **metrics})
+        records.write_csv()
+        self.progress.say(
+            f"epoch {epoch:.2f}: validation error {100 * result.top1_error:.2f} % "
+            f"(top-5 {100 * result.top5_error:.2f} %), loss {result.loss:.4f}"
+        )
+        passed = config.evaluate_every_epochs
+        self.evaluated_epochs += passed
+        drops = self.plateau.drops
+        self.plateau = after_validation(config.schedule, self.plateau, result.top1_error, passed)
+        if self.plateau.drops > drops:
+            self.progress.say("validation error has stalled: learning rate divided")
+        return metrics if all(math.isfinite(value) for value in metrics.values()) else {}
+
+    def _save(self, state: TrainState, metrics: dict[str, float]) -> None:
+        plateau = self.plateau._asdict()
+        if not math.isfinite(self.plateau.best_error):
+            plateau["best_error"] = None
+        meta = {
+            "network": self.run.network.name,
+            "data": {"next_step": int(state.step)},
+            "plateau": plateau,
+            "window": list(self.window),
+            "evaluated_epochs": self.evaluated_epochs,
+        }
+        if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(state.params)):
+            raise DivergedError(
+                f"parameters are not finite at step {int(state.step)}; they were not saved: "
+                "lower --optimizer.learning-rate and start in another --workdir"
+            )
+        self.checkpoints.save(state, meta, metrics)
+        self.saved_step = int(state.step)
+
+
+def _headline(run: run_folder.Run, params: int, split: Split) -> str:
+    return (
+        f"{run.config.preset}: network '{run.network.name}', {params:,} parameters, "
+        f"{run.image_size}x{run.image_size} pixels, {len(run.class_names)} classes, "
+        f"{split.num_examples:,} training images, {jax.device_count()} x {jax.default_backend()}"
+    )
+
+
+class _Signals:
+    """Notes SIGINT and SIGTERM for the loop; a second one ends the process at once."""
+
+    def __init__(self, say: Callable[[str], None]):
+        self.received = False
+        self._say = say
+        self._old: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Signals":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._old[number] = signal.signal(number, self._note)
+            except ValueError:  # not the main thread (a notebook's worker): leave signals alone
+                break
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: Any) -> None:
+        del frame
+        if self.received:
+            sys.exit(128 + number)
+        self.received = True
+        self._say("stopping after this step (once more: at once) …")

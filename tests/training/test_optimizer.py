@@ -1,0 +1,91 @@
+"""The 2012 update rule against its two printed equations, in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from alexnet_jax.config import OptimizerConfig
+from alexnet_jax.training.optimizer import update_rule
+
+
+def run(config, params, grads, rates):
+    """Applies one update per entry of `grads` and `rates`; returns params and velocities."""
+    chain = update_rule(config, params)
+    state = chain.init(params)
+
+    @jax.jit
+    def step(params, state, grads, rates):
+        updates, state = chain.update(grads, state, params, rates=rates)
+        return optax.apply_updates(params, updates), state
+
+    for grad, rate in zip(grads, rates, strict=True):
+        params, state = step(params, state, grad, rate)
+    return params, state[-1].trace
+
+
+def tree(kernel, bias):
+    return {"fc": {"kernel": jnp.float32(kernel), "bias": jnp.float32(bias)}}
+
+
+def test_golden_value_with_a_drop_of_the_rate():
+    grads = [tree(g, 0.0) for g in (1, -0.5, 0.3, 0.2, 0.8, 0.1)]
+    rates = [tree(r, 1.0) for r in (0.1, 0.1, 0.1, 0.01, 0.01, 0.01)]
+    params, _ = run(OptimizerConfig(), tree(1.5, 0.0), grads, rates)
+    np.testing.assert_allclose(params["fc"]["kernel"], 1.110499, atol=1e-6)
+
+
+def test_biases_have_their_own_rate_and_no_decay():
+    config = OptimizerConfig(weight_decay=0.1)
+    params, _ = run(config, tree(2.0, 2.0), [tree(0.0, 0.0)], [tree(0.5, 0.5)])
+    np.testing.assert_allclose(params["fc"]["kernel"], 2.0 - 0.1 * 0.5 * 2.0)
+    np.testing.assert_allclose(params["fc"]["bias"], 2.0)
+
+
+def test_rate_zero_leaves_parameter_and_velocity_alone():
+    grads = [tree(1.0, 1.0)] * 3
+    rates = [tree(0.1, 0.2), tree(0.0, 0.2), tree(0.1, 0.2)]
+    config = OptimizerConfig(weight_decay=0.0)
+    frozen, velocity = run(config, tree(1.0, 0.0), grads[:2], rates[:2])
+    np.testing.assert_allclose(frozen["fc"]["kernel"], 0.9, rtol=1e-6)
+    np.testing.assert_allclose(velocity["fc"]["kernel"], -0.1, rtol=1e-6)
+    thawed, _ = run(config, tree(1.0, 0.0), grads, rates)
+    np.testing.assert_allclose(thawed["fc"]["kernel"], 0.9 - 0.9 * 0.1 - 0.1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_layers_follow_the_equations_of_the_paper(steps):
+    generator = np.random.default_rng(steps)
+    shapes = {"conv1": (2, 3), "local3": (4,), "fc4": (5, 2)}
+    config = OptimizerConfig(weight_decay=5e-4, layer_weight_decay=(("local3", 0.004), ("fc4", 0)))
+    decay = {"conv1": 5e-4, "local3": 0.004, "fc4": 0.0}
+
+    def sample():
+        return {
+            name: {"kernel": generator.normal(size=shape), "bias": generator.normal(size=3)}
+            for name, shape in shapes.items()
+        }
+
+    start, grads = sample(), [sample() for _ in range(steps)]
+    rates = [
+        {name: {"kernel": 0.1 / (i + 1), "bias": 0.2} for name in shapes} for i in range(steps)
+    ]
+    expected = jax.tree.map(np.array, start)
+    velocity = jax.tree.map(np.zeros_like, start)
+    for grad, rate in zip(grads, rates, strict=True):
+        for name in shapes:
+            for leaf in ("kernel", "bias"):
+                d = decay[name] if leaf == "kernel" else 0.0
+                e, w, v = rate[name][leaf], expected[name][leaf], velocity[name][leaf]
+                velocity[name][leaf] = 0.9 * v - d * e * w - e * grad[name][leaf]
+                expected[name][leaf] = w + velocity[name][leaf]
+
+    def as_float32(values):
+        return jax.tree.map(jnp.float32, values)
+
+    params, trace = run(
+        config, as_float32(start), [as_float32(g) for g in grads], [as_float32(r) for r in rates]
+    )
+    for ours, theirs in ((params, expected), (trace, velocity)):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), ours, theirs)
