@@ -1,0 +1,144 @@
+"""One image: bytes to RGB pixels, the fit to the stored square, and back to bytes.
+
+The stored image is the paper's (§2): the shorter side is rescaled to the stored size and the
+central square is kept. As in 2012 (cuda-convnet2 `make-data`): area averaging to shrink, bicubic
+to enlarge, offset `floor((length - size) / 2)`. EXIF orientation is not applied, as the ILSVRC
+images were read without it.
+"""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+MAX_PIXELS = 64_000_000
+_EXACT_AREA_UP_TO = 8.0
+
+
+class BadImageError(Exception):
+    """An image that can not be used; the message is the reason, a few words long."""
+
+
+def decode_rgb(data: bytes) -> Image.Image:
+    """Decodes an image file of any usual kind to RGB.
+
+    Grey, palette, CMYK, transparent and 16-bit images are converted; of an animation the first
+    frame is taken. The header is read first, so that a crafted file can not ask for memory.
+
+    Args:
+      data: the file's bytes. Its content decides the format, not its name.
+
+    Returns:
+      A loaded Pillow image of mode RGB.
+
+    Raises:
+      BadImageError: not an image of `FORMATS`, truncated, damaged, or over `MAX_PIXELS`.
+    """
+    if not data:
+        raise BadImageError("empty file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # damaged EXIF is no reason to distrust the pixels
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except Image.UnidentifiedImageError:
+            raise BadImageError("not a JPEG, PNG, GIF, BMP or WebP image") from None
+        except Image.DecompressionBombError:
+            raise BadImageError(f"more than {MAX_PIXELS // 10**6} million pixels") from None
+        except Exception as error:  # Pillow's plug-ins raise anything on hostile headers
+            raise BadImageError(_reason(error)) from None
+        if image.width * image.height > MAX_PIXELS:
+            raise BadImageError(
+                f"{image.width}x{image.height} is more than {MAX_PIXELS // 10**6} million pixels"
+            )
+        try:
+            image.load()
+            return to_rgb(image)
+        except Exception as error:
+            raise BadImageError(_reason(error)) from None
+
+
+def fit_square(image: Image.Image, size: int) -> np.ndarray:
+    """Rescales the shorter side to `size` and keeps the central square.
+
+    Args:
+      image: RGB image.
+      size: height and width of the result, pixels.
+
+    Returns:
+      uint8 [size, size, 3].
+    """
+    width, height = image.size
+    shorter = min(width, height)
+    new_width = max(size, round(width * size / shorter))
+    new_height = max(size, round(height * size / shorter))
+    left, top = (new_width - size) // 2, (new_height - size) // 2
+    if shorter == size:
+        return np.asarray(image.crop((left, top, left + size, top + size)))
+    across, down = width / new_width, height / new_height  # source pixels per stored pixel
+    if 1 < shorter / size <= _EXACT_AREA_UP_TO:
+        rows = _average(np.asarray(image), down, top, size)
+        columns = _average(rows.transpose(1, 0, 2), across, left, size)
+        return np.rint(columns.transpose(1, 0, 2)).astype(np.uint8)
+    # Beyond that factor Pillow's box filter, which takes or leaves whole pixels, is as good.
+    method = Image.Resampling.BOX if shorter > size else Image.Resampling.BICUBIC
+    box = (left * across, top * down, (left + size) * across, (top + size) * down)
+    box = (box[0], box[1], min(box[2], width), min(box[3], height))
+    return np.asarray(image.resize((size, size), method, box=box))
+
+
+def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
+    """Encodes uint8 [h, w, 3] pixels as JPEG (4:2:0, as OpenCV's default was in 2012)."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def decode_jpeg(data: bytes) -> np.ndarray:
+    """Decodes a JPEG that `encode_jpeg` wrote to uint8 [h, w, 3]."""
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        return np.asarray(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Converts a loaded image of any mode to RGB; one that is RGB already is returned as it is."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip at 255
+        grey = np.asarray(image).astype(np.int64) >> 8
+        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _average(pixels: np.ndarray, scale: float, first: int, count: int) -> np.ndarray:
+    """Averages the rows of `pixels` over windows of `scale` rows, fractions of rows included.
+
+    Window i covers rows [(first + i) * scale, (first + i + 1) * scale). The integral up to a
+    fractional row is the cumulative sum plus that fraction of the next row.
+
+    Args:
+      pixels: [rows, columns, 3], uint8 or float64.
+      scale: rows per window, at least 1.
+      first, count: the windows wanted.
+
+    Returns:
+      float64 [count, columns, 3].
+    """
+    edges = (first + np.arange(count + 1)) * scale
+    start = int(edges[0])
+    pixels = pixels[start : int(np.ceil(edges[-1])) + 1]
+    edges = np.minimum(edges - start, len(pixels))
+    whole = np.minimum(edges.astype(np.int64), len(pixels) - 1)
+    exact = np.int32 if pixels.dtype == np.uint8 else np.float64
+    total = np.zeros((len(pixels) + 1, *pixels.shape[1:]), exact)
+    np.cumsum(pixels, axis=0, dtype=exact, out=total[1:])
+    integral = total[whole] + (edges - whole)[:, None, None] * pixels[whole]
+    return np.diff(integral, axis=0) / scale
+
+
+def _reason(error: Exception) -> str:
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words[:200]

@@ -1,0 +1,110 @@
+"""Mean image, channel statistics and colour PCA of the training images, summed in `prepare`.
+
+The sums are integers, hence exact: they do not depend on the number of workers or the order.
+Source: paper §2 (mean activity) and §4.1 (PCA of the RGB values of all training pixels).
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from alexnet_jax.errors import DataError
+
+FILE_NAME = "statistics.npz"
+
+
+class Statistics(NamedTuple):
+    """Of the stored training images, in 0..255 units; s is the stored size.
+
+    Attributes:
+      mean_image: float32 [s, s, 3].
+      channel_mean: float32 [3], mean of each of red, green, blue over all pixels.
+      channel_std: float32 [3], standard deviation of each.
+      colour_std: float32 [3], standard deviations along the principal directions of the RGB
+        values, that is, roots of the covariance's eigenvalues, ascending as in 2012.
+      colour_vectors: float32 [3, 3], the directions as columns, of unit length; the sign is
+        chosen so that the largest component is positive.
+    """
+
+    mean_image: np.ndarray
+    channel_mean: np.ndarray
+    channel_std: np.ndarray
+    colour_std: np.ndarray
+    colour_vectors: np.ndarray
+
+
+class Sums:
+    """Running sums over images: their number, pixels [s, s, 3], and RGB products [3, 3]."""
+
+    def __init__(self, size: int):
+        self.count = 0
+        # 2**32 / 255 is 16.8 million images: enough for one shard.
+        self.pixels = np.zeros((size, size, 3), np.uint32)
+        self.products = np.zeros((3, 3), np.int64)
+
+    def add(self, pixels: np.ndarray) -> None:
+        """Adds one image, uint8 [s, s, 3]."""
+        self.count += 1
+        self.pixels += pixels
+        # int64 products do not go through a threaded BLAS, which would fight the other workers.
+        colours = np.ascontiguousarray(pixels.reshape(-1, 3).T, dtype=np.int64)
+        self.products += colours @ colours.T
+
+
+def reduce(parts: list[tuple[int, np.ndarray, np.ndarray]]) -> Statistics:
+    """Combines the sums of all shards.
+
+    Args:
+      parts: per shard: number of images, pixel sums [s, s, 3], RGB products [3, 3] (integers).
+
+    Returns:
+      The statistics; float64 inside.
+
+    Raises:
+      DataError: no image at all.
+    """
+    count = sum(part[0] for part in parts)
+    if not count:
+        raise DataError("the training split has no readable image")
+    total = np.zeros(parts[0][1].shape, np.uint64)
+    products = np.zeros((3, 3), np.int64)
+    for _, pixels, product in parts:
+        total += pixels
+        products += product
+    mean_image = total / np.float64(count)
+    mean = mean_image.mean(axis=(0, 1))
+    pixels_per_image = total.shape[0] * total.shape[1]
+    covariance = products / np.float64(count * pixels_per_image) - np.outer(mean, mean)
+    variances, vectors = np.linalg.eigh(covariance)
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
+    vectors = vectors * np.where(largest < 0, -1.0, 1.0)
+    return Statistics(
+        *(
+            array.astype(np.float32)
+            for array in (
+                mean_image,
+                mean,
+                np.sqrt(covariance.diagonal().clip(0)),
+                np.sqrt(variances.clip(0)),
+                vectors,
+            )
+        )
+    )
+
+
+def save_statistics(folder: Path, statistics: Statistics) -> None:
+    """Writes `statistics.npz` into the folder of a prepared set."""
+    np.savez(folder / FILE_NAME, **statistics._asdict())
+
+
+def load_statistics(folder: str | Path) -> Statistics:
+    """Reads the statistics of the prepared set in `folder`; raises `DataError` if it can not."""
+    path = Path(folder) / FILE_NAME
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Statistics(*(arrays[name] for name in Statistics._fields))
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{path} is missing or damaged ({error}); remove the folder and prepare the set again"
+        ) from None
