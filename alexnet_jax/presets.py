@@ -153,12 +153,12 @@ PRESETS: dict[str, Config] = {
         Config(
             preset="imagenette",
             network="original",
-            batch_size=64,
-            epochs=40,
+            batch_size=32,
+            epochs=16,
             data=DataConfig(name="imagenette", source_kind="folder", validation_split="test"),
             augment=_COLOUR,
             schedule=ScheduleConfig(
-                "step", (Phase(1, 0.01, 0.02), Phase(31, 1e-3, 2e-3, colour_noise=False))
+                "step", (Phase(1, 0.01, 0.02), Phase(14, 1e-3, 2e-3, colour_noise=False))
             ),
         ),
         Config(
