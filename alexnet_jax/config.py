@@ -35,7 +35,8 @@ class DataConfig:
         validation or test split.
       class_order: of `imagenet2012`: labels in the order of the WordNet ids (Caffe, torchvision),
         or of the development kit's ILSVRC2012_ID (the 2012 code).
-      train_split, validation_split: names of the splits to use.
+      train_split: name of the split to train on.
+      validation_split: name of the split to test on.
       cache_bytes: keep decoded images in memory if the split needs no more than this.
     """
 
@@ -63,7 +64,8 @@ class AugmentConfig:
       colour_noise: standard deviation of the colour PCA coefficients, 0 for none. Paper §4.1: 0.1.
       colour_form: `2012` multiplies components by their standard deviations and divides the
         image by 1 + colour_noise while the noise is on; `printed` leaves the division out.
-      scale, ratio: area fraction and aspect ratio of `resized-crop`.
+      scale: smallest and largest area of `resized-crop`, as fractions of the image's.
+      ratio: smallest and largest width / height of `resized-crop`.
       rotation_degrees: largest rotation of `resized-crop`, either way.
     """
 
@@ -119,7 +121,8 @@ class Phase:
 
     Attributes:
       epoch: first epoch of the phase, counted from 1 (may be fractional).
-      learning_rate, bias_learning_rate: rates as absolute numbers; None keeps the row before.
+      learning_rate: of the weights, as an absolute number; None keeps that of the row before.
+      bias_learning_rate: of the biases, as an absolute number; None keeps that of the row before.
       layer_learning_rate: absolute weight and bias rates of single layers from here on; 0 freezes.
       colour_noise: False switches the colour noise off from here on.
     """
@@ -141,8 +144,13 @@ class ScheduleConfig:
         run ends; paper §5); `dexp` is cuda-convnet2's staircase, `total_factor ** (-i / (n - 1))`
         times the rate on stair i of n.
       phases: rows for `step`.
-      factor, patience_epochs, drops: for `plateau`.
-      stairs, total_factor, bias_stairs, bias_total_factor: for `dexp`.
+      factor: for `plateau`: divides both rates.
+      patience_epochs: for `plateau`: epochs without improvement before a division.
+      drops: for `plateau`: number of divisions.
+      stairs: for `dexp`: n of the weights' rate.
+      total_factor: for `dexp`: first over last rate of the weights.
+      bias_stairs: for `dexp`: n of the biases' rate.
+      bias_total_factor: for `dexp`: first over last rate of the biases.
     """
 
     kind: Literal["constant", "step", "plateau", "dexp"] = "constant"
@@ -184,7 +192,8 @@ class Config:
       batch_size: images per step, over all devices.
       epochs: passes over the training images.
       seed: of initial weights, data order, augmentation and dropout.
-      evaluate_every_epochs, checkpoint_every_steps: 0 steps: checkpoint at each evaluation only.
+      evaluate_every_epochs: test on the validation split so often; may be fractional.
+      checkpoint_every_steps: save so often, too; 0: at each evaluation only.
       log_every_steps: one progress line and one `metrics.jsonl` row per so many steps.
       final_views: 1 or 10 views in the evaluation that ends the run.
       workers: worker processes for the data, 0: threads only.
