@@ -39,6 +39,8 @@ def exit_code(command: Callable[[], int], *, debug: bool) -> int:
         code = command()
         sys.stdout.flush()
         return code
+    except SystemExit as stop:  # the help was asked for
+        return int(stop.code or 0)
     except BrokenPipeError:
         # The reader (`head`) has left. What Python flushes at exit must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,6 @@
 """Looks at everything a run depends on, and says what to mend."""
 
 import importlib.util
-import json
 import os
 import platform
 import shutil
@@ -110,27 +109,36 @@ def _disk(what: str, folder: Path) -> Iterator[Finding]:
 
 
 def _data_sets(data_dir: Path) -> Iterator[Finding]:
-    folders = sorted(path for path in data_dir.glob("*") if path.is_dir())
+    folders = sorted(path for path in data_dir.glob("[!.]*") if path.is_dir())
     if not folders:
         yield Finding(
             "note", "data sets", f"none in {data_dir} yet; `train` or `prepare` makes them"
         )
     for folder in folders:
-        path = folder / "prepared.json"
-        if not path.exists():
-            yield Finding("note", "data set", f"{folder.name}: not complete; repeat its `prepare`")
-            continue
-        try:
-            prepared = json.loads(path.read_text(encoding="utf-8"))
-            yield Finding("ok", "data set", f"{folder.name}: {_counts(prepared)}")
-        except (OSError, ValueError) as error:
-            yield Finding("bad", "data set", f"{path} cannot be read ({error}); prepare it again")
+        yield _data_set(folder)
 
 
-def _counts(prepared: dict) -> str:
-    """Returns the sizes of the splits as text."""
-    sizes = [f"{name} {count:,}" for name, count in prepared["counts"].items()]
-    return f"{', '.join(sizes)} images of {len(prepared['class_names']):,} classes"
+def _data_set(folder: Path) -> Finding:
+    """Looks at one prepared set: its description, and whether every file has its size."""
+    from alexnet_jax.data.storage import read_prepared
+
+    try:
+        prepared = read_prepared(folder)
+    except AlexNetError as error:
+        return Finding("bad", "data set", str(error))
+    if prepared is None:
+        return Finding("note", "data set", f"{folder.name} is not complete; repeat its `prepare`")
+    for split in prepared["splits"].values():
+        for name, _, num_bytes in split["shards"]:
+            file = folder / name
+            if not file.is_file() or file.stat().st_size != num_bytes:
+                text = f"{file} is missing or cut off; remove {folder} and prepare it again"
+                return Finding("bad", "data set", text)
+    sizes = [f"{name} {split['examples']:,}" for name, split in prepared["splits"].items()]
+    classes = len(prepared["class_names"])
+    return Finding(
+        "ok", "data set", f"{folder.name}: {', '.join(sizes)} images, {classes:,} classes"
+    )
 
 
 def _run(workdir: Path) -> Iterator[Finding]:

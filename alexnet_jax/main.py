@@ -4,7 +4,6 @@ Libraries that take long to import are imported inside the verbs, so that `--hel
 """
 
 import inspect
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -140,14 +139,19 @@ class Predict(Options):
     views: Literal[1, 10] = 1
     format: Literal["table", "csv", "json"] = "table"
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Predicts and prints."""
-        from alexnet_jax.insight import classifier, tables
+        from alexnet_jax.insight import files
 
-        paths = classifier.find_images(self.images)
-        loaded = classifier.load(self.workdir, checkpoint=self.checkpoint)
-        predictions = loaded.predict(paths, top_k=self.top_k, views=self.views)
-        print(tables.format_predictions(predictions, self.format), end="")
+        result = files.predict_files(
+            self.workdir,
+            self.images,
+            checkpoint=self.checkpoint,
+            top_k=self.top_k,
+            views=self.views,
+            form=self.format,
+        )
+        return _show(result.text, result.complaint())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +165,8 @@ class Features(Options):
       images: files, folders or glob patterns.
       workdir: run folder.
       layer: conv1, pool1, fc7, ... ; a wrong name is answered with the list.
-      output: file to write: features, one row per image, and file names.
+      output: .npz file to write: features, one row per image, and the images' names.
+      before_relu: take the layer's sums, before its nonlinearity.
       checkpoint: best, last, or a step number.
     """
 
@@ -169,17 +174,29 @@ class Features(Options):
     workdir: AbsolutePath
     layer: str = "fc7"
     output: AbsolutePath
+    before_relu: Flag = False
     checkpoint: str = "best"
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Computes and writes."""
-        from alexnet_jax.insight import classifier, tables
+        from alexnet_jax.insight import files
 
-        paths = classifier.find_images(self.images)
-        loaded = classifier.load(self.workdir, checkpoint=self.checkpoint)
-        features = loaded.features(paths, layer=self.layer)
-        tables.write_features(self.output, features, paths, self.layer)
-        print(f"wrote {self.layer} of {len(paths)} images, {features.shape}, to {self.output}")
+        result = files.write_features(
+            self.workdir,
+            self.images,
+            self.output,
+            layer=self.layer,
+            before_relu=self.before_relu,
+            checkpoint=self.checkpoint,
+        )
+        return _show(result.text, result.complaint())
+
+
+def _show(text: str, complaint: str) -> int:
+    """Prints a result and the files that it lacks; returns the exit code."""
+    print(text, end="")
+    print(complaint, end="", file=sys.stderr)
+    return 1 if complaint else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,19 +238,19 @@ class Prepare(Options):
     tar.gz of that is as good.
 
     Attributes:
-      paths: where the images are: a folder, archives, or nothing for a TFDS name.
-      source: folder, cifar10, imagenet2012, digits, or tfds:NAME of the TFDS catalogue.
+      path: folder or archive that holds the images; not for digits and tfds:NAME.
+      source: digits, folder, cifar10, imagenet2012, or tfds:NAME of the TFDS catalogue.
       name: name of the set in the data folder; by default from the source.
       data_dir: folder of prepared data sets; else $ALEXNET_DATA_DIR, else the user's cache folder.
-      stored_size: height and width of the stored images; by default as the presets of this source.
-      store: jpeg bytes, or raw pixels: larger and faster; by default as the presets.
+      stored_size: height and width of the stored images; by default 256, or 32 for small sets.
+      store: jpeg bytes, or raw pixels: larger and faster; by default raw for small sets.
       jpeg_quality: 1 to 100.
       validation_fraction: share of the training images to set aside where there is no other split.
-      workers: processes that decode; 0: one per core.
+      workers: processes that decode; by default one per core.
       bad_images: skip: list them in bad_images.jsonl and go on; error: stop at the first.
     """
 
-    paths: tyro.conf.Positional[tuple[AbsolutePath, ...]] = ()
+    path: tyro.conf.Positional[AbsolutePath | None] = None
     source: str
     name: str = ""
     data_dir: AbsolutePath | None = None
@@ -241,7 +258,7 @@ class Prepare(Options):
     store: Literal["jpeg", "raw"] | None = None
     jpeg_quality: int | None = None
     validation_fraction: float | None = None
-    workers: int = 0
+    workers: int | None = None
     bad_images: Literal["skip", "error"] = "skip"
 
     def run(self) -> None:
@@ -249,42 +266,27 @@ class Prepare(Options):
         from alexnet_jax.data.prepare import prepare
 
         data_dir = self.data_dir or default_data_dir()
-        folder = prepare(
-            self.data(), data_dir, workers=self.workers, bad_images=self.bad_images, progress=True
-        )
+        folder = prepare(self.data(), data_dir, workers=self.workers, bad_images=self.bad_images)
         print(f"prepared {folder}")
 
     def data(self) -> DataConfig:
-        """Returns the data set that the options describe, or raises `InputError`."""
+        """Returns the data set that the options describe; raises `InputError` if they cannot."""
+        from alexnet_jax.data.options import default_options
+
         kind, _, catalogue_name = self.source.partition(":")
+        known = ["tfds:NAME" if name == "tfds" else name for name in SOURCES]
         if kind not in SOURCES or (kind == "tfds") != bool(catalogue_name):
-            known = ["tfds:NAME" if name == "tfds" else name for name in SOURCES]
             raise InputError(
                 f"unknown --source '{self.source}'.{did_you_mean(self.source, known)} "
                 f"Known: {', '.join(known)}"
             )
-        likeness = _preset_data(kind, self.name)
-        chosen = {
-            "stored_size": self.stored_size,
-            "store": self.store,
-            "jpeg_quality": self.jpeg_quality,
-            "validation_fraction": self.validation_fraction,
-        }
-        return replace(
-            likeness,
-            name=self.name or ("" if kind in ("folder", "tfds") else likeness.name),
-            source_kind=kind,
-            source=catalogue_name or os.pathsep.join(map(str, self.paths)),
-            **{field: value for field, value in chosen.items() if value is not None},
-        )
-
-
-def _preset_data(kind: str, name: str) -> DataConfig:
-    """Returns the data of the preset that uses this set, else of one with this kind of source."""
-    sets = [config.data for config in PRESETS.values()]
-    named = [data for data in sets if name and data.name == name]
-    alike = [data for data in sets if data.source_kind == kind]
-    return (named + alike + [DataConfig()])[0]
+        if (self.path is None) != (kind in ("digits", "tfds")):
+            needs = "takes no path" if self.path else "needs the path of its images"
+            raise InputError(f"--source {self.source} {needs}; --help has an example")
+        names = ("stored_size", "store", "jpeg_quality", "validation_fraction")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        source = catalogue_name or str(self.path or "")
+        return replace(default_options(kind, source, self.name), **given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -404,6 +406,7 @@ def parse(name: str, words: Sequence[str]) -> Any:
     settings: dict[str, Any] = {
         "prog": f"{PROGRAM} {name}",
         "description": _help_text(VERBS[name]),
+        "config": (tyro.conf.DisallowNone,),  # an option that is None is one that was not given
     }
     if name == "train":
         settings["default"] = Train(workdir=tyro.MISSING, config=chosen_preset(words))
