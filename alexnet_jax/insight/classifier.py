@@ -1,0 +1,257 @@
+"""A trained network in use: probabilities, predictions and features of any images."""
+
+import functools
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alexnet_jax.config import AugmentConfig, PreprocessConfig
+from alexnet_jax.data.decode import BadImageError
+from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.evaluation.evaluate import PredictStep, make_predict_step, make_view_step
+from alexnet_jax.insight.images import (
+    Unreadable,
+    UserImage,
+    UserImages,
+    as_sequence,
+    name_of,
+    read_image,
+)
+from alexnet_jax.network.layers import Activation, Network, Parametric, layer_names
+from alexnet_jax.weights.load import load_weights
+
+_LARGEST_BATCH = 64
+
+
+class Prediction(NamedTuple):
+    """One answer: the class's name, its number (column of the outputs), its probability."""
+
+    label: str
+    index: int
+    probability: float
+
+
+class Classifier:
+    """A network with its parameters, preprocessing and class names.
+
+    Images may be paths, Pillow images, uint8 arrays `[n, height, width, 3]`, or a list of such
+    with `[height, width, 3]` arrays. They are brought to the form of the training images: turned
+    upright by EXIF, shorter side to `stored_size`, central square; then the views are cut.
+
+    Every method takes `unreadable`: None raises `InputError` at the first file that cannot be
+    read; a list collects those files instead, and the result has rows for the others only.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        params: Any,
+        inputs: Inputs,
+        class_names: Sequence[str],
+        *,
+        image_size: int,
+        stored_size: int,
+        preprocess_config: PreprocessConfig,
+        augment: AugmentConfig,
+        dtype: Any = jnp.float32,
+        batch_size: int = _LARGEST_BATCH,
+    ):
+        """See `load`; `batch_size` is the number of network inputs at once."""
+        self.network = network
+        self.class_names = tuple(class_names)
+        self.image_size = image_size
+        self.stored_size = stored_size
+        self._params, self._inputs = jax.device_put((params, inputs))
+        self._batch_size = batch_size
+        settings = (network, preprocess_config, image_size)
+        self._predict_step = functools.cache(
+            lambda views: make_predict_step(*settings, views, dtype, augment)
+        )
+        self._feature_step = functools.cache(
+            lambda capture: make_view_step(*settings, 1, dtype, augment, capture)
+        )
+
+    def probabilities(
+        self, images: UserImages, views: int = 1, unreadable: list[Unreadable] | None = None
+    ) -> np.ndarray:
+        """Returns float32 `[n, classes]`, rows in the order of the images.
+
+        Args:
+          images: see the class.
+          views: 1 is the centre; 10 are the paper's corners, centre and mirrors, averaged.
+          unreadable: see the class.
+        """
+        rows = list(self._outputs(self._predict_step(views), images, views, unreadable))
+        empty = np.empty((0, self.network.classes), np.float32)
+        return np.concatenate(rows) if rows else empty
+
+    def predict(
+        self,
+        images: UserImages,
+        top_k: int = 5,
+        views: int = 1,
+        unreadable: list[Unreadable] | None = None,
+    ) -> list[list[Prediction]]:
+        """Returns the `top_k` most probable classes of each image, best first.
+
+        Args:
+          images: see the class.
+          top_k: answers per image; no more than there are classes.
+          views: see `probabilities`.
+          unreadable: see the class.
+        """
+        if top_k < 1:
+            raise InputError(f"top_k should be at least 1, not {top_k}")
+        probabilities = self.probabilities(images, views, unreadable)
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+        return [
+            [Prediction(self.class_names[i], int(i), float(row[i])) for i in order]
+            for row, order in zip(probabilities, best, strict=True)
+        ]
+
+    def features(
+        self,
+        images: UserImages,
+        layer: str = "fc7",
+        before_relu: bool = False,
+        unreadable: list[Unreadable] | None = None,
+    ) -> np.ndarray:
+        """Returns the activations of a layer in the centre view, dropout off.
+
+        Args:
+          images: see the class.
+          layer: any name in `layer_names(network.layers)`. A layer with weights means its output
+            after the nonlinearity that directly follows it (paper §6: the 4096 of `fc7`).
+          before_relu: of a layer with weights, the linear response instead.
+          unreadable: see the class.
+
+        Returns:
+          float32 `[n, height, width, channels]` or `[n, features]`.
+
+        Raises:
+          InputError: the network has no such layer.
+        """
+        step = self._feature_step(capture_name(self.network, layer, before_relu))
+        rows = [output[0] for output in self._outputs(step, images, 1, unreadable, images_axis=1)]
+        if rows:
+            return np.concatenate(rows)
+        blank = np.zeros((1, self.stored_size, self.stored_size, 3), np.uint8)
+        shape = jax.eval_shape(step, self._params, self._inputs, blank).shape
+        return np.empty((0, *shape[2:]), np.float32)
+
+    def _outputs(
+        self,
+        step: PredictStep,
+        images: UserImages,
+        views: int,
+        unreadable: list[Unreadable] | None,
+        images_axis: int = 0,
+    ) -> Iterator[np.ndarray]:
+        """Yields the outputs of one batch after the other, without padding."""
+        sequence = as_sequence(images)
+        batch_size = max(1, min(self._batch_size // views, _power_of_two(len(sequence))))
+        for stored in _stored_batches(sequence, self.stored_size, batch_size, unreadable):
+            # One shape for all batches, so that only one program is compiled.
+            padding = [(0, batch_size - len(stored)), (0, 0), (0, 0), (0, 0)]
+            output = np.asarray(step(self._params, self._inputs, np.pad(stored, padding)))
+            yield output.take(range(len(stored)), axis=images_axis)
+
+
+def load(workdir: str | Path, checkpoint: str | int = "best") -> Classifier:
+    """Returns the classifier that a run folder holds.
+
+    Args:
+      workdir: run folder; its data set need not be there.
+      checkpoint: `best` (lowest validation error), `last`, or a step.
+
+    Raises:
+      InputError: no run there.
+      CheckpointError: the checkpoint is missing or damaged.
+    """
+    run, params, _ = load_weights(workdir, checkpoint)
+    return Classifier(
+        run.network,
+        params,
+        run.inputs,
+        run.class_names,
+        image_size=run.image_size,
+        stored_size=run.stored_size,
+        preprocess_config=run.config.preprocess,
+        augment=run.config.augment,
+        dtype=jnp.dtype(run.config.compute_dtype),
+        batch_size=min(_LARGEST_BATCH, run.config.batch_size),
+    )
+
+
+def capture_name(network: Network, layer: str, before_relu: bool = False) -> str:
+    """Returns the name of the layer whose output `Classifier.features` takes.
+
+    Raises:
+      InputError: the network has no layer of that name.
+    """
+    names = layer_names(network.layers)
+    if layer not in names:
+        raise InputError(
+            f"network '{network.name}' has no layer '{layer}'.{did_you_mean(layer, names)} "
+            f"Layers: {', '.join(names)}"
+        )
+    place = names.index(layer)
+    followed = place + 1 < len(names) and isinstance(network.layers[place + 1], Activation)
+    if followed and isinstance(network.layers[place], Parametric) and not before_relu:
+        return names[place + 1]
+    return layer
+
+
+def _power_of_two(count: int) -> int:
+    return 1 << max(0, count - 1).bit_length()
+
+
+def _stored_batches(
+    images: Sequence[UserImage], size: int, batch_size: int, unreadable: list[Unreadable] | None
+) -> Iterator[np.ndarray]:
+    """Yields uint8 `[k, size, size, 3]`; all but the last are full, though files drop out."""
+    ready: list[np.ndarray] = []
+    for index, result in enumerate(_read_ahead(images, size, 2 * batch_size)):
+        if isinstance(result, np.ndarray):
+            ready.append(result)
+        elif unreadable is None:
+            raise InputError(f"{name_of(images[index], index)} cannot be read: {result}")
+        else:
+            unreadable.append(Unreadable(index, name_of(images[index], index), str(result)))
+        if len(ready) == batch_size:
+            yield np.stack(ready)
+            ready = []
+    if ready:
+        yield np.stack(ready)
+
+
+def _read_ahead(
+    images: Sequence[UserImage], size: int, ahead: int
+) -> Iterator[np.ndarray | BadImageError]:
+    """Yields every image or why it cannot be read, in order, `ahead` of them read by threads."""
+
+    def read(image: UserImage) -> np.ndarray | BadImageError:
+        try:
+            return read_image(image, size)
+        except BadImageError as error:
+            return error
+
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="read_image")
+    pending: deque[Future[np.ndarray | BadImageError]] = deque()
+    try:
+        for image in images:
+            pending.append(pool.submit(read, image))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,208 @@
+"""Parameters out to safetensors: one flat file for other programs, checked after writing."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.errors import CheckpointError, InputError
+from alexnet_jax.network.layers import Network, layer_names, summarize
+from alexnet_jax.training.optimizer import Params
+from alexnet_jax.weights.load import RunWeights
+
+FORMAT = "alexnet_jax"
+LAYOUT = {
+    "images": "[batch, height, width, channels], RGB",
+    "convolution kernel": "HWIO: [height, width, channels_in / groups, channels_out]",
+    "dense kernel": "[in / groups, out]; images are flattened in the order height, width, channel",
+    "unshared kernel": "[out_height, out_width, height * width * channels_in, channels_out]",
+    "towers": "group g owns the g-th contiguous part of the channels",
+}
+
+
+class Export(NamedTuple):
+    """What was written.
+
+    Attributes:
+      path: the safetensors file.
+      config_path: its sidecar.
+      tensors: number of arrays in the file.
+      bytes: size of the file.
+      difference: largest absolute difference between what is in the file and the parameters;
+        always 0.0, since anything else is an error.
+    """
+
+    path: Path
+    config_path: Path
+    tensors: int
+    bytes: int
+    difference: float
+
+    def summary(self) -> str:
+        """Returns one line for the user."""
+        return (
+            f"wrote {self.path} ({self.tensors} tensors, {self.bytes / 1e6:.1f} MB) and "
+            f"{self.config_path.name}; read back, largest difference {self.difference:g}"
+        )
+
+
+def export_safetensors(weights: RunWeights, output: str | Path) -> Export:
+    """Writes parameters and preprocessing arrays to `output`, and `<stem>.config.json` beside it.
+
+    Tensors are called `conv1.kernel`, `conv1.bias`, …, `inputs.mean` and `inputs.scale`, all
+    float32. The sidecar holds everything needed to use them: the layers, the layout, the
+    preprocessing and the class names.
+
+    Args:
+      weights: from `load_weights`.
+      output: a file name ending in `.safetensors`; nothing may exist there.
+
+    Raises:
+      InputError: the name does not fit, exists already, or cannot be written.
+      CheckpointError: the parameters are not finite, or the written file differs from them.
+    """
+    path = Path(output)
+    config_path = path.with_suffix(".config.json")
+    _check_output(path, config_path)
+    tensors = flatten(weights.params, weights.run.inputs)
+    _check_finite(tensors)
+    config = describe(weights)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata=_metadata(config))
+        difference = _verify(temporary, tensors)
+        os.replace(temporary, path)
+        config_path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Export(path, config_path, len(tensors), path.stat().st_size, difference)
+
+
+def flatten(params: Params, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Returns `{"conv1.kernel": …, "inputs.mean": …}`, contiguous arrays.
+
+    The colour PCA stays behind: it is needed in training only.
+    """
+    tensors = {
+        f"{layer}.{name}": np.ascontiguousarray(array)
+        for layer, arrays in params.items()
+        for name, array in arrays.items()
+    }
+    for name in ("mean", "scale"):
+        tensors[f"inputs.{name}"] = np.ascontiguousarray(getattr(inputs, name), np.float32)
+    return tensors
+
+
+def unflatten(tensors: dict[str, np.ndarray]) -> tuple[Params, dict[str, np.ndarray]]:
+    """Returns the parameter tree and the preprocessing arrays (`mean`, `scale`)."""
+    params: dict[str, dict[str, np.ndarray]] = {}
+    for key, array in tensors.items():
+        layer, _, name = key.rpartition(".")
+        params.setdefault(layer, {})[name] = array
+    inputs = params.pop("inputs", {})
+    return params, inputs
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Returns all tensors of a file, and the metadata of its header.
+
+    Raises:
+      InputError: the file is missing, or no whole safetensors file.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} is not a whole safetensors file: {error}") from None
+
+
+def describe(weights: RunWeights) -> dict[str, Any]:
+    """Returns the sidecar's contents: how to use the parameters without this program."""
+    run = weights.run
+    return {
+        "format": FORMAT,
+        "version": 1,
+        "network": run.network.name,
+        "source": run.network.source,
+        "step": weights.step,
+        "classes": run.network.classes,
+        "class_names": list(run.class_names),
+        "image_size": run.image_size,
+        "preprocessing": {
+            "resize": f"shorter side to {run.stored_size} pixels",
+            "crop": f"centre {run.stored_size}x{run.stored_size}, "
+            f"then centre {run.image_size}x{run.image_size}",
+            "stored_size": run.stored_size,
+            "range": "0..255",
+            "channels": "RGB",
+            "formula": "(image - inputs.mean) / inputs.scale",
+            **dataclasses.asdict(run.config.preprocess),
+        },
+        "layout": LAYOUT,
+        "layers": _layers(run.network, run.image_size),
+    }
+
+
+def _layers(network: Network, image_size: int) -> list[dict[str, Any]]:
+    summaries = summarize(network, image_size)
+    return [
+        {
+            "type": type(summary.layer).__name__,
+            **dataclasses.asdict(summary.layer),
+            "name": name,
+            "output_shape": list(summary.output_shape),
+        }
+        for name, summary in zip(layer_names(network.layers), summaries, strict=True)
+    ]
+
+
+def _metadata(config: dict[str, Any]) -> dict[str, str]:
+    """Returns the header's metadata, which may hold strings only: the rest as JSON."""
+    names = ("format", "version", "network", "step", "classes", "image_size")
+    plain = {name: str(config[name]) for name in names}
+    objects = {
+        name: json.dumps(config[name]) for name in ("layout", "preprocessing", "class_names")
+    }
+    return plain | objects
+
+
+def _check_output(path: Path, config_path: Path) -> None:
+    if path.suffix != ".safetensors":
+        raise InputError(f"--output {path} should end in .safetensors")
+    for existing in (path, config_path):
+        if existing.exists():
+            raise InputError(f"{existing} exists already; remove it or choose another --output")
+
+
+def _check_finite(tensors: dict[str, np.ndarray]) -> None:
+    for name, array in tensors.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(
+                f"{name} has values that are not finite; export another checkpoint"
+            )
+
+
+def _verify(path: Path, tensors: dict[str, np.ndarray]) -> float:
+    """Returns 0.0 if the file holds exactly these arrays, bit for bit."""
+    written, _ = read_safetensors(path)
+    if written.keys() != tensors.keys():
+        raise CheckpointError(f"{path} lost or gained tensors in writing; check the disk")
+    for name, array in tensors.items():
+        same = written[name].dtype == array.dtype and written[name].shape == array.shape
+        if not same or written[name].tobytes() != array.tobytes():
+            raise CheckpointError(f"{path}: {name} changed in writing; check the disk")
+    return max(
+        float(np.max(np.abs(written[name] - array), initial=0)) for name, array in tensors.items()
+    )

@@ -1,0 +1,148 @@
+"""A run folder's parameters, classifier and files, without its data set."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import alexnet_jax
+from alexnet_jax.config import Config, DataConfig, OptimizerConfig, PreprocessConfig
+from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.errors import CheckpointError, InputError
+from alexnet_jax.insight.files import predict_files, write_features
+from alexnet_jax.network.layers import Activation, Dense, Flatten, Network
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.training.checkpoint import Checkpoints
+from alexnet_jax.training.run_folder import start_run
+from alexnet_jax.training.steps import init_state
+from alexnet_jax.weights.load import load_weights
+
+NETWORK = Network(
+    "tiny",
+    (Flatten(), Dense("fc1", 6, weight_std=0.01), Activation(), Dense("fc2", 3, weight_std=0.1)),
+    image_size=8,
+    source="this test",
+)
+NAMES = ("ant", "bee", "cat")
+
+
+@pytest.fixture(scope="module")
+def networks():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETWORKS, "tiny", NETWORK)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, networks):
+    """A run folder with checkpoints of steps 2 (the better one) and 4, and their parameters."""
+    workdir = tmp_path_factory.mktemp("runs") / "a"
+    workdir.mkdir()
+    config = Config(
+        network="tiny",
+        data=DataConfig(stored_size=10),
+        preprocess=PreprocessConfig(mean="channel"),
+        compute_dtype="float32",
+    )
+    inputs = Inputs(
+        np.full(3, 120, np.float32), np.ones(3, np.float32), np.zeros((3, 3), np.float32)
+    )
+    start_run(workdir, config, inputs, {"class_names": list(NAMES), "stored_size": 10})
+    state = init_state(NETWORK, OptimizerConfig(), 8, seed=0)
+    checkpoints = Checkpoints(workdir)
+    params = {}
+    for step, error in ((2, 0.1), (4, 0.3)):
+        params[step] = jax.tree.map(lambda leaf, step=step: np.asarray(leaf) * step, state.params)
+        stepped = state._replace(step=np.int32(step), params=params[step])
+        checkpoints.save(stepped, {}, {"validation/top1_error": error})
+    checkpoints.close()
+    return workdir, params
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("x.png", "y.png"):
+        Image.fromarray(rng.integers(0, 256, (14, 20, 3), np.uint8)).save(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize(("checkpoint", "step"), [("best", 2), ("last", 4), (2, 2), ("4", 4)])
+def test_a_checkpoint_is_found_by_name_or_step(run, checkpoint, step):
+    workdir, params = run
+    weights = load_weights(workdir, checkpoint)
+    assert weights.step == step and weights.run.class_names == NAMES
+    jax.tree.map(np.testing.assert_array_equal, weights.params, params[step])
+
+
+def test_folders_without_a_run_or_checkpoints_are_refused(run, tmp_path):
+    workdir, _ = run
+    with pytest.raises(InputError, match="holds no run"):
+        load_weights(tmp_path)
+    for name in ("config.json", "run.json", "inputs.npz"):
+        (tmp_path / name).write_bytes((workdir / name).read_bytes())
+    with pytest.raises(CheckpointError, match="train first"):
+        load_weights(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        load_weights(tmp_path)
+    with pytest.raises(CheckpointError, match="no checkpoint of step 3"):
+        load_weights(workdir, 3)
+    with pytest.raises(InputError, match="neither best, last nor a step"):
+        load_weights(workdir, "newest")
+
+
+def test_loading_changes_nothing_in_the_run_folder(run):
+    workdir, _ = run
+    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+    load_weights(workdir)
+    after = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+    assert before == after
+
+
+def test_a_run_predicts_without_its_data_set(run, photos):
+    workdir, params = run
+    classifier = alexnet_jax.load(workdir)
+    assert classifier.class_names == NAMES and classifier.image_size == 8
+    assert classifier.network.classes == 3
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 10, 10, 3), np.uint8)
+    crops = (pixels[:, 1:9, 1:9].astype(np.float32) - 120).reshape(2, -1)
+    fc1 = np.maximum(crops @ params[2]["fc1"]["kernel"] + params[2]["fc1"]["bias"], 0)
+    logits = fc1 @ params[2]["fc2"]["kernel"] + params[2]["fc2"]["bias"]
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(classifier.probabilities(pixels), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_files_are_predicted_and_bad_ones_reported(run, photos):
+    workdir, _ = run
+    (photos / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    found = predict_files(workdir, [str(photos)], top_k=2, form="json")
+    rows = json.loads(found.text)
+    assert [row["image"].rpartition("/")[2] for row in rows] == ["x.png", "y.png"]
+    assert all(len(row["predictions"]) == 2 for row in rows)
+    assert len(found.unreadable) == 1
+    assert "torn.jpg cannot be read: " in found.complaint()
+    assert predict_files(workdir, [str(photos / "x.png")]).complaint() == ""
+    with pytest.raises(InputError, match="--format should be one of"):
+        predict_files(workdir, [str(photos)], form="xml")
+
+
+def test_features_of_files_are_written_once(run, photos, tmp_path):
+    workdir, _ = run
+    (photos / "torn.jpg").write_bytes(b"")
+    output = tmp_path / "f.npz"
+    found = write_features(workdir, [str(photos)], output, layer="fc1")
+    assert "wrote fc1 of 2 images (6 each)" in found.text and len(found.unreadable) == 1
+    with np.load(output, allow_pickle=False) as arrays:
+        assert arrays["features"].shape == (2, 6) and (arrays["features"] >= 0).all()
+        assert [name.rpartition("/")[2] for name in arrays["images"]] == ["x.png", "y.png"]
+    with pytest.raises(InputError, match="exists already"):
+        write_features(workdir, [str(photos)], output, layer="fc1")
+    with pytest.raises(InputError, match="no layer 'fc9'"):
+        write_features(workdir, [str(photos)], tmp_path / "g.npz", layer="fc9")
+    with pytest.raises(InputError, match="none of 1 files can be read"):
+        write_features(workdir, [str(photos / "torn.jpg")], tmp_path / "g.npz", layer="fc1")
