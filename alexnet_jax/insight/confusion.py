@@ -63,13 +63,14 @@ def row_shares(confusion: np.ndarray) -> np.ndarray:
     return confusion / np.maximum(totals, 1)
 
 
-def heat_map(confusion: np.ndarray, side: int = 480) -> np.ndarray:
+def heat_map(confusion: np.ndarray, side: int = 240) -> np.ndarray:
     """Returns the matrix as a picture, uint8 RGBA `[h, w, 4]`, blue right answers, red mistakes.
 
     The colours carry their strength in the alpha channel, so that the picture reads on light and
     dark pages. Large matrices are reduced by taking the largest share of each block, because a
     mean would hide single confusions; small ones are enlarged by whole pixels. The strength is the
-    square root of the share of the true class: a tenth of a class is still visible.
+    square root of the share of the true class: a tenth of a class is still visible. A matrix of
+    more than `side` classes is reduced to at most `side` rows.
     """
     shares = row_shares(confusion)
     right = np.diag(np.diag(shares))
@@ -78,7 +79,7 @@ def heat_map(confusion: np.ndarray, side: int = 480) -> np.ndarray:
     picture = np.zeros((*wrong.shape, 4), np.uint8)
     picture[..., :3] = np.where((right > 0)[..., None], (66, 120, 176), (205, 72, 48))
     picture[..., 3] = np.rint(255 * np.clip(np.where(right > 0, right, wrong), 0, 1))
-    magnify = max(1, 2 * side // len(picture))
+    magnify = max(1, 4 * side // len(picture))
     return picture.repeat(magnify, axis=0).repeat(magnify, axis=1)
 
 

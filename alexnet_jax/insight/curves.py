@@ -114,8 +114,15 @@ def percent(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """Returns a short number for ticks and labels."""
-    return f"{value:.3g}"
+    """Returns a short number: three digits below a thousand, `12,300` above, `1e-5`."""
+    if abs(value) >= 999.5:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    return f"{value:.3g}".replace("e-0", "e-")
+
+
+def measured(value: float) -> str:
+    """Returns a number with three digits, zeros at the end too."""
+    return f"{value:#.3g}".rstrip(".")
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -165,13 +172,20 @@ def draw(
         high = min(high, 1.0)
     last = max(float(line.series.epochs.max()) for line in lines) or 1.0
     scale = _Scale(last, low, high, logarithmic)
-    write = percent if as_percent else number
+    write = percent if as_percent else measured
     parts = [*_axes(scale, as_percent), *_rate_marks(scale, rates)]
-    if chance is not None and low <= chance <= high:
-        parts.append(_chance(scale, chance))
+    seen = chance is not None and low <= chance <= high
+    if chance is not None and seen:
+        parts.append(_stroke(LEFT, scale.y(chance), scale.x(last), scale.y(chance), "chance"))
     for line, end in zip(lines, ends, strict=True):
         parts += _curve(scale, line, end, write)
-    parts += _labels(scale, lines, [float(end[-1]) for end in ends], write)
+    labels = [
+        _Label(line.name, float(line.series.epochs[-1]), float(end[-1]), line.style)
+        for line, end in zip(lines, ends, strict=True)
+    ]
+    if chance is not None and seen:
+        labels.append(_Label("guessing", last, chance, "soft"))
+    parts += _draw_labels(scale, labels, write)
     return (
         f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{title}">'
         f"{''.join(parts)}</svg>"
@@ -247,12 +261,6 @@ def _rate_marks(scale: _Scale, rates: Sequence[tuple[float, float]]) -> list[str
     return parts
 
 
-def _chance(scale: _Scale, chance: float) -> str:
-    y = scale.y(chance)
-    end = scale.x(scale.last)
-    return _stroke(LEFT, y, end, y, "chance") + _text(end - 2, y - 5, "guessing", "tick", "end")
-
-
 def _curve(scale: _Scale, line: Line, end: np.ndarray, write: Callable[[float], str]) -> list[str]:
     series, parts = line.series, []
     if line.smooth and len(series.values) > 2:
@@ -274,15 +282,23 @@ def _curve(scale: _Scale, line: Line, end: np.ndarray, write: Callable[[float], 
     return parts
 
 
-def _labels(
-    scale: _Scale, lines: Sequence[Line], ends: Sequence[float], write: Callable[[float], str]
+class _Label(NamedTuple):
+    name: str
+    epoch: float
+    value: float
+    style: str
+
+
+def _draw_labels(
+    scale: _Scale, labels: Sequence[_Label], write: Callable[[float], str]
 ) -> list[str]:
-    parts = []
-    wanted = [scale.y(value) for value in ends]
-    places = spread(wanted, 38, TOP + 6, HEIGHT - BOTTOM - 14)
-    for line, value, y, place in zip(lines, ends, wanted, places, strict=True):
-        x, right = scale.x(line.series.epochs[-1]) + 5, WIDTH - RIGHT + 14
-        parts.append(_stroke(x, y, right - 3, place, f"leader {line.style}"))
-        parts.append(_text(right, place + 1, line.name, f"label {line.style}"))
-        parts.append(_text(right, place + 18, write(value), f"label value {line.style}"))
+    """Writes name and value beside the end of each curve, moved apart where they would touch."""
+    parts, right = [], WIDTH - RIGHT + 14
+    wanted = [scale.y(label.value) for label in labels]
+    places = spread(wanted, 38, TOP + 2, HEIGHT - BOTTOM - 14)
+    for label, y, place in zip(labels, wanted, places, strict=True):
+        x = scale.x(label.epoch) + 5
+        parts.append(_stroke(x, y, right - 3, place, f"leader {label.style}"))
+        parts.append(_text(right, place + 1, label.name, f"label {label.style}"))
+        parts.append(_text(right, place + 18, write(label.value), f"label value {label.style}"))
     return parts

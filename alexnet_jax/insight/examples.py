@@ -47,7 +47,7 @@ def choose_examples(
     """
     number = len(labels)
     draw = np.random.Generator(np.random.Philox(key=[seed, 0xF16]))
-    random = sorted(draw.permutation(number)[:count].tolist())
+    random = draw.permutation(number)[:count].tolist()
     true = probabilities[np.arange(number), labels]
     best = probabilities.max(axis=1)
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)

@@ -88,7 +88,7 @@ def write_report(
         "example_groups": _examples(examples, names),
         "settings": _settings(config),
         "environment": _environment(run),
-        "bad_images": bad_images if bad_images is not None else run.get("bad_images"),
+        "bad_images": bad_images,
     }
     _write(path, _template().render(context))
     return path
@@ -354,7 +354,7 @@ def _settings(config: Config) -> list[dict[str, Any]]:
 
 
 def _environment(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    hidden = {"class_names", "name", "workdir", "bad_images"}
+    hidden = {"class_names", "name", "workdir", "command"}
     return [(k, _plain(v)) for k, v in _flat(run).items() if k not in hidden and v is not None]
 
 
