@@ -35,6 +35,8 @@ def exit_code(command: Callable[[], int], *, debug: bool) -> int:
       command: returns the exit code of success.
       debug: print the traceback of an error, too.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a label in Greek must not end a run
     try:
         code = command()
         sys.stdout.flush()
@@ -107,10 +109,12 @@ def _unframed(text: str) -> str:
     """Returns the message inside tyro's frame as one line, without the pointer to the help."""
     missing = re.search(r"Missing from ([\w ]+):", text)
     if missing:
-        options = re.findall(r"^\W+(--[\w.-]+)", text.partition("Unrecognized")[0], re.MULTILINE)
+        required = text.partition("Unrecognized")[0]
+        options = re.findall(r"^\W+(--[a-z][\w.-]*)", required, re.MULTILINE)
         return f"{missing[1]} needs {' and '.join(options)}; --help has an example"
-    lines = [line.strip("│|╭╮╰╯─ ") for line in text.splitlines() if line[:1] not in "╭╰"]
-    message = " ".join(" ".join(lines).split())
+    # The frame is drawn in ASCII where the terminal has nothing better; its first line is a title.
+    lines = [line.strip("│| ") for line in text.splitlines()[1:]]
+    message = " ".join(" ".join(line for line in lines if line.strip("╰╯+─-")).split())
     for unwanted in ("For full helptext", "Argument helptext:"):
         message = message.partition(unwanted)[0].strip()
     return message or "the command was not understood"

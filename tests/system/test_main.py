@@ -1,0 +1,341 @@
+"""The command line: parsing, help, one-line errors, exit codes. No training here."""
+
+import json
+import logging
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from alexnet_jax import command_line
+from alexnet_jax.command_line import UsageError
+from alexnet_jax.errors import CheckpointError, DataError, DivergedError, InputError
+from alexnet_jax.main import VERBS, main, parse
+from alexnet_jax.presets import NOTES, PRESETS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*words, **options):
+    command = [sys.executable, "-m", "alexnet_jax.main", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, **options)
+
+
+def one_line(text):
+    assert text.startswith("error: ") and text.count("\n") == 1 and text.endswith("\n"), text
+    return text
+
+
+# --- help ---
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example_that_parses(verb, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main([verb, "--help"]) == 0
+    page = capsys.readouterr().out
+    assert f"usage: alexnet {verb}" in page
+    example = page.partition("Example:\n")[2].splitlines()[0].split()
+    assert example[:2] == ["alexnet", verb]
+    parse(verb, [word.strip('"') for word in example[2:]])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_explained(verb, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "90")
+    main([verb, "--help"])
+    page = capsys.readouterr().out
+    assert "│       (default" not in page and "│       (required)" not in page
+
+
+def test_help_of_a_preset_shows_its_values(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["train", "--preset", "cifar10-13pct", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert "(default: cifar-13pct)" in page
+    assert "--schedule.phases.2.epoch" in page and "--transfer.checkpoint" in page
+
+
+def test_overview_names_all_verbs_and_exit_codes(capsys):
+    assert main(["--help"]) == 0
+    page = capsys.readouterr().out
+    assert all(f"\n  {verb} " in page for verb in VERBS)
+    assert "4 checkpoint unusable" in page
+
+
+def test_no_arguments_is_a_usage_error_that_shows_the_overview(capsys):
+    assert main([]) == 2
+    assert "--workdir runs/" in capsys.readouterr().out
+
+
+# --- parsing ---
+
+
+def test_workdir_is_absolute_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse("train", ["--workdir", "runs/"]).workdir == tmp_path / "runs"
+    assert parse("evaluate", ["--workdir", "a", "--also", "b", "c"]).also == (
+        tmp_path / "b",
+        tmp_path / "c",
+    )
+
+
+def test_home_is_expanded(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse("train", ["--workdir=~/runs"]).workdir == tmp_path / "runs"
+
+
+def test_default_preset_is_digits(tmp_path):
+    assert parse("train", ["--workdir", str(tmp_path)]).config == PRESETS["digits"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_without_overrides_is_exactly_that_preset(name, tmp_path):
+    words = ["--workdir", str(tmp_path), "--preset", name]
+    assert parse("train", words).config == PRESETS[name]
+    assert PRESETS[name].preset == name
+
+
+def test_overrides_are_typed_and_leave_the_rest(tmp_path):
+    words = ["--workdir", str(tmp_path), "--preset=imagenet-original", "--data.source", "x y"]
+    words += ["--optimizer.learning_rate", "0.02", "--schedule.phases.1.epoch", "30"]
+    words += ["--augment.no-mirror", "--final-views", "1", "--augment.scale", "0.5", "1"]
+    config = parse("train", words).config
+    assert config.optimizer.learning_rate == 0.02
+    assert config.schedule.phases[1].epoch == 30
+    assert config.schedule.phases[2] == PRESETS["imagenet-original"].schedule.phases[2]
+    assert config.augment.mirror is False and config.augment.scale == (0.5, 1.0)
+    assert config.final_views == 1 and config.data.source == "x y"
+    assert config.network == "original"
+
+
+def test_images_stand_before_or_after_options(tmp_path):
+    words = ["--workdir", str(tmp_path), "a.jpg", "b c.jpg", "--top-k", "3", "-v"]
+    verb = parse("predict", words)
+    assert verb.images == ("a.jpg", "b c.jpg") and verb.top_k == 3 and verb.verbose
+
+
+# --- usage errors: one line, exit code 2, the nearest name ---
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["trian", "--workdir", "W"], "Did you mean 'train'?"),
+        (["--workdri", "W"], "unknown option --workdri. Did you mean '--workdir'?"),
+        (
+            ["--workdir", "W", "--optimizer.learning-rat", "1"],
+            "unknown option --optimizer.learning-rat. Did you mean '--optimizer.learning-rate'?",
+        ),
+        (["--workdir", "W", "--optimizer.learning-rate", "fast"], "'fast'"),
+        (["--workdir", "W", "--data.store", "png"], "'--data.store'. Expected one of"),
+        (["--workdir", "W", "--epochs"], "'--epochs'"),
+        (["--workdir", "W", "stray"], "stray"),
+        (["train"], "alexnet train needs --workdir"),
+        (["features", "a.jpg"], "alexnet features needs --workdir and --output"),
+        (["predict", "--workdir", "W"], "at least one image"),
+    ],
+)
+def test_misuse_is_one_line_with_exit_code_2(words, expected, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert expected in one_line(captured.err) and not captured.out
+    assert not list(tmp_path.iterdir())
+
+
+# --- bad input: one line, exit code 1 ---
+
+
+def test_unknown_preset_suggests_the_nearest(capsys, tmp_path):
+    assert main(["--workdir", str(tmp_path), "--preset", "imagenete"]) == 1
+    assert "Did you mean 'imagenette'?" in one_line(capsys.readouterr().err)
+
+
+def test_workdir_that_is_a_file_stays_as_it_is(capsys, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for verb in ("train", "evaluate", "report", "doctor"):
+        assert main([verb, "--workdir", str(file)]) == 1
+        assert "is a file" in one_line(capsys.readouterr().err)
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--source", "fodler", "x"], "Did you mean 'folder'?"),
+        (["--source", "tfds"], "Did you mean 'tfds:NAME'?"),
+        (["--source", "folder"], "needs the path"),
+        (["--source", "digits", "x"], "takes no path"),
+    ],
+)
+def test_prepare_checks_its_source(words, expected, capsys, tmp_path):
+    assert main(["prepare", *words, "--data-dir", str(tmp_path)]) == 1
+    assert expected in one_line(capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_prepare_describes_the_data_set(tmp_path):
+    words = ["--source", "folder", str(tmp_path), "--name", "photos", "--stored-size", "64"]
+    data = parse("prepare", words).data()
+    assert (data.source_kind, data.source, data.name) == ("folder", str(tmp_path), "photos")
+    assert data.stored_size == 64 and data.store == "jpeg"
+    data = parse("prepare", ["--source", "tfds:cats_vs_dogs", "--store", "raw"]).data()
+    assert (data.source_kind, data.source, data.store) == ("tfds", "cats_vs_dogs", "raw")
+    data = parse("prepare", ["--source", "cifar10", str(tmp_path)]).data()
+    assert data.stored_size == 32 and data.store == "raw"
+
+
+# --- exit codes ---
+
+
+def raiser(error):
+    def command():
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InputError("no such\nthing"), 1),
+        (UsageError("no such thing"), 2),
+        (DivergedError("loss is nan"), 3),
+        (CheckpointError("damaged"), 4),
+        (DataError("empty"), 5),
+        (PermissionError(13, "Permission denied", "file"), 1),
+        (ZeroDivisionError("division by zero"), 1),
+    ],
+)
+def test_errors_are_one_line_with_their_exit_code(error, code, capsys):
+    assert command_line.exit_code(raiser(error), debug=False) == code
+    line = one_line(capsys.readouterr().err)
+    assert "Traceback" not in line
+    assert ("--debug" in line) == isinstance(error, ZeroDivisionError)
+
+
+def test_debug_shows_the_traceback_before_the_line(capsys):
+    assert command_line.exit_code(raiser(DataError("empty")), debug=True) == 5
+    text = capsys.readouterr().err
+    assert text.startswith("Traceback") and text.endswith("\nerror: empty\n")
+    assert main(["--workdir", "W", "--preset", "nope", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_interruption_is_quiet(capsys):
+    assert command_line.exit_code(raiser(KeyboardInterrupt()), debug=False) == 130
+    assert capsys.readouterr().err.startswith("interrupted; ")
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = [sys.executable, "-m", "alexnet_jax.main", "presets", "--format", "json"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(60) == command_line.PIPE_CLOSED
+
+
+def test_installed_module_runs_from_anywhere_with_the_same_codes(tmp_path):
+    result = run("--workdir", tmp_path / "run", "--preset", "digit")
+    assert result.returncode == 1 and result.stdout == ""
+    assert "Did you mean 'digits'?" in one_line(result.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+# --- quiet libraries ---
+
+
+def test_libraries_are_silent_but_our_own_warnings_become_a_line(capsys, monkeypatch):
+    monkeypatch.setattr("os.environ", {})
+    logger = logging.getLogger("some.library")
+    with command_line.quiet_libraries(verbose=False):
+        logger.warning("noise")
+        warnings.warn_explicit("noise", UserWarning, "lib.py", 1, module="some.library")
+        warnings.warn_explicit("told", UserWarning, "x.py", 1, module="alexnet_jax.training.x")
+        assert not logger.isEnabledFor(logging.WARNING) and logger.isEnabledFor(logging.ERROR)
+    assert capsys.readouterr().err == "warning: told\n"
+    assert logger.isEnabledFor(logging.WARNING)
+    with command_line.quiet_libraries(verbose=True):
+        assert logger.isEnabledFor(logging.WARNING)
+
+
+# --- presets ---
+
+
+def test_presets_as_json_hold_note_and_config(capsys):
+    assert main(["presets", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert list(rows) == list(PRESETS)
+    for name, row in rows.items():
+        assert row["config"]["preset"] == name
+        assert row["command"] == NOTES[name].command
+        assert row["expected_score"] and row["measured_by"] and row["source"]
+
+
+def test_presets_as_a_table_keep_commands_whole(capsys):
+    assert main(["presets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, note in NOTES.items():
+        assert f"{name}: {note.summary}" in lines
+        assert f"  command  {note.command}" in lines
+
+
+def test_commands_of_the_presets_parse(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name, note in NOTES.items():
+        words = note.command.split()
+        assert words[:3] == ["python", "-m", "alexnet_jax.main"]
+        config = parse("train", [word for word in words[3:] if word != "train"]).config
+        assert config.preset == name
+
+
+# --- doctor ---
+
+
+def doctor(*words, capsys):
+    code = main(["doctor", *map(str, words)])
+    return code, capsys.readouterr().out
+
+
+def prepared_set(folder, size=5):
+    folder.mkdir(parents=True)
+    (folder / "shard").write_bytes(b"12345")
+    split = {"examples": 1234, "shards": [["shard", 1, size]]}
+    description = {"format_version": 1, "class_names": ["a", "b"], "splits": {"train": split}}
+    (folder / "prepared.json").write_text(json.dumps(description))
+
+
+def test_doctor_counts_what_is_there(tmp_path, capsys):
+    prepared_set(tmp_path / "photos")
+    code, text = doctor("--data-dir", tmp_path, "--workdir", tmp_path / "run", capsys=capsys)
+    assert code == 0 and "all is well" in text
+    assert "photos: train 1,234 images, 2 classes" in text
+    assert "jax 0." in text and "tensorflow" in text and "GiB free" in text
+    assert "holds no run yet" in text and not (tmp_path / "run").exists()
+
+
+def test_doctor_finds_a_set_that_was_cut_off(tmp_path, capsys):
+    prepared_set(tmp_path / "photos", size=6)
+    (tmp_path / "half").mkdir()
+    code, text = doctor("--data-dir", tmp_path, capsys=capsys)
+    assert code == 1 and "1 to mend" in text
+    assert "shard is missing or cut off" in text
+    assert "half is not complete" in text
+
+
+def test_doctor_reads_a_damaged_description_and_run(tmp_path, capsys):
+    (tmp_path / "data" / "photos").mkdir(parents=True)
+    (tmp_path / "data" / "photos" / "prepared.json").write_text("{")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text('{"networ": "paper"}')
+    words = ("--data-dir", tmp_path / "data", "--workdir", tmp_path / "run")
+    code, text = doctor(*words, capsys=capsys)
+    assert code == 1 and "2 to mend" in text
+    assert "prepared.json" in text and "no field 'networ'" in text
