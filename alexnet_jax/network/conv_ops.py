@@ -1,9 +1,9 @@
 """Convolutions: the plain `lax` form, which is the definition, and a fast form for CPUs.
 
-XLA's CPU backend is slow at grouped convolutions and at every filter gradient. The fast form runs
-one convolution per group, and computes a filter gradient as matrix products over shifted windows.
-Which form runs is decided when the program is lowered for a platform; GPUs and TPUs keep the plain
-one. Images are `[batch, height, width, channels]`.
+XLA's CPU backend is slow at grouped convolutions, their gradients above all, and at the filter
+gradient of a strided convolution. The fast form runs one convolution per group, and computes a
+strided filter gradient by matrix products. Which form runs is decided when the program is lowered
+for a platform; GPUs and TPUs keep the plain one. Images are `[batch, height, width, channels]`.
 """
 
 import functools
@@ -150,52 +150,49 @@ def _fast_input_gradient(x, kernel, grad, *, stride, padding, groups):
 
 
 def _fast_filter_gradient(x, kernel, grad, *, stride, padding, groups):
-    window = kernel.shape[:2]
+    def one_group(x, kernel, grad):
+        return _filter_gradient(x, grad, kernel, stride, padding)
 
-    def one_group(x, grad):
-        return _filter_gradient(x, grad, window, stride, padding)
-
-    return _per_group(one_group, groups, (x, -1), (grad, -1)).astype(kernel.dtype)
+    return _per_group(one_group, groups, (x, -1), (kernel, -1), (grad, -1))
 
 
-def _filter_gradient(x, grad, window, stride, padding):
-    """Returns the float32 filter gradient of an ungrouped convolution."""
-    if stride > 1 and max(window) > stride:
-        return _strided_filter_gradient(x, grad, window, stride, padding)
-    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)))
-    return jnp.stack(
-        [
-            jnp.stack(
-                [_offset_product(x, grad, row, column, stride) for column in range(window[1])]
-            )
-            for row in range(window[0])
-        ]
-    )
+def _filter_gradient(x, grad, kernel, stride, padding):
+    """Returns the filter gradient of an ungrouped convolution."""
+    if stride > 1 and max(kernel.shape[:2]) > stride:
+        return _strided_filter_gradient(x, grad, kernel, stride, padding)
+    plain = functools.partial(plain_convolution, stride=stride, padding=padding)
+    return jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](grad)[0]
 
 
-def _offset_product(x, grad, row, column, stride):
-    """Returns the gradient `[c, features]` of the weights at one place of the window."""
-    n, height, width, _ = grad.shape
-    last_row, last_column = row + stride * (height - 1) + 1, column + stride * (width - 1) + 1
-    shifted = lax.slice(
-        x, (0, row, column, 0), (n, last_row, last_column, x.shape[3]), (1, stride, stride, 1)
-    )
-    return lax.dot_general(
-        shifted, grad, (((0, 1, 2), (0, 1, 2)), ((), ())), preferred_element_type=jnp.float32
-    )
+def _strided_filter_gradient(x, grad, kernel, stride, padding):
+    """Filter gradient over space-to-depth: one matrix product per block offset.
 
+    Blocks of `stride` x `stride` pixels turn the convolution into one of stride 1 over few block
+    offsets with many channels, and the gradient of each offset is a product over all positions.
+    """
+    n, height, width, features = grad.shape
+    window, channels = kernel.shape[:2], kernel.shape[2]
+    rows, columns = (-(-size // stride) for size in window)
+    blocks = _to_blocks(x, stride, padding, (height + rows - 1, width + columns - 1))
+    # Without the barrier XLA would redo the rearrangement for every offset.
+    blocks = lax.optimization_barrier(blocks)
+    # A product over one axis, not three: XLA transposes operands for several contracted axes.
+    flat_grad = grad.reshape(-1, features)
 
-def _strided_filter_gradient(x, grad, window, stride, padding):
-    """Filter gradient by space-to-depth: a stride-1 convolution over `stride`-pixel blocks."""
-    height, width = grad.shape[1:3]
-    blocks = [-(-size // stride) for size in window]
-    x = _to_blocks(x, stride, padding, (height + blocks[0] - 1, width + blocks[1] - 1))
-    gradient = _filter_gradient(x, grad, blocks, 1, ((0, 0), (0, 0)))
-    channels = x.shape[3] // stride**2
-    gradient = gradient.reshape(*blocks, stride, stride, channels, grad.shape[3])
-    gradient = gradient.transpose(0, 2, 1, 3, 4, 5)
-    gradient = gradient.reshape(blocks[0] * stride, blocks[1] * stride, channels, grad.shape[3])
-    return gradient[: window[0], : window[1]]
+    def product(row, column):
+        shifted = blocks[:, row : row + height, column : column + width]
+        return lax.dot_general(
+            flat_grad,
+            shifted.reshape(n * height * width, -1),
+            (((0,), (0,)), ((), ())),
+            preferred_element_type=jnp.float32,
+        )
+
+    gradient = jnp.stack([product(row, column) for row in range(rows) for column in range(columns)])
+    gradient = gradient.reshape(rows, columns, features, stride, stride, channels)
+    gradient = gradient.transpose(0, 3, 1, 4, 5, 2)
+    gradient = gradient.reshape(rows * stride, columns * stride, channels, features)
+    return gradient[: window[0], : window[1]].astype(kernel.dtype)
 
 
 def _to_blocks(x, stride, padding, counts):
