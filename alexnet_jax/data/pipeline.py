@@ -9,6 +9,10 @@ state is not used because that lists the workers, and a run may resume with anot
 
 import dataclasses
 import functools
+import multiprocessing
+import os
+import signal
+import threading
 import weakref
 from collections import deque
 from collections.abc import Iterator
@@ -137,19 +141,23 @@ class TrainingBatches(Iterator[Batch]):
         """See `training_batches`."""
         self._stream, self._next_step = stream, first_step
         self._workers, self._threads = workers, threads
-        self._iterator: Any = None
-        self._finalizer: weakref.finalize | None = None
+        self._running: list[Any] = []  # Grain's iterator, or nothing
+        # Also at exit: workers that outlive the interpreter's modules end in tracebacks.
+        weakref.finalize(self, _close_all, self._running)
 
     def __next__(self) -> Batch:
         """Returns the next batch; raises what reading it raised."""
-        if self._iterator is None:
-            self._iterator = self._start()
-            # Also at exit: workers that outlive the interpreter's modules end in tracebacks.
-            self._finalizer = weakref.finalize(self, self._iterator.close)
+        if not self._running:
+            self._running.append(self._start())
         try:
-            batch = next(self._iterator)
-        except BaseException:
+            batch = next(self._running[0])
+        except BaseException as error:
             self.close()  # so that a further `next` starts afresh at the same step
+            if self._workers and "terminated unexpectedly" in str(error):  # Grain's RuntimeError
+                raise DataError(
+                    f"A data worker process was killed before step {self._next_step}, perhaps for "
+                    f"want of memory: use fewer workers than {self._workers}, or 0."
+                ) from error
             raise
         self._next_step += 1
         return batch
@@ -165,9 +173,7 @@ class TrainingBatches(Iterator[Batch]):
 
     def close(self) -> None:
         """Ends threads and worker processes; the next `next` would start them again."""
-        if self._finalizer is not None:
-            self._finalizer()
-        self._iterator = self._finalizer = None
+        _close_all(self._running)
 
     def __enter__(self) -> Self:
         """Returns itself."""
@@ -186,9 +192,29 @@ class TrainingBatches(Iterator[Batch]):
         if self._workers:
             _accept_grain_flags()
             batches = batches.mp_prefetch(
-                grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=1)
+                grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=1),
+                worker_init_fn=_start_worker,
             )
         return iter(batches)
+
+
+def _start_worker(worker: int, workers: int) -> None:
+    """Leaves Ctrl-C to the training process, and ends with it even if it is killed."""
+    del worker, workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _close_all(iterators: list[Any]) -> None:
+    while iterators:
+        iterators.pop().close()
 
 
 def _accept_grain_flags() -> None:

@@ -111,8 +111,8 @@ def preprocess(
 ) -> jax.Array:
     """Returns `((x - mean + c V (sigma * z)) / (1 + c)) / scale` with c the colour noise.
 
-    Paper §4.1. The divisor 1 + c is in the 2012 source only, and there only while the noise is on; images
-    without `colour` (tests) are never divided.
+    Paper §4.1. The divisor 1 + c is in the 2012 source only, and there only while the noise is
+    on; images without `colour` (tests) are never divided.
 
     Args:
       inputs: from `make_inputs`.

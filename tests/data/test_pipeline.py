@@ -1,0 +1,284 @@
+import dataclasses
+import itertools
+import json
+import multiprocessing
+import threading
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from alexnet_jax.config import AugmentConfig
+from alexnet_jax.data import pipeline
+from alexnet_jax.data.pipeline import device_prefetch, evaluation_batches, training_batches
+from alexnet_jax.errors import DataError, InputError
+
+NOISE = AugmentConfig(colour_noise=0.1)
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeSplit:
+    """A split whose images carry their number, made from their index only, so that it pickles."""
+
+    num_examples: int = 10
+    size: int = 12
+    broken: int = -1
+    slow_seconds: float = 0.0
+
+    @property
+    def labels(self):
+        return np.arange(self.num_examples, dtype=np.int32)
+
+    def images(self, indices):
+        indices = np.asarray(indices)
+        if (indices == self.broken).any():
+            raise DataError(f"Image {self.broken} cannot be decoded: prepare the data set again.")
+        time.sleep(self.slow_seconds)
+        grid = np.arange(self.size**2 * 3).reshape(self.size, self.size, 3)
+        return ((indices[:, None, None, None] * 37 + grid[None]) % 251).astype(np.uint8)
+
+
+def _stream(split=None, **changes):
+    arguments = dict(seed=3, batch_size=4, image_size=8, augment=NOISE, threads=0) | changes
+    return training_batches(split or FakeSplit(), **arguments)
+
+
+def _take(iterator, count):
+    return list(itertools.islice(iterator, count))
+
+
+def _assert_same(first, second):
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        for name in pipeline.Batch._fields:
+            x, y = np.asarray(getattr(a, name)), np.asarray(getattr(b, name))
+            assert x.dtype == y.dtype
+            np.testing.assert_array_equal(x, y, err_msg=name)
+
+
+def test_shapes_and_types():
+    batch = next(_stream())
+    shapes = {name: (str(a.dtype), a.shape) for name, a in batch._asdict().items()}
+    assert shapes == {
+        "images": ("uint8", (4, 8, 8, 3)),
+        "labels": ("int32", (4,)),
+        "mask": ("bool", (4,)),
+        "colour": ("float32", (4, 3)),
+        "offsets": ("int32", (4, 2)),
+        "flips": ("bool", (4,)),
+    }
+    assert batch.mask.all()
+
+
+def test_a_batch_holds_the_changed_images_of_its_labels():
+    split = FakeSplit()
+    for batch in _take(_stream(split), 5):
+        for i, label in enumerate(batch.labels):
+            top, left = batch.offsets[i]
+            crop = split.images([label])[0, top : top + 8, left : left + 8]
+            expected = crop[:, ::-1] if batch.flips[i] else crop
+            np.testing.assert_array_equal(batch.images[i], expected)
+
+
+@pytest.mark.parametrize("recipe", ["crop", "resized-crop"])
+def test_any_start_equals_the_straight_run(recipe):
+    augment = AugmentConfig(recipe=recipe, colour_noise=0.1, rotation_degrees=20)
+    straight = _take(_stream(augment=augment), 12)
+    for start in (0, 1, 2, 5, 11):
+        _assert_same(
+            _take(_stream(augment=augment, first_step=start), 12 - start), straight[start:]
+        )
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 7, 10, 13, 25])
+def test_every_image_comes_once_per_epoch(batch_size):
+    steps = -(-40 // batch_size)
+    labels = np.concatenate([b.labels for b in _take(_stream(batch_size=batch_size), steps)])
+    epochs = labels[:40].reshape(4, 10)
+    for epoch in epochs:
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(10))
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_the_stream_does_not_depend_on_how_it_is_cut_into_batches():
+    def joined(batch_size, steps):
+        batches = _take(_stream(batch_size=batch_size), steps)
+        return pipeline.Batch(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
+
+    _assert_same([joined(6, 5)], [joined(15, 2)])
+
+
+def test_an_image_is_changed_anew_in_every_epoch():
+    split = FakeSplit(num_examples=40)
+    first, second = _take(_stream(split, batch_size=40), 2)
+    a, b = np.argsort(first.labels), np.argsort(second.labels)
+    for name in ("offsets", "colour"):
+        same = (getattr(first, name)[a] == getattr(second, name)[b]).all(axis=1)
+        assert same.mean() < 0.3
+    assert (first.flips[a] != second.flips[b]).any()
+
+
+def test_seeds_differ():
+    assert (next(_stream(seed=1)).colour != next(_stream(seed=2)).colour).any()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_do_not_matter(threads):
+    straight = _take(_stream(), 15)
+    with _stream(FakeSplit(slow_seconds=0.001), threads=threads) as batches:
+        _assert_same(_take(batches, 15), straight)
+
+
+@pytest.mark.timeout(120)
+def test_worker_processes_do_not_matter_resume_with_another_number_and_may_die():
+    straight = _take(_stream(), 9)
+    with _stream(workers=2, threads=1) as batches:
+        batches.set_state({"next_step": 2})
+        on_device = [jax.device_put(b) for b in _take(batches, 4)]
+        state = batches.get_state()
+        for process in multiprocessing.active_children():
+            process.kill()
+        with pytest.raises(DataError, match="worker process was killed .* fewer workers than 2"):
+            _take(batches, 50)
+    _assert_same(on_device, straight[2:6])
+    assert state == {"next_step": 6}
+    with _stream(threads=2) as others:
+        others.set_state(state)
+        _assert_same(_take(others, 3), straight[6:])
+
+
+def test_state_is_small_and_counts_what_was_returned():
+    with _stream(threads=2) as batches:
+        assert batches.get_state() == {"next_step": 0}
+        _take(batches, 3)
+        state = batches.get_state()
+        assert json.loads(json.dumps(state)) == {"next_step": 3}
+        ahead = _take(batches, 4)
+        assert state == {"next_step": 3}, "a state is a copy"
+        batches.set_state(state)
+        _assert_same(_take(batches, 4), ahead)
+        assert batches.get_state() == {"next_step": 7}
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.timeout(30)
+def test_errors_of_a_thread_surface_and_keep_the_place(threads):
+    broken = int(pipeline.stream_indices(3, 10, 4, 1)[1][2])
+    batches = _stream(FakeSplit(broken=broken), threads=threads)
+    next(batches)
+    for _ in range(2):  # also when asked again
+        with pytest.raises(DataError, match=rf"^Image {broken} cannot be decoded"):
+            next(batches)
+        assert batches.get_state() == {"next_step": 1}
+    batches.close()
+
+
+@pytest.mark.timeout(60)
+def test_errors_of_a_worker_process_surface():
+    broken = int(pipeline.stream_indices(3, 10, 4, 0)[1][0])
+    with _stream(FakeSplit(broken=broken), workers=1, threads=1) as batches:
+        with pytest.raises(DataError) as error:
+            next(batches)
+    assert str(error.value).startswith(f"Image {broken} cannot be decoded")
+
+
+def test_nothing_starts_before_the_first_batch_and_close_ends_it():
+    before = threading.active_count()
+    batches = _stream(threads=3)
+    assert threading.active_count() == before
+    next(batches)
+    batches.close()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
+    assert batches.get_state() == {"next_step": 1}
+
+
+def test_impossible_arguments():
+    with pytest.raises(DataError, match="no images"):
+        _stream(FakeSplit(num_examples=0))
+    with pytest.raises(InputError, match="batch_size"):
+        _stream(batch_size=0)
+    with pytest.raises(InputError, match="workers"):
+        _stream(workers=-1)
+    with pytest.raises(InputError, match="A crop of 13 pixels"):
+        next(_stream(image_size=13, threads=1))
+
+
+def test_a_late_step_is_as_quick_and_exact_as_the_first():
+    step = 10**9 + 7
+    batch = next(_stream(first_step=step))
+    epochs, indices = pipeline.stream_indices(3, 10, 4, step)
+    np.testing.assert_array_equal(batch.labels, indices)
+    np.testing.assert_array_equal(epochs, (step * 4 + np.arange(4)) // 10)
+
+
+@pytest.mark.parametrize(("num_examples", "batch_size"), [(10, 4), (12, 4), (3, 8), (1, 1)])
+def test_evaluation_counts_every_image_once(num_examples, batch_size):
+    split = FakeSplit(num_examples=num_examples)
+    batches = list(evaluation_batches(split, batch_size))
+    assert {b.images.shape for b in batches} == {(batch_size, 12, 12, 3)}
+    mask = np.concatenate([b.mask for b in batches])
+    assert mask.sum() == num_examples
+    images = np.concatenate([b.images for b in batches])
+    labels = np.concatenate([b.labels for b in batches])
+    np.testing.assert_array_equal(labels[mask], np.arange(num_examples))
+    np.testing.assert_array_equal(images[mask], split.images(np.arange(num_examples)))
+    assert not images[~mask].any() and not labels[~mask].any()
+    assert not any(b.flips.any() or b.offsets.any() or b.colour.any() for b in batches)
+    _assert_same(batches[:1], [b._replace() for b in evaluation_batches(split, batch_size)][:1])
+
+
+def test_evaluation_of_nothing_is_empty():
+    assert list(evaluation_batches(FakeSplit(num_examples=0), 4)) == []
+
+
+@pytest.mark.timeout(30)
+def test_evaluation_errors_surface_and_an_early_end_does_not_hang():
+    batches = evaluation_batches(FakeSplit(broken=5), 4)
+    assert next(batches).mask.all()
+    with pytest.raises(DataError, match="Image 5"):
+        next(batches)
+    half = evaluation_batches(FakeSplit(num_examples=1000), 4)
+    next(half)
+    half.close()
+    with pytest.raises(InputError, match="batch_size"):
+        next(evaluation_batches(FakeSplit(), 0))
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_device_prefetch_state_is_that_of_the_batches_returned(size):
+    straight = _take(_stream(), 10)
+    for stop in range(5):
+        batches = device_prefetch(_stream(threads=1), size)
+        assert batches.get_state() == {"next_step": 0}
+        _assert_same(_take(batches, stop), straight[:stop])
+        state = batches.get_state()
+        assert state == {"next_step": stop}
+        batches.close()
+        resumed = device_prefetch(_stream(threads=0), size)
+        resumed.set_state(state)
+        _assert_same(_take(resumed, 3), straight[stop : stop + 3])
+        resumed.set_state(state)  # back again, with batches waiting
+        _assert_same(_take(resumed, 3), straight[stop : stop + 3])
+
+
+def test_device_prefetch_ends_with_its_source():
+    split = FakeSplit()
+    on_device = device_prefetch(evaluation_batches(split, 4), 2)
+    batches = list(on_device)
+    assert all(isinstance(a, jax.Array) for b in batches for a in b)
+    _assert_same(batches, list(evaluation_batches(split, 4)))
+    with pytest.raises(TypeError, match="no state"):
+        on_device.get_state()
+
+
+def test_device_prefetch_shards_the_leading_axis():
+    mesh = jax.make_mesh((4,), ("data",))
+    sharding = jax.NamedSharding(mesh, jax.P("data"))
+    batch = next(device_prefetch(_stream(), sharding=sharding))
+    assert batch.images.sharding == sharding
+    assert {s.data.shape for s in batch.images.addressable_shards} == {(1, 8, 8, 3)}
+    _assert_same([batch], [next(_stream())])
