@@ -232,4 +232,4 @@ def test_fewer_than_two_classes_are_refused(classes):
 def test_specs_are_frozen_and_hashable():
     assert len({network(*SMALL), network(*SMALL)}) == 1
     with pytest.raises(dataclasses.FrozenInstanceError):
-        SMALL[0].features = 9
+        SMALL[0].features = 9  # type: ignore[misc]
