@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,8 +79,9 @@ def export_safetensors(weights: RunWeights, output: str | Path) -> Export:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, temporary, metadata=_metadata(config))
         difference = _verify(temporary, tensors)
-        os.replace(temporary, path)
         config_path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        shutil.copymode(config_path, temporary)  # safetensors makes files that others cannot read
+        os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
     finally:

@@ -70,6 +70,7 @@ def test_every_array_comes_back_bit_for_bit(weights, tmp_path):
     assert inputs["mean"].tobytes() == weights.run.inputs.mean.tobytes()
     assert done.tensors == 8 and done.difference == 0.0
     assert "largest difference 0" in done.summary()
+    assert done.path.stat().st_mode == done.config_path.stat().st_mode
     assert sorted(p.name for p in done.path.parent.iterdir()) == [
         "a.config.json",
         "a.safetensors",
