@@ -15,7 +15,7 @@ import signal
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -60,12 +60,12 @@ class Batch(NamedTuple):
       flips: bool [n], whether `images` are mirrored.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
-    mask: np.ndarray
-    colour: np.ndarray
-    offsets: np.ndarray
-    flips: np.ndarray
+    images: Any
+    labels: Any
+    mask: Any
+    colour: Any
+    offsets: Any
+    flips: Any
 
 
 @functools.lru_cache(maxsize=3)
@@ -264,7 +264,9 @@ def training_batches(
     return TrainingBatches(stream, first_step=first_step, workers=workers, threads=threads)
 
 
-def evaluation_batches(split: Split, batch_size: int, *, ahead: int = 2) -> Iterator[Batch]:
+def evaluation_batches(
+    split: Split, batch_size: int, *, ahead: int = 2
+) -> Generator[Batch, None, None]:
     """Yields whole stored images in their order, every image exactly once.
 
     The last batch is filled up with zeros, for which `mask` is False, so that all have one shape.

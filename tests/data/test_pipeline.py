@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import threading
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -40,8 +41,8 @@ class FakeSplit:
 
 
 def _stream(split=None, **changes):
-    arguments = dict(seed=3, batch_size=4, image_size=8, augment=NOISE, threads=0) | changes
-    return training_batches(split or FakeSplit(), **arguments)
+    arguments: dict[str, Any] = dict(seed=3, batch_size=4, image_size=8, augment=NOISE, threads=0)
+    return training_batches(split or FakeSplit(), **arguments | changes)
 
 
 def _take(iterator, count):
