@@ -5,22 +5,16 @@ variables, so that one file reads well on paper, on a dark screen and on a phone
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from alexnet_jax.insight.series import Series, smoothed, thinned
+
 WIDTH, HEIGHT = 480.0, 290.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 124.0, 30.0, 40.0
-MAX_POINTS = 400
-
-
-class Series(NamedTuple):
-    """Values of one metric, float64 `[n]`, against epochs, float64 `[n]`."""
-
-    epochs: np.ndarray
-    values: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -38,54 +32,6 @@ class Line:
     series: Series
     style: str
     smooth: bool = False
-
-
-def read_series(metrics: Sequence[Mapping[str, Any]], key: str) -> Series:
-    """Returns the finite values of `key`, by epoch; rows without it are passed over."""
-    pairs = {}
-    for row in metrics:
-        epoch, value = row.get("epoch"), row.get(key)
-        if _is_finite(epoch) and _is_finite(value):
-            pairs[float(epoch)] = float(value)
-    epochs = sorted(pairs)
-    return Series(np.array(epochs, float), np.array([pairs[e] for e in epochs], float))
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and math.isfinite(value)
-
-
-def smoothed(values: np.ndarray, share: float = 0.03) -> np.ndarray:
-    """Returns a centred triangular moving average over about `share` of the points on each side."""
-    reach = int(round(len(values) * share))
-    if reach < 1:
-        return values
-    weights = np.concatenate([np.arange(1, reach + 2), np.arange(reach, 0, -1)]).astype(float)
-    total = np.convolve(values, weights, mode="full")[reach : reach + len(values)]
-    count = np.convolve(np.ones_like(values), weights, mode="full")[reach : reach + len(values)]
-    return total / count
-
-
-def thinned(series: Series, limit: int = MAX_POINTS) -> Series:
-    """Returns at most `limit` points that keep the lowest and the highest value of each stretch."""
-    count = len(series.values)
-    if count <= limit:
-        return series
-    keep = {0, count - 1}
-    for part in np.array_split(np.arange(count), limit // 2 - 1):
-        keep |= {part[np.argmin(series.values[part])], part[np.argmax(series.values[part])]}
-    chosen = np.array(sorted(keep))
-    return Series(series.epochs[chosen], series.values[chosen])
-
-
-def rate_changes(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
-    """Returns `(epoch, learning rate)` at the start and wherever the logged rate changes."""
-    rates = read_series(metrics, "train/learning_rate")
-    changes: list[tuple[float, float]] = []
-    for epoch, rate in zip(*rates, strict=True):
-        if not changes or not math.isclose(rate, changes[-1][1], rel_tol=1e-3):
-            changes.append((float(epoch), float(rate)))
-    return changes
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:

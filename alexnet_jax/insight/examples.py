@@ -70,7 +70,7 @@ def top_answers(example: Example, names: list[str], count: int = 5) -> list[dict
 
 def png_uri(image: np.ndarray) -> str:
     """Returns uint8 `[h, w, 3 or 4]` as a `data:` address of a PNG."""
-    return _uri(image, "PNG", optimize=True)
+    return _uri(image, "PNG")
 
 
 def photo_uri(image: np.ndarray, side: int = PHOTO_SIDE) -> str:

@@ -7,6 +7,7 @@ scripts and requests.
 """
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -24,14 +25,13 @@ from alexnet_jax.insight import curves
 from alexnet_jax.insight.confusion import class_errors, confused_pairs, heat_map, row_shares
 from alexnet_jax.insight.examples import Example, photo_uri, png_uri, top_answers
 from alexnet_jax.insight.filters import FILTERS_PER_ROW, colour_shares, tower_pictures
-from alexnet_jax.insight.published import published_for
+from alexnet_jax.insight.series import rate_changes, read_series
+from alexnet_jax.insight.summary import Metrics, summarize_progress, summarize_results
 from alexnet_jax.presets import PRESETS
 
 MATRIX_CLASSES = 20
 CLASS_ROWS = 60
 PAIRS = 20
-
-Metrics = Sequence[Mapping[str, Any]]
 
 
 def write_report(
@@ -72,14 +72,14 @@ def write_report(
     """
     path = Path(path)
     names = _class_names(class_names or run.get("class_names") or (), confusion, examples)
-    results = _results(config, run, metrics, evaluation, len(names))
+    results = summarize_results(config, run, metrics, evaluation, len(names))
     context = {
         "config": config,
         "run": run,
         "name": _run_name(path, run),
         "classes": len(names),
         "results": results,
-        "progress": _progress(config, run, metrics),
+        "progress": summarize_progress(config, run, metrics),
         "commands": _commands(path, run),
         "charts": _charts(metrics, len(names)),
         "towers": _towers(conv1_kernel, groups),
@@ -94,6 +94,7 @@ def write_report(
     return path
 
 
+@functools.cache
 def _template():
     import jinja2
 
@@ -151,94 +152,12 @@ def _commands(path: Path, run: Mapping[str, Any]) -> list[tuple[str, str]]:
     return commands
 
 
-def _results(
-    config: Config,
-    run: Mapping[str, Any],
-    metrics: Metrics,
-    evaluation: Mapping[Any, Mapping[str, float]] | None,
-    classes: int,
-) -> dict[str, Any] | None:
-    """Returns the table of test errors, ten views first, or None before the first test."""
-    if evaluation is None:
-        evaluation = _final_rows(metrics)
-    rows = []
-    for views, values in sorted(((int(k), v) for k, v in evaluation.items()), reverse=True):
-        name = {1: "centre view", 10: "ten views"}.get(views, f"{views} views")
-        rows.append({"views": views, "name": name, "values": values})
-    if not rows:
-        rows = _validation_row(metrics)
-    if not rows:
-        return None
-    count = rows[0]["values"].get("count") or run.get("validation_images")
-    published = published_for(config, classes, count)
-    for row in rows:
-        row["published"] = published.errors.get(row["views"]) if published else None
-    error = rows[0]["values"].get("top1_error")
-    spread = math.sqrt(error * (1 - error) / count) if error is not None and count else None
-    return {"rows": rows, "count": count, "published": published, "standard_error": spread}
-
-
-def _final_rows(metrics: Metrics) -> dict[int, dict[str, float]]:
-    found = {}
-    for row in metrics:
-        values = {k.removeprefix("final/"): v for k, v in row.items() if k.startswith("final/")}
-        if values:
-            found[int(row.get("test_views") or 1)] = values
-    return found
-
-
-def _validation_row(metrics: Metrics) -> list[dict[str, Any]]:
-    """Before the first whole test, the last validation stands in for it."""
-    for row in reversed(metrics):
-        if row.get("validation/top1_error") is not None:
-            prefix = "validation/"
-            values = {k.removeprefix(prefix): v for k, v in row.items() if k.startswith(prefix)}
-            epoch = f", epoch {row['epoch']:.3g}" if row.get("epoch") is not None else ""
-            return [{"views": 1, "name": f"centre view{epoch}", "values": values}]
-    return []
-
-
-def _progress(config: Config, run: Mapping[str, Any], metrics: Metrics) -> dict[str, Any]:
-    epochs = [row["epoch"] for row in metrics if row.get("epoch") is not None]
-    rates = [row["images_per_second"] for row in metrics if row.get("images_per_second")]
-    return {
-        "finished": run.get("status") == "finished",
-        "epoch": max(epochs, default=0),
-        "epochs": config.epochs,
-        "images": run.get("train_images"),
-        "time": _duration(run.get("wall_seconds")),
-        "rate": float(np.median(rates)) if rates else None,
-        "hardware": _hardware(run),
-    }
-
-
-def _duration(seconds: Any) -> str | None:
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds <= 0:
-        return None
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _hardware(run: Mapping[str, Any]) -> str | None:
-    devices = run.get("devices") or []
-    devices = [devices] if isinstance(devices, str) else [str(device) for device in devices]
-    if not devices:
-        return None
-    if all("cpu" in device.lower() for device in devices):
-        cores = run.get("cpu_cores")
-        return f"{run.get('processor') or 'CPU'}" + (f", {cores} cores" if cores else "")
-    kinds = list(dict.fromkeys(devices))
-    return ", ".join(f"{devices.count(k)} × {k}" if devices.count(k) > 1 else k for k in kinds)
-
-
 def _charts(metrics: Metrics, classes: int) -> list[dict[str, str]]:
     """Returns the charts that have something to show: heading and SVG."""
-    rates = curves.rate_changes(metrics)
+    rates = rate_changes(metrics)
 
     def line(name: str, key: str, style: str) -> curves.Line:
-        return curves.Line(name, curves.read_series(metrics, key), style, key.startswith("train/"))
+        return curves.Line(name, read_series(metrics, key), style, key.startswith("train/"))
 
     top5 = [line("validation, top 5", "validation/top5_error", "second")] if classes > 5 else []
     loss = curves.draw(

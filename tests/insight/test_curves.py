@@ -5,8 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from alexnet_jax.insight import curves
-from alexnet_jax.insight.curves import Line, Series
+from alexnet_jax.insight import curves, series
+from alexnet_jax.insight.curves import Line
+from alexnet_jax.insight.series import Series
 
 
 def line(values, **options):
@@ -24,22 +25,22 @@ def test_rows_without_the_key_or_with_values_that_are_not_finite_are_passed_over
         {"epoch": 5.0, "train/loss": None},
         {"epoch": 6.0, "train/loss": "much"},
     ]
-    series = curves.read_series(rows, "train/loss")
-    assert series.epochs.tolist() == [1, 2] and series.values.tolist() == [2, 1]
+    read = series.read_series(rows, "train/loss")
+    assert read.epochs.tolist() == [1, 2] and read.values.tolist() == [2, 1]
 
 
 def test_smoothing_keeps_constants_and_straight_lines():
-    assert curves.smoothed(np.full(200, 3.0)) == pytest.approx(np.full(200, 3.0))
+    assert series.smoothed(np.full(200, 3.0)) == pytest.approx(np.full(200, 3.0))
     ramp = np.arange(200.0)
-    assert curves.smoothed(ramp)[20:-20] == pytest.approx(ramp[20:-20])
+    assert series.smoothed(ramp)[20:-20] == pytest.approx(ramp[20:-20])
     noise = np.random.default_rng(0).normal(size=1000)
-    assert curves.smoothed(noise).std() < 0.3
+    assert series.smoothed(noise).std() < 0.3
 
 
 def test_thinning_keeps_the_extremes_and_the_ends():
     values = np.random.default_rng(1).normal(size=20_000)
     values[7777], values[333] = 99.0, -99.0
-    thin = curves.thinned(Series(np.arange(20_000.0), values), 400)
+    thin = series.thinned(Series(np.arange(20_000.0), values), 400)
     assert len(thin.values) <= 400
     assert thin.values.max() == 99 and thin.values.min() == -99
     assert thin.epochs[0] == 0 and thin.epochs[-1] == 19_999
@@ -48,8 +49,8 @@ def test_thinning_keeps_the_extremes_and_the_ends():
 def test_the_rate_is_marked_where_it_changes():
     rates = [0.01, 0.01, 0.01, 0.001, 0.001, 0.0001]
     rows = [{"epoch": i + 1.0, "train/learning_rate": rate} for i, rate in enumerate(rates)]
-    assert curves.rate_changes(rows) == [(1, 0.01), (4, 0.001), (6, 0.0001)]
-    svg = curves.draw("loss", [line([3, 2, 2, 1, 1, 1])], rates=curves.rate_changes(rows))
+    assert series.rate_changes(rows) == [(1, 0.01), (4, 0.001), (6, 0.0001)]
+    svg = curves.draw("loss", [line([3, 2, 2, 1, 1, 1])], rates=series.rate_changes(rows))
     assert svg.count('class="rate"') == 2
     assert ">rate 0.01<" in svg and ">0.001<" in svg
 
@@ -97,7 +98,7 @@ def test_every_point_lies_inside_the_picture_and_the_last_value_is_written():
     assert len(points) > 300 and np.isfinite(points).all()
     assert (points >= 0).all() and (points <= [curves.WIDTH, curves.HEIGHT]).all()
     assert "guessing" in svg
-    assert f">{curves.measured(curves.smoothed(values)[-1])}<" in svg
+    assert f">{curves.measured(series.smoothed(values)[-1])}<" in svg
 
 
 def test_a_loss_over_several_powers_of_ten_gets_a_logarithmic_axis():

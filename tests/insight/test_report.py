@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from html.parser import HTMLParser
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -77,6 +78,8 @@ def whole_run(names=tuple(NAMES), size=32):
     labels = rng.integers(0, len(names), 40)
     probabilities = rng.dirichlet(np.ones(len(names)), 40).astype(np.float32)
     random, mistakes = choose_examples(probabilities, labels, seed=3)
+    kinds: list[tuple[Literal["random", "mistake"], list[int]]]
+    kinds = [("random", random), ("mistake", mistakes)]
     examples = [
         Example(
             rng.integers(0, 256, (size, size, 3), dtype=np.uint8),
@@ -85,7 +88,7 @@ def whole_run(names=tuple(NAMES), size=32):
             f"{names[labels[i]]}/{i}.jpg",
             kind,
         )
-        for kind, chosen in (("random", random), ("mistake", mistakes))
+        for kind, chosen in kinds
         for i in chosen
     ]
     return {

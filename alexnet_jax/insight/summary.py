@@ -1,0 +1,99 @@
+"""The head of the report: test errors, progress, time and hardware of a run."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from alexnet_jax.config import Config
+from alexnet_jax.insight.published import published_for
+
+Metrics = Sequence[Mapping[str, Any]]
+
+
+def summarize_results(
+    config: Config,
+    run: Mapping[str, Any],
+    metrics: Metrics,
+    evaluation: Mapping[Any, Mapping[str, float]] | None,
+    classes: int,
+) -> dict[str, Any] | None:
+    """Returns the table of test errors, ten views first, or None before the first test."""
+    if evaluation is None:
+        evaluation = _final_rows(metrics)
+    rows = []
+    for views, values in sorted(((int(k), v) for k, v in evaluation.items()), reverse=True):
+        name = {1: "centre view", 10: "ten views"}.get(views, f"{views} views")
+        rows.append({"views": views, "name": name, "values": values})
+    if not rows:
+        rows = _validation_row(metrics)
+    if not rows:
+        return None
+    count = rows[0]["values"].get("count") or run.get("validation_images")
+    published = published_for(config, classes, count)
+    for row in rows:
+        row["published"] = published.errors.get(row["views"]) if published else None
+    error = rows[0]["values"].get("top1_error")
+    spread = math.sqrt(error * (1 - error) / count) if error is not None and count else None
+    return {"rows": rows, "count": count, "published": published, "standard_error": spread}
+
+
+def _final_rows(metrics: Metrics) -> dict[int, dict[str, float]]:
+    found = {}
+    for row in metrics:
+        values = {k.removeprefix("final/"): v for k, v in row.items() if k.startswith("final/")}
+        if values:
+            found[int(row.get("test_views") or 1)] = values
+    return found
+
+
+def _validation_row(metrics: Metrics) -> list[dict[str, Any]]:
+    """Before the first whole test, the last validation stands in for it."""
+    for row in reversed(metrics):
+        if row.get("validation/top1_error") is not None:
+            prefix = "validation/"
+            values = {k.removeprefix(prefix): v for k, v in row.items() if k.startswith(prefix)}
+            epoch = f", epoch {row['epoch']:.3g}" if row.get("epoch") is not None else ""
+            return [{"views": 1, "name": f"centre view{epoch}", "values": values}]
+    return []
+
+
+def summarize_progress(config: Config, run: Mapping[str, Any], metrics: Metrics) -> dict[str, Any]:
+    """Returns how far the run is, how long it took, how fast it was, and on what."""
+    epochs = [row["epoch"] for row in metrics if row.get("epoch") is not None]
+    rates = [row["images_per_second"] for row in metrics if row.get("images_per_second")]
+    return {
+        "finished": run.get("status") == "finished",
+        "epoch": max(epochs, default=0),
+        "epochs": config.epochs,
+        "images": run.get("train_images"),
+        "time": _duration(run.get("wall_seconds")),
+        "rate": float(np.median(rates)) if rates else None,
+        "hardware": _hardware(run),
+    }
+
+
+def _duration(seconds: Any) -> str | None:
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds <= 0:
+        return None
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        text = f"{seconds:.0f} s"
+    else:
+        text = f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _hardware(run: Mapping[str, Any]) -> str | None:
+    devices = run.get("devices") or []
+    devices = [devices] if isinstance(devices, str) else [str(device) for device in devices]
+    if not devices:
+        return None
+    if all("cpu" in device.lower() for device in devices):
+        cores = run.get("cpu_cores")
+        return f"{run.get('processor') or 'CPU'}" + (
+            f", {cores}\N{NO-BREAK SPACE}cores" if cores else ""
+        )
+    kinds = list(dict.fromkeys(devices))
+    return ", ".join(f"{devices.count(k)} × {k}" if devices.count(k) > 1 else k for k in kinds)
