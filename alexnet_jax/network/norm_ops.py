@@ -92,11 +92,15 @@ def plain_response_norm(
     return (wide * (bias + alpha * total) ** -beta).astype(x.dtype)
 
 
-def _shifted_sum(x, window, axis):
-    """Returns the truncated window sum along one axis, as a sum of shifted copies."""
-    before = window // 2
+def _shifted_sum(x, window, axis, *, mirrored=False):
+    """Returns the truncated window sum along one axis, as a sum of shifted copies.
+
+    The window starts `window // 2` before its place, or ends as far behind it if `mirrored`.
+    """
+    axis %= x.ndim
+    edges = (window // 2, window - 1 - window // 2)
     config = [(0, 0, 0)] * x.ndim
-    config[axis] = (before, window - 1 - before, 0)
+    config[axis] = (*(reversed(edges) if mirrored else edges), 0)
     padded = lax.pad(x, np.float32(0), config)
     size = x.shape[axis]
     copies = [lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(window)]
@@ -140,31 +144,23 @@ def _lrn_backward(depth, alpha, beta, bias, groups, x, grad):
 _lrn.defvjp(_lrn_forward, _lrn_backward)
 
 
-def _band(channels, depth, groups):
-    """Returns float32 `[c, c]`, 1 where channel `row` is in the window of channel `column`."""
-    index = np.arange(channels)
-    distance = index[:, None] - index[None, :]
-    before = depth // 2
-    near = (distance >= -before) & (distance <= depth - 1 - before)
-    group = index // (channels // groups)
-    return (near & (group[:, None] == group[None, :])).astype(np.float32)
-
-
-def _channel_sum(x, band):
-    return lax.dot_general(x, jnp.asarray(band), (((3,), (0,)), ((), ())))
+def _channel_sum(x, depth, groups, *, mirrored=False):
+    """Returns the sum over each channel's window; `mirrored` sums the windows it lies in."""
+    grouped = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
+    return _shifted_sum(grouped, depth, -1, mirrored=mirrored).reshape(x.shape)
 
 
 def _fast_lrn(x, *, depth, alpha, beta, bias, groups):
     wide = x.astype(jnp.float32)
-    band = _band(x.shape[-1], depth, groups)
-    d = bias + alpha * _channel_sum(jnp.square(wide), band)
+    d = bias + alpha * _channel_sum(jnp.square(wide), depth, groups)
     return (wide * _power(d, beta)).astype(x.dtype)
 
 
 def _fast_lrn_gradient(x, grad, *, depth, alpha, beta, bias, groups):
-    wide, grad_wide = x.astype(jnp.float32), grad.astype(jnp.float32)
-    band = _band(x.shape[-1], depth, groups)
-    d = bias + alpha * _channel_sum(jnp.square(wide), band)
-    scaled = grad_wide * _power(d, beta)
-    across = _channel_sum(wide * scaled / d, band.T)
+    wide = x.astype(jnp.float32)
+    d = bias + alpha * _channel_sum(jnp.square(wide), depth, groups)
+    scaled = grad.astype(jnp.float32) * _power(d, beta)
+    # The barrier keeps XLA from computing this product anew for each channel of the window.
+    product = lax.optimization_barrier(wide * scaled / d)
+    across = _channel_sum(product, depth, groups, mirrored=True)
     return (scaled - (2 * alpha * beta) * wide * across).astype(x.dtype)

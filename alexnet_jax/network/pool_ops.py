@@ -1,8 +1,8 @@
 """Pooling: the plain `lax` form, which is the definition, and a fast form for CPUs.
 
 XLA's CPU backend walks overlapping windows pixel by pixel. The fast form combines `window ** 2`
-strided slices, and its gradient gathers, for each residue of a pixel's position modulo the stride,
-the windows that can reach it. Images are `[batch, height, width, channels]`.
+strided slices, and its gradient adds as many dilated maps. Images are
+`[batch, height, width, channels]`.
 """
 
 import functools
@@ -122,38 +122,23 @@ def _fast_max_pool_winners(x, window, stride, padding):
 def _spread(share, x, window, stride, padding):
     """Returns the gradient of `x` from the share of each window that goes to each of its places.
 
-    Pixel p of the padded image is at place i of window (p - i) / stride, so all pixels of one
-    residue modulo the stride take from the same places: no scattering.
-
     `share` maps (row, column) of the window to float32 `[n, out_h, out_w, c]`; of the images `x`
-    only shape and dtype are used.
+    only shape and dtype are used. The shares of one place lie `stride` pixels apart, so the
+    gradient is a sum of dilated and shifted maps: XLA makes one loop of it, without scattering.
     """
-    n, height, width, channels = x.shape
-    blocks = [
-        -(-(size + sum(edges)) // stride)
-        for size, edges in zip((height, width), padding, strict=True)
-    ]
 
-    def residue(row, column):
-        total = jnp.zeros((n, *blocks, channels), jnp.float32)
-        for i in range(row, window, stride):
-            for j in range(column, window, stride):
-                part = share(i, j)
-                edges = [
-                    (place // stride, count - size - place // stride, 0)
-                    for place, count, size in zip((i, j), blocks, part.shape[1:3], strict=True)
-                ]
-                total += lax.pad(part, np.float32(0), ((0, 0, 0), *edges, (0, 0, 0)))
-        return total.astype(x.dtype)
+    def placed(row, column):
+        part = share(row, column)
+        edges = []
+        for place, size, count, (before, _) in zip(
+            (row, column), x.shape[1:3], part.shape[1:3], padding, strict=True
+        ):
+            first = place - before
+            edges.append((first, size - 1 - first - (count - 1) * stride, stride - 1))
+        return lax.pad(part, np.float32(0), ((0, 0, 0), *edges, (0, 0, 0)))
 
-    rows = [
-        jnp.stack([residue(row, column) for column in range(stride)], axis=3)
-        for row in range(stride)
-    ]
-    # [n, block row, row in block, block column, column in block, c]
-    full = jnp.stack(rows, axis=2).reshape(n, blocks[0] * stride, blocks[1] * stride, channels)
-    (top, _), (left, _) = padding
-    return full[:, top : top + height, left : left + width]
+    places = [(row, column) for row in range(window) for column in range(window)]
+    return functools.reduce(lax.add, [placed(*place) for place in places]).astype(x.dtype)
 
 
 def avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
