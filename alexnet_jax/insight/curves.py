@@ -241,7 +241,7 @@ def _draw_labels(
     """Writes name and value beside the end of each curve, moved apart where they would touch."""
     parts, right = [], WIDTH - RIGHT + 14
     wanted = [scale.y(label.value) for label in labels]
-    places = spread(wanted, 38, TOP + 2, HEIGHT - BOTTOM - 14)
+    places = spread(wanted, 38, TOP + 7, HEIGHT - BOTTOM - 14)
     for label, y, place in zip(labels, wanted, places, strict=True):
         x = scale.x(label.epoch) + 5
         parts.append(_stroke(x, y, right - 3, place, f"leader {label.style}"))
