@@ -8,24 +8,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from alexnet_jax.config import Config
 from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.data.prepare import ensure_prepared
-from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.errors import CheckpointError, DataError, InputError
 from alexnet_jax.evaluation.ensemble import Member, ensemble
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import confusion_matrix
-from alexnet_jax.insight.report import Example, write_report
+from alexnet_jax.insight.examples import Example, choose_examples
+from alexnet_jax.insight.report import write_report
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.training import run_folder
-from alexnet_jax.training.checkpoint import Checkpoints
+from alexnet_jax.training.load import load_weights
 from alexnet_jax.training.records import Records, duration, read_rows
 from alexnet_jax.training.run_folder import Run, read_run
-from alexnet_jax.training.steps import TrainState, init_params
+from alexnet_jax.training.steps import TrainState
 from alexnet_jax.training.train import train as train_loop
 
 FINAL = "final.npz"
@@ -65,7 +65,7 @@ def train(
 def _finish(run: Run, dataset: Dataset, say: Callable) -> None:
     """Tests the last parameters and writes the report, unless an earlier call has."""
     if not (run.workdir / FINAL).exists():
-        params, step = load_params(run, "last")
+        _, params, step = load_weights(run.workdir, "last")
         split = dataset.split(run.config.data.validation_split)
         results = {1: _evaluate(run, params, split, 1)}
         if run.config.final_views != 1:
@@ -127,17 +127,6 @@ def _final(workdir: Path) -> tuple[dict[str, dict[str, float]], np.ndarray | Non
         return json.loads(str(arrays["summary"])), arrays["probabilities"], arrays["labels"]
 
 
-def load_params(run: Run, which: str | int) -> tuple[Any, int]:
-    """Returns the parameters of a run's checkpoint (`best`, `last` or a step) and its step."""
-    checkpoints = Checkpoints(run.workdir, read_only=True)
-    try:
-        step = checkpoints.step_of(which)
-        target = jax.eval_shape(lambda: init_params(run.network, run.image_size, 0))
-        return checkpoints.restore_params(target, step), step
-    finally:
-        checkpoints.close()
-
-
 def _evaluate(run: Run, params: Any, split: Any, views: int) -> Evaluation:
     config = run.config
     step = make_predict_step(
@@ -176,7 +165,7 @@ def evaluate_run(
     for folder in (workdir, *also):
         run = read_run(folder)
         dataset = _dataset_of(run, data_dir)
-        params, _ = load_params(run, checkpoint)
+        params = load_weights(folder, checkpoint).params
         chosen = dataset.split(split or run.config.data.validation_split)
         result = _evaluate(run, params, chosen, views)
         members.append(Member(str(folder), result, dataset.fingerprint, run.class_names))
@@ -205,16 +194,11 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
     """
     run = read_run(workdir)
     summary, probabilities, labels = _final(run.workdir)
-    kernel = None
     try:
-        params, _ = load_params(run, "last")
-        kernel = np.asarray(params["conv1"]["kernel"]) if "conv1" in params else None
-    except Exception as error:  # a run that has not saved yet still has curves
-        if not isinstance(error, run_folder.InputError | DataError):
-            from alexnet_jax.errors import CheckpointError
-
-            if not isinstance(error, CheckpointError):
-                raise
+        params = load_weights(workdir, "last").params
+    except CheckpointError:  # a run that has not saved yet still has curves
+        params = {}
+    kernel = params["conv1"]["kernel"] if "conv1" in params else None
     if dataset is None:
         try:
             dataset = _dataset_of(run, None)
@@ -235,8 +219,14 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
         confusion=None if probabilities is None else confusion_matrix(probabilities, labels),
         class_names=run.class_names,
         examples=examples,
+        bad_images=_bad_images(run.workdir),
     )
     return path
+
+
+def _bad_images(workdir: Path) -> int | None:
+    path = workdir / "bad_images.jsonl"
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else None
 
 
 def _towers(run: Run) -> int:
@@ -244,16 +234,13 @@ def _towers(run: Run) -> int:
     return max(getattr(layer, "groups", 1) for layer in run.network.layers)
 
 
-def _examples(run: Run, dataset: Dataset, probabilities, labels, count: int = 8) -> list[Example]:
-    """Returns test images: `count` at random (seeded), and the most confident mistakes."""
+def _examples(run: Run, dataset: Dataset, probabilities, labels) -> list[Example]:
+    """Returns test images drawn at random (seeded), and the worst mistakes."""
     split = dataset.split(run.config.data.validation_split)
-    generator = np.random.default_rng(run.config.seed)
-    chosen = list(generator.permutation(len(labels))[:count])
-    wrong = np.flatnonzero(probabilities.argmax(1) != labels)
-    confident = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][:count]
-    chosen += [index for index in confident if index not in chosen]
-    images = split.images(np.asarray(chosen))
+    random, mistakes = choose_examples(probabilities, labels, run.config.seed)
+    images = split.images(np.asarray(random + mistakes, int))
+    kinds = ["random"] * len(random) + ["mistake"] * len(mistakes)
     return [
-        Example(image, int(labels[i]), probabilities[i], split.keys[i])
-        for i, image in zip(chosen, images, strict=True)
+        Example(image, int(labels[i]), probabilities[i], split.keys[i], kind)
+        for i, image, kind in zip(random + mistakes, images, kinds, strict=True)
     ]

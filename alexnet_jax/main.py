@@ -221,7 +221,7 @@ class Export(Options):
     def run(self) -> None:
         """Exports."""
         from alexnet_jax.weights.export import export_safetensors
-        from alexnet_jax.weights.load import load_weights
+        from alexnet_jax.training.load import load_weights
 
         weights = load_weights(self.workdir, self.checkpoint)
         print(export_safetensors(weights, self.output).summary())

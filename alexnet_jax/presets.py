@@ -117,13 +117,13 @@ PRESETS: dict[str, Config] = {
             preset="digits",
             network="digits",
             batch_size=64,
-            epochs=40,
-            evaluate_every_epochs=4,
+            epochs=30,
+            evaluate_every_epochs=3,
             data=DataConfig(name="digits", stored_size=32, store="raw", validation_split="test"),
             augment=_CROPS,
             preprocess=PreprocessConfig("image", "channel"),
             schedule=ScheduleConfig(
-                "step", (Phase(1, 0.01, 0.02), Phase(25, 1e-3, 2e-3), Phase(37, 1e-4, 2e-4))
+                "step", (Phase(1, 0.04, 0.04), Phase(21, 4e-3, 4e-3), Phase(27, 4e-4, 4e-4))
             ),
         ),
         _cifar(

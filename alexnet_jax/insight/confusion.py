@@ -24,12 +24,6 @@ class Pair(NamedTuple):
     share: float
 
 
-def count_confusions(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Returns int64 `[classes, classes]`: rows are true classes, columns are answers."""
-    flat = np.asarray(labels, np.int64) * classes + np.asarray(predicted, np.int64)
-    return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
-
-
 def class_errors(confusion: np.ndarray, names: list[str]) -> list[ClassError]:
     """Returns the classes that have images, worst first, ties in class order."""
     rows = []

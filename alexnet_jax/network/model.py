@@ -161,7 +161,7 @@ class AlexNet(nn.Module):
         fan_in = layer.window**2 * x.shape[3]
         shape = (height, width, layer.window, layer.window, x.shape[3], layer.features)
         kernel, bias = self._parameters(layer, shape, (height, width, layer.features), fan_in)
-        padding = ((layer.padding, layer.padding),) * 2
+        padding = ((layer.padding, layer.padding), (layer.padding, layer.padding))
         x = ops.local_convolution(x, kernel, padding=padding)
         return x + bias[None]
 

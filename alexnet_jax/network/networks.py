@@ -214,23 +214,25 @@ _NO_TALK = with_features(  # the towers meet in fc8 only; wider, to keep the num
 for _name in ("conv3", "fc6", "fc7"):
     _NO_TALK = with_named(_NO_TALK, _name, groups=2)
 
+# Run 146. Its dense layers keep their names although a convolution more lies before them: that is
+# how weights were handed from run to run (2012 file `initw.py`).
 _SIX_CONV: tuple[Layer, ...] = (
     *_ORIGINAL[: _ORIGINAL.index(Flatten())],  # 6 x 6 x 256
     Conv("conv6", 256, 3, padding=1, weight_std=0.03, bias=1),  # 6 x 6 x 256; sees both towers
     Activation(),
     Flatten(),  # 9216
+    Dense("fc6", 4096, bias=1),
+    Activation(),
+    Dropout(),
     Dense("fc7", 4096, bias=1),
     Activation(),
     Dropout(),
-    Dense("fc8", 4096, bias=1),
-    Activation(),
-    Dropout(),
-    Dense("fc9", 1000),
+    Dense("fc8", 1000),
 )
 _SIX_CONV_2011: tuple[Layer, ...] = (
     *_SIX_CONV[:-1],  # 4096
-    Dense("bottleneck9", 2048),  # linear: 2048 x 21,843 instead of 4096 x 21,843 weights
-    Dense("fc10", 21_843),
+    Dense("bottleneck", 2048),  # linear: 2048 x 21,843 instead of 4096 x 21,843 weights
+    Dense("fc8", 21_843),
 )
 
 # CIFAR-10. The 2012 files call the classifier fc10 for its ten outputs; here digits give the depth.
@@ -342,7 +344,7 @@ _DEFINITIONS: tuple[tuple[str, tuple[Layer, ...], int, str], ...] = (
     ("six-conv", _SIX_CONV, 224, "paper §6; 2012 file layers/layers-146-2009.cfg, 1000 classes"),
     (
         "six-conv-2009",
-        with_features(_SIX_CONV, {"fc9": 10_184}),
+        with_features(_SIX_CONV, {"fc8": 10_184}),
         224,
         "paper §6; 2012 file layers/layers-146-2009.cfg",
     ),

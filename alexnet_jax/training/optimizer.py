@@ -58,7 +58,8 @@ def _trace_unless_frozen(momentum: float) -> optax.GradientTransformationExtraAr
 
     def update(updates, state, params=None, *, rates, **extra):
         del extra
-        moved, new_state = trace.update(updates, state, params)
+        result: Any = trace.update(updates, state, params)
+        moved, new_state = result
         velocity = jax.tree.map(
             lambda new, old, r: jnp.where(r > 0, new, old), new_state.trace, state.trace, rates
         )

@@ -29,8 +29,8 @@ class Records:
         self._file = self.path.open("a", encoding="utf-8")
         from tensorboardX import SummaryWriter
 
-        purge = {"purge_step": step + 1} if step else {}
-        self._board = SummaryWriter(str(workdir / "tensorboard"), write_to_disk=True, **purge)
+        purge = step + 1 if step else None
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=purge)
 
     def add(self, row: dict[str, Any]) -> None:
         """Appends one row (`step` and `epoch` among its keys)."""

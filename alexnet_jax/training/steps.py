@@ -71,7 +71,7 @@ def make_train_step(
     model = AlexNet(network, dtype)
 
     def loss_fn(params, images, labels, mask, key):
-        logits = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
+        logits: Any = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
         sums = batch_sums(jax.nn.log_softmax(logits), labels, mask)
         return sums.loss / jnp.maximum(sums.count, 1.0), sums
 

@@ -1,12 +1,9 @@
 """The training loop: joins data, step, schedule, records and checkpoints; computes nothing."""
 
 import math
-import signal
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +12,7 @@ import numpy as np
 from alexnet_jax.config import Config
 from alexnet_jax.data.dataset import Dataset, Split
 from alexnet_jax.data.pipeline import device_prefetch, training_batches
-from alexnet_jax.data.preprocess import make_inputs
-from alexnet_jax.data.statistics import load_statistics
-from alexnet_jax.errors import DataError, DivergedError, InputError
+from alexnet_jax.errors import DivergedError
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import ZERO, Sums, add, means
 from alexnet_jax.training import run_folder
@@ -30,6 +25,8 @@ from alexnet_jax.training.schedule import (
     rate_tree,
     rates_at,
 )
+from alexnet_jax.training.signals import Signals
+from alexnet_jax.training.start import headline, open_run
 from alexnet_jax.training.steps import TrainState, count_params, init_state, make_train_step
 from alexnet_jax.training.transfer import transferred
 
@@ -83,54 +80,8 @@ def train(config: Config, workdir: str | Path, dataset: Dataset) -> Outcome:
     workdir = Path(workdir).absolute()
     with run_folder.locked(workdir):
         resumed = run_folder.check_same_config(workdir, config)
-        run = _open_run(config, workdir, dataset, resumed)
+        run = open_run(config, workdir, dataset, resumed)
         return _Loop(run, dataset).go()
-
-
-def _open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> run_folder.Run:
-    """Checks an old run folder against the data, or starts a new one."""
-    if resumed:
-        run = run_folder.read_run(workdir)
-        if run.info["data_fingerprint"] != dataset.fingerprint:
-            raise DataError(
-                f"the data set {dataset.path} has changed since this run began; bring the old one "
-                "back, or start anew in another --workdir"
-            )
-        run_folder.write_text(workdir / "config.json", config.to_json())
-        return run._replace(config=config)
-    network, image_size = run_folder.resolve_network(config, len(dataset.class_names))
-    if image_size > dataset.stored_size:
-        raise InputError(
-            f"network '{config.network}' reads {image_size}x{image_size} pixels, but the images "
-            f"are stored with {dataset.stored_size}; prepare them with a larger data.stored-size, "
-            "or set --image-size"
-        )
-    if config.transfer.layers and not config.transfer.run:
-        raise InputError(
-            f"preset '{config.preset}' starts from the layers of another run: name its folder with "
-            "--transfer.run"
-        )
-    leftover = workdir / "checkpoints"
-    if leftover.is_dir() and any(leftover.iterdir()):
-        raise InputError(f"{workdir} has checkpoints but no config.json; use another --workdir")
-    inputs = make_inputs(
-        config.preprocess, config.augment, load_statistics(dataset.path), image_size
-    )
-    info = run_folder.environment() | {
-        "status": "running",
-        "seed": config.seed,
-        "class_names": list(dataset.class_names),
-        "stored_size": dataset.stored_size,
-        "data_path": str(dataset.path),
-        "data_fingerprint": dataset.fingerprint,
-        "train_images": dataset.split(config.data.train_split).num_examples,
-        "validation_images": dataset.split(config.data.validation_split).num_examples,
-        "wall_seconds": 0.0,
-    }
-    run_folder.start_run(workdir, config, inputs, info)
-    return run_folder.Run(
-        workdir, config, network, image_size, dataset.stored_size, dataset.class_names, inputs, info
-    )
 
 
 class _Loop:
@@ -162,7 +113,7 @@ class _Loop:
         records = Records(self.run.workdir, first_step)
         started = time.monotonic()
         try:
-            with _Signals(self.progress.say) as signals:
+            with Signals(self.progress.say) as signals:
                 state = self._train(state, first_step, records, signals)
         finally:
             records.close()
@@ -194,7 +145,7 @@ class _Loop:
             state = init_state(*arguments)
             if config.transfer.run:
                 state = transferred(state, config.transfer, self.progress.say)
-            self.progress.say(_headline(run, count_params(state.params), self.train_split))
+            self.progress.say(headline(run, count_params(state.params), self.train_split))
             return state, 0
         step = self._take_up(restored)
         self.progress.say(f"resumed {run.workdir} at step {step} of {self.total_steps}")
@@ -212,7 +163,7 @@ class _Loop:
         return meta["data"]["next_step"]
 
     def _train(
-        self, state: TrainState, step: int, records: Records, signals: "_Signals"
+        self, state: TrainState, step: int, records: Records, signals: "Signals"
     ) -> TrainState:
         config = self.config
         train_step = make_train_step(
@@ -364,39 +315,3 @@ class _Loop:
             )
         self.checkpoints.save(state, meta, metrics)
         self.saved_step = int(state.step)
-
-
-def _headline(run: run_folder.Run, params: int, split: Split) -> str:
-    return (
-        f"{run.config.preset}: network '{run.network.name}', {params:,} parameters, "
-        f"{run.image_size}x{run.image_size} pixels, {len(run.class_names)} classes, "
-        f"{split.num_examples:,} training images, {jax.device_count()} x {jax.default_backend()}"
-    )
-
-
-class _Signals:
-    """Notes SIGINT and SIGTERM for the loop; a second one ends the process at once."""
-
-    def __init__(self, say: Callable[[str], None]):
-        self.received = False
-        self._say = say
-        self._old: dict[int, Any] = {}
-
-    def __enter__(self) -> "_Signals":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._old[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread (a notebook's worker): leave signals alone
-                break
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: Any) -> None:
-        del frame
-        if self.received:
-            sys.exit(128 + number)
-        self.received = True
-        self._say("stopping after this step (once more: at once) …")

@@ -1,15 +1,14 @@
 """Layers copied from another run at the start, as the 2012 `initw.py` did for every fine-tuning."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 
 from alexnet_jax.config import TransferConfig
 from alexnet_jax.errors import InputError, did_you_mean
-from alexnet_jax.training.checkpoint import Checkpoints
-from alexnet_jax.training.run_folder import read_run
-from alexnet_jax.training.steps import TrainState, init_params
+from alexnet_jax.training.load import load_weights
+from alexnet_jax.training.steps import TrainState
 
 
 def transferred(
@@ -21,12 +20,7 @@ def transferred(
       InputError: the run or a layer is missing, or its shapes differ.
       CheckpointError: the run's checkpoint cannot be read.
     """
-    run = read_run(Path(transfer.run))
-    checkpoints = Checkpoints(run.workdir, read_only=True)
-    step = checkpoints.step_of(transfer.checkpoint)
-    target = jax.eval_shape(lambda: init_params(run.network, run.image_size, 0))
-    source = checkpoints.restore_params(target, step)
-    checkpoints.close()
+    _, source, step = load_weights(transfer.run, transfer.checkpoint)
     params = dict(state.params)
     for layer in transfer.layers:
         for side, tree in (("this network", params), (f"run {transfer.run}", source)):
@@ -41,6 +35,6 @@ def transferred(
                     f"transfer.layers: '{layer}' is {list(there)} in {transfer.run}, but "
                     f"{list(here)} here; leave it out to start it fresh"
                 )
-        params[layer] = source[layer]
+        params[layer] = jax.tree.map(jnp.asarray, source[layer])
     say(f"copied {', '.join(transfer.layers)} from step {step} of {transfer.run}")
     return state._replace(params=params)

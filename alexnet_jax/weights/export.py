@@ -15,7 +15,7 @@ from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import CheckpointError, InputError
 from alexnet_jax.network.layers import Network, layer_names, summarize
 from alexnet_jax.training.optimizer import Params
-from alexnet_jax.weights.load import RunWeights
+from alexnet_jax.training.load import RunWeights
 
 FORMAT = "alexnet_jax"
 LAYOUT = {

@@ -5,17 +5,11 @@ import numpy as np
 from alexnet_jax.insight.confusion import (
     class_errors,
     confused_pairs,
-    count_confusions,
     heat_map,
     row_shares,
 )
 
 MATRIX = np.array([[8, 2, 0], [5, 4, 1], [0, 0, 0]])
-
-
-def test_counting_by_hand():
-    matrix = count_confusions(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), 3)
-    assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
 
 
 def test_errors_by_class_are_worst_first_and_leave_out_classes_without_images():

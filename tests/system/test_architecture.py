@@ -20,7 +20,7 @@ HEAVY = "jax jaxlib flax optax orbax grain tensorflow_datasets numpy PIL matplot
 
 def python(program):
     result = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
     assert result.returncode == 0, result.stderr
     return result.stdout

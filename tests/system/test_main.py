@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(*words, **options):
     command = [sys.executable, "-m", "alexnet_jax.main", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, **options)
 
 
 def one_line(text):
@@ -239,7 +240,7 @@ def test_a_reader_that_leaves_early_is_no_error():
         assert process.stdout and process.stderr
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(60) == command_line.PIPE_CLOSED
+        assert process.wait(240) == command_line.PIPE_CLOSED
 
 
 def test_installed_module_runs_from_anywhere_with_the_same_codes(tmp_path):
@@ -339,3 +340,21 @@ def test_doctor_reads_a_damaged_description_and_run(tmp_path, capsys):
     code, text = doctor(*words, capsys=capsys)
     assert code == 1 and "2 to mend" in text
     assert "prepared.json" in text and "no field 'networ'" in text
+
+
+def test_doctor_verifies_both_checkpoints(tmp_path, capsys, monkeypatch):
+    def load_weights(workdir, which):
+        if which == "best":
+            raise CheckpointError("checkpoint 7 is damaged")
+        return SimpleNamespace(step=9)
+
+    run = SimpleNamespace(
+        config=PRESETS["digits"], network=SimpleNamespace(name="digits"), info={"status": "done"}
+    )
+    monkeypatch.setattr("alexnet_jax.training.run_folder.read_run", lambda workdir: run)
+    monkeypatch.setattr("alexnet_jax.weights.load.load_weights", load_weights)
+    (tmp_path / "config.json").write_text("{}")
+    code, text = doctor("--workdir", tmp_path, "--data-dir", tmp_path / "data", capsys=capsys)
+    assert code == 1 and "1 to mend" in text
+    assert "preset digits, network digits, status done" in text
+    assert "last: step 9, digests match" in text and "best: checkpoint 7 is damaged" in text

@@ -1,5 +1,7 @@
 """The 2012 update rule against its two printed equations, in NumPy."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +12,10 @@ from alexnet_jax.config import OptimizerConfig
 from alexnet_jax.training.optimizer import update_rule
 
 
-def run(config, params, grads, rates):
+def run(config, params, grads, rates) -> tuple[Any, Any]:
     """Applies one update per entry of `grads` and `rates`; returns params and velocities."""
     chain = update_rule(config, params)
-    state = chain.init(params)
+    state: Any = chain.init(params)
 
     @jax.jit
     def step(params, state, grads, rates):
@@ -88,4 +90,6 @@ def test_layers_follow_the_equations_of_the_paper(steps):
         config, as_float32(start), [as_float32(g) for g in grads], [as_float32(r) for r in rates]
     )
     for ours, theirs in ((params, expected), (trace, velocity)):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), ours, theirs)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), ours, theirs
+        )

@@ -17,7 +17,7 @@ from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.training.checkpoint import Checkpoints
 from alexnet_jax.training.run_folder import start_run
 from alexnet_jax.training.steps import init_state
-from alexnet_jax.weights.load import load_weights
+from alexnet_jax.training.load import load_weights
 
 NETWORK = Network(
     "tiny",

@@ -1,0 +1,34 @@
+"""Ctrl-C and SIGTERM: finish the step and save; once more, end at once."""
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+class Signals:
+    """Notes SIGINT and SIGTERM for the loop; a second one ends the process at once."""
+
+    def __init__(self, say: Callable[[str], None]):
+        self.received = False
+        self._say = say
+        self._old: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._old[number] = signal.signal(number, self._note)
+            except ValueError:  # not the main thread (a notebook's worker): leave signals alone
+                break
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: Any) -> None:
+        del frame
+        if self.received:
+            sys.exit(128 + number)
+        self.received = True
+        self._say("stopping after this step (once more: at once) …")

@@ -1,0 +1,82 @@
+"""How a run begins: checked against its folder and its data, before anything is computed."""
+
+import shutil
+from pathlib import Path
+
+import jax
+
+from alexnet_jax.config import Config
+from alexnet_jax.data.dataset import Dataset, Split
+from alexnet_jax.data.preprocess import make_inputs
+from alexnet_jax.data.statistics import load_statistics
+from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.training import run_folder
+
+
+def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> run_folder.Run:
+    """Checks an old run folder against the data, or starts a new one.
+
+    Args:
+      config: what to run.
+      workdir: run folder, locked.
+      dataset: holds the configured splits.
+      resumed: the folder holds a run of this configuration.
+
+    Raises:
+      InputError: impossible configuration, or leftovers of another run.
+      DataError: the data set is not the one that the run began with.
+    """
+    if resumed:
+        run = run_folder.read_run(workdir)
+        if run.info["data_fingerprint"] != dataset.fingerprint:
+            raise DataError(
+                f"the data set {dataset.path} has changed since this run began; bring the old one "
+                "back, or start anew in another --workdir"
+            )
+        run_folder.write_text(workdir / "config.json", config.to_json())
+        return run._replace(config=config)
+    network, image_size = run_folder.resolve_network(config, len(dataset.class_names))
+    if image_size > dataset.stored_size:
+        raise InputError(
+            f"network '{config.network}' reads {image_size}x{image_size} pixels, but the images "
+            f"are stored with {dataset.stored_size}; prepare them with a larger data.stored-size, "
+            "or set --image-size"
+        )
+    if config.transfer.layers and not config.transfer.run:
+        raise InputError(
+            f"preset '{config.preset}' starts from the layers of another run: name its folder with "
+            "--transfer.run"
+        )
+    leftover = workdir / "checkpoints"
+    if leftover.is_dir() and any(leftover.iterdir()):
+        raise InputError(f"{workdir} has checkpoints but no config.json; use another --workdir")
+    inputs = make_inputs(
+        config.preprocess, config.augment, load_statistics(dataset.path), image_size
+    )
+    info = run_folder.environment() | {
+        "status": "running",
+        "seed": config.seed,
+        "class_names": list(dataset.class_names),
+        "stored_size": dataset.stored_size,
+        "data_path": str(dataset.path),
+        "data_fingerprint": dataset.fingerprint,
+        "train_images": dataset.split(config.data.train_split).num_examples,
+        "validation_images": dataset.split(config.data.validation_split).num_examples,
+        "wall_seconds": 0.0,
+    }
+    bad = dataset.path / "bad_images.jsonl"
+    if bad.exists():
+        shutil.copyfile(bad, workdir / bad.name)
+    run_folder.start_run(workdir, config, inputs, info)
+    return run_folder.Run(
+        workdir, config, network, image_size, dataset.stored_size, dataset.class_names, inputs, info
+    )
+
+
+def headline(run: run_folder.Run, params: int, split: Split) -> str:
+    """Returns the line that begins a run: what is trained on what."""
+    return (
+        f"{run.config.preset}: network '{run.network.name}', {params:,} parameters, "
+        f"{run.image_size}x{run.image_size} pixels, {len(run.class_names)} classes, "
+        f"{split.num_examples:,} training images, {jax.device_count()} x {jax.default_backend()}"
+    )

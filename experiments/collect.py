@@ -1,0 +1,127 @@
+"""Turns run folders into committed evidence: one JSON per run and one picture of the curves.
+
+python -m experiments.collect --into experiments/imagenette/results original=RUN paper=RUN2
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from alexnet_jax.training.records import read_rows
+
+_KEPT = (
+    "status",
+    "step",
+    "wall_seconds",
+    "train_images",
+    "validation_images",
+    "data_fingerprint",
+    "params_sha256",
+    "seed",
+    "commit",
+    "versions",
+    "devices",
+    "processor",
+    "cpu_cores",
+)
+
+
+def collect(folder: Path, name: str) -> dict[str, Any]:
+    """Returns the evidence of one run: what it was, where it ran, what came out."""
+    config = json.loads((folder / "config.json").read_text())
+    config["data"]["source"] = ""  # where the images lay is nobody's business
+    config["transfer"]["run"] = ""
+    info = json.loads((folder / "run.json").read_text())
+    rows = read_rows(folder / "metrics.jsonl")
+    rates = sorted(row["images_per_second"] for row in rows if "images_per_second" in row)
+    return {
+        "name": name,
+        "run": {key: info[key] for key in _KEPT if key in info},
+        "images_per_second": {
+            "median": rates[len(rates) // 2],
+            "lowest": rates[0],
+            "highest": rates[-1],
+        },
+        "final": [row for row in rows if "test_views" in row],
+        "validation": [row for row in rows if "validation/top1_error" in row],
+        "training": _thinned([row for row in rows if "train/loss" in row]),
+        "config": config,
+    }
+
+
+def _thinned(rows: list[dict[str, Any]], limit: int = 150) -> list[dict[str, Any]]:
+    """Returns at most about `limit` rows, each the mean of its neighbours."""
+    size = -(-len(rows) // limit) or 1
+    groups = [rows[i : i + size] for i in range(0, len(rows), size)]
+    names = ("step", "epoch", "train/loss", "train/top1_error", "train/learning_rate")
+    return [
+        {n: float(f"{sum(row[n] for row in group) / len(group):.5g}") for n in names}
+        for group in groups
+    ]
+
+
+def draw(results: list[dict[str, Any]], path: Path) -> None:
+    """Draws training loss and validation error of all runs against epochs."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    FigureCanvasSVG(figure)
+    loss, error = figure.subplots(1, 2)
+    colours = ("#1f4e79", "#a8321e", "#3d7a3d", "#8a6d1d")
+    for colour, result in zip(colours, results, strict=False):
+        rows = result["training"]
+        epochs = [row["epoch"] for row in rows]
+        loss.plot(epochs, [row["train/loss"] for row in rows], color=colour, lw=1.2)
+        loss.annotate(
+            result["name"],
+            (epochs[-1], rows[-1]["train/loss"]),
+            xytext=(4, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+        )
+        rows = result["validation"]
+        error.plot(
+            [row["epoch"] for row in rows],
+            [100 * row["validation/top1_error"] for row in rows],
+            color=colour,
+            lw=1.2,
+            marker="o",
+            ms=3,
+        )
+    loss.set_title("training loss, nats per image", loc="left", fontsize=10)
+    error.set_title("validation top-1 error, %", loc="left", fontsize=10)
+    for axes in (loss, error):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel("epochs")
+        axes.margins(x=0.12)
+        axes.set_xlim(left=0)
+    error.set_ylim(bottom=0)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    """Reads the runs named on the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--into", type=Path, required=True, help="folder of the results")
+    parser.add_argument("runs", nargs="+", metavar="NAME=RUN", help="name and run folder")
+    arguments = parser.parse_args()
+    arguments.into.mkdir(parents=True, exist_ok=True)
+    results = []
+    for pair in arguments.runs:
+        name, _, folder = pair.partition("=")
+        results.append(collect(Path(folder), name))
+        text = json.dumps(results[-1], indent=1) + "\n"
+        (arguments.into / f"{name}.json").write_text(text)
+    draw(results, arguments.into / "curves.svg")
+    for result in results:
+        for row in result["final"] or result["validation"][-1:]:
+            print(result["name"], json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Writes the README's results table from the committed result files.
+
+python -m experiments.table          # rewrites the table in README.md
+python -m experiments.table --check  # exits with 1 if README.md is out of date
+"""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+README = ROOT.parent / "README.md"
+BEGIN, END = "<!-- results: python -m experiments.table -->", "<!-- end of results -->"
+
+ROWS = (
+    ("digits/results/digits.json", "`digits`: two towers in small, embedded digits", "–"),
+    (
+        "cifar10/results/cifar10-18pct.json",
+        "`cifar10-18pct`: CIFAR-10 stored as lossy JPEG, 9,000 test images",
+        "18 (lossless, cuda-convnet)",
+    ),
+    (
+        "imagenette/results/original.json",
+        "`imagenette`: run 145's full network, ten classes of ImageNet, 4,500 training images",
+        "–",
+    ),
+    (
+        "imagenette/results/paper.json",
+        "the same with `--network paper` (the printed initial weights)",
+        "–",
+    ),
+)
+
+
+def table() -> str:
+    """Returns the table of all results that are committed."""
+    lines = [
+        "| experiment | top-1 error, centre / ten views (%) | published (%) | epochs | "
+        "images/s in training | wall time | record |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, title, published in ROWS:
+        path = ROOT / name
+        if path.exists():
+            lines.append(_row(json.loads(path.read_text()), name, title, published))
+    return "\n".join(lines)
+
+
+def _row(result: dict, name: str, title: str, published: str) -> str:
+    last = result["validation"][-1]
+    finals = {row["test_views"]: row["final/top1_error"] for row in result["final"]}
+    centre = finals.get(1, last["validation/top1_error"])
+    ten = f"{100 * finals[10]:.1f}" if 10 in finals else "not run"
+    hours = result["run"]["wall_seconds"] / 60
+    unfinished = "" if result["run"]["status"] == "finished" else " (interrupted)"
+    return (
+        f"| {title} | {100 * centre:.1f} / {ten} | {published} | {last['epoch']:.0f}{unfinished} | "
+        f"{result['images_per_second']['median']:,.0f} | {hours:,.0f} min | "
+        f"[json](experiments/{name}) |"
+    )
+
+
+def main() -> None:
+    """Rewrites or checks README.md."""
+    text = README.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    updated = f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    if "--check" in sys.argv:
+        sys.exit(updated != text)
+    README.write_text(updated)
+
+
+if __name__ == "__main__":
+    main()
