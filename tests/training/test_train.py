@@ -1,0 +1,291 @@
+"""The loop: resuming is exact, a run is finished once, and nothing of the user's is overwritten."""
+
+import dataclasses
+import json
+import os
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from alexnet_jax.config import Config, OptimizerConfig, TransferConfig
+from alexnet_jax.errors import CheckpointError, DataError, DivergedError, InputError
+from alexnet_jax.training import steps as steps_module
+from alexnet_jax.training import train as train_module
+from alexnet_jax.training.checkpoint import Checkpoints, digest_of
+from alexnet_jax.training.records import Records, read_rows
+from alexnet_jax.training.run_folder import read_config, read_run
+from alexnet_jax.training.train import train
+
+
+def rows_without_rate(folder: Path) -> list[dict]:
+    """Returns the rows of metrics without what depends on the clock."""
+    rows = read_rows(folder / "metrics.jsonl")
+    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+
+
+class _Stop(Exception):
+    """Stands for a process that ends without a word."""
+
+
+def train_and_break(config, folder, dataset, monkeypatch, last_step):
+    """Runs until `last_step` steps are done and then breaks off, as a kill would."""
+    make = steps_module.make_train_step
+    done = 0
+
+    def make_breaking(*arguments):
+        step = make(*arguments)
+
+        def breaking(state, *others):
+            nonlocal done
+            if int(state.step) == last_step:
+                raise _Stop
+            done += 1
+            return step(state, *others)
+
+        return breaking
+
+    with monkeypatch.context() as patch, pytest.raises(_Stop):
+        patch.setattr(train_module, "make_train_step", make_breaking)
+        train(config, folder, dataset)
+
+
+@pytest.fixture
+def unbroken(config, dataset, tmp_path):
+    """An unbroken run and its outcome."""
+    return train(config, tmp_path / "unbroken", dataset), tmp_path / "unbroken"
+
+
+def test_a_run_writes_its_folder(unbroken, config):
+    outcome, folder = unbroken
+    assert outcome.finished and outcome.steps_done == 12 and int(outcome.state.step) == 12
+    assert read_config(folder) == config
+    info = json.loads((folder / "run.json").read_text())
+    assert info["status"] == "finished" and info["step"] == 12
+    assert info["params_sha256"] == digest_of(outcome.state.params)
+    assert info["class_names"] == ["dark", "red"] and info["versions"]["jax"] == jax.__version__
+    rows = read_rows(folder / "metrics.jsonl")
+    assert [row["step"] for row in rows if "train/loss" in row] == [2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in rows if "validation/loss" in row] == [4, 8, 12]
+    assert (folder / "metrics.csv").read_text().startswith("step,epoch,train/loss")
+    assert list((folder / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("last_step", [0, 1, 4, 5, 7, 11])
+def test_a_run_broken_at_any_step_and_resumed_is_the_unbroken_run(
+    unbroken, config, dataset, tmp_path, monkeypatch, last_step
+):
+    outcome, folder = unbroken
+    config = dataclasses.replace(config, checkpoint_every_steps=3)
+    broken = tmp_path / "broken"
+    train_and_break(config, broken, dataset, monkeypatch, last_step)
+    resumed = train(config, broken, dataset)
+    assert digest_of(resumed.state.params) == digest_of(outcome.state.params)
+    assert digest_of(resumed.state.opt_state) == digest_of(outcome.state.opt_state)
+    assert rows_without_rate(broken) == rows_without_rate(folder)
+
+
+def test_a_finished_run_does_no_work(unbroken, config, dataset, monkeypatch):
+    _, folder = unbroken
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.name != ".lock"}
+    monkeypatch.setattr(train_module, "make_train_step", None)
+    outcome = train(config, folder, dataset)
+    assert outcome.finished and outcome.steps_done == 0
+    after = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    changed = {p.name for p in after if after[p] != before.get(p) and p.name != ".lock"}
+    assert changed <= {"config.json"}
+
+
+def test_a_signal_saves_and_the_same_command_goes_on(
+    unbroken, config, dataset, tmp_path, monkeypatch, capsys
+):
+    outcome, _ = unbroken
+    make = steps_module.make_train_step
+
+    def make_signalling(*arguments):
+        step = make(*arguments)
+
+        def signalling(state, *others):
+            if int(state.step) == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return step(state, *others)
+
+        return signalling
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "make_train_step", make_signalling)
+        stopped = train(config, tmp_path / "run", dataset)
+    assert not stopped.finished and int(stopped.state.step) == 6
+    assert "interrupted: saved step 6" in capsys.readouterr().out
+    resumed = train(config, tmp_path / "run", dataset)
+    assert "resumed" in capsys.readouterr().out
+    assert resumed.finished and resumed.steps_done == 6
+    assert digest_of(resumed.state.params) == digest_of(outcome.state.params)
+
+
+def test_another_configuration_is_refused_with_its_fields(unbroken, config, dataset):
+    _, folder = unbroken
+    text = (folder / "config.json").read_text()
+    other = dataclasses.replace(config, batch_size=7, optimizer=OptimizerConfig(0.5))
+    with pytest.raises(InputError, match=r"batch_size was 11, is 7.*optimizer.learning_rate was"):
+        train(other, folder, dataset)
+    assert (folder / "config.json").read_text() == text
+    train(dataclasses.replace(config, log_every_steps=5, workers=0), folder, dataset)
+
+
+def test_a_changed_data_set_is_refused(unbroken, config, dataset):
+    _, folder = unbroken
+    with pytest.raises(DataError, match="has changed since this run began"):
+        train(config, folder, dataclasses.replace(dataset, fingerprint="0" * 64))
+
+
+def test_divergence_ends_the_run_and_keeps_the_last_good_checkpoint(config, dataset, tmp_path):
+    wild = dataclasses.replace(config, optimizer=OptimizerConfig(1e30, 1e30), epochs=30)
+    with pytest.raises(DivergedError, match=r"not finite at step \d+ .*learning rate 1e\+30"):
+        train(wild, tmp_path / "run", dataset)
+    assert Checkpoints(tmp_path / "run", read_only=True).steps() == []
+
+
+def test_best_and_last_are_kept(config, dataset, tmp_path):
+    config = dataclasses.replace(config, epochs=6)
+    train(config, tmp_path / "run", dataset)
+    rows = [r for r in read_rows(tmp_path / "run/metrics.jsonl") if "validation/top1_error" in r]
+    checkpoints = Checkpoints(tmp_path / "run", read_only=True)
+    best = checkpoints.step_of("best")
+    errors = {row["step"]: row["validation/top1_error"] for row in rows}
+    assert errors[best] == min(errors.values())
+    assert checkpoints.step_of("last") == 24
+    assert len(checkpoints.steps()) <= 3
+    with pytest.raises(CheckpointError, match="no checkpoint of step 23"):
+        checkpoints.step_of(23)
+    with pytest.raises(InputError, match="neither best, last nor a step"):
+        checkpoints.step_of("newest")
+
+
+def _flip_a_byte(folder: Path) -> None:
+    largest = max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 1
+    largest.write_bytes(data)
+
+
+def _truncate(folder: Path) -> None:
+    for path in folder.rglob("d/*"):
+        os.truncate(path, path.stat().st_size // 2)
+
+
+def _empty(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+@pytest.mark.parametrize("damage", [_flip_a_byte, _truncate, _empty])
+def test_a_damaged_checkpoint_is_set_aside_and_the_older_one_taken(
+    unbroken, config, dataset, tmp_path, monkeypatch, damage
+):
+    outcome, _ = unbroken
+    folder = tmp_path / "run"
+    train_and_break(config, folder, dataset, monkeypatch, 10)
+    damage(folder / "checkpoints" / "8")
+    with pytest.warns(UserWarning, match="checkpoints/8 .*trying the one before"):
+        resumed = train(config, folder, dataset)
+    assert resumed.steps_done == 8
+    assert digest_of(resumed.state.params) == digest_of(outcome.state.params)
+    assert len(list((folder / "damaged_checkpoints").iterdir())) == 1
+
+
+def test_without_a_readable_checkpoint_nothing_is_overwritten(
+    config, dataset, tmp_path, monkeypatch
+):
+    folder = tmp_path / "run"
+    train_and_break(config, folder, dataset, monkeypatch, 10)
+    for step in Checkpoints(folder, read_only=True).steps():
+        _flip_a_byte(folder / "checkpoints" / str(step))
+    rows = (folder / "metrics.jsonl").read_text()
+    with (
+        pytest.warns(UserWarning, match="trying the one before"),
+        pytest.raises(CheckpointError, match="none of the 2 checkpoints"),
+    ):
+        train(config, folder, dataset)
+    assert (folder / "metrics.jsonl").read_text() == rows
+    assert not (folder / "damaged_checkpoints").exists()
+
+
+def test_layers_are_transferred_from_another_run(unbroken, config, dataset, tmp_path):
+    outcome, folder = unbroken
+    transfer = TransferConfig(str(folder), "last", ("conv1",))
+    frozen = OptimizerConfig(1e-3, layer_learning_rate=(("conv1", 0.0),))
+    tuned = dataclasses.replace(config, transfer=transfer, optimizer=frozen, seed=1)
+    state = train(tuned, tmp_path / "tuned", dataset).state
+    np.testing.assert_array_equal(
+        state.params["conv1"]["kernel"], outcome.state.params["conv1"]["kernel"]
+    )
+    other = state.params["fc2"]["kernel"] - outcome.state.params["fc2"]["kernel"]
+    assert float(abs(other).max()) > 0.01
+
+    missing = dataclasses.replace(tuned, transfer=TransferConfig(str(folder), "last", ("conv2",)))
+    with pytest.raises(InputError, match="no layer 'conv2'"):
+        train(missing, tmp_path / "missing", dataset)
+    nowhere = dataclasses.replace(tuned, transfer=TransferConfig(layers=("conv1",)))
+    with pytest.raises(InputError, match="--transfer.run"):
+        train(nowhere, tmp_path / "nowhere", dataset)
+
+
+def test_the_step_compiles_once_and_donates(config, dataset, tmp_path, monkeypatch):
+    made = []
+    make = steps_module.make_train_step
+
+    def make_and_keep(*arguments):
+        made.append(make(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(train_module, "make_train_step", make_and_keep)
+    train(config, tmp_path / "run", dataset)
+    assert [step._cache_size() for step in made] == [1]
+    network, size = read_run(tmp_path / "run").network, 8
+    state = steps_module.init_state(network, config.optimizer, size, 0)
+    old = jax.tree.leaves(state.params)
+    assert not any(leaf.is_deleted() for leaf in old)
+
+
+def test_workdir_that_is_a_file(config, dataset, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    with pytest.raises(InputError, match="is a file"):
+        train(config, path, dataset)
+    assert path.read_text() == "mine"
+
+
+def test_two_runs_in_one_workdir(unbroken, config, dataset):
+    _, folder = unbroken
+    from alexnet_jax.training.run_folder import locked
+
+    with locked(folder), pytest.raises(InputError, match="another process"):
+        train(config, folder, dataset)
+
+
+def test_records_drop_what_came_after_the_resumed_step_and_half_lines(tmp_path):
+    records = Records(tmp_path, 0)
+    for step in (1, 2, 3):
+        records.add({"step": step, "epoch": step / 2, "train/loss": 1 / step})
+    records.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "ep')
+    again = Records(tmp_path, 2)
+    again.add({"step": 3, "epoch": 1.5, "train/loss": 0.5})
+    again.close()
+    assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [1, 2, 3]
+    assert read_rows(tmp_path / "metrics.jsonl")[-1]["train/loss"] == 0.5
+
+
+def test_config_survives_json_and_refuses_wrong_fields(config):
+    assert Config.from_json(config.to_json()) == config
+    wrong = json.loads(config.to_json())
+    wrong["optimizer"]["learning_rat"] = 1
+    with pytest.raises(InputError, match=r"no field 'learning_rat'.*learning_rate"):
+        Config.from_json(json.dumps(wrong))
+    wrong = json.loads(config.to_json()) | {"batch_size": "many"}
+    with pytest.raises(InputError, match="config.batch_size should be int, not 'many'"):
+        Config.from_json(json.dumps(wrong))
