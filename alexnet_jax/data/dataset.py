@@ -162,7 +162,7 @@ class Split:
         try:
             records = self._records().__getitems__(indices.tolist()) if len(indices) else []
             for row, record in enumerate(records):
-                example = tf_example_pb2.Example.FromString(record)
+                example = tf_example_pb2.Example.FromString(record)  # pyright: ignore
                 data = example.features.feature["image"].bytes_list.value[0]
                 if self._store == "jpeg":
                     images[row] = decode_jpeg(data)
@@ -178,9 +178,9 @@ class Split:
         if self._source is None:
             import tensorflow_datasets as tfds
 
-            self._source = tfds.builder_from_directory(os.fspath(self.path)).as_data_source(
-                self.name, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
-            )
+            builder = tfds.builder_from_directory(os.fspath(self.path))
+            raw = tfds.decode.DeserializeMethod.RAW_BYTES
+            self._source = builder.as_data_source(self.name, deserialize_method=raw)
         return self._source
 
     def _column(self, name: str) -> np.ndarray:
@@ -223,8 +223,8 @@ def open_dataset(folder: str | Path, cache_bytes: int = 2 * 1024**3) -> Dataset:
             shard = path / file
             if not shard.is_file() or shard.stat().st_size != num_bytes:
                 raise DataError(
-                    f"{shard} is missing or has not {num_bytes} bytes; remove the folder and prepare "
-                    "the set again"
+                    f"{shard} is missing or has not {num_bytes} bytes; remove the folder "
+                    "and prepare the set again"
                 )
     return Dataset(
         path=path,

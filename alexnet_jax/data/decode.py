@@ -122,7 +122,8 @@ def _average(pixels: np.ndarray, scale: float, first: int, count: int) -> np.nda
     Args:
       pixels: [rows, columns, 3], uint8 or float64.
       scale: rows per window, at least 1.
-      first, count: the windows wanted.
+      first: index of the first window wanted.
+      count: how many windows are wanted.
 
     Returns:
       float64 [count, columns, 3].

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -42,12 +43,12 @@ def resolve(data: DataConfig) -> DataConfig:
         raise InputError(f"data.jpeg_quality is {data.jpeg_quality}; it must be 1 to 100")
     if not 0 <= data.validation_fraction < 1:
         raise InputError(
-            f"data.validation_fraction is {data.validation_fraction}; it must be at least 0, below 1"
+            f"data.validation_fraction is {data.validation_fraction}; it must be 0 or more, below 1"
         )
     if data.source_kind == "digits":
         data = dataclasses.replace(data, store="raw", source="")
     elif data.source and (data.source_kind != "tfds" or Path(data.source).is_absolute()):
-        data = dataclasses.replace(data, source=str(Path(data.source).expanduser().absolute()))
+        data = dataclasses.replace(data, source=os.path.abspath(Path(data.source).expanduser()))
     name = data.name or _derived_name(data)
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name, re.ASCII):
         raise InputError(
@@ -114,8 +115,8 @@ def _derived_name(data: DataConfig) -> str:
         return f"{data.source_kind}{size}"
     if not data.source:
         raise DataError(
-            "no data set is named: give data.source (a folder or tar of photos, or a TFDS name), or "
-            "data.name of a set that was prepared before"
+            "no data set is named: give data.source (a folder or tar of photos, or a TFDS name), "
+            "or data.name of a set that was prepared before"
         )
     base = re.sub(r"\.(tar|tgz|tar\.gz)$", "", Path(data.source).name)
     slug = re.sub(r"[^A-Za-z0-9]+", "-", base).strip("-").lower() or "images"

@@ -5,36 +5,23 @@ written by one process and finished by a rename, so an interrupted preparation c
 shards that are missing, and the set is the same for any number of workers.
 """
 
-import hashlib
-import json
+import contextlib
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data import builders, storage
-from alexnet_jax.data.options import (
-    check_same,
-    command,
-    described_options,
-    resolve,
-)
+from alexnet_jax.data.finishing import MAX_BAD_FRACTION, finish, stop_for_bad
+from alexnet_jax.data.options import check_same, command, resolve
+from alexnet_jax.data.planning import check_plan, check_space, plan_shards
 from alexnet_jax.data.progress import ProgressLine, say
-from alexnet_jax.data.source import Source
-from alexnet_jax.data.splitting import shuffled
-from alexnet_jax.data.statistics import reduce, save_statistics
 from alexnet_jax.data.storage import Shard, ShardResult, Storage
 from alexnet_jax.data.workers import write_shards
 from alexnet_jax.errors import DataError
 
-MAX_BAD_FRACTION = 0.1
-_SHARD_BYTES = 256 * 1024**2
-_IN_PROCESS_PIXELS = 4_000_000  # less stored than this is done before a worker has started
-_SPLIT_ORDER = ("train", "validation", "test")
+_IN_PROCESS_PIXELS = 16_000_000  # less stored than this is done before a worker has started
 
 
 def prepare(
@@ -99,8 +86,8 @@ def ensure_prepared(
         return folder
     if not data.source and data.source_kind != "digits":
         raise DataError(
-            f"the data set '{data.name}' is not in {folder.parent}; get {_WHAT_TO_GET[data.source_kind]}"
-            f", then type: {command(data, folder.parent)}"
+            f"the data set '{data.name}' is not in {folder.parent}; "
+            f"get {_WHAT_TO_GET[data.source_kind]}, then type: {command(data, folder.parent)}"
         )
     say(f"preparing {data.name} in {folder}", progress)
     if data.source_kind != "tfds":
@@ -161,56 +148,14 @@ def _prepare(
     except BaseException:
         if fresh:  # nothing was begun: leave no trace, so that a corrected command can follow
             shutil.rmtree(work, ignore_errors=True)
-            folder.rmdir()
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         raise
     stored = Storage(data.stored_size, data.store, data.jpeg_quality, source.class_names)
     shards = plan_shards(data, source, bad_images)
-    _check_plan(folder, data, source, shards)
+    check_plan(folder, data, source, shards, progress)
     results = _write_missing(folder, data, shards, stored, workers, progress)
-    _finish(folder, data, source, stored, shards, results, progress)
-
-
-def plan_shards(
-    data: DataConfig, source: Source, bad_images: Literal["error", "skip"] = "skip"
-) -> list[Shard]:
-    """Cuts the records of a source into shards, independent of workers and machine.
-
-    Training records are shuffled, once and for all; the others keep the source's order.
-    """
-    record_bytes = 3 * data.stored_size**2 // (1 if data.store == "raw" else 5) + 64
-    most = max(1, min(4096, _SHARD_BYTES // record_bytes))
-    shards = []
-    for split in sorted(source.splits, key=_SPLIT_ORDER.index):
-        records = source.splits[split]
-        if split == "train":
-            records = shuffled(records)
-        length = min(most, max(256, len(records) // 16))
-        count = -(-len(records) // length)
-        for index in range(count):
-            part = records[index * len(records) // count : (index + 1) * len(records) // count]
-            file = storage.shard_file(data.name, split, index, count)
-            shards.append(Shard(file, split, part, bad_images))
-    return shards
-
-
-def _check_plan(folder: Path, data: DataConfig, source: Source, shards: Sequence[Shard]) -> None:
-    """Remembers what is being prepared; refuses to continue something else."""
-    digest = hashlib.sha256(json.dumps(source.class_names).encode())
-    for shard in shards:
-        digest.update(f"{shard.file}\n".encode())
-        for record in shard.records:
-            digest.update(f"{record.label} {record.size} {record.key}\n".encode())
-    plan = {"options": described_options(data), "images": digest.hexdigest()}
-    path = folder / storage.WORK / "plan.json"
-    if path.exists():
-        begun = json.loads(path.read_text("utf-8"))
-        if begun != plan:
-            raise DataError(
-                f"{folder} holds the unfinished preparation of another source or of other options "
-                f"({begun['options']}); remove that folder or choose another --name"
-            )
-    else:
-        storage.write_json(path, plan)
+    finish(folder, data, source, stored, shards, results, progress)
 
 
 def _write_missing(
@@ -227,7 +172,7 @@ def _write_missing(
     total = sum(len(shard.records) for shard in missing)
     if done:
         say(f"continuing: {len(done)} of {len(shards)} parts are finished", progress)
-    _check_space(folder, total, stored)
+    check_space(folder, total, stored)
     if workers is None:
         workers = min(os.cpu_count() or 1, 8)
         if total * stored.stored_size**2 < _IN_PROCESS_PIXELS:
@@ -236,13 +181,15 @@ def _write_missing(
     limit = MAX_BAD_FRACTION * sum(len(shard.records) for shard in shards)
     bad = sum(len(result.bad) for result in done.values())
     try:
-        for result in write_shards(folder, missing, stored, workers, line.show):
-            bad += len(result.bad)
-            if result.stopped:
-                _stop_for_bad([*done.values(), result], folder, data)
-            done[result.file] = result
-            if bad > limit:
-                _stop_for_bad(list(done.values()), folder, data)
+        writing = write_shards(folder, missing, stored, workers, line.show)
+        with contextlib.closing(writing):  # stops the workers at once, whatever happens here
+            for result in writing:
+                bad += len(result.bad)
+                if result.stopped:
+                    stop_for_bad([*done.values(), result], folder, data)
+                done[result.file] = result
+                if bad > limit:
+                    stop_for_bad(list(done.values()), folder, data)
     except KeyboardInterrupt:
         line.close()
         say(f"interrupted; {len(done)} of {len(shards)} parts are kept, the same command continues")
@@ -253,115 +200,3 @@ def _write_missing(
         seconds = line.seconds()
         say(f"{total:,} images in {seconds:.0f} s ({total / seconds:,.0f} images/s)", progress)
     return {shard.file: done[shard.file] for shard in shards}
-
-
-def _check_space(folder: Path, images: int, stored: Storage) -> None:
-    """Stops at once, not after hours, where the set can not fit on the disk."""
-    needed = images * stored.stored_size**2 * 3 // (1 if stored.store == "raw" else 12)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise DataError(
-            f"{folder} needs about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; choose "
-            "another --data-dir" + (", or store JPEG" if stored.store == "raw" else "")
-        )
-
-
-def _stop_for_bad(results: list[ShardResult], folder: Path, data: DataConfig) -> None:
-    bad = _write_bad(folder, results)
-    first = f"{bad[0]['key']}: {bad[0]['reason']}" if bad else ""
-    raise DataError(
-        f"{len(bad)} bad images in {data.source or data.source_kind} (first: {first}); all are listed "
-        f"in {folder / storage.BAD_IMAGES}. Mend or remove them, or choose to skip them; more "
-        f"than {MAX_BAD_FRACTION:.0%} or {storage.MAX_BAD_IN_A_ROW} in a row are never skipped"
-    )
-
-
-def _write_bad(folder: Path, results: list[ShardResult]) -> list[dict[str, str]]:
-    bad = [row for result in sorted(results, key=lambda r: r.file) for row in result.bad]
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in bad)
-    (folder / storage.BAD_IMAGES).write_text(text, "utf-8")
-    return bad
-
-
-def _finish(
-    folder: Path,
-    data: DataConfig,
-    source: Source,
-    stored: Storage,
-    shards: list[Shard],
-    results: dict[str, ShardResult],
-    progress: bool,
-) -> None:
-    """Reduces the sidecars and writes everything that makes the shards a data set."""
-    by_split: dict[str, list[ShardResult]] = {}
-    for shard in shards:
-        by_split.setdefault(shard.split, []).append(results[shard.file])
-    bad = _write_bad(folder, list(results.values()))
-    counts = {
-        split: np.bincount(
-            np.concatenate([result.labels for result in parts]), minlength=len(source.class_names)
-        )
-        for split, parts in by_split.items()
-    }
-    if bad and shards[0].bad_images == "error":
-        _stop_for_bad(list(results.values()), folder, data)
-    for label, count in enumerate(counts["train"]):
-        if not count:
-            raise DataError(
-                f"class '{source.class_ids[label]}' has no readable training image; reasons in "
-                f"{folder / storage.BAD_IMAGES}"
-            )
-    train = by_split["train"]
-    save_statistics(folder, reduce([(len(r.labels), r.pixels, r.products) for r in train]))
-    arrays = {}
-    for split, parts in by_split.items():
-        arrays[f"{split}_labels"] = np.concatenate([result.labels for result in parts])
-        arrays[f"{split}_keys"] = storage.pack_strings([key for r in parts for key in r.keys])
-    np.savez_compressed(folder / storage.EXAMPLES, **arrays)
-    title = f"{data.name}, prepared by alexnet_jax from {data.source_kind}"
-    storage.write_tfds_metadata(folder, stored, by_split, title)
-    prepared = _describe(data, source, by_split, counts, len(bad))
-    storage.write_json(folder / storage.PREPARED, prepared)
-    shutil.rmtree(folder / storage.WORK, ignore_errors=True)
-    sizes = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
-    say(f"{data.name}: {sizes}, {len(source.class_names)} classes, in {folder}", progress)
-    if bad:
-        say(f"{len(bad)} bad images left out, listed in {folder / storage.BAD_IMAGES}", progress)
-    for reason, count in source.ignored.items():
-        say(f"not taken: {count} {reason}", progress)
-
-
-def _describe(
-    data: DataConfig,
-    source: Source,
-    by_split: dict[str, list[ShardResult]],
-    counts: dict[str, np.ndarray],
-    bad: int,
-) -> dict[str, Any]:
-    from importlib.metadata import version
-
-    fingerprint = hashlib.sha256()
-    for split, parts in by_split.items():
-        for result in parts:
-            fingerprint.update(f"{split} {len(result.labels)} {result.digest}\n".encode())
-    fingerprint.update(json.dumps(source.class_names).encode())
-    return {
-        "format_version": storage.FORMAT_VERSION,
-        "name": data.name,
-        "options": described_options(data),
-        "class_names": list(source.class_names),
-        "class_ids": list(source.class_ids),
-        "splits": {
-            split: {
-                "examples": int(counts[split].sum()),
-                "bytes": sum(result.num_bytes for result in parts),
-                "per_class": counts[split].tolist(),
-                "shards": [[r.file, len(r.labels), r.num_bytes] for r in parts],
-            }
-            for split, parts in by_split.items()
-        },
-        "bad_images": bad,
-        "ignored": dict(source.ignored),
-        "fingerprint": fingerprint.hexdigest(),
-        "versions": {name: version(name) for name in ("numpy", "pillow", "tensorflow-datasets")},
-    }

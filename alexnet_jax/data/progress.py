@@ -49,8 +49,9 @@ class ProgressLine:
             self._shown = now
             left = (self._total - done) * seconds / done
             print(
-                f"{self._what}: {done:,} of {self._total:,} images, {done / seconds:,.0f} images/s, "
-                f"{left:,.0f} s left" + (f", {bad} bad" if bad else ""),
+                f"{self._what}: {done:,} of {self._total:,} images, "
+                f"{done / seconds:,.0f} images/s, {left:,.0f} s left"
+                + (f", {bad} bad" if bad else ""),
                 file=sys.stderr,
                 flush=True,
             )

@@ -19,8 +19,8 @@ class Record(NamedTuple):
       key: name of the image inside its source; unique within a split.
       label: class index.
       path: file that holds the bytes (an image, a tar, a CIFAR batch), or a TFDS folder.
-      offset, size: the bytes' place in that file; size -1: the whole file. For `tfds`, offset is
-        the index of the example.
+      offset, size: the bytes' place in that file; offset 0: the whole file, as nothing begins
+        there in a tar. For `tfds`, offset is the index of the example.
       form: `file` is an encoded image, `planar` 32x32 bytes of red, then green, then blue,
         `pixels` an array in memory, `tfds` an example of a prepared TFDS set.
       pixels: uint8 [h, w, 3] where `form` is `pixels`.
@@ -31,7 +31,7 @@ class Record(NamedTuple):
     label: int
     path: str = ""
     offset: int = 0
-    size: int = -1
+    size: int = 0
     form: Literal["file", "planar", "pixels", "tfds"] = "file"
     pixels: np.ndarray | None = None
     split: str = ""
@@ -92,12 +92,9 @@ def _read_bytes(record: Record) -> bytes:
     if record.size > MAX_FILE_BYTES:
         raise BadImageError(f"file of {record.size} bytes is over {MAX_FILE_BYTES}")
     try:
-        if record.size < 0:
+        if not record.offset:
             with open(record.path, "rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-            if len(data) > MAX_FILE_BYTES:
-                raise BadImageError(f"file is over {MAX_FILE_BYTES} bytes")
-            return data
+                return file.read(MAX_FILE_BYTES)
         file = _open_archive(record.path)
         file.seek(record.offset)
         data = file.read(record.size)
@@ -122,4 +119,6 @@ def _open_tfds(path: str, split: str) -> Any:
     import tensorflow_datasets as tfds
 
     skip = {"image": tfds.decode.SkipDecoding()}
-    return tfds.builder_from_directory(path).as_data_source(split, decoders=skip)
+    return tfds.builder_from_directory(path).as_data_source(
+        split, decoders=skip  # pyright: ignore
+    )

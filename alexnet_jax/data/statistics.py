@@ -4,6 +4,7 @@ The sums are integers, hence exact: they do not depend on the number of workers 
 Source: paper §2 (mean activity) and §4.1 (PCA of the RGB values of all training pixels).
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,11 +53,12 @@ class Sums:
         self.products += colours @ colours.T
 
 
-def reduce(parts: list[tuple[int, np.ndarray, np.ndarray]]) -> Statistics:
+def reduce(parts: Iterable[tuple[int, np.ndarray, np.ndarray]], size: int) -> Statistics:
     """Combines the sums of all shards.
 
     Args:
       parts: per shard: number of images, pixel sums [s, s, 3], RGB products [3, 3] (integers).
+      size: s.
 
     Returns:
       The statistics; float64 inside.
@@ -64,18 +66,18 @@ def reduce(parts: list[tuple[int, np.ndarray, np.ndarray]]) -> Statistics:
     Raises:
       DataError: no image at all.
     """
-    count = sum(part[0] for part in parts)
-    if not count:
-        raise DataError("the training split has no readable image")
-    total = np.zeros(parts[0][1].shape, np.uint64)
+    count = 0
+    total = np.zeros((size, size, 3), np.uint64)
     products = np.zeros((3, 3), np.int64)
-    for _, pixels, product in parts:
+    for images, pixels, product in parts:
+        count += images
         total += pixels
         products += product
+    if not count:
+        raise DataError("the training split has no readable image")
     mean_image = total / np.float64(count)
     mean = mean_image.mean(axis=(0, 1))
-    pixels_per_image = total.shape[0] * total.shape[1]
-    covariance = products / np.float64(count * pixels_per_image) - np.outer(mean, mean)
+    covariance = products / np.float64(count * size * size) - np.outer(mean, mean)
     variances, vectors = np.linalg.eigh(covariance)
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     vectors = vectors * np.where(largest < 0, -1.0, 1.0)

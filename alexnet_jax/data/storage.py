@@ -1,29 +1,26 @@
 """The files of a prepared set: ArrayRecord shards that TFDS reads, sidecars and metadata.
 
-<data_dir>/<name>/
-<tfds name>-<split>.array_record-00000-of-00018   examples: image, label, key
-dataset_info.json, features.json, label.labels.txt    what TFDS wants; written without TensorFlow
-statistics.npz, examples.npz, bad_images.jsonl
-prepared.json                                     written last: the set is complete
-work/                                             only while it is being prepared
+A set is the folder `<data_dir>/<name>/` with these files:
+
+- `<tfds name>-<split>.array_record-00000-of-00018`: examples of image, label, key
+- `dataset_info.json`, `features.json`, `label.labels.txt`: what TFDS wants
+- `statistics.npz`, `examples.npz` (labels and keys), `bad_images.jsonl`
+- `prepared.json`: written last; its presence says that the set is complete
+- `work/`: sidecars of finished shards, only while the set is being prepared
 """
 
 import contextlib
-import functools
-import hashlib
 import json
 import os
 import re
-import struct
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from alexnet_jax.data.decode import BadImageError, encode_jpeg
-from alexnet_jax.data.source import Record, read_square
-from alexnet_jax.data.statistics import Sums
+from alexnet_jax.data.source import Record
 from alexnet_jax.errors import DataError
 
 PREPARED = "prepared.json"
@@ -31,7 +28,6 @@ EXAMPLES = "examples.npz"
 BAD_IMAGES = "bad_images.jsonl"
 WORK = "work"
 FORMAT_VERSION = 1
-MAX_BAD_IN_A_ROW = 20
 
 
 class Storage(NamedTuple):
@@ -93,120 +89,17 @@ def features(storage: Storage) -> Any:
     return tfds.features.FeaturesDict({"image": image, "label": label, "key": tfds.features.Text()})
 
 
-def write_shard(folder: Path, shard: Shard, storage: Storage, progress: "Progress") -> ShardResult:
-    """Decodes the records of a shard, writes its file and its sidecar, both atomically.
-
-    Bad images are left out and listed. Statistics are summed over what was stored, after JPEG
-    compression, because that is what training will read.
-
-    Raises:
-      DataError: the file can not be written.
-    """
-    result = _write_records(folder, shard, storage, progress)
-    if not result.stopped:
-        _save_result(folder, result)
-    return result
-
-
-class Progress:
-    """Where a worker reports its images and asks whether to go on."""
-
-    def add(self, good: int, bad: int) -> None:
-        """Counts images."""
-
-    def stop(self) -> bool:
-        """Says whether the preparation was interrupted."""
-        return False
-
-
-def _write_records(folder: Path, shard: Shard, storage: Storage, progress: Progress) -> ShardResult:
-    from array_record.python.array_record_module import ArrayRecordWriter
-
-    serializer = _features(storage)
-    sums, digest = Sums(storage.stored_size), hashlib.sha256()
-    labels: list[int] = []
-    keys: list[str] = []
-    bad: list[dict[str, str]] = []
-    in_a_row, stopped = 0, ""
-    temporary = folder / WORK / f"{shard.file}.{os.getpid()}.tmp"
-    with _write_errors(folder):
-        writer = ArrayRecordWriter(os.fspath(temporary), "group_size:1")
-        for record in shard.records:
-            if progress.stop():
-                stopped = "interrupted"
-                break
-            try:
-                pixels = read_square(record, storage.stored_size)
-                in_a_row = 0
-            except BadImageError as error:
-                bad.append({"key": record.key, "split": shard.split, "reason": str(error)})
-                in_a_row += 1
-                progress.add(0, 1)
-                if shard.bad_images == "error" or in_a_row == MAX_BAD_IN_A_ROW:
-                    stopped = "bad"
-                    break
-                continue
-            image, pixels = _stored(pixels, storage)
-            if shard.split == "train":
-                sums.add(pixels)
-            for part in (record.key.encode(), struct.pack("<q", record.label), bytes(image)):
-                digest.update(struct.pack("<q", len(part)) + part)
-            example = {"image": image, "label": record.label, "key": record.key}
-            writer.write(serializer.serialize_example(example))
-            labels.append(record.label)
-            keys.append(record.key)
-            progress.add(1, 0)
-        writer.close()
-        num_bytes = 0 if stopped else _finish(temporary, folder / shard.file, len(labels))
-    temporary.unlink(missing_ok=True)
-    return ShardResult(
-        shard.file, shard.split, np.array(labels, np.int32), keys, digest.hexdigest(), num_bytes,
-        bad, sums.pixels, sums.products, stopped,
-    )  # fmt: skip
-
-
-_features = functools.lru_cache(maxsize=2)(features)
-
-
-def _stored(pixels: np.ndarray, storage: Storage) -> tuple[Any, np.ndarray]:
-    """Returns what is written for an image, and the pixels that reading it back will give."""
-    from alexnet_jax.data.decode import decode_jpeg
-
-    if storage.store == "raw":
-        return np.ascontiguousarray(pixels), pixels
-    data = encode_jpeg(pixels, storage.jpeg_quality)
-    return data, decode_jpeg(data)
-
-
-def _finish(temporary: Path, final: Path, count: int) -> int:
-    """Checks that the file is whole, makes it durable, gives it its name; returns its bytes."""
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    with open(temporary, "rb+") as file:
-        os.fsync(file.fileno())
-    if count:  # an empty ArrayRecord has no readable footer
-        reader = ArrayRecordReader(os.fspath(temporary))
-        written = reader.num_records()
-        reader.close()
-        if written != count:
-            raise OSError(f"{temporary.name} has {written} of {count} records")
-    os.replace(temporary, final)
-    return final.stat().st_size
-
-
 @contextlib.contextmanager
-def _write_errors(folder: Path) -> Iterator[None]:
+def write_errors(folder: Path) -> Iterator[None]:
     """Turns what a full or broken disk raises into one line."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError) as error:
         raise write_error(folder, error) from error
 
 
 def write_error(folder: Path, error: Exception) -> DataError:
     """Returns the error for a failed write, with the free space in it."""
-    import shutil
-
     parent = next(p for p in (folder, *folder.parents) if p.is_dir())
     free = shutil.disk_usage(parent).free / 1e9
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
@@ -220,11 +113,12 @@ def _sidecar(folder: Path, file: str) -> Path:
     return folder / WORK / f"{file}.npz"
 
 
-def _save_result(folder: Path, result: ShardResult) -> None:
+def save_result(folder: Path, result: ShardResult) -> None:
+    """Writes the sidecar of a finished shard, which makes it count as finished."""
     path = _sidecar(folder, result.file)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     text = {"split": result.split, "digest": result.digest, "num_bytes": result.num_bytes}
-    with _write_errors(folder):
+    with write_errors(folder):
         with open(temporary, "wb") as file:
             np.savez(
                 file,
@@ -240,7 +134,10 @@ def _save_result(folder: Path, result: ShardResult) -> None:
 
 
 def load_result(folder: Path, file: str) -> ShardResult | None:
-    """Reads the sidecar of a finished shard; None if the shard must be written (again)."""
+    """Reads the sidecar of a finished shard; None if the shard must be written (again).
+
+    That is also so where images were bad: they may have been mended since.
+    """
     try:
         with np.load(_sidecar(folder, file), allow_pickle=False) as arrays:
             about, bad = (json.loads(text) for text in unpack_strings(arrays["text"]))
@@ -248,9 +145,22 @@ def load_result(folder: Path, file: str) -> ShardResult | None:
                 file, about["split"], arrays["labels"], unpack_strings(arrays["keys"]),
                 about["digest"], about["num_bytes"], bad, arrays["pixels"], arrays["products"],
             )  # fmt: skip
-        return result if (folder / file).stat().st_size == result.num_bytes else None
+        whole = (folder / file).stat().st_size == result.num_bytes and not result.bad
+        return without_sums(result) if whole else None
     except (OSError, ValueError, KeyError, EOFError):
         return None
+
+
+def without_sums(result: ShardResult) -> ShardResult:
+    """Returns the result without its sums, which are large and wait in the sidecar."""
+    nothing = np.zeros(0, np.int64)
+    return result._replace(pixels=nothing, products=nothing)
+
+
+def load_sums(folder: Path, file: str) -> tuple[int, np.ndarray, np.ndarray]:
+    """Returns number of images, pixel sums and RGB products of a finished shard."""
+    with np.load(_sidecar(folder, file), allow_pickle=False) as arrays:
+        return len(arrays["labels"]), arrays["pixels"], arrays["products"]
 
 
 def pack_strings(strings: list[str]) -> np.ndarray:

@@ -4,13 +4,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from alexnet_jax.data.storage import Progress, Shard, ShardResult, Storage, write_shard
+from alexnet_jax.data.shards import Progress, write_shard
+from alexnet_jax.data.storage import Shard, ShardResult, Storage
 from alexnet_jax.errors import DataError
 
 _POLL_SECONDS = 0.2
@@ -61,7 +62,7 @@ def write_shards(
     storage: Storage,
     workers: int,
     show: Callable[[int, int], None],
-) -> Iterator[ShardResult]:
+) -> Generator[ShardResult, None, None]:
     """Writes shards, in this process or in `workers` spawned ones, and yields each result.
 
     Leaving the iterator early (an exception, Ctrl-C) stops the workers after their current image;

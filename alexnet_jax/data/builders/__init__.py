@@ -47,7 +47,8 @@ def check_kind(kind: str) -> None:
     kinds = get_args(get_type_hints(DataConfig)["source_kind"])
     if kind not in kinds:
         raise InputError(
-            f"unknown kind of source '{kind}'; one of {', '.join(kinds)}.{did_you_mean(kind, kinds)}"
+            f"unknown kind of source '{kind}'; one of {', '.join(kinds)}."
+            f"{did_you_mean(kind, kinds)}"
         )
 
 
@@ -63,5 +64,6 @@ def _check(source: Source, name: str) -> None:
     for label, class_id in enumerate(source.class_ids):
         if label not in used:
             raise DataError(
-                f"class '{class_id}' of {name} has no training images; add some or remove its folder"
+                f"class '{class_id}' of {name} has no training images; add some, or remove "
+                "its folder"
             )

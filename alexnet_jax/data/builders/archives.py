@@ -24,8 +24,13 @@ class Entry(NamedTuple):
 
     parts: tuple[str, ...]
     path: str
-    offset: int = 0
-    size: int = -1
+    offset: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return self.parts[-1]
 
 
 @dataclass
@@ -80,7 +85,7 @@ def walk_folder(root: Path) -> Tree:
             path = os.path.join(place, name)
             status = os.lstat(path)
             if stat.S_ISREG(status.st_mode) and _takes(tree, name):
-                tree.entries.append(Entry((*parts, name), path, 0, -1))
+                tree.entries.append(Entry((*parts, name), path, 0, status.st_size))
             elif not stat.S_ISREG(status.st_mode):
                 tree.ignored["links" if stat.S_ISLNK(status.st_mode) else "special files"] += 1
     return tree
@@ -98,11 +103,12 @@ def list_tar(path: Path, shown: str) -> Tree:
                     seen[entry.parts] = entry  # as in unpacking, the last one of a name counts
                 if len(seen) > MAX_ENTRIES:
                     raise DataError(f"{shown} has more than {MAX_ENTRIES:,} files")
-                tar.members = []  # tarfile would keep every header in memory
+                # tarfile would keep every header in memory
+                tar.members = []  # pyright: ignore[reportAttributeAccessIssue]
             end = tar.offset
-        with open(path, "rb") as file:  # tarfile takes a damaged header for the end
+        with open(path, "rb") as file:  # tarfile takes a damaged or missing header for the end
             file.seek(end)
-            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError("damaged or cut off in the middle")
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise DataError(f"{shown} can not be read as a tar: {error}") from None

@@ -20,10 +20,10 @@ def list_images(data: DataConfig, work: Path) -> Source:
     del data, work
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
+    images, labels = load_digits(return_X_y=True)
     records = []
-    for index, (image, label) in enumerate(zip(bunch["images"], bunch["target"], strict=True)):
-        grey = np.rint(image * (255 / 16)).astype(np.uint8)  # stored as 0..16
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        grey = np.rint(image.reshape(8, 8) * (255 / 16)).astype(np.uint8)  # stored as 0..16
         pixels = np.repeat(grey[:, :, None], 3, axis=2)
         records.append(Record(f"{label}/{index:04d}", int(label), form="pixels", pixels=pixels))
     train, test = hold_out(records, TEST_FRACTION)

@@ -116,7 +116,7 @@ def _without_top(tree: Tree, split: str) -> Tree:
 def _without_wrapper(tree: Tree) -> Tree:
     """Takes off a single top folder that only wraps the others, as archives often have it."""
     tops = {entry.parts[0] for entry in tree.entries}
-    deep = all(len(entry.parts) >= 3 or entry.parts[-1] == CLASS_NAMES for entry in tree.entries)
+    deep = all(len(entry.parts) >= 3 or entry.name == CLASS_NAMES for entry in tree.entries)
     if len(tops) == 1 and deep and next(iter(tops)).lower() not in _SPLITS:
         return _below(tree, tops.pop())
     return tree
@@ -159,6 +159,6 @@ def _read_names(splits: dict[str, Tree], ids: list[str]) -> list[str]:
 def _read_csv(entry: Entry) -> dict[str, str]:
     with open(entry.path, "rb") as file:
         file.seek(entry.offset)
-        data = file.read(_MAX_CSV_BYTES if entry.size < 0 else min(entry.size, _MAX_CSV_BYTES))
+        data = file.read(min(entry.size, _MAX_CSV_BYTES))
     rows = csv.reader(io.StringIO(data.decode("utf-8-sig", "replace")))
     return {row[0].strip(): row[1].strip() for row in rows if len(row) >= 2 and row[1].strip()}

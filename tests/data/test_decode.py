@@ -1,0 +1,130 @@
+"""Images of every kind become RGB squares; damaged ones are refused with a reason."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_jax.data.decode import (
+    BadImageError,
+    decode_jpeg,
+    decode_rgb,
+    encode_jpeg,
+    fit_square,
+)
+
+
+def picture(width=40, height=30, seed=0):
+    """A smooth colour image, uint8 [height, width, 3]."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def encoded(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("RGB", "JPEG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("RGB", "PNG"), ("RGBA", "PNG"),
+        ("P", "PNG"), ("1", "PNG"), ("LA", "PNG"), ("P", "GIF"), ("RGB", "BMP"), ("RGB", "WEBP"),
+    ],
+)  # fmt: skip
+def test_every_usual_kind_becomes_rgb(mode, kind):
+    image = Image.fromarray(picture()).convert(mode)
+    decoded = decode_rgb(encoded(image, kind))
+    assert decoded.mode == "RGB"
+    assert decoded.size == (40, 30)
+    wanted = np.asarray(image.convert("RGB"), np.float64)
+    assert np.abs(np.asarray(decoded) - wanted).mean() < 6  # lossy kinds differ a little
+
+
+def test_sixteen_bit_grey_keeps_its_contrast():
+    ramp = np.linspace(0, 65535, 40 * 30).reshape(30, 40).astype(np.uint16)
+    decoded = np.asarray(decode_rgb(encoded(Image.fromarray(ramp))))
+    np.testing.assert_array_equal(decoded[:, :, 0], ramp >> 8)
+
+
+def test_exif_orientation_is_not_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode_rgb(encoded(Image.fromarray(picture()), "JPEG", exif=exif)).size == (40, 30)
+
+
+def test_bytes_after_the_image_are_ignored():
+    assert decode_rgb(encoded(Image.fromarray(picture()), "JPEG") + b"junk").size == (40, 30)
+
+
+def bad_files():
+    jpeg = encoded(Image.fromarray(picture(200, 200)), "JPEG")
+    header = bytearray(encoded(Image.new("L", (1, 1))))
+    header[16:24] = (20_000).to_bytes(4, "big") * 2  # a PNG that says it is 20000x20000
+    return {
+        "empty": b"",
+        "text": b"<html>404 not found</html>",
+        "half": jpeg[: len(jpeg) // 2],
+        "nearly whole": jpeg[: int(len(jpeg) * 0.95)],
+        "header only": jpeg[:20],
+        "bomb": bytes(header),
+        "tiff": encoded(Image.fromarray(picture()), "TIFF"),
+    }
+
+
+@pytest.mark.parametrize("name", bad_files())
+def test_bad_files_are_refused_with_one_line(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(BadImageError) as caught:
+            decode_rgb(bad_files()[name])
+    assert str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_pixels_than_the_cap_are_refused_before_decoding():
+    with pytest.raises(BadImageError, match="9000x9000 is more than 64 million"):
+        decode_rgb(encoded(Image.new("1", (9000, 9000))))
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (61, 41), (33, 32), (32, 32), (200, 35), (250, 260)])
+def test_shrinking_averages_exact_areas(shape):
+    size = 32 if min(shape) >= 32 else 16
+    pixels = picture(shape[1], shape[0]).astype(np.float64)
+    new = [max(size, round(length * size / min(shape))) for length in shape]
+    # The definition: repeat every pixel so often that windows cover whole repetitions.
+    rows = np.repeat(pixels, new[0], axis=0).reshape(new[0], shape[0], shape[1], 3).mean(1)
+    columns = np.repeat(rows, new[1], axis=1).reshape(new[0], new[1], shape[1], 3).mean(2)
+    top, left = (new[0] - size) // 2, (new[1] - size) // 2
+    wanted = columns[top : top + size, left : left + size]
+    got = fit_square(Image.fromarray(pixels.astype(np.uint8)), size)
+    assert got.shape == (size, size, 3)
+    assert np.abs(got - wanted).max() <= 0.5 + 1e-6
+
+
+def test_enlarging_is_bicubic_of_the_centre():
+    image = Image.fromarray(picture(31, 20))
+    whole = image.resize((50, 32), Image.Resampling.BICUBIC)
+    wanted = np.asarray(whole.crop((9, 0, 41, 32)), np.int64)
+    assert np.abs(fit_square(image, 32) - wanted).max() <= 1
+
+
+def test_the_right_size_is_left_alone():
+    pixels = picture(32, 32)
+    np.testing.assert_array_equal(fit_square(Image.fromarray(pixels), 32), pixels)
+
+
+def test_extreme_shapes_fit():
+    for shape in ((1, 1), (3, 5000), (5000, 3), (3000, 700)):
+        image = Image.new("RGB", shape, (10, 200, 30))
+        pixels = fit_square(image, 32)
+        assert pixels.shape == (32, 32, 3)
+        assert np.abs(pixels.astype(int) - [10, 200, 30]).max() <= 1
+
+
+def test_stored_jpeg_is_close():
+    pixels = picture(64, 64)
+    assert np.abs(decode_jpeg(encode_jpeg(pixels, 95)).astype(int) - pixels).mean() < 3
