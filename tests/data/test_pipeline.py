@@ -131,7 +131,7 @@ def test_threads_do_not_matter(threads):
         _assert_same(_take(batches, 15), straight)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_worker_processes_do_not_matter_resume_with_another_number_and_may_die():
     straight = _take(_stream(), 9)
     with _stream(workers=2, threads=1) as batches:
@@ -163,7 +163,7 @@ def test_state_is_small_and_counts_what_was_returned():
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(120)
 def test_errors_of_a_thread_surface_and_keep_the_place(threads):
     broken = int(pipeline.stream_indices(3, 10, 4, 1)[1][2])
     batches = _stream(FakeSplit(broken=broken), threads=threads)
@@ -175,7 +175,7 @@ def test_errors_of_a_thread_surface_and_keep_the_place(threads):
     batches.close()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_errors_of_a_worker_process_surface():
     broken = int(pipeline.stream_indices(3, 10, 4, 0)[1][0])
     with _stream(FakeSplit(broken=broken), workers=1, threads=1) as batches:
@@ -236,7 +236,7 @@ def test_evaluation_of_nothing_is_empty():
     assert list(evaluation_batches(FakeSplit(num_examples=0), 4)) == []
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(120)
 def test_evaluation_errors_surface_and_an_early_end_does_not_hang():
     batches = evaluation_batches(FakeSplit(broken=5), 4)
     assert next(batches).mask.all()
