@@ -145,7 +145,7 @@ def _run(workdir: Path) -> Iterator[Finding]:
     if not (workdir / "config.json").exists():
         yield Finding("note", "run", f"{workdir} holds no run yet")
         return
-    from alexnet_jax import experiment
+    from alexnet_jax.training.load import load_weights
     from alexnet_jax.training.run_folder import read_run
 
     try:
@@ -157,7 +157,7 @@ def _run(workdir: Path) -> Iterator[Finding]:
     yield Finding("ok", "run", "preset {}, network {}, status {}".format(*facts))
     for which in ("last", "best"):
         try:
-            _, step = experiment.load_params(run, which)
+            step = load_weights(workdir, which).step
             yield Finding("ok", "checkpoint", f"{which}: step {step}, digests match")
         except AlexNetError as error:
             yield Finding("bad", "checkpoint", f"{which}: {error}")

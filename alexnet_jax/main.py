@@ -220,8 +220,8 @@ class Export(Options):
 
     def run(self) -> None:
         """Exports."""
-        from alexnet_jax.weights.export import export_safetensors
         from alexnet_jax.training.load import load_weights
+        from alexnet_jax.weights.export import export_safetensors
 
         weights = load_weights(self.workdir, self.checkpoint)
         print(export_safetensors(weights, self.output).summary())

@@ -190,6 +190,22 @@ def test_prepare_describes_the_data_set(tmp_path):
     assert data.stored_size == 32 and data.store == "raw"
 
 
+@pytest.mark.parametrize("verb", ["evaluate", "predict", "features", "export", "report"])
+def test_verbs_that_need_a_run_say_so_and_write_nothing(verb, capsys, tmp_path):
+    folder, image = tmp_path / "empty", tmp_path / "a.png"
+    folder.mkdir()
+    image.write_bytes(b"")
+    extra = {
+        "predict": [image],
+        "features": [image, "--output", tmp_path / "out.npz"],
+        "export": ["--output", tmp_path / "out.safetensors"],
+    }
+    words = [verb, "--workdir", folder, *extra.get(verb, [])]
+    assert main([str(word) for word in words]) == 1
+    assert "holds no run" in one_line(capsys.readouterr().err)
+    assert sorted(tmp_path.rglob("*")) == [image, folder]
+
+
 # --- exit codes ---
 
 
@@ -352,7 +368,7 @@ def test_doctor_verifies_both_checkpoints(tmp_path, capsys, monkeypatch):
         config=PRESETS["digits"], network=SimpleNamespace(name="digits"), info={"status": "done"}
     )
     monkeypatch.setattr("alexnet_jax.training.run_folder.read_run", lambda workdir: run)
-    monkeypatch.setattr("alexnet_jax.weights.load.load_weights", load_weights)
+    monkeypatch.setattr("alexnet_jax.training.load.load_weights", load_weights)
     (tmp_path / "config.json").write_text("{}")
     code, text = doctor("--workdir", tmp_path, "--data-dir", tmp_path / "data", capsys=capsys)
     assert code == 1 and "1 to mend" in text
