@@ -3,6 +3,7 @@
 import io
 import pickle
 import tarfile
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def write(root, *paths):
     return root
 
 
-def pack(archive, files, mode="w"):
+def pack(archive, files, mode: Literal["w", "w:gz"] = "w"):
     """Writes a tar of {name: bytes}, in the order given."""
     with tarfile.open(archive, mode) as tar:
         for name, data in files.items():
@@ -40,7 +41,7 @@ def pack(archive, files, mode="w"):
     return archive
 
 
-def listed(source, tmp_path, kind="folder", **options):
+def listed(source, tmp_path, kind: Any = "folder", **options):
     work = tmp_path / "work"
     work.mkdir(exist_ok=True)
     return list_images(DataConfig(source_kind=kind, source=str(source), **options), work)

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def many_shards(monkeypatch):
     """Cuts sets into shards of two images, so that few images show what many would."""
     real = planning.plan_shards
 
-    def plan(data, source, bad_images="skip"):
+    def plan(data, source, bad_images: Literal["error", "skip"] = "skip"):
         shards = []
         for shard in real(data, source, bad_images):
             parts = [shard.records[i : i + 2] for i in range(0, len(shard.records), 2)]
@@ -206,11 +207,9 @@ def test_a_changed_source_starts_afresh(tmp_path, monkeypatch):
     (root / "cat" / "bad.jpg").unlink()
     continued = prepare(folder_config(root), tmp_path / "data", bad_images="error")
     assert fingerprint(continued) == fingerprint(prepare(folder_config(root), tmp_path / "other"))
-    listed = {
-        shard[0]
-        for s in storage.read_prepared(continued)["splits"].values()
-        for shard in s["shards"]
-    }
+    prepared = storage.read_prepared(continued)
+    assert prepared
+    listed = {shard[0] for split in prepared["splits"].values() for shard in split["shards"]}
     assert {path.name for path in continued.glob("*.array_record-*")} == listed
 
 
@@ -231,7 +230,7 @@ def test_too_many_bad_images_stop_the_preparation(tmp_path):
     root = write_images(tmp_path / "photos", count=20)
     for index in range(6):
         (root / "cat" / f"bad{index}.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match="6 bad images .*bad.jpg: empty file.*more than 10%"):
+    with pytest.raises(DataError, match="6 bad images .*bad[0-9].jpg: empty file.*more than 10%"):
         prepare(folder_config(root), tmp_path / "data")
     assert len((tmp_path / "data/tiny/bad_images.jsonl").read_text().splitlines()) == 6
 
@@ -381,7 +380,8 @@ def test_two_processes_do_not_prepare_one_set_at_once(tmp_path):
 def test_a_tar_gives_the_same_set_as_its_folder(tmp_path):
     root = write_images(tmp_path / "photos")
     plain = prepare(folder_config(root), tmp_path / "plain")
-    for ending, mode in (("tar", "w"), ("tar.gz", "w:gz")):
+    modes: tuple[tuple[str, Literal["w", "w:gz"]], ...] = (("tar", "w"), ("tar.gz", "w:gz"))
+    for ending, mode in modes:
         archive = tmp_path / f"photos.{ending}"
         with tarfile.open(archive, mode) as tar:
             tar.add(root, "photos")
