@@ -92,22 +92,14 @@ def _read_bytes(record: Record) -> bytes:
     if record.size > MAX_FILE_BYTES:
         raise BadImageError(f"file of {record.size} bytes is over {MAX_FILE_BYTES}")
     try:
-        if not record.offset:
-            with open(record.path, "rb") as file:
-                return file.read(MAX_FILE_BYTES)
-        file = _open_archive(record.path)
-        file.seek(record.offset)
-        data = file.read(record.size)
+        with open(record.path, "rb") as file:
+            file.seek(record.offset)
+            data = file.read(record.size if record.offset else MAX_FILE_BYTES)
     except OSError as error:
         raise BadImageError(error.strerror or str(error)) from None
-    if len(data) != record.size:
+    if record.offset and len(data) != record.size:
         raise BadImageError("the archive ends inside this file")
     return data
-
-
-@functools.lru_cache(maxsize=16)
-def _open_archive(path: str) -> Any:
-    return open(path, "rb")  # noqa: SIM115 - stays open, as the next image lies in it too
 
 
 def _read_tfds(record: Record) -> bytes:
@@ -120,5 +112,6 @@ def _open_tfds(path: str, split: str) -> Any:
 
     skip = {"image": tfds.decode.SkipDecoding()}
     return tfds.builder_from_directory(path).as_data_source(
-        split, decoders=skip  # pyright: ignore
+        split,
+        decoders=skip,  # pyright: ignore
     )
