@@ -178,7 +178,7 @@ class Split:
         if self._source is None:
             import tensorflow_datasets as tfds
 
-            builder = tfds.builder_from_directory(os.fspath(self.path))
+            builder: Any = tfds.builder_from_directory(os.fspath(self.path))
             raw = tfds.decode.DeserializeMethod.RAW_BYTES
             self._source = builder.as_data_source(self.name, deserialize_method=raw)
         return self._source

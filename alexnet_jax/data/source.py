@@ -110,8 +110,5 @@ def _read_tfds(record: Record) -> bytes:
 def _open_tfds(path: str, split: str) -> Any:
     import tensorflow_datasets as tfds
 
-    skip = {"image": tfds.decode.SkipDecoding()}
-    return tfds.builder_from_directory(path).as_data_source(
-        split,
-        decoders=skip,  # pyright: ignore
-    )
+    builder: Any = tfds.builder_from_directory(path)
+    return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
