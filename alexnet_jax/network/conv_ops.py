@@ -225,9 +225,12 @@ def local_convolution(
     """
     out_height, out_width, *window, channels, features = kernel.shape
     x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)))
+    # Positions first: one matrix product [n, window] x [window, features] for each of them. The
+    # small image is transposed, once, instead of its many overlapping patches.
+    x = lax.optimization_barrier(x.transpose(1, 2, 0, 3))
     patches = jnp.concatenate(
         [
-            x[:, row : row + out_height, column : column + out_width]
+            x[row : row + out_height, column : column + out_width]
             for row in range(window[0])
             for column in range(window[1])
         ],
@@ -235,6 +238,6 @@ def local_convolution(
     )
     kernel = kernel.reshape(out_height, out_width, window[0] * window[1] * channels, features)
     out = lax.dot_general(
-        patches, kernel, (((3,), (2,)), ((1, 2), (0, 1))), preferred_element_type=jnp.float32
+        patches, kernel, (((3,), (2,)), ((0, 1), (0, 1))), preferred_element_type=jnp.float32
     )
     return out.transpose(2, 0, 1, 3).astype(x.dtype)

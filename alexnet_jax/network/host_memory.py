@@ -1,0 +1,24 @@
+"""How the C library gives out the memory of a training step on a CPU."""
+
+import ctypes
+import platform
+
+# Parameters of mallopt(3), from glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+
+def keep_freed_memory() -> bool:
+    """Asks glibc to keep the memory that is freed, instead of returning it to the system.
+
+    XLA's CPU backend allocates the buffers of a step anew in every step. By default glibc maps and
+    unmaps the large ones each time, and the system zeroes every page again, which costs pointwise
+    layers more than their arithmetic. The process then stays as large as its largest step. Call it
+    once, before the first large array; a second call changes nothing.
+
+    Returns:
+      Whether it was done: False where the C library is not glibc.
+    """
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, -1))
