@@ -53,6 +53,7 @@ def train(
         raise InputError(f"--workdir {workdir} is a file; name a folder")
     if (workdir / "config.json").exists():
         run_folder.check_same_config(workdir, config)
+    _check_network(config)
     folder = ensure_prepared(config.data, data_dir or default_data_dir())
     dataset = open_dataset(folder, config.data.cache_bytes)
     outcome = train_loop(config, workdir, dataset)
@@ -60,6 +61,12 @@ def train(
         _finish(outcome.run, dataset, say)
         _tell(outcome.run, outcome.steps_done, say)
     return outcome.state
+
+
+def _check_network(config: Config) -> None:
+    """Refuses an impossible network before hours of preparation, not after."""
+    _, image_size = run_folder.resolve_network(config, config.classes or 2)
+    run_folder.check_image_size(config, image_size, config.data.stored_size)
 
 
 def _finish(run: Run, dataset: Dataset, say: Callable) -> None:

@@ -88,7 +88,9 @@ class Progress:
         self._last = 0.0
         self._pending = False
 
-    def update(self, step: int, epoch: float, values: dict[str, float], rate: float) -> None:
+    def update(
+        self, step: int, epoch: float, values: dict[str, float], rate: float, eta: float
+    ) -> None:
         """Shows a step.
 
         Args:
@@ -96,13 +98,13 @@ class Progress:
           epoch: finished epochs.
           values: `train/loss`, `train/top1_error`, `train/learning_rate`.
           rate: images per second.
+          eta: seconds left at this rate.
         """
-        seconds = values.pop("eta_seconds")
         line = (
             f"step {step}/{self._total}  epoch {epoch:.2f}  loss {values['train/loss']:.4f}  "
             f"error {100 * values['train/top1_error']:.1f} %  "
             f"rate {values['train/learning_rate']:.3g}  {rate:,.0f} images/s  "
-            f"ETA {duration(seconds)}"
+            f"ETA {duration(eta)}"
         )
         now = time.monotonic()
         if self._terminal:

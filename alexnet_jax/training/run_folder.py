@@ -94,6 +94,16 @@ def resolve_network(config: Config, classes: int) -> tuple[Network, int]:
     return network, image_size
 
 
+def check_image_size(config: Config, image_size: int, stored_size: int) -> None:
+    """Raises `InputError` when the network reads more pixels than are stored."""
+    if image_size > stored_size:
+        raise InputError(
+            f"network '{config.network}' reads {image_size}x{image_size} pixels, but the images "
+            f"are stored with {stored_size}x{stored_size}; prepare them with a larger "
+            "data.stored-size, or set a smaller --image-size"
+        )
+
+
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
     """Makes the folder and holds its lock; raises `InputError` when another process does."""

@@ -5,11 +5,32 @@ schedule ever recompiles it. Epochs are counted as finished passes (0.0 at the s
 of a schedule count from 1 as the 2012 logs do.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from alexnet_jax.config import OptimizerConfig, ScheduleConfig
+
+
+class Clock(NamedTuple):
+    """Converts between steps and epochs.
+
+    Attributes:
+      batch_size: images per step.
+      num_examples: images per epoch.
+    """
+
+    batch_size: int
+    num_examples: int
+
+    def epochs(self, step: int) -> float:
+        """Returns the passes over the data after `step` steps."""
+        return step * self.batch_size / self.num_examples
+
+    def step_after(self, epochs: float) -> int:
+        """Returns the first step at which `epochs` passes are complete."""
+        return math.ceil(epochs * self.num_examples / self.batch_size - 1e-9)
 
 
 class PlateauState(NamedTuple):

@@ -36,12 +36,7 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
         run_folder.write_text(workdir / "config.json", config.to_json())
         return run._replace(config=config)
     network, image_size = run_folder.resolve_network(config, len(dataset.class_names))
-    if image_size > dataset.stored_size:
-        raise InputError(
-            f"network '{config.network}' reads {image_size}x{image_size} pixels, but the images "
-            f"are stored with {dataset.stored_size}; prepare them with a larger data.stored-size, "
-            "or set --image-size"
-        )
+    run_folder.check_image_size(config, image_size, dataset.stored_size)
     if config.transfer.layers and not config.transfer.run:
         raise InputError(
             f"preset '{config.preset}' starts from the layers of another run: name its folder with "

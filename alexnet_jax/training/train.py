@@ -11,7 +11,7 @@ import numpy as np
 
 from alexnet_jax.config import Config
 from alexnet_jax.data.dataset import Dataset, Split
-from alexnet_jax.data.pipeline import device_prefetch, training_batches
+from alexnet_jax.data.pipeline import DevicePrefetch, device_prefetch, training_batches
 from alexnet_jax.errors import DivergedError
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import ZERO, Sums, add, means
@@ -19,6 +19,7 @@ from alexnet_jax.training import run_folder
 from alexnet_jax.training.checkpoint import Checkpoints, Restored, digest_of
 from alexnet_jax.training.records import Progress, Records
 from alexnet_jax.training.schedule import (
+    Clock,
     CurrentRates,
     PlateauState,
     after_validation,
@@ -45,20 +46,6 @@ class Outcome(NamedTuple):
     finished: bool
     steps_done: int
     run: run_folder.Run
-
-
-class _Clock(NamedTuple):
-    """Converts between steps and epochs."""
-
-    batch_size: int
-    num_examples: int
-
-    def epochs(self, step: int) -> float:
-        return step * self.batch_size / self.num_examples
-
-    def step_after(self, epochs: float) -> int:
-        """Returns the first step at which `epochs` passes are complete."""
-        return math.ceil(epochs * self.num_examples / self.batch_size - 1e-9)
 
 
 def train(config: Config, workdir: str | Path, dataset: Dataset) -> Outcome:
@@ -92,7 +79,7 @@ class _Loop:
         self.run, self.config = run, config
         self.train_split: Split = dataset.split(config.data.train_split)
         self.validation_split: Split = dataset.split(config.data.validation_split)
-        self.clock = _Clock(config.batch_size, self.train_split.num_examples)
+        self.clock = Clock(config.batch_size, self.train_split.num_examples)
         self.total_steps = self.clock.step_after(config.epochs)
         self.progress = Progress(self.total_steps)
         self.checkpoints = Checkpoints(run.workdir)
@@ -106,8 +93,7 @@ class _Loop:
     def go(self) -> Outcome:
         """Restores or starts, trains until the end or a signal, and closes everything."""
         state, first_step = self._start()
-        done = run_folder.read_run(self.run.workdir).info["status"] == "finished"
-        if done or first_step >= self.total_steps and self.evaluated_epochs:
+        if self.run.info["status"] == "finished":
             self.checkpoints.close()
             return Outcome(state, True, 0, self.run)
         records = Records(self.run.workdir, first_step)
@@ -163,25 +149,15 @@ class _Loop:
         return meta["data"]["next_step"]
 
     def _train(
-        self, state: TrainState, step: int, records: Records, signals: "Signals"
+        self, state: TrainState, step: int, records: Records, signals: Signals
     ) -> TrainState:
         config = self.config
         train_step = make_train_step(
             self.run.network, config.optimizer, config.preprocess, config.augment, self.dtype
         )
-        batches = device_prefetch(
-            training_batches(
-                self.train_split,
-                seed=config.seed,
-                batch_size=config.batch_size,
-                image_size=self.run.image_size,
-                augment=config.augment,
-                first_step=step,
-                workers=config.workers,
-            )
-        )
-        first_step, start, paused = step, time.monotonic(), 0.0
-        mark, mark_step = start, step
+        batches = self._batches(step)
+        mark = start = time.monotonic()
+        first_step = mark_step = step
         pending: Sums | None = None
         rates = self._rates(step)
         tree = rate_tree(rates, config.optimizer, state.params)
@@ -201,20 +177,32 @@ class _Loop:
                 pending = None
                 clock = time.monotonic()
                 rate = (step - mark_step) * config.batch_size / max(clock - mark, 1e-9)
-                remaining = (self.total_steps - step) * config.batch_size / max(rate, 1e-9)
-                self._log(step, rates, rate, remaining, records)
+                self._log(step, rates, rate, records)
                 mark, mark_step = clock, step
                 if step == first_step + 1:
                     self.progress.say(f"first step after {clock - start:.1f} s (with compiling)")
             if pauses:
                 self._pause(state, step, records, *pauses)
-                paused += time.monotonic() - mark
                 mark = time.monotonic()
-        if pending is not None:
-            self._count(pending, step, rates)
+        batches.close()
+        self._count(pending, step, rates)
         if step != self.saved_step:
             self._save(state, {})
         return state
+
+    def _batches(self, first_step: int) -> DevicePrefetch:
+        config = self.config
+        return device_prefetch(
+            training_batches(
+                self.train_split,
+                seed=config.seed,
+                batch_size=config.batch_size,
+                image_size=self.run.image_size,
+                augment=config.augment,
+                first_step=first_step,
+                workers=config.workers,
+            )
+        )
 
     def _rates(self, step: int) -> CurrentRates:
         return rates_at(
@@ -247,16 +235,15 @@ class _Loop:
         saves = evaluates or bool(steps and step % steps == 0)
         return (evaluates, saves) if evaluates or saves else None
 
-    def _log(
-        self, step: int, rates: CurrentRates, rate: float, eta: float, records: Records
-    ) -> None:
+    def _log(self, step: int, rates: CurrentRates, rate: float, records: Records) -> None:
         values = {f"train/{name}": value for name, value in means(self.window).items()}
         values["train/learning_rate"] = rates.weights
         epoch = self.clock.epochs(step)
         if step % self.config.log_every_steps == 0:
             records.add({"step": step, "epoch": epoch, **values, "images_per_second": rate})
             self.window = ZERO
-        self.progress.update(step, epoch, values | {"eta_seconds": eta}, rate)
+        eta = (self.total_steps - step) * self.config.batch_size / max(rate, 1e-9)
+        self.progress.update(step, epoch, values, rate, eta)
 
     def _pause(
         self, state: TrainState, step: int, records: Records, evaluates: bool, saves: bool

@@ -26,9 +26,11 @@ TINY = Network(
 )
 
 
-@pytest.fixture(autouse=True)
-def _tiny_network(monkeypatch):
-    monkeypatch.setitem(NETWORKS, "tiny", TINY)
+@pytest.fixture(autouse=True, scope="session")
+def _tiny_network():
+    NETWORKS["tiny"] = TINY
+    yield
+    del NETWORKS["tiny"]
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +51,7 @@ def dataset(tmp_path_factory):
     return open_dataset(prepare(data, tmp_path_factory.mktemp("data"), progress=False))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def config():
     """12 steps: 3 epochs of 44 images in batches of 11."""
     return Config(

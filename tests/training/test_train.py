@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -52,10 +53,19 @@ def train_and_break(config, folder, dataset, monkeypatch, last_step):
         train(config, folder, dataset)
 
 
+@pytest.fixture(scope="module")
+def finished(config, dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    return train(config, folder, dataset), folder
+
+
 @pytest.fixture
-def unbroken(config, dataset, tmp_path):
-    """An unbroken run and its outcome."""
-    return train(config, tmp_path / "unbroken", dataset), tmp_path / "unbroken"
+def unbroken(finished, tmp_path):
+    """The outcome of an unbroken run, and a copy of its folder."""
+    outcome, folder = finished
+    shutil.copytree(folder, tmp_path / "unbroken")
+    run = outcome.run._replace(workdir=tmp_path / "unbroken")
+    return outcome._replace(run=run), tmp_path / "unbroken"
 
 
 def test_a_run_writes_its_folder(unbroken, config):
@@ -73,7 +83,7 @@ def test_a_run_writes_its_folder(unbroken, config):
     assert list((folder / "tensorboard").iterdir())
 
 
-@pytest.mark.parametrize("last_step", [0, 1, 4, 5, 7, 11])
+@pytest.mark.parametrize("last_step", [0, 4, 7, 11])
 def test_a_run_broken_at_any_step_and_resumed_is_the_unbroken_run(
     unbroken, config, dataset, tmp_path, monkeypatch, last_step
 ):
