@@ -18,6 +18,7 @@ from alexnet_jax.command_line import UsageError
 from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.locations import default_data_dir
+from alexnet_jax.network.host_memory import keep_freed_memory
 from alexnet_jax.presets import PRESETS
 
 PROGRAM = "alexnet"
@@ -391,6 +392,7 @@ def _run(words: list[str]) -> int:
         known = ", ".join(VERBS)
         raise UsageError(f"unknown verb '{name}'.{did_you_mean(name, VERBS)} Known: {known}")
     verb = parse(name, words)
+    keep_freed_memory()  # here and not in the library: the process is ours
     with command_line.quiet_libraries(verb.verbose):
         return verb.run() or 0
 
