@@ -366,6 +366,6 @@ def test_accelerators_get_the_plain_form(platform):
 
 
 def test_cpu_gets_the_fast_form():
-    compiled = jax.jit(jax.grad(_small_network)).lower(_small_params(), _normal(0, (4, 36, 36, 3)))
-    assert "select_and_scatter" not in compiled.as_text()
-    assert "conditional" not in compiled.compile().as_text()
+    lowered = jax.jit(jax.grad(_small_network)).lower(_small_params(), _normal(0, (4, 36, 36, 3)))
+    assert "select_and_scatter" not in lowered.as_text()
+    assert "conditional" not in (lowered.compile().as_text() or "conditional")
