@@ -4,6 +4,7 @@
 """
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,8 @@ def _tell(run: Run, steps_done: int, say: Callable) -> None:
     say(f"trained {info['step']} steps in {duration(info['wall_seconds'])}")
     say(f"report      {run.workdir / 'report.html'}")
     say(f"metrics     {run.workdir / 'metrics.csv'}")
-    say(f"next        python -m alexnet_jax.main predict --workdir {run.workdir} YOUR_IMAGES")
+    folder = shlex.quote(str(run.workdir))
+    say(f"next        python -m alexnet_jax.main predict --workdir {folder} YOUR_IMAGES")
 
 
 def _final(workdir: Path) -> tuple[dict[str, dict[str, float]], np.ndarray | None, Any]:
