@@ -146,6 +146,8 @@ def resized_crop(image: np.ndarray, box: np.ndarray, degrees: float, size: int) 
 
     Returns:
       uint8 [size, size, 3].
+
+    Deviation: torchvision crops the whole photo; here the photo is stored as its centre square.
     """
     top, left, height, width = (int(v) for v in box)
     # Cropped first, not by `resize(box=...)`, whose filter reaches over the box's edges.

@@ -76,7 +76,11 @@ def _order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
 def stream_indices(
     seed: int, num_examples: int, batch_size: int, step: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (epochs, indices), both int64 [batch_size], of the images of `step`."""
+    """Returns (epochs, indices), both int64 [batch_size], of the images of `step`.
+
+    Deviation: every epoch has an order of its own, and a batch may hold the end of one epoch and
+    the beginning of the next. The 2012 program shuffled once, when its batch files were made.
+    """
     positions = step * batch_size + np.arange(batch_size, dtype=np.int64)
     epochs, places = np.divmod(positions, num_examples)
     indices = np.empty_like(places)

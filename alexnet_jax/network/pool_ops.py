@@ -18,7 +18,8 @@ from alexnet_jax.network.conv_ops import Padding
 def max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
     """Returns the maximum over square windows; the padding is minus infinity.
 
-    The gradient of a window goes to one pixel: the first of its maxima, row by row.
+    The gradient of a window goes to one pixel: the first of its maxima, row by row. Deviation:
+    cuda-convnet sends all of it to each of them; ties are zeros as a rule, where ReLU blocks it.
 
     Args:
       x: `[n, h, w, c]`, float32 or bfloat16.

@@ -138,3 +138,15 @@ def test_no_file_knows_the_machine_it_was_written_on():
         if pattern.search(line)
     ]
     assert not found, "\n".join(found)
+
+
+def test_readme_lists_the_deviations_that_the_code_marks():
+    readme = (ROOT / "README.md").read_text()
+    section = readme.partition("## Deviations")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"\(`([\w/]+\.py)`\)", section))
+    marked = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if "Deviation:" in path.read_text()
+    }
+    assert listed == marked
