@@ -84,8 +84,8 @@ def _own(name: str) -> DataConfig:
     return DataConfig(name=name, source_kind="folder")
 
 
-# Deviation: trained on all 50,000 images from the start, where 2012 began with 40,000 and folded the
-# rest in later; tested with the paper's ten views, where cuda-convnet had nine or ten of its own.
+# Deviation: trained on all 50,000 images from the start, where 2012 began with 40,000 and folded
+# the rest in later; tested with the paper's ten views, where cuda-convnet had views of its own.
 def _cifar(preset: str, network: str, decay, epochs, phases, crops: AugmentConfig) -> Config:
     return Config(
         preset=preset,

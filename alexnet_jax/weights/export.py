@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import CheckpointError, InputError
 from alexnet_jax.network.layers import Network, layer_names, summarize
-from alexnet_jax.training.optimizer import Params
 from alexnet_jax.training.load import RunWeights
+from alexnet_jax.training.optimizer import Params
 
 FORMAT = "alexnet_jax"
 LAYOUT = {

@@ -278,8 +278,7 @@ def test_names_around_the_sixth_convolution():
     names = layer_names(NETWORKS["six-conv-2011"].layers)
     assert names[names.index("pool5") :] == tuple(
         (
-            "pool5 relu5 conv6 relu6 flatten6 fc6 relu6b dropout6 fc7 relu7 dropout7 "
-            "bottleneck fc8"
+            "pool5 relu5 conv6 relu6 flatten6 fc6 relu6b dropout6 fc7 relu7 dropout7 bottleneck fc8"
         ).split()
     )
 

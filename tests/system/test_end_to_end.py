@@ -1,4 +1,4 @@
-"""The default command as a stranger types it, killed and resumed, and what can be done with a run."""
+"""The default command as a stranger types it, killed and resumed; what a run is good for."""
 
 import json
 import signal

@@ -13,10 +13,10 @@ from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import CheckpointError, InputError
 from alexnet_jax.network.layers import Activation, Conv, Dense, Flatten, Local, Network
 from alexnet_jax.network.model import AlexNet
+from alexnet_jax.training.load import RunWeights
 from alexnet_jax.training.run_folder import Run
 from alexnet_jax.weights import export
 from alexnet_jax.weights.export import export_safetensors, read_safetensors, unflatten
-from alexnet_jax.training.load import RunWeights
 
 NAMES = ("Bär", "cat")
 NETWORK = Network(
