@@ -33,7 +33,12 @@ FINAL = "final.npz"
 
 
 def train(
-    config: Config, workdir: str | Path, data_dir: str | Path | None = None, say: Callable = print
+    config: Config,
+    workdir: str | Path,
+    data_dir: str | Path | None = None,
+    *,
+    retune: bool = False,
+    say: Callable = print,
 ) -> TrainState:
     """Runs an experiment: prepares data where needed, trains or resumes, tests, reports.
 
@@ -41,6 +46,7 @@ def train(
       config: what to run, e.g. `PRESETS["digits"]`.
       workdir: run folder, made when absent; a run of the same configuration is resumed.
       data_dir: folder of the prepared sets (default: `default_data_dir()`).
+      retune: let rates, schedule and epochs of a run in the folder change from here on.
       say: takes each line of text for the user.
 
     Returns:
@@ -53,13 +59,16 @@ def train(
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {workdir} is a file; name a folder")
     if (workdir / "config.json").exists():
-        run_folder.check_same_config(workdir, config)
+        run_folder.check_same_config(workdir, config, retune)
     _check_network(config)
     folder = ensure_prepared(config.data, data_dir or default_data_dir())
     dataset = open_dataset(folder, config.data.cache_bytes)
-    outcome = train_loop(config, workdir, dataset)
+    outcome = train_loop(config, workdir, dataset, retune)
     if outcome.finished:
-        _finish(outcome.run, dataset, say)
+        if outcome.steps_done:  # what an earlier end of this run left behind
+            (workdir / FINAL).unlink(missing_ok=True)
+            (workdir / "report.html").unlink(missing_ok=True)
+        _finish(outcome.run, dataset)
         _tell(outcome.run, outcome.steps_done, say)
     return outcome.state
 
@@ -70,7 +79,7 @@ def _check_network(config: Config) -> None:
     run_folder.check_image_size(config, image_size, config.data.stored_size)
 
 
-def _finish(run: Run, dataset: Dataset, say: Callable) -> None:
+def _finish(run: Run, dataset: Dataset) -> None:
     """Tests the last parameters and writes the report, unless an earlier call has."""
     if not (run.workdir / FINAL).exists():
         _, params, step = load_weights(run.workdir, "last")

@@ -65,18 +65,21 @@ class Train(Options):
     Attributes:
       workdir: run folder: checkpoints, metrics and report; made if missing.
       data_dir: folder of prepared data sets; else $ALEXNET_DATA_DIR, else the user's cache folder.
+      retune: let rates, schedule and epochs of the run in --workdir change from here on, as 2012
+        changed them by hand.
       config: the experiment.
     """
 
     workdir: AbsolutePath
     data_dir: AbsolutePath | None = None
+    retune: Flag = False
     config: Annotated[Config, tyro.conf.arg(name="")]
 
     def run(self) -> None:
         """Trains."""
         from alexnet_jax import experiment
 
-        experiment.train(self.config, self.workdir, data_dir=self.data_dir)
+        experiment.train(self.config, self.workdir, data_dir=self.data_dir, retune=self.retune)
 
 
 @dataclass(frozen=True, kw_only=True)

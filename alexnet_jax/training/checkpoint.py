@@ -1,11 +1,13 @@
 """Checkpoints: Orbax behind one file, with `last` and `best` by name and digests of our own.
 
 A checkpoint holds three items: `params`, `opt_state` and `meta` (JSON: step, data-iterator
-state, schedule state, PRNG key, one SHA-256 per array). Orbax restores a flipped bit in silence,
-so every restore is compared with the digests.
+state, schedule state, PRNG key, one SHA-256 per array and one of `meta` itself). Orbax restores a
+flipped bit in silence, so every restore is compared with the digests.
 """
 
 import hashlib
+import json
+import math
 import shutil
 import warnings
 from pathlib import Path
@@ -28,6 +30,25 @@ class Restored(NamedTuple):
 
     state: TrainState
     meta: dict[str, Any]
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's manager, which a damaged file of metrics does not keep from opening or saving."""
+
+    def metrics(self, step: int) -> dict[str, float] | None:
+        """Returns the metrics saved with a step; None when there are none that can be read."""
+        try:
+            metrics = super().metrics(step)
+            if metrics is None or math.isfinite(metrics[_ERROR]):
+                return metrics
+        except Exception:  # not JSON, or not what `save` has written
+            pass
+        warnings.warn(
+            f"the metrics of checkpoint {self.directory / str(step)} are damaged; "
+            "it cannot be chosen as the best",
+            stacklevel=2,
+        )
+        return None
 
 
 class Checkpoints:
@@ -54,7 +75,7 @@ class Checkpoints:
             enable_async_checkpointing=False,
         )
         items = ("params", "opt_state", "meta", "metrics")
-        self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=items)
+        self._manager = _Manager(self.folder, options=options, item_names=items)
 
     def save(self, state: TrainState, meta: dict[str, Any], metrics: dict[str, float]) -> None:
         """Saves `state`; returns when it is on disk.
@@ -74,6 +95,7 @@ class Checkpoints:
         digests = _digests({"params": state.params, "opt_state": state.opt_state})
         key = [int(word) for word in np.asarray(state.key)]
         meta = meta | {"step": step, "key": key, "digests": digests}
+        meta["sha256"] = _digest_of_meta(meta)
         arguments = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),  # type: ignore[call-arg]
             opt_state=ocp.args.StandardSave(state.opt_state),  # type: ignore[call-arg]
@@ -121,10 +143,7 @@ class Checkpoints:
 
     def metrics(self, step: int) -> dict[str, float]:
         """Returns the metrics saved with a step; empty when there are none."""
-        try:
-            return dict(self._manager.metrics(step) or {})
-        except Exception:  # a damaged file is found at restore, where it is reported
-            return {}
+        return dict(self._manager.metrics(step) or {})
 
     def restore(self, target: TrainState, step: int) -> Restored:
         """Returns the state of `step`, verified.
@@ -138,8 +157,10 @@ class Checkpoints:
         """
         params, meta = self._restore_item("params", target.params, step)
         opt_state, _ = self._restore_item("opt_state", target.opt_state, step)
-        key = np.asarray(meta["key"], np.uint32)
-        return Restored(TrainState(np.int32(step), params, opt_state, key), meta)  # type: ignore
+        # On the same device as the rest: the step compiles anew for arguments that lie elsewhere.
+        step_and_key = np.int32(step), np.asarray(meta["key"], np.uint32)
+        clock, key = jax.device_put(step_and_key, _first_device())
+        return Restored(TrainState(clock, params, opt_state, key), meta)
 
     def restore_params(self, target: Any, step: int) -> Any:
         """Returns the parameters of `step`, verified; arguments and errors as `restore`."""
@@ -147,8 +168,7 @@ class Checkpoints:
 
     def _restore_item(self, item: str, target: Any, step: int) -> tuple[Any, dict[str, Any]]:
         where = f"checkpoint {self.folder / str(step)}"
-        device = jax.local_devices()[0]
-        sharding = jax.sharding.SingleDeviceSharding(device)
+        sharding = _first_device()
         abstract = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), target
         )
@@ -163,9 +183,12 @@ class Checkpoints:
             raise CheckpointError(
                 f"{where} is damaged or of another network: {_first_line(error)}"
             ) from error
+        # Checkpoints from before meta had a digest of its own hold none.
+        if meta.get("sha256", _digest_of_meta(meta)) != _digest_of_meta(meta):
+            raise CheckpointError(f"{where} is damaged: meta does not match its SHA-256")
         digests = _digests({item: tree})
         for path, digest in digests.items():
-            if meta["digests"].get(path) != digest:
+            if meta.get("digests", {}).get(path) != digest:
                 raise CheckpointError(f"{where} is damaged: {path} does not match its SHA-256")
         return tree, meta
 
@@ -210,6 +233,16 @@ class Checkpoints:
 
 def _goodness(metrics: dict[str, float]) -> float:
     return -metrics[_ERROR]
+
+
+def _first_device() -> jax.sharding.Sharding:
+    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+
+def _digest_of_meta(meta: dict[str, Any]) -> str:
+    """Returns the SHA-256 of the JSON text of `meta` without its own digest."""
+    content = {name: value for name, value in meta.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _digests(tree: Any) -> dict[str, str]:

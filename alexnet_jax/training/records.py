@@ -16,21 +16,23 @@ class Records:
     """The metrics of one run, appended row by row.
 
     A row holds `step`, `epoch` and values; a resumed run drops the rows after its step, so that
-    the curves of a run that was killed equal those of an unbroken one.
+    the curves of a run that was killed equal those of an unbroken one. Rows of the final test, which
+    ends a run, are dropped too: whoever opens the records again has it still to do.
     """
 
     def __init__(self, workdir: Path, step: int):
         """Opens the files of `workdir` to go on after `step`."""
         self.path = workdir / "metrics.jsonl"
-        self.rows = [row for row in read_rows(self.path) if row["step"] <= step]
-        if step == 0:
-            self.rows = []
+        self.rows = [
+            row
+            for row in read_rows(self.path)
+            if 0 < row["step"] <= step and "test_views" not in row
+        ]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._file = self.path.open("a", encoding="utf-8")
         from tensorboardX import SummaryWriter
 
-        purge = step + 1 if step else None
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=purge)
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 
     def add(self, row: dict[str, Any]) -> None:
         """Appends one row (`step` and `epoch` among its keys)."""

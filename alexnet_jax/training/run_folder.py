@@ -36,6 +36,10 @@ HOW_NOT_WHAT = {
 """Fields that change how a run goes about its work but not its parameters; a resumed run may
 change them."""
 
+RETUNABLE = ("schedule.", "optimizer.learning_rate", "optimizer.bias_learning_rate", "epochs")
+"""Fields (or beginnings of names) that `retune` may change in the middle of a run, as the rates of
+2012 were changed by hand (paper §5). Each change is noted in `run.json`."""
+
 _PACKAGES = (
     "jax",
     "jaxlib",
@@ -127,8 +131,10 @@ def locked(workdir: Path) -> Iterator[None]:
         lock.release()
 
 
-def check_same_config(workdir: Path, config: Config) -> bool:
+def check_same_config(workdir: Path, config: Config, retune: bool = False) -> bool:
     """Returns whether the folder holds a run of this configuration; False: it holds none.
+
+    With `retune`, the fields in `RETUNABLE` may differ.
 
     Raises:
       InputError: it holds another run, with the fields that differ.
@@ -138,13 +144,30 @@ def check_same_config(workdir: Path, config: Config) -> bool:
         return False
     fields = differing_fields(read_config(workdir), config)
     changed = {name: pair for name, pair in fields.items() if name not in HOW_NOT_WHAT}
-    if changed:
-        listing = "; ".join(f"{name} was {a!r}, is {b!r}" for name, (a, b) in changed.items())
+    refused = {k: v for k, v in changed.items() if not (retune and k.startswith(RETUNABLE))}
+    if refused:
+        listing = "; ".join(f"{name} was {a!r}, is {b!r}" for name, (a, b) in refused.items())
+        may = all(name.startswith(RETUNABLE) for name in refused)
         raise InputError(
-            f"{workdir} holds a run with another configuration ({listing}); "
-            "repeat it as it was, or use another --workdir"
+            f"{workdir} holds a run with another configuration ({listing}); repeat it as it was, "
+            + ("change it in mid-run with --retune, " if may else "")
+            + "or use another --workdir"
         )
     return True
+
+
+def note_changes(workdir: Path, config: Config, step: int) -> None:
+    """Makes `config` the run's own from `step` on, and notes in `run.json` what it changes."""
+    fields = differing_fields(read_config(workdir), config)
+    changes = [
+        {"step": step, "field": name, "was": was, "is": now}
+        for name, (was, now) in fields.items()
+        if name not in HOW_NOT_WHAT
+    ]
+    if changes:
+        earlier = update_info(workdir).get("changes", [])
+        update_info(workdir, changes=earlier + changes, status="running")
+    write_text(workdir / "config.json", config.to_json())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -33,7 +33,6 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
                 f"the data set {dataset.path} has changed since this run began; bring the old one "
                 "back, or start anew in another --workdir"
             )
-        run_folder.write_text(workdir / "config.json", config.to_json())
         return run._replace(config=config)
     network, image_size = run_folder.resolve_network(config, len(dataset.class_names))
     run_folder.check_image_size(config, image_size, dataset.stored_size)

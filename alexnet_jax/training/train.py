@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
     run: run_folder.Run
 
 
-def train(config: Config, workdir: str | Path, dataset: Dataset) -> Outcome:
+def train(config: Config, workdir: str | Path, dataset: Dataset, retune: bool = False) -> Outcome:
     """Trains `config` in `workdir`, or goes on where an earlier call stopped.
 
     SIGINT and SIGTERM finish the step, save and return; a second signal ends the process at once.
@@ -57,6 +57,7 @@ def train(config: Config, workdir: str | Path, dataset: Dataset) -> Outcome:
       config: what to run.
       workdir: run folder; made when absent.
       dataset: an opened data set that holds the configured splits.
+      retune: let rates, schedule and epochs of a run in the folder change from here on.
 
     Raises:
       InputError: impossible configuration, or the folder holds another run.
@@ -66,7 +67,7 @@ def train(config: Config, workdir: str | Path, dataset: Dataset) -> Outcome:
     """
     workdir = Path(workdir).absolute()
     with run_folder.locked(workdir):
-        resumed = run_folder.check_same_config(workdir, config)
+        resumed = run_folder.check_same_config(workdir, config, retune)
         run = open_run(config, workdir, dataset, resumed)
         return _Loop(run, dataset).go()
 
@@ -93,7 +94,8 @@ class _Loop:
     def go(self) -> Outcome:
         """Restores or starts, trains until the end or a signal, and closes everything."""
         state, first_step = self._start()
-        if self.run.info["status"] == "finished":
+        run_folder.note_changes(self.run.workdir, self.config, first_step)
+        if run_folder.read_run(self.run.workdir).info["status"] == "finished":
             self.checkpoints.close()
             return Outcome(state, True, 0, self.run)
         records = Records(self.run.workdir, first_step)

@@ -145,6 +145,28 @@ def test_another_configuration_is_refused_with_its_fields(unbroken, config, data
     train(dataclasses.replace(config, log_every_steps=5, workers=0), folder, dataset)
 
 
+def test_rates_and_epochs_change_in_mid_run_only_when_asked(
+    unbroken, config, dataset, tmp_path, monkeypatch
+):
+    folder = tmp_path / "run"
+    train_and_break(config, folder, dataset, monkeypatch, 5)
+    lower = dataclasses.replace(config, optimizer=OptimizerConfig(1e-4), epochs=4)
+    with pytest.raises(InputError, match="learning_rate was 0.001, is 0.0001.*--retune"):
+        train(lower, folder, dataset)
+    with pytest.raises(InputError, match=r"\(batch_size was 11, is 7\).*another --workdir"):
+        train(dataclasses.replace(lower, batch_size=7), folder, dataset, retune=True)
+    outcome = train(lower, folder, dataset, retune=True)
+    assert int(outcome.state.step) == 16 and read_config(folder) == lower
+    changes = json.loads((folder / "run.json").read_text())["changes"]
+    assert {"step": 4, "field": "epochs", "was": 3, "is": 4} in changes
+    rows = {row["step"]: row for row in read_rows(folder / "metrics.jsonl") if "train/loss" in row}
+    assert rows[4]["train/learning_rate"] == 1e-3 and rows[6]["train/learning_rate"] == 1e-4
+
+    _, finished = unbroken  # a finished run goes on when it is given more epochs
+    longer = train(dataclasses.replace(config, epochs=4), finished, dataset, retune=True)
+    assert longer.finished and longer.steps_done == 4
+
+
 def test_a_changed_data_set_is_refused(unbroken, config, dataset):
     _, folder = unbroken
     with pytest.raises(DataError, match="has changed since this run began"):
