@@ -7,6 +7,7 @@ Every field can be overridden on the command line (`--optimizer.learning-rate 0.
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -227,6 +228,55 @@ class Config:
     def from_json(cls, text: str) -> "Config":
         """Returns the configuration in `text`; raises `InputError` for wrong fields."""
         return _from_value(cls, json.loads(text), "config")
+
+
+_AT_LEAST = {
+    "image_size": 0, "classes": 0, "batch_size": 1, "seed": 0, "checkpoint_every_steps": 0,
+    "log_every_steps": 1, "workers": 0, "data.cache_bytes": 0, "augment.colour_noise": 0,
+    "augment.rotation_degrees": 0, "optimizer.learning_rate": 0, "optimizer.momentum": 0,
+    "optimizer.bias_learning_rate": 0, "optimizer.weight_decay": 0, "schedule.patience_epochs": 0,
+    "schedule.drops": 0,
+}  # fmt: skip
+_ABOVE = {
+    "epochs": 0, "evaluate_every_epochs": 0, "schedule.factor": 0, "schedule.total_factor": 0,
+    "schedule.bias_total_factor": 0,
+}  # fmt: skip
+
+
+def check_values(config: Config) -> None:
+    """Refuses numbers that no run can have, and rates that would have no effect.
+
+    Raises:
+      InputError: names the field, its value and what it must be.
+    """
+    values = _flat(dataclasses.asdict(config))
+    for name, least in _AT_LEAST.items():
+        if not least <= values[name] < math.inf:
+            raise InputError(f"{name} is {values[name]}; it must be {least} or more")
+    for name, bound in _ABOVE.items():
+        if not bound < values[name] < math.inf:
+            raise InputError(f"{name} is {values[name]}; it must be more than {bound}")
+    if config.optimizer.momentum >= 1:
+        raise InputError(f"optimizer.momentum is {config.optimizer.momentum}; it must be below 1")
+    if config.seed >= 2**32:
+        raise InputError(f"seed is {config.seed}; it must be below 2**32")
+    _check_rates_count(config)
+
+
+def _check_rates_count(config: Config) -> None:
+    """A rate that the first phase of a `step` schedule replaces was set in vain."""
+    first = [phase for phase in config.schedule.phases if phase.epoch <= 1]
+    if config.schedule.kind != "step" or not first:
+        return
+    for name in ("learning_rate", "bias_learning_rate"):
+        value, used = getattr(config.optimizer, name), getattr(first[-1], name)
+        if used is not None and value not in (used, getattr(OptimizerConfig, name)):
+            option = name.replace("_", "-")
+            raise InputError(
+                f"optimizer.{name} {value:g} would have no effect: the step schedule begins with "
+                f"{used:g}; set --schedule.phases.0.{option} (and those of the later phases), or "
+                "--schedule.kind constant"
+            )
 
 
 def differing_fields(first: Config, second: Config) -> dict[str, tuple[Any, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from alexnet_jax.config import Config
+from alexnet_jax.config import Config, check_values
 from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.data.prepare import ensure_prepared
 from alexnet_jax.errors import CheckpointError, DataError, InputError
@@ -74,9 +74,17 @@ def train(
 
 
 def _check_network(config: Config) -> None:
-    """Refuses an impossible network before hours of preparation, not after."""
+    """Refuses an impossible experiment before hours of preparation, not after."""
+    check_values(config)
     _, image_size = run_folder.resolve_network(config, config.classes or 2)
     run_folder.check_image_size(config, image_size, config.data.stored_size)
+    if config.transfer.run:
+        read_run(config.transfer.run)
+    elif config.transfer.layers and config.data.source:
+        raise InputError(
+            f"preset '{config.preset}' starts from the layers of another run: name its folder with "
+            "--transfer.run"
+        )
 
 
 def _finish(run: Run, dataset: Dataset) -> None:

@@ -29,6 +29,26 @@ def one_line(text):
     return text
 
 
+# --- what is refused before anything is prepared or written ---
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["--epochs", "-1"], 1, "epochs is -1.0"),
+        (["--optimizer.learning-rate", "0.3"], 1, "--schedule.phases.0.learning-rate"),
+        (["--preset", "fall-2009", "--data.source", "."], 1, "--transfer.run"),
+        (["--preset", "fall-2009"], 5, "prepare --source folder PATH --name fall2009"),
+        (["--transfer.run", "nowhere", "--transfer.layers", "conv1"], 1, "nowhere holds no run"),
+    ],
+)
+def test_an_impossible_experiment_leaves_no_trace(words, code, expected, capsys, tmp_path):
+    workdir, data = tmp_path / "run", tmp_path / "data"
+    assert main(["train", "--workdir", str(workdir), "--data-dir", str(data), *words]) == code
+    assert expected in one_line(capsys.readouterr().err)
+    assert not workdir.exists() and not data.exists()
+
+
 # --- help ---
 
 

@@ -1,0 +1,64 @@
+"""Configurations: JSON and back, differences, and numbers that no run can have."""
+
+import dataclasses
+
+import pytest
+
+from alexnet_jax.config import Config, check_values, differing_fields
+from alexnet_jax.errors import InputError
+from alexnet_jax.presets import PRESETS
+
+
+def changed(config, name, value):
+    """Returns `config` with the field of a dotted name replaced."""
+    head, _, rest = name.partition(".")
+    return dataclasses.replace(
+        config, **{head: changed(getattr(config, head), rest, value) if rest else value}
+    )
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_are_possible_and_survive_json(preset):
+    check_values(PRESETS[preset])
+    assert Config.from_json(PRESETS[preset].to_json()) == PRESETS[preset]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("epochs", 0.0, "epochs is 0.0; it must be more than 0"),
+        ("epochs", -1.0, "epochs is -1.0"),
+        ("epochs", float("inf"), "epochs is inf"),
+        ("epochs", float("nan"), "epochs is nan"),
+        ("batch_size", 0, "batch_size is 0; it must be 1 or more"),
+        ("seed", -3, "seed is -3; it must be 0 or more"),
+        ("seed", 2**32, "seed is 4294967296"),
+        ("log_every_steps", 0, "log_every_steps is 0"),
+        ("evaluate_every_epochs", 0.0, "evaluate_every_epochs is 0.0"),
+        ("checkpoint_every_steps", -1, "checkpoint_every_steps is -1"),
+        ("workers", -1, "workers is -1"),
+        ("image_size", -224, "image_size is -224"),
+        ("optimizer.learning_rate", -0.01, "optimizer.learning_rate is -0.01"),
+        ("optimizer.momentum", 1.0, "optimizer.momentum is 1.0; it must be below 1"),
+        ("schedule.factor", 0.0, "schedule.factor is 0.0"),
+    ],
+)
+def test_impossible_numbers_are_named(name, value, text):
+    with pytest.raises(InputError) as caught:
+        check_values(changed(PRESETS["folder"], name, value))
+    assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "bias_learning_rate"])
+def test_a_rate_that_the_schedule_replaces_is_refused(name):
+    config = changed(PRESETS["digits"], f"optimizer.{name}", 0.3)
+    option = name.replace("_", "-")
+    with pytest.raises(InputError, match=f"optimizer.{name} 0.3 .*phases.0.{option} .*constant"):
+        check_values(config)
+    check_values(changed(config, "schedule.kind", "constant"))
+    check_values(changed(PRESETS["folder"], f"optimizer.{name}", 0.3))  # plateau: it counts
+
+
+def test_differing_fields_are_dotted():
+    other = changed(PRESETS["digits"], "optimizer.momentum", 0.5)
+    assert differing_fields(PRESETS["digits"], other) == {"optimizer.momentum": (0.9, 0.5)}
