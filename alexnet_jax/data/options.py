@@ -115,8 +115,10 @@ def _derived_name(data: DataConfig) -> str:
         return f"{data.source_kind}{size}"
     if not data.source:
         raise DataError(
-            "no data set is named: give data.source (a folder or tar of photos, or a TFDS name), "
-            "or data.name of a set that was prepared before"
+            "no data set is named: give a folder or tar of photos, one folder per class, with "
+            "--data.source PHOTOS; or type python -m alexnet_jax.main prepare --source "
+            f"{'tfds:NAME' if data.source_kind == 'tfds' else 'folder PHOTOS'} --name photos, "
+            "and then give --data.name photos"
         )
     base = re.sub(r"\.(tar|tgz|tar\.gz)$", "", Path(data.source).name)
     slug = re.sub(r"[^A-Za-z0-9]+", "-", base).strip("-").lower() or "images"

@@ -102,7 +102,8 @@ def ensure_prepared(
 
 _WHAT_TO_GET = {
     "digits": "nothing",
-    "folder": "a folder or tar of photos, one folder per class",
+    "folder": "its images in a folder or tar, as train/CLASS/* and test/CLASS/* or CLASS/* "
+    "(`python -m alexnet_jax.main presets` says from where)",
     "cifar10": "cifar-10-python.tar.gz from cs.toronto.edu/~kriz/cifar.html",
     "imagenet2012": "ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and "
     "ILSVRC2012_devkit_t12.tar.gz from image-net.org",

@@ -103,6 +103,8 @@ def write_error(folder: Path, error: Exception) -> DataError:
     parent = next(p for p in (folder, *folder.parents) if p.is_dir())
     free = shutil.disk_usage(parent).free / 1e9
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return DataError(f"{folder} is or lies in a file; choose another --data-dir")
     return DataError(
         f"cannot write in {folder}: {reason} ({free:.1f} GB free); free space there or choose "
         "another --data-dir; finished parts are kept"

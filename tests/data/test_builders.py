@@ -254,6 +254,27 @@ def test_cifar10_published_forms(tmp_path, form, packed):
         np.testing.assert_array_equal(read_square(record, 32), image)
 
 
+def test_cifar10_batches_that_python_3_wrote_are_read_too(tmp_path):
+    files, _, labels = cifar_files("python")
+    for name, packed in files.items():
+        batch = {key.encode(): value for key, value in pickle.loads(packed).items()}
+        batch[b"filenames"] = [name.encode() for name in batch[b"filenames"]]
+        files[name] = pickle.dumps(batch)
+    source = listed(pack(tmp_path / "cifar-10-python.tar.gz", files, "w:gz"), tmp_path, "cifar10")
+    records = source.splits["train"] + source.splits["test"]
+    assert [record.label for record in records] == labels
+    assert records[0].key == "data_batch_1/0.png"
+
+
+@pytest.mark.parametrize("content", [{"data": [1]}, ["no", "dict"]])
+def test_a_pickle_that_is_no_batch_is_named(tmp_path, content):
+    files, _, _ = cifar_files("python")
+    files["cifar-10-batches-py/data_batch_1"] = pickle.dumps(content, protocol=2)
+    root = pack(tmp_path / "cifar-10-python.tar.gz", files, "w:gz")
+    with pytest.raises(DataError, match="data_batch_1 is no batch of CIFAR-10: .*(labels|items)"):
+        listed(root, tmp_path, "cifar10")
+
+
 def test_cifar10_class_folders_become_a_set(tmp_path):
     paths = [f"{s}/{n}/{i}.png" for s in ("train", "test") for n in cifar10.CLASS_NAMES
              for i in range(2)]  # fmt: skip

@@ -283,7 +283,7 @@ def test_a_missing_set_names_the_command_that_prepares_it(tmp_path):
         "python -m alexnet_jax.main prepare --source imagenet2012 PATH --name imagenet2012" in text
     )
     assert not (tmp_path / "data").exists()
-    with pytest.raises(DataError, match="no data set is named"):
+    with pytest.raises(DataError, match="--data.source PHOTOS; or type .*prepare --source folder"):
         ensure_prepared(DataConfig(source_kind="folder"), tmp_path)
 
 
@@ -308,7 +308,7 @@ def test_a_source_is_prepared_at_first_use_under_a_derived_name(tmp_path):
         ({"jpeg_quality": 101}, "jpeg_quality is 101"),
         ({"validation_fraction": 1.0}, "validation_fraction is 1.0"),
         ({"name": "../elsewhere"}, "data.name is '../elsewhere'"),
-        ({"source": "nowhere"}, "nowhere does not exist"),
+        ({"source": "nowhere"}, "nowhere does not exist; name a folder"),
     ],
 )
 def test_impossible_options_are_one_clear_line(tmp_path, changes, text):
@@ -321,8 +321,10 @@ def test_impossible_options_are_one_clear_line(tmp_path, changes, text):
 def test_a_data_folder_that_can_not_be_written(tmp_path):
     root = write_images(tmp_path / "photos")
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot write in .*GB free"):
+    with pytest.raises(DataError, match="file is or lies in a file; choose another --data-dir"):
         prepare(folder_config(root), tmp_path / "file")
+    with pytest.raises(DataError, match="file/below is or lies in a file"):
+        prepare(folder_config(root), tmp_path / "file" / "below")
 
 
 def test_a_full_disk_is_one_clear_line_and_keeps_finished_parts(tmp_path):

@@ -56,7 +56,7 @@ def read_tree(path: Path, work: Path) -> Tree:
       DataError: the archive is damaged.
     """
     if not path.exists():
-        raise InputError(f"{path} does not exist")
+        raise InputError(f"the source {path} does not exist; name a folder or an archive")
     if path.is_dir():
         return walk_folder(path)
     return list_tar(plain_tar(path, work), str(path))

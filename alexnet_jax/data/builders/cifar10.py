@@ -87,19 +87,28 @@ def _read_binary(entry: Entry) -> list[Record]:
 def _read_python(entry: Entry) -> list[Record]:
     """Lists a pickled batch; its file names become the keys."""
     try:
-        batch = _Restricted(io.BytesIO(_read(entry)), encoding="latin1").load()
+        read = _Restricted(io.BytesIO(_read(entry)), encoding="latin1").load()
+        # Python 2 wrote the published files; copies that Python 3 wrote anew have bytes for text.
+        batch = {_text(name): value for name, value in read.items()}
+        for name in ("data", "labels", "filenames"):
+            if name not in batch:
+                raise ValueError(f"it has no '{name}'")
         images = np.asarray(batch["data"])
         if images.dtype != np.uint8 or images.shape != (len(batch["labels"]), 3072):
             raise ValueError(f"data is {images.dtype} {images.shape}")
-        names = [str(name) for name in batch["filenames"]]
+        names = [_text(name) for name in batch["filenames"]]
         images = images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         return [
             # The batch is part of the key: nothing promises that file names are unique over all.
             Record(f"{entry.name}/{name}", _label(entry, label), form="pixels", pixels=image)
             for name, label, image in zip(names, batch["labels"], images, strict=True)
         ]
-    except (pickle.UnpicklingError, KeyError, ValueError, TypeError, EOFError) as error:
+    except (pickle.UnpicklingError, AttributeError, ValueError, TypeError, EOFError) as error:
         raise DataError(f"{entry.name} is no batch of CIFAR-10: {error}") from None
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin1") if isinstance(value, bytes) else str(value)
 
 
 class _Restricted(pickle.Unpickler):
