@@ -156,6 +156,8 @@ def evaluate(
     Raises:
       DataError: the batches held more or fewer images than the split.
     """
+    # Once, not at every batch: parameters that come from a file are NumPy arrays.
+    params, inputs = jax.device_put((params, inputs))
     micro_batch = max(1, batch_size // getattr(predict_step, "views", 1))
     total, kept, labels = metrics.ZERO, [], []
     pending: tuple | None = None

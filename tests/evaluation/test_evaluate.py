@@ -185,6 +185,19 @@ def test_probabilities_are_dropped_on_request_and_progress_is_told(params):
     assert seen == [(3, 7), (6, 7), (7, 7)]
 
 
+def test_parameters_are_copied_to_the_device_once(params):
+    seen = []
+
+    def step(params, inputs, images):
+        seen.append((params, inputs))
+        return jnp.full((len(images), CLASSES), 1 / CLASSES, jnp.float32)
+
+    evaluate(step, jax.tree.map(np.asarray, params), CENTRE_MEAN, Split(7), batch_size=3)
+    leaves = [jax.tree.leaves(each) for each in seen]
+    assert len(leaves) == 3 and all(isinstance(leaf, jax.Array) for leaf in leaves[0])
+    assert all(a is b for a, b in zip(leaves[0], leaves[2], strict=True))
+
+
 def test_the_confusion_matrix_adds_up_to_the_split(params):
     found = evaluate(make_predict_step(NETWORK, MEAN, SIZE), params, CENTRE_MEAN, Split(30), 8)
     matrix = metrics.confusion_matrix(kept(found), found.labels)
