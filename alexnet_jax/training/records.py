@@ -16,17 +16,15 @@ class Records:
     """The metrics of one run, appended row by row.
 
     A row holds `step`, `epoch` and values; a resumed run drops the rows after its step, so that
-    the curves of a run that was killed equal those of an unbroken one. Rows of the final test, which
-    ends a run, are dropped too: whoever opens the records again has it still to do.
+    the curves of a run that was killed equal those of an unbroken one. Rows of the final test,
+    which ends a run, are dropped too: whoever opens the records again has it still to do.
     """
 
     def __init__(self, workdir: Path, step: int):
         """Opens the files of `workdir` to go on after `step`."""
         self.path = workdir / "metrics.jsonl"
         self.rows = [
-            row
-            for row in read_rows(self.path)
-            if 0 < row["step"] <= step and "test_views" not in row
+            row for row in read_rows(self.path) if row["step"] <= step and "test_views" not in row
         ]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._file = self.path.open("a", encoding="utf-8")
