@@ -11,6 +11,7 @@ from alexnet_jax.data.preprocess import make_inputs
 from alexnet_jax.data.statistics import load_statistics
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.training import run_folder
+from alexnet_jax.training.transfer import check_transfer
 
 
 def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> run_folder.Run:
@@ -36,11 +37,7 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
         return run._replace(config=config)
     network, image_size = run_folder.resolve_network(config, len(dataset.class_names))
     run_folder.check_image_size(config, image_size, dataset.stored_size)
-    if config.transfer.layers and not config.transfer.run:
-        raise InputError(
-            f"preset '{config.preset}' starts from the layers of another run: name its folder with "
-            "--transfer.run"
-        )
+    check_transfer(config.transfer, network, image_size)
     leftover = workdir / "checkpoints"
     if leftover.is_dir() and any(leftover.iterdir()):
         raise InputError(f"{workdir} has checkpoints but no config.json; use another --workdir")

@@ -260,6 +260,10 @@ def test_layers_are_transferred_from_another_run(unbroken, config, dataset, tmp_
     missing = dataclasses.replace(tuned, transfer=TransferConfig(str(folder), "last", ("conv2",)))
     with pytest.raises(InputError, match="no layer 'conv2'"):
         train(missing, tmp_path / "missing", dataset)
+    assert not (tmp_path / "missing" / "config.json").exists()  # a corrected command can follow
+    nothing = dataclasses.replace(tuned, transfer=TransferConfig(str(folder), "last"))
+    with pytest.raises(InputError, match="copies nothing; name layers with --transfer.layers"):
+        train(nothing, tmp_path / "nothing", dataset)
     nowhere = dataclasses.replace(tuned, transfer=TransferConfig(layers=("conv1",)))
     with pytest.raises(InputError, match="--transfer.run"):
         train(nowhere, tmp_path / "nowhere", dataset)
