@@ -76,8 +76,9 @@ def train(
 def _check_network(config: Config) -> None:
     """Refuses an impossible experiment before hours of preparation, not after."""
     check_values(config)
-    _, image_size = run_folder.resolve_network(config, config.classes or 2)
+    network, image_size = run_folder.resolve_network(config, config.classes or 2)
     run_folder.check_image_size(config, image_size, config.data.stored_size)
+    run_folder.check_layer_names(config, network)
     if config.transfer.run:
         read_run(config.transfer.run)
     elif config.transfer.layers and config.data.source:

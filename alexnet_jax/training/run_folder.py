@@ -22,7 +22,7 @@ import numpy as np
 from alexnet_jax.config import Config, differing_fields
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import InputError, did_you_mean
-from alexnet_jax.network.layers import Network, summarize
+from alexnet_jax.network.layers import Network, parametric_layers, summarize
 from alexnet_jax.network.networks import NETWORKS
 
 HOW_NOT_WHAT = {
@@ -106,6 +106,25 @@ def check_image_size(config: Config, image_size: int, stored_size: int) -> None:
             f"are stored with {stored_size}x{stored_size}; prepare them with a larger "
             "data.stored-size, or set a smaller --image-size"
         )
+
+
+def check_layer_names(config: Config, network: Network) -> None:
+    """Raises `InputError` for a rate or decay of a layer that the network does not have."""
+    rates = {
+        "optimizer.layer_learning_rate": config.optimizer.layer_learning_rate,
+        "optimizer.layer_weight_decay": config.optimizer.layer_weight_decay,
+    } | {
+        f"schedule.phases.{i}.layer_learning_rate": phase.layer_learning_rate
+        for i, phase in enumerate(config.schedule.phases)
+    }
+    known = [layer.name for layer in parametric_layers(network.layers)]
+    for field, pairs in rates.items():
+        for layer, _ in pairs:
+            if layer not in known:
+                raise InputError(
+                    f"{field}: network '{network.name}' has no layer '{layer}'."
+                    f"{did_you_mean(layer, known)} Layers with parameters: {', '.join(known)}"
+                )
 
 
 @contextlib.contextmanager

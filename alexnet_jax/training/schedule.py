@@ -57,6 +57,12 @@ class CurrentRates(NamedTuple):
     colour_noise: bool
 
 
+def taken_up(schedule: ScheduleConfig, plateau: PlateauState) -> PlateauState:
+    """Returns the memory of a resumed run, which a changed schedule may let go on after a stop."""
+    ends = schedule.kind == "plateau" and plateau.drops >= schedule.drops
+    return plateau if ends else plateau._replace(stopped=False)
+
+
 def rates_at(
     schedule: ScheduleConfig,
     optimizer: OptimizerConfig,

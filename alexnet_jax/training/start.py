@@ -37,6 +37,7 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
         return run._replace(config=config)
     network, image_size = run_folder.resolve_network(config, len(dataset.class_names))
     run_folder.check_image_size(config, image_size, dataset.stored_size)
+    run_folder.check_layer_names(config, network)
     check_transfer(config.transfer, network, image_size)
     leftover = workdir / "checkpoints"
     if leftover.is_dir() and any(leftover.iterdir()):

@@ -1,5 +1,6 @@
 """The training loop: joins data, step, schedule, records and checkpoints; computes nothing."""
 
+import contextlib
 import math
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ from alexnet_jax.training.schedule import (
     after_validation,
     rate_tree,
     rates_at,
+    taken_up,
 )
 from alexnet_jax.training.signals import Signals
 from alexnet_jax.training.start import headline, open_run
@@ -101,8 +103,11 @@ class _Loop:
         records = Records(self.run.workdir, first_step)
         started = time.monotonic()
         try:
-            with Signals(self.progress.say) as signals:
-                state = self._train(state, first_step, records, signals)
+            with (
+                Signals(self.progress.say) as signals,
+                contextlib.closing(self._batches(first_step)) as batches,
+            ):
+                state = self._train(state, first_step, batches, records, signals)
         finally:
             records.close()
             self.checkpoints.close()
@@ -142,22 +147,27 @@ class _Loop:
     def _take_up(self, restored: Restored) -> int:
         meta = restored.meta
         best = meta["plateau"]["best_error"]
-        self.plateau = PlateauState(
+        plateau = PlateauState(
             **meta["plateau"] | {"best_error": math.inf if best is None else best}
         )
+        self.plateau = taken_up(self.config.schedule, plateau)
         self.window = Sums(*meta["window"])
         self.evaluated_epochs = meta["evaluated_epochs"]
         self.saved_step = meta["step"]
         return meta["data"]["next_step"]
 
     def _train(
-        self, state: TrainState, step: int, records: Records, signals: Signals
+        self,
+        state: TrainState,
+        step: int,
+        batches: DevicePrefetch,
+        records: Records,
+        signals: Signals,
     ) -> TrainState:
         config = self.config
         train_step = make_train_step(
             self.run.network, config.optimizer, config.preprocess, config.augment, self.dtype
         )
-        batches = self._batches(step)
         mark = start = time.monotonic()
         first_step = mark_step = step
         pending: Sums | None = None
@@ -186,7 +196,6 @@ class _Loop:
             if pauses:
                 self._pause(state, step, records, *pauses)
                 mark = time.monotonic()
-        batches.close()
         self._count(pending, step, rates)
         if step != self.saved_step:
             self._save(state, {})

@@ -6,7 +6,13 @@ import pytest
 
 from alexnet_jax.config import OptimizerConfig, Phase, ScheduleConfig
 from alexnet_jax.presets import PRESETS, RUN_145, RUN_145_2010
-from alexnet_jax.training.schedule import PlateauState, after_validation, rate_tree, rates_at
+from alexnet_jax.training.schedule import (
+    PlateauState,
+    after_validation,
+    rate_tree,
+    rates_at,
+    taken_up,
+)
 
 OPTIMIZER = OptimizerConfig()
 
@@ -78,6 +84,16 @@ def test_plateau_counts_epochs_not_evaluations():
         state = after_validation(schedule, state, 0.6, 0.5)
     assert state.drops == 0
     assert after_validation(schedule, state, 0.6, 0.5).drops == 1
+
+
+def test_a_plateau_that_stopped_goes_on_when_the_schedule_allows_it():
+    stopped = PlateauState(drops=3, best_error=0.4, stalled_epochs=2.0, stopped=True)
+    for schedule, stops in (
+        (ScheduleConfig("plateau", drops=3), True),
+        (ScheduleConfig("plateau", drops=4), False),
+        (ScheduleConfig("constant"), False),
+    ):
+        assert taken_up(schedule, stopped) == stopped._replace(stopped=stops)
 
 
 def test_plateau_ignores_nan():

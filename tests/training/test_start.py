@@ -1,0 +1,56 @@
+"""What is refused before a run begins, and what a run that breaks off leaves open."""
+
+import dataclasses
+
+import pytest
+
+from alexnet_jax.config import OptimizerConfig, Phase, ScheduleConfig
+from alexnet_jax.errors import DivergedError, InputError
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.presets import PRESETS
+from alexnet_jax.training import train as train_module
+from alexnet_jax.training.run_folder import check_layer_names
+from alexnet_jax.training.train import train
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"optimizer": OptimizerConfig(layer_weight_decay=(("fc10", 1.0),))},
+            "optimizer.layer_weight_decay: network 'tiny' has no layer 'fc10'.*conv1, fc2",
+        ),
+        (
+            {"optimizer": OptimizerConfig(layer_learning_rate=(("fc3", 0.1),))},
+            "optimizer.layer_learning_rate: .* 'fc3'",
+        ),
+        (
+            {"schedule": ScheduleConfig("step", (Phase(), Phase(2, 0.1, 0.1, (("conv", 0.0),))))},
+            "schedule.phases.1.layer_learning_rate: .* 'conv'.*conv1",
+        ),
+    ],
+)
+def test_rates_of_layers_that_do_not_exist_are_refused(config, dataset, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        train(dataclasses.replace(config, **changes), tmp_path / "run", dataset)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_name_layers_of_their_networks(name):
+    check_layer_names(PRESETS[name], NETWORKS[PRESETS[name].network])
+
+
+def test_a_run_that_diverges_closes_its_stream(config, dataset, tmp_path, monkeypatch):
+    streams = []
+    make = train_module.device_prefetch
+
+    def make_and_keep(source):
+        streams.append(source)
+        return make(source)
+
+    monkeypatch.setattr(train_module, "device_prefetch", make_and_keep)
+    wild = dataclasses.replace(config, optimizer=OptimizerConfig(1e30, 1e30), epochs=30)
+    with pytest.raises(DivergedError):
+        train(wild, tmp_path / "run", dataset)
+    assert len(streams) == 1 and not streams[0]._running
