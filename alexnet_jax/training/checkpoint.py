@@ -263,4 +263,5 @@ def digest_of(tree: Any) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line.partition(" See full TensorStore")[0][:200]  # what follows is a Python repr

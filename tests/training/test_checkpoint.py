@@ -11,6 +11,7 @@ from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import CheckpointError
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.training import checkpoint
 from alexnet_jax.training.checkpoint import Checkpoints, digest_of
 from alexnet_jax.training.steps import init_state, make_train_step
 
@@ -102,3 +103,8 @@ def test_a_step_compiles_once_after_a_restore(state, saved):
     for _ in range(3):
         restored, _ = step(restored, jax.device_put(batch), inputs, rates, np.bool_(True))
     assert step._cache_size() == 1 and int(restored.step) == 6
+
+
+def test_what_tensorstore_adds_to_an_error_is_left_out():
+    error = ValueError("cannot read index 3. See full TensorStore details: <bound method x>\nmore")
+    assert checkpoint._first_line(error) == "cannot read index 3."
