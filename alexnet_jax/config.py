@@ -124,7 +124,8 @@ class Phase:
       epoch: first epoch of the phase, counted from 1 (may be fractional).
       learning_rate: of the weights, as an absolute number; None keeps that of the row before.
       bias_learning_rate: of the biases, as an absolute number; None keeps that of the row before.
-      layer_learning_rate: absolute weight and bias rates of single layers from here on; 0 freezes.
+      layer_learning_rate: absolute rates of single layers from here on, for weights and (the 2012
+        logs do not say) biases alike; 0 freezes.
       colour_noise: False switches the colour noise off from here on.
     """
 
@@ -260,6 +261,16 @@ def check_values(config: Config) -> None:
         raise InputError(f"optimizer.momentum is {config.optimizer.momentum}; it must be below 1")
     if config.seed >= 2**32:
         raise InputError(f"seed is {config.seed}; it must be below 2**32")
+    for phase in config.schedule.phases:
+        rates = (
+            phase.learning_rate,
+            phase.bias_learning_rate,
+            *dict(phase.layer_learning_rate).values(),
+        )
+        if any(rate is not None and not 0 <= rate < math.inf for rate in rates):
+            raise InputError(
+                f"schedule.phases: epoch {phase.epoch:g} has a rate below 0; 0 freezes"
+            )
     _check_rates_count(config)
 
 

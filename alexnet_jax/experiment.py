@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -65,9 +65,6 @@ def train(
     dataset = open_dataset(folder, config.data.cache_bytes)
     outcome = train_loop(config, workdir, dataset, retune)
     if outcome.finished:
-        if outcome.steps_done:  # what an earlier end of this run left behind
-            (workdir / FINAL).unlink(missing_ok=True)
-            (workdir / "report.html").unlink(missing_ok=True)
         _finish(outcome.run, dataset)
         _tell(outcome.run, outcome.steps_done, say)
     return outcome.state
@@ -90,7 +87,11 @@ def _check_network(config: Config) -> None:
 
 def _finish(run: Run, dataset: Dataset) -> None:
     """Tests the last parameters and writes the report, unless an earlier call has."""
-    if not (run.workdir / FINAL).exists():
+    tested, report = _final(run.workdir), run.workdir / "report.html"
+    last_step = read_run(run.workdir).info["step"]
+    # A finished run that was given more epochs, or more views, is tested again.
+    if tested.step != last_step or str(run.config.final_views) not in tested.summary:
+        report.unlink(missing_ok=True)
         _, params, step = load_weights(run.workdir, "last")
         split = dataset.split(run.config.data.validation_split)
         results = {1: _evaluate(run, params, split, 1)}
@@ -110,8 +111,9 @@ def _finish(run: Run, dataset: Dataset) -> None:
             probabilities=probabilities,
             labels=results[best_views].labels,
             summary=np.array(json.dumps(summary)),
+            step=np.array(step),
         )
-    if not (run.workdir / "report.html").exists():
+    if not report.exists():
         write_run_report(run.workdir, dataset=dataset)
 
 
@@ -127,7 +129,7 @@ def _write_arrays(path: Path, **arrays: Any) -> None:
 
 def _tell(run: Run, steps_done: int, say: Callable) -> None:
     """Prints what the run made and what to type next."""
-    summary, _, _ = _final(run.workdir)
+    summary = _final(run.workdir).summary
     info = read_run(run.workdir).info
     if not steps_done:
         say(f"{run.workdir} holds a finished run of this configuration: nothing to do")
@@ -145,13 +147,23 @@ def _tell(run: Run, steps_done: int, say: Callable) -> None:
     say(f"next        python -m alexnet_jax.main predict --workdir {folder} YOUR_IMAGES")
 
 
-def _final(workdir: Path) -> tuple[dict[str, dict[str, float]], np.ndarray | None, Any]:
-    """Returns the final test's summary, probabilities and labels; empty when there was none."""
+class _FinalTest(NamedTuple):
+    """The test that ended a run; empty when there was none."""
+
+    step: int = -1
+    summary: dict[str, dict[str, float]] = {}
+    probabilities: Any = None
+    labels: Any = None
+
+
+def _final(workdir: Path) -> _FinalTest:
     path = workdir / FINAL
     if not path.exists():
-        return {}, None, None
+        return _FinalTest()
     with np.load(path, allow_pickle=False) as arrays:
-        return json.loads(str(arrays["summary"])), arrays["probabilities"], arrays["labels"]
+        step = int(arrays["step"]) if "step" in arrays else -1
+        summary = json.loads(str(arrays["summary"]))
+        return _FinalTest(step, summary, arrays["probabilities"], arrays["labels"])
 
 
 def _evaluate(run: Run, params: Any, split: Any, views: int) -> Evaluation:
@@ -220,7 +232,8 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
     Without its data set the report has no pictures of test images.
     """
     run = read_run(workdir)
-    summary, probabilities, labels = _final(run.workdir)
+    _, summary, probabilities, labels = _final(run.workdir)
+    tested = probabilities is not None and labels is not None
     try:
         params = load_weights(workdir, "last").params
     except CheckpointError:  # a run that has not saved yet still has curves
@@ -233,7 +246,7 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
             dataset = None
     path = run.workdir / "report.html"
     examples = []
-    if dataset is not None and probabilities is not None:
+    if dataset is not None and tested:
         examples = _examples(run, dataset, probabilities, labels)
     write_report(
         path,
@@ -243,7 +256,7 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
         conv1_kernel=kernel,
         groups=_towers(run),
         evaluation={int(views): values for views, values in summary.items()} or None,
-        confusion=None if probabilities is None else confusion_matrix(probabilities, labels),
+        confusion=confusion_matrix(probabilities, labels) if tested else None,
         class_names=run.class_names,
         examples=examples,
         bad_images=_bad_images(run.workdir),
@@ -266,8 +279,13 @@ def _examples(run: Run, dataset: Dataset, probabilities, labels) -> list[Example
     split = dataset.split(run.config.data.validation_split)
     random, mistakes = choose_examples(probabilities, labels, run.config.seed)
     images = split.images(np.asarray(random + mistakes, int))
-    kinds = ["random"] * len(random) + ["mistake"] * len(mistakes)
     return [
-        Example(image, int(labels[i]), probabilities[i], split.keys[i], kind)
-        for i, image, kind in zip(random + mistakes, images, kinds, strict=True)
+        Example(
+            image,
+            int(labels[index]),
+            probabilities[index],
+            split.keys[index],
+            "random" if place < len(random) else "mistake",
+        )
+        for place, (index, image) in enumerate(zip(random + mistakes, images, strict=True))
     ]

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -212,6 +213,7 @@ class _Loop:
                 augment=config.augment,
                 first_step=first_step,
                 workers=config.workers,
+                threads=min(os.cpu_count() or 2, 16),
             )
         )
 

@@ -36,7 +36,12 @@ def one_line(text):
     ("words", "code", "expected"),
     [
         (["--epochs", "-1"], 1, "epochs is -1.0"),
-        (["--optimizer.learning-rate", "0.3"], 1, "--schedule.phases.0.learning-rate"),
+        (
+            ["--preset", "imagenet-2010", "--optimizer.learning-rate", "0.3"],
+            1,
+            "--schedule.phases.0.learning-rate",
+        ),
+        (["--schedule.phases.0.learning-rate", "-1"], 1, "epoch 21 has a rate below 0"),
         (["--preset", "fall-2009", "--data.source", "."], 1, "--transfer.run"),
         (["--preset", "fall-2009"], 5, "prepare --source folder PATH --name fall2009"),
         (["--transfer.run", "nowhere", "--transfer.layers", "conv1"], 1, "nowhere holds no run"),
