@@ -233,7 +233,6 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
     """
     run = read_run(workdir)
     _, summary, probabilities, labels = _final(run.workdir)
-    tested = probabilities is not None and labels is not None
     try:
         params = load_weights(workdir, "last").params
     except CheckpointError:  # a run that has not saved yet still has curves
@@ -246,7 +245,7 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
             dataset = None
     path = run.workdir / "report.html"
     examples = []
-    if dataset is not None and tested:
+    if dataset is not None and labels is not None:
         examples = _examples(run, dataset, probabilities, labels)
     write_report(
         path,
@@ -256,7 +255,7 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
         conv1_kernel=kernel,
         groups=_towers(run),
         evaluation={int(views): values for views, values in summary.items()} or None,
-        confusion=confusion_matrix(probabilities, labels) if tested else None,
+        confusion=None if labels is None else confusion_matrix(np.asarray(probabilities), labels),
         class_names=run.class_names,
         examples=examples,
         bad_images=_bad_images(run.workdir),

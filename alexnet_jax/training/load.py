@@ -45,7 +45,12 @@ def load_weights(workdir: str | Path, checkpoint: str | int = "best") -> RunWeig
     checkpoints = Checkpoints(run.workdir, read_only=True)
     try:
         step = checkpoints.step_of(checkpoint)
-        params = checkpoints.restore_params(target, step)
+        try:
+            params = checkpoints.restore_params(target, step)
+        except CheckpointError as error:
+            others = ", ".join(str(other) for other in checkpoints.steps() if other != step)
+            remedy = f"choose another with --checkpoint ({others})" if others else "train again"
+            raise CheckpointError(f"{error}; {remedy}") from error
     finally:
         checkpoints.close()
     return RunWeights(run, jax.tree.map(np.asarray, params), step)

@@ -14,7 +14,7 @@ import numpy as np
 from alexnet_jax.config import Config
 from alexnet_jax.data.dataset import Dataset, Split
 from alexnet_jax.data.pipeline import DevicePrefetch, device_prefetch, training_batches
-from alexnet_jax.errors import DivergedError
+from alexnet_jax.errors import CheckpointError, DivergedError
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import ZERO, Sums, add, means
 from alexnet_jax.training import run_folder
@@ -135,6 +135,11 @@ class _Loop:
         arguments = (run.network, config.optimizer, run.image_size, config.seed)
         target = jax.eval_shape(lambda: init_state(*arguments))
         restored = self.checkpoints.restore_newest(target)
+        if restored is None and run.info["status"] == "finished":
+            raise CheckpointError(
+                f"{run.workdir} holds a finished run, but its checkpoints are gone; bring them "
+                "back, or use another --workdir"
+            )
         if restored is None:
             state = init_state(*arguments)
             if config.transfer.run:
@@ -185,13 +190,15 @@ class _Loop:
             self._count(pending, step - 1, rates)
             pending = sums
             pauses = self._due(step)
-            if step % config.log_every_steps == 0 or pauses or step == first_step + 1:
+            logs = step % config.log_every_steps == 0 or pauses
+            if logs or step == first_step + 1:
                 self._count(pending, step, rates)
                 pending = None
                 clock = time.monotonic()
                 rate = (step - mark_step) * config.batch_size / max(clock - mark, 1e-9)
-                self._log(step, rates, rate, records)
                 mark, mark_step = clock, step
+                if logs:
+                    self._log(step, rates, rate, records)
                 if step == first_step + 1:
                     self.progress.say(f"first step after {clock - start:.1f} s (with compiling)")
             if pauses:
@@ -236,7 +243,7 @@ class _Loop:
             have = f"the checkpoint of step {kept} is good" if kept else "nothing was saved yet"
             raise DivergedError(
                 f"the loss is not finite at step {step} (learning rate {rates.weights:g}); {have}: "
-                "lower --optimizer.learning-rate and start in another --workdir"
+                "start in another --workdir with lower rates (--optimizer, --schedule)"
             )
 
     def _due(self, step: int) -> tuple[bool, bool] | None:
@@ -311,7 +318,7 @@ class _Loop:
         if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(state.params)):
             raise DivergedError(
                 f"parameters are not finite at step {int(state.step)}; they were not saved: "
-                "lower --optimizer.learning-rate and start in another --workdir"
+                "start in another --workdir with lower rates (--optimizer, --schedule)"
             )
         self.checkpoints.save(state, meta, metrics)
         self.saved_step = int(state.step)

@@ -81,7 +81,7 @@ def test_help_of_a_preset_shows_its_values(capsys, monkeypatch):
     assert main(["train", "--preset", "cifar10-13pct", "--help"]) == 0
     page = capsys.readouterr().out
     assert "(default: cifar-13pct)" in page
-    assert "--schedule.phases.2.epoch" in page and "--transfer.checkpoint" in page
+    assert "--schedule.phases.1.epoch" in page and "--transfer.checkpoint" in page
 
 
 def test_overview_names_all_verbs_and_exit_codes(capsys):

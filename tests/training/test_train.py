@@ -108,6 +108,13 @@ def test_a_finished_run_does_no_work(unbroken, config, dataset, monkeypatch):
     assert changed <= {"config.json"}
 
 
+def test_a_finished_run_without_its_checkpoints_is_not_nothing_to_do(unbroken, config, dataset):
+    _, folder = unbroken
+    shutil.rmtree(folder / "checkpoints")
+    with pytest.raises(CheckpointError, match="finished run, but its checkpoints are gone"):
+        train(config, folder, dataset)
+
+
 def test_a_signal_saves_and_the_same_command_goes_on(
     unbroken, config, dataset, tmp_path, monkeypatch, capsys
 ):
