@@ -51,7 +51,7 @@ def test_impossible_numbers_are_named(name, value, text):
 
 @pytest.mark.parametrize("name", ["learning_rate", "bias_learning_rate"])
 def test_a_rate_that_the_schedule_replaces_is_refused(name):
-    config = changed(PRESETS["digits"], f"optimizer.{name}", 0.3)
+    config = changed(PRESETS["imagenet-2010"], f"optimizer.{name}", 0.3)
     option = name.replace("_", "-")
     with pytest.raises(InputError, match=f"optimizer.{name} 0.3 .*phases.0.{option} .*constant"):
         check_values(config)
