@@ -13,6 +13,7 @@ from alexnet_jax.training.records import read_rows
 _KEPT = (
     "status",
     "step",
+    "changes",
     "wall_seconds",
     "train_images",
     "validation_images",
