@@ -155,10 +155,10 @@ PRESETS: dict[str, Config] = {
             preset="imagenette",
             network="original",
             batch_size=32,
-            epochs=12,
+            epochs=10,
             data=DataConfig(name="imagenette", source_kind="folder", validation_split="test"),
             augment=_COLOUR,
-            schedule=ScheduleConfig("step", (Phase(10, 1e-3, 2e-3, colour_noise=False),)),
+            schedule=ScheduleConfig("step", (Phase(9, 1e-3, 2e-3, colour_noise=False),)),
         ),
         Config(
             preset="cats-vs-dogs",
@@ -308,7 +308,7 @@ NOTES: dict[str, Note] = {
         "python -m alexnet_jax.main --workdir runs/",
         "74 s with everything, 2 CPU cores (busy)",
         "1.1 % top-1 (centre), 1.4 % (five crops)",
-        "here: experiments/digits",
+        "this repository, experiments/digits",
     ),
     "cifar10-13pct": Note(
         "the four-layer CIFAR-10 net without normalization",
@@ -332,9 +332,9 @@ NOTES: dict[str, Note] = {
         "the small CIFAR-10 net with spatial response normalization",
         "2012 file layers-18pct.cfg",
         _train("cifar10-18pct", " --data.source CIFAR"),
-        "about 4.5 h at the 512 images/s measured on 2 CPU cores (not run to its end)",
+        "about 3.8 h at the 512 images/s measured on 2 CPU cores (not run to its end)",
         "18 % top-1; 24.7 % here after 29 epochs of a lossy copy",
-        "cuda-convnet (lossless CIFAR-10); here: experiments/cifar10",
+        "cuda-convnet (lossless CIFAR-10); this repository, experiments/cifar10",
         _CIFAR_NEEDS,
     ),
     "imagenette": Note(
