@@ -14,6 +14,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 
@@ -75,7 +76,7 @@ def _kill(command: list[str], workdir: Path, chance: random.Random) -> int:
                 break
         wanted = len(_lines(rows)) + chance.randint(1, 9)
         while len(_lines(rows)) < wanted and process.poll() is None:
-            pass
+            time.sleep(0.01)
         process.kill()
     if process.returncode != -9:
         raise SystemExit("the run ended before it could be killed; train for more epochs")

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of a prepared set")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--steps", type=int, default=200, help="at most")
-    parser.add_argument("--learning-rate", type=float, default=0.005)
+    parser.add_argument("--learning-rate", type=float, default=0.001)
     parser.add_argument("--output", type=Path, help="JSON file of the result")
     arguments = parser.parse_args()
 
@@ -79,7 +79,7 @@ def main() -> None:
         print(
             f"step {number + 1}  loss {losses[-1]:.4f}  error {100 * errors[-1]:.1f} %", flush=True
         )
-        if max(losses[-3:]) < 0.02 and len(losses) > 3:
+        if len(losses) > 5 and max(losses[-3:]) < 0.05 and not any(errors[-3:]):
             break
     result = {
         "network": arguments.network,
