@@ -250,6 +250,7 @@ class Prepare(Options):
       store: jpeg bytes, or raw pixels: larger and faster; by default raw for small sets.
       jpeg_quality: 1 to 100.
       validation_fraction: share of the training images to set aside where there is no other split.
+      class_order: of imagenet2012: by WordNet id (Caffe, torchvision) or by ILSVRC id (2012).
       workers: processes that decode; by default one per core.
       bad_images: skip: list them in bad_images.jsonl and go on; error: stop at the first.
     """
@@ -262,6 +263,7 @@ class Prepare(Options):
     store: Literal["jpeg", "raw"] | None = None
     jpeg_quality: int | None = None
     validation_fraction: float | None = None
+    class_order: Literal["wordnet", "ilsvrc"] | None = None
     workers: int | None = None
     bad_images: Literal["skip", "error"] = "skip"
 
@@ -287,7 +289,7 @@ class Prepare(Options):
         if (self.path is None) != (kind in ("digits", "tfds")):
             needs = "takes no path" if self.path else "needs the path of its images"
             raise InputError(f"--source {self.source} {needs}; --help has an example")
-        names = ("stored_size", "store", "jpeg_quality", "validation_fraction")
+        names = ("stored_size", "store", "jpeg_quality", "validation_fraction", "class_order")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         source = catalogue_name or str(self.path or "")
         return replace(default_options(kind, source, self.name), **given)

@@ -213,6 +213,8 @@ def test_prepare_describes_the_data_set(tmp_path):
     assert (data.source_kind, data.source, data.store) == ("tfds", "cats_vs_dogs", "raw")
     data = parse("prepare", ["--source", "cifar10", str(tmp_path)]).data()
     assert data.stored_size == 32 and data.store == "raw"
+    words = ["--source", "imagenet2012", str(tmp_path), "--class-order", "ilsvrc"]
+    assert parse("prepare", words).data().class_order == "ilsvrc"
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "predict", "features", "export", "report"])
