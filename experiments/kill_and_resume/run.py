@@ -1,7 +1,8 @@
 """Is a run that is killed at random moments and resumed the unbroken run, bit for bit?
 
     python -m experiments.kill_and_resume.run --preset digits --kills 5 \
-        --output experiments/kill_and_resume/results/digits.json -- --epochs 6
+        --output experiments/kill_and_resume/results/digits.json -- \
+        --epochs 3 --checkpoint-every-steps 3
 
 Trains once without a break and once with `kill -9` at random moments after a random number of
 new progress lines, each followed by the same command, and compares the SHA-256 of the final
