@@ -4,7 +4,7 @@ import ctypes
 import platform
 
 # Parameters of mallopt(3), from glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> bool:
@@ -12,8 +12,9 @@ def keep_freed_memory() -> bool:
 
     XLA's CPU backend allocates the buffers of a step anew in every step. By default glibc maps and
     unmaps the large ones each time, and the system zeroes every page again, which costs pointwise
-    layers more than their arithmetic. The process then stays as large as its largest step. Call it
-    once, before the first large array; a second call changes nothing.
+    layers more than their arithmetic. One arena for all threads belongs to it: the others hold no
+    block above 64 MiB. The process then stays as large as its largest step. Call it once, before
+    the first array; a second call changes nothing.
 
     Returns:
       Whether it was done: False where the C library is not glibc.
@@ -21,4 +22,5 @@ def keep_freed_memory() -> bool:
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, -1))
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_ARENA_MAX, 1))
+    return all([mallopt(name, value) for name, value in settings])

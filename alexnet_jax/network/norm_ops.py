@@ -72,7 +72,7 @@ def response_norm(
     """
     wide = x.astype(jnp.float32)
     total = _shifted_sum(_shifted_sum(jnp.square(wide), window, 1), window, 2)
-    return (wide * _power(bias + alpha * total, beta)).astype(x.dtype)
+    return (wide / _root(bias + alpha * total, beta)).astype(x.dtype)
 
 
 def plain_response_norm(
@@ -107,16 +107,6 @@ def _shifted_sum(x, window, axis, *, mirrored=False):
     return functools.reduce(lax.add, copies)
 
 
-def _power(d, beta):
-    """Returns `d ** -beta`; the paper's 3/4 from square roots, which vectorize on a CPU."""
-    if beta == 0.75:
-        root = lax.rsqrt(d)
-        return root * jnp.sqrt(root)
-    if beta == 0.5:
-        return lax.rsqrt(d)
-    return d**-beta
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4, 5))
 def _lrn(x, depth, alpha, beta, bias, groups):
     options = {"depth": depth, "alpha": alpha, "beta": beta, "bias": bias, "groups": groups}
@@ -144,23 +134,52 @@ def _lrn_backward(depth, alpha, beta, bias, groups, x, grad):
 _lrn.defvjp(_lrn_forward, _lrn_backward)
 
 
+def _window_matrix(channels, depth):
+    """Returns float32 `[channels, channels]`; column i adds up the window of channel i."""
+    place = np.arange(channels)
+    first = place - depth // 2
+    inside = (first <= place[:, None]) & (place[:, None] < first + depth)
+    return inside.astype(np.float32)
+
+
 def _channel_sum(x, depth, groups, *, mirrored=False):
-    """Returns the sum over each channel's window; `mirrored` sums the windows it lies in."""
-    grouped = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
-    return _shifted_sum(grouped, depth, -1, mirrored=mirrored).reshape(x.shape)
+    """Returns the sum over each channel's window; `mirrored` sums the windows it lies in.
+
+    As a matrix product: XLA fuses none into its neighbours, whereas it would compute a sum of
+    slices again for every pooling window that reads it.
+    """
+    matrix = _window_matrix(x.shape[-1] // groups, depth)
+    total = lax.dot_general(
+        x.reshape(-1, x.shape[-1] // groups),
+        matrix.T if mirrored else matrix,
+        (((1,), (0,)), ((), ())),
+        precision=lax.Precision.HIGHEST,
+    )
+    return total.reshape(x.shape)
+
+
+def _root(d, beta):
+    """Returns `d ** beta`; the paper's 3/4 from square roots, which vectorize on a CPU.
+
+    Each root is used once and the result is a divisor: XLA repeats neither roots nor divisions
+    where it fuses, so that these end a fusion where one should end.
+    """
+    if beta == 0.75:
+        return jnp.sqrt(d * jnp.sqrt(d))
+    if beta == 0.5:
+        return jnp.sqrt(d)
+    return d**beta
 
 
 def _fast_lrn(x, *, depth, alpha, beta, bias, groups):
     wide = x.astype(jnp.float32)
     d = bias + alpha * _channel_sum(jnp.square(wide), depth, groups)
-    return (wide * _power(d, beta)).astype(x.dtype)
+    return (wide / _root(d, beta)).astype(x.dtype)
 
 
 def _fast_lrn_gradient(x, grad, *, depth, alpha, beta, bias, groups):
     wide = x.astype(jnp.float32)
     d = bias + alpha * _channel_sum(jnp.square(wide), depth, groups)
-    scaled = grad.astype(jnp.float32) * _power(d, beta)
-    # The barrier keeps XLA from computing this product anew for each channel of the window.
-    product = lax.optimization_barrier(wide * scaled / d)
-    across = _channel_sum(product, depth, groups, mirrored=True)
+    scaled = grad.astype(jnp.float32) / _root(d, beta)
+    across = _channel_sum(wide * scaled / d, depth, groups, mirrored=True)
     return (scaled - (2 * alpha * beta) * wide * across).astype(x.dtype)

@@ -75,6 +75,7 @@ def _max_pool_backward(window, stride, padding, residuals, grad):
 
     def fast(x, winners, grad):
         zero = jnp.zeros((), jnp.float32)
+        winners, grad = lax.optimization_barrier((winners, grad))
         wide = grad.astype(jnp.float32)
 
         def share(row, column):
@@ -90,6 +91,7 @@ _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 def _slices(x, window, stride, padding, fill):
     """Returns the pixel at each place of the window, for all windows: `[n, out_h, out_w, c]`."""
+    x = lax.optimization_barrier(x)  # else XLA computes the layer before anew for every slice
     x = lax.pad(x, jnp.asarray(fill, x.dtype), ((0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)))
     n, height, width, channels = x.shape
     last_row, last_column = ((size - window) // stride * stride + 1 for size in (height, width))
@@ -117,7 +119,7 @@ def _fast_max_pool_winners(x, window, stride, padding):
         better = candidate > best
         best = jnp.where(better, candidate, best)
         winners = jnp.where(better, np.uint8(place), winners)
-    return best, winners
+    return lax.optimization_barrier((best, winners))
 
 
 def _spread(share, x, window, stride, padding):
