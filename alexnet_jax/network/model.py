@@ -10,6 +10,7 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.network import ops
@@ -30,6 +31,7 @@ from alexnet_jax.network.layers import (
     ResponseNorm,
     layer_names,
     padding_of,
+    parametric_layers,
     summarize,
 )
 
@@ -54,6 +56,12 @@ class _Parameters(nn.Module):
         return kernel, bias
 
 
+def _add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """Returns `x` plus the bias of its last axes: in the dtype of the bias, as that of `x`."""
+    bias = bias.reshape((1,) * (x.ndim - bias.ndim) + bias.shape)
+    return (x.astype(bias.dtype) + bias).astype(x.dtype)
+
+
 def _uniform(bound: float):
     """Returns an initializer that is uniform within `bound` of zero (PyTorch's default)."""
 
@@ -68,7 +76,8 @@ class AlexNet(nn.Module):
 
     Attributes:
       network: the layers to interpret.
-      dtype: type of the activations; parameters and logits are float32.
+      dtype: type of the activations. Parameters are float32, and so is the arithmetic of the
+        biases (whose gradient sums over all pixels) and of the classifier, the last layer.
     """
 
     network: Network
@@ -104,7 +113,10 @@ class AlexNet(nn.Module):
             )
         summarize(self.network, images.shape[1])
         x = images.astype(self.dtype)
+        classifier = parametric_layers(self.network.layers)[-1]
         for name, layer in zip(names, self.network.layers, strict=True):
+            # bfloat16 logits would tie, and the loss would see their rounding.
+            x = x.astype(np.promote_types(x.dtype, np.float32)) if layer is classifier else x
             x = self._apply_layer(name, layer, x, train)
             if name == capture:
                 break
@@ -143,16 +155,21 @@ class AlexNet(nn.Module):
 
     def _parameters(self, layer, kernel_shape, bias_shape, fan_in):
         holder = _Parameters(layer, tuple(kernel_shape), tuple(bias_shape), fan_in, name=layer.name)
-        kernel, bias = holder()
-        return kernel.astype(self.dtype), bias.astype(self.dtype)
+        return holder()
 
     def _convolution(self, layer: Conv, x: jax.Array) -> jax.Array:
         depth = x.shape[3] // layer.groups
         shape = (layer.window, layer.window, depth, layer.features)
         kernel, bias = self._parameters(layer, shape, (layer.features,), math.prod(shape[:3]))
         padding = (padding_of(x.shape[1], layer), padding_of(x.shape[2], layer))
-        x = ops.convolution(x, kernel, stride=layer.stride, padding=padding, groups=layer.groups)
-        return x + bias[None, None, None, :]
+        x = ops.convolution(
+            x,
+            kernel.astype(x.dtype),
+            stride=layer.stride,
+            padding=padding,
+            groups=layer.groups,
+        )
+        return _add_bias(x, bias)
 
     def _local(self, layer: Local, x: jax.Array) -> jax.Array:
         height, width = (
@@ -162,18 +179,18 @@ class AlexNet(nn.Module):
         shape = (height, width, layer.window, layer.window, x.shape[3], layer.features)
         kernel, bias = self._parameters(layer, shape, (height, width, layer.features), fan_in)
         padding = ((layer.padding, layer.padding), (layer.padding, layer.padding))
-        x = ops.local_convolution(x, kernel, padding=padding)
-        return x + bias[None]
+        return _add_bias(ops.local_convolution(x, kernel.astype(x.dtype), padding=padding), bias)
 
     def _dense(self, layer: Dense, x: jax.Array) -> jax.Array:
         depth = x.shape[1] // layer.groups
         kernel, bias = self._parameters(layer, (depth, layer.features), (layer.features,), depth)
+        kernel = kernel.astype(x.dtype)
         if layer.groups == 1:
-            return x @ kernel + bias[None, :]
+            return _add_bias(x @ kernel, bias)
         inputs = x.reshape(x.shape[0], layer.groups, depth)
         weights = kernel.reshape(depth, layer.groups, layer.features // layer.groups)
         grouped = jnp.einsum("ngd,dgf->ngf", inputs, weights)
-        return grouped.reshape(x.shape[0], layer.features) + bias[None, :]
+        return _add_bias(grouped.reshape(x.shape[0], layer.features), bias)
 
     def _dropout(self, layer: Dropout, x: jax.Array, train: bool) -> jax.Array:
         keep = 1.0 - layer.rate
