@@ -132,7 +132,7 @@ def change_images(images: np.ndarray, draws: Draws, recipe: str, out: np.ndarray
             image = image[top : top + size, left : left + size]
         else:
             image = resized_crop(image, draws.boxes[i], float(draws.degrees[i]), size)
-        _copy(image, bool(draws.flips[i]), out[i])
+        copy(image, bool(draws.flips[i]), out[i])
 
 
 def resized_crop(image: np.ndarray, box: np.ndarray, degrees: float, size: int) -> np.ndarray:
@@ -158,13 +158,30 @@ def resized_crop(image: np.ndarray, box: np.ndarray, degrees: float, size: int) 
     return np.asarray(picture)
 
 
-def _copy(image: np.ndarray, flip: bool, out: np.ndarray) -> None:
+def copy(image: np.ndarray, flip: bool, out: np.ndarray) -> None:
     """Writes `image`, mirrored where `flip`; three strided copies beat reversed 3-byte pixels."""
     if not flip:
         out[...] = image
         return
     for channel in range(3):
         out[..., channel] = image[:, ::-1, channel]
+
+
+def copy_reversed(image: np.ndarray, out: np.ndarray) -> None:
+    """Writes the mirrored copy of an image whose channels are in reverse order.
+
+    That is, each row's bytes backwards, eight at a time: a quarter of the time of `copy`.
+
+    Args:
+      image: uint8 [h, w, 3] of blue, green, red; rows of any stride.
+      out: uint8 [h, w, 3] of red, green, blue; contiguous.
+    """
+    height, width, channels = out.shape
+    length = width * channels  # bytes of a row
+    size = min(8, length & -length)  # of a word, so that words fill a row
+    word = np.dtype(f"u{size}")
+    words = image.reshape(height, length).view(word.newbyteorder())
+    out.reshape(height, length).view(word)[...] = words[:, ::-1]
 
 
 def _boxes(

@@ -1,12 +1,13 @@
 """A prepared set, opened: random access to stored images, labels and names of every split.
 
-Examples are read through TFDS (`as_data_source`), which needs no TensorFlow; decoded images of a
-split that is small enough stay in memory.
+Stored images are read from the mapped shards (`records.py`); decoded images of a split that is
+small enough stay in memory.
 """
 
+import contextlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_jax.data import storage
+from alexnet_jax.data import augment, storage
 from alexnet_jax.data.decode import decode_jpeg
+from alexnet_jax.data.records import MappedImages, ParsedImages
 from alexnet_jax.errors import DataError, InputError, did_you_mean
 
 _CHUNK = 64  # images per task of the thread pool
@@ -86,7 +88,7 @@ class Split:
 
     def _reset(self) -> None:
         self._cache: np.ndarray | None = None
-        self._source: Any = None
+        self._stored: MappedImages | ParsedImages | None = None
         self._index: dict[str, np.ndarray] = {}
         self._lock = threading.Lock()
 
@@ -127,14 +129,59 @@ class Split:
           IndexError: an index is out of range.
           DataError: the files are damaged.
         """
-        indices = np.asarray(indices, np.int64).reshape(-1)
-        if indices.size and not 0 <= indices.min() <= indices.max() < self.num_examples:
-            raise IndexError(f"{self!r} has no example {indices.min()} or {indices.max()}")
+        indices = self._checked(indices)
         if self._keep:
             return self._filled_cache()[indices]
         images = self._empty(len(indices))
         self._read_into(images, indices)
         return images
+
+    def crops(
+        self,
+        indices: Sequence[int] | np.ndarray,
+        offsets: np.ndarray,
+        flips: np.ndarray,
+        out: np.ndarray,
+    ) -> None:
+        """Writes crops of stored images, each copied once.
+
+        Args:
+          indices: [k] as for `images`.
+          offsets: [k, 2] integers, top and left of each crop, pixels.
+          flips: bool [k], whether to mirror the crop.
+          out: uint8 [k, size, size, 3], overwritten.
+
+        Raises:
+          IndexError, DataError: as `images`.
+        """
+        indices = self._checked(indices)
+        size = out.shape[1]
+        scratch = self._empty(1)[0]
+        backwards = False
+        cache = self._filled_cache() if self._keep else None
+        with self._read_errors():
+            for row, index in enumerate(indices.tolist()):
+                flip = bool(flips[row])
+                if cache is not None:
+                    image = cache[index]
+                elif self._store == "jpeg":
+                    # The bytes of a mirrored image are best turned round all at once.
+                    backwards = flip
+                    image = decode_jpeg(self._images()[index], scratch, backwards=backwards)
+                else:
+                    image = self._pixels(index)
+                top, left = offsets[row]
+                image = image[top : top + size, left : left + size]
+                if backwards:
+                    augment.copy_reversed(image, out[row])
+                else:
+                    augment.copy(image, flip, out[row])
+
+    def _checked(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        indices = np.asarray(indices, np.int64).reshape(-1)
+        if indices.size and not 0 <= indices.min() <= indices.max() < self.num_examples:
+            raise IndexError(f"{self!r} has no example {indices.min()} or {indices.max()}")
+        return indices
 
     def _filled_cache(self) -> np.ndarray:
         with self._lock:
@@ -156,38 +203,49 @@ class Split:
 
     def _read_into(self, images: np.ndarray, indices: np.ndarray) -> None:
         """Reads the examples `indices` into `images`, uint8 [k, s, s, 3]."""
-        # Parsing the protocol buffer here takes 14 us, TFDS's own decoding of it up to 100.
-        from tensorflow_datasets.proto import tf_example_pb2
-
-        try:
-            records = self._records().__getitems__(indices.tolist()) if len(indices) else []
-            for row, record in enumerate(records):
-                example = tf_example_pb2.Example.FromString(record)  # pyright: ignore
-                data = example.features.feature["image"].bytes_list.value[0]
+        with self._read_errors():
+            for row, index in enumerate(indices.tolist()):
                 if self._store == "jpeg":
-                    images[row] = decode_jpeg(data)
+                    decode_jpeg(self._images()[index], images[row])
                 else:
-                    images[row] = np.frombuffer(data, np.uint8).reshape(images.shape[1:])
-        except Exception as error:  # the readers raise many kinds for damaged files
+                    images[row] = self._pixels(index)
+
+    def _pixels(self, index: int) -> np.ndarray:
+        """Returns a raw image, uint8 [s, s, 3], perhaps a read-only view of the file."""
+        size = self.stored_size
+        return np.frombuffer(self._images()[index], np.uint8).reshape(size, size, 3)
+
+    @contextlib.contextmanager
+    def _read_errors(self) -> Iterator[None]:
+        """Turns the many kinds of errors that damaged files raise into one line."""
+        try:
+            yield
+        except Exception as error:
             raise DataError(
                 f"{self!r} in {self.path} can not be read ({' '.join(str(error).split())[:200]}); "
                 "remove the folder and prepare the set again"
             ) from error
 
-    def _records(self) -> Any:
-        if self._source is None:
-            import tensorflow_datasets as tfds
+    def _images(self) -> MappedImages | ParsedImages:
+        """Returns the stored bytes of the images by index."""
+        if self._stored is None:
+            places = self._column("places", optional=True)
+            prepared = storage.read_prepared(self.path) or {}
+            if len(places) == self.num_examples and places[:, 0].min(initial=0) >= 0:
+                shards = prepared["splits"][self.name]["shards"]
+                counted = [(file, count) for file, count, _ in shards]
+                self._stored = MappedImages(self.path, counted, places)
+            else:
+                self._stored = ParsedImages(self.path, self.name)
+        return self._stored
 
-            builder: Any = tfds.builder_from_directory(os.fspath(self.path))
-            raw = tfds.decode.DeserializeMethod.RAW_BYTES
-            self._source = builder.as_data_source(self.name, deserialize_method=raw)
-        return self._source
-
-    def _column(self, name: str) -> np.ndarray:
+    def _column(self, name: str, optional: bool = False) -> np.ndarray:
         if name not in self._index:
             path = self.path / storage.EXAMPLES
             try:
                 with np.load(path, allow_pickle=False) as arrays:
+                    if optional and f"{self.name}_{name}" not in arrays:
+                        return np.zeros(0)
                     self._index[name] = arrays[f"{self.name}_{name}"]
             except (OSError, KeyError, ValueError) as error:
                 raise DataError(

@@ -75,6 +75,7 @@ def finish(
     for split, parts in by_split.items():
         arrays[f"{split}_labels"] = np.concatenate([result.labels for result in parts])
         arrays[f"{split}_keys"] = storage.pack_strings([key for r in parts for key in r.keys])
+        arrays[f"{split}_places"] = np.concatenate([result.places for result in parts])
     np.savez_compressed(folder / storage.EXAMPLES, **arrays)
     title = f"{data.name}, prepared by alexnet_jax from {data.source_kind}"
     storage.write_tfds_metadata(folder, stored, by_split, title)
@@ -101,6 +102,7 @@ def _describe(
         for result in parts:
             fingerprint.update(f"{split} {len(result.labels)} {result.digest}\n".encode())
     fingerprint.update(json.dumps(source.class_names).encode())
+    packages = ("numpy", "pillow", "simplejpeg", "tensorflow-datasets")
     return {
         "format_version": storage.FORMAT_VERSION,
         "name": data.name,
@@ -120,5 +122,7 @@ def _describe(
         "bad_images": bad,
         "ignored": dict(source.ignored),
         "fingerprint": fingerprint.hexdigest(),
-        "versions": {name: version(name) for name in ("numpy", "pillow", "tensorflow-datasets")},
+        "versions": {
+            name: version(name) for name in ("numpy", "pillow", "simplejpeg", "tensorflow-datasets")
+        },
     }

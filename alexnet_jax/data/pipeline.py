@@ -48,6 +48,22 @@ class Split(Protocol):
         ...
 
 
+class TrainingSplit(Split, Protocol):
+    """What training needs besides."""
+
+    @property
+    def stored_size(self) -> int:
+        """Height and width of the stored images in pixels."""
+        ...
+
+    def crops(self, indices: Any, offsets: np.ndarray, flips: np.ndarray, out: np.ndarray) -> None:
+        """Writes crops at `offsets` [k, 2], mirrored where `flips` [k], into `out` [k, h, h, 3].
+
+        May be called by several threads at once.
+        """
+        ...
+
+
 class Batch(NamedTuple):
     """Images with all that the jitted step needs to know of them; NumPy arrays, or on the device.
 
@@ -97,7 +113,7 @@ class TrainingStream:
     Attributes: as the arguments of `training_batches`.
     """
 
-    split: Split = dataclasses.field(repr=False)
+    split: TrainingSplit = dataclasses.field(repr=False)
     seed: int
     batch_size: int
     image_size: int
@@ -113,17 +129,20 @@ class TrainingStream:
         epochs, indices = stream_indices(
             self.seed, self.split.num_examples, self.batch_size, self.first_step + int(index)
         )
-        stored = self.split.images(indices)
         draws = augmentation.draw(
             self.augment,
             seed=self.seed,
             epochs=epochs,
             indices=indices,
-            stored_size=stored.shape[1],
+            stored_size=self.split.stored_size,
             image_size=self.image_size,
         )
         images = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
-        augmentation.change_images(stored, draws, self.augment.recipe, images)
+        if self.augment.recipe == "crop":
+            self.split.crops(indices, draws.offsets, draws.flips, images)
+        else:
+            stored = self.split.images(indices)
+            augmentation.change_images(stored, draws, self.augment.recipe, images)
         return Batch(
             images=images,
             labels=np.asarray(self.split.labels)[indices].astype(np.int32),
@@ -230,7 +249,7 @@ def _accept_grain_flags() -> None:
 
 
 def training_batches(
-    split: Split,
+    split: TrainingSplit,
     *,
     seed: int,
     batch_size: int,

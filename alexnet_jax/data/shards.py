@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_jax.data import storage
+from alexnet_jax.data import records, storage
 from alexnet_jax.data.decode import BadImageError, decode_jpeg, encode_jpeg
 from alexnet_jax.data.source import Record, read_square
 from alexnet_jax.data.statistics import Sums
@@ -36,17 +36,18 @@ class _Part:
 
     def __init__(self, stored: Storage):
         self.labels: list[int] = []
-        self.keys: list[str] = []
+        self.images: list[records.Stored] = []
         self.bad: list[dict[str, str]] = []
         self.sums = Sums(stored.stored_size)
         self.digest = hashlib.sha256()
 
     def add(self, record: Record, image: Any) -> None:
         """Remembers a stored image; lengths in the digest keep its parts apart."""
-        for part in (record.key.encode(), struct.pack("<q", record.label), bytes(image)):
+        image = bytes(image)
+        for part in (record.key.encode(), struct.pack("<q", record.label), image):
             self.digest.update(struct.pack("<q", len(part)) + part)
         self.labels.append(record.label)
-        self.keys.append(record.key)
+        self.images.append(records.remember(record.key, image))
 
 
 def write_shard(folder: Path, shard: Shard, stored: Storage, progress: Progress) -> ShardResult:
@@ -63,15 +64,16 @@ def write_shard(folder: Path, shard: Shard, stored: Storage, progress: Progress)
     part = _Part(stored)
     temporary = folder / storage.WORK / f"{shard.file}.{os.getpid()}.tmp"
     with storage.write_errors(folder):
-        # TFDS's own option: one record per chunk makes random access cheap.
-        writer = ArrayRecordWriter(os.fspath(temporary), "group_size:1")
+        writer = ArrayRecordWriter(os.fspath(temporary), records.WRITER_OPTIONS)
         stopped = _fill(writer, part, shard, stored, progress)
         writer.close()
+        places = records.find_places(temporary, [] if stopped else part.images)
         num_bytes = 0 if stopped else _finish(temporary, folder / shard.file, len(part.labels))
         temporary.unlink(missing_ok=True)
     result = ShardResult(
-        shard.file, shard.split, np.array(part.labels, np.int32), part.keys,
-        part.digest.hexdigest(), num_bytes, part.bad, part.sums.pixels, part.sums.products, stopped,
+        shard.file, shard.split, np.array(part.labels, np.int32), [i.key for i in part.images],
+        places, part.digest.hexdigest(), num_bytes, part.bad, part.sums.pixels, part.sums.products,
+        stopped,
     )  # fmt: skip
     if not stopped:
         storage.save_result(folder, result)

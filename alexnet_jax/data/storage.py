@@ -4,7 +4,7 @@ A set is the folder `<data_dir>/<name>/` with these files:
 
 - `<tfds name>-<split>.array_record-00000-of-00018`: examples of image, label, key
 - `dataset_info.json`, `features.json`, `label.labels.txt`: what TFDS wants
-- `statistics.npz`, `examples.npz` (labels and keys), `bad_images.jsonl`
+- `statistics.npz`, `examples.npz` (labels, keys, places in the shards), `bad_images.jsonl`
 - `prepared.json`: written last; its presence says that the set is complete
 - `work/`: sidecars of finished shards, only while the set is being prepared
 """
@@ -55,6 +55,7 @@ class ShardResult(NamedTuple):
     split: str
     labels: np.ndarray
     keys: list[str]
+    places: np.ndarray
     digest: str
     num_bytes: int
     bad: list[dict[str, str]]
@@ -127,6 +128,7 @@ def save_result(folder: Path, result: ShardResult) -> None:
                 text=pack_strings([json.dumps(text), json.dumps(result.bad)]),
                 labels=result.labels,
                 keys=pack_strings(result.keys),
+                places=result.places,
                 pixels=result.pixels,
                 products=result.products,
             )
@@ -145,7 +147,8 @@ def load_result(folder: Path, file: str) -> ShardResult | None:
             about, bad = (json.loads(text) for text in unpack_strings(arrays["text"]))
             result = ShardResult(
                 file, about["split"], arrays["labels"], unpack_strings(arrays["keys"]),
-                about["digest"], about["num_bytes"], bad, arrays["pixels"], arrays["products"],
+                arrays["places"], about["digest"], about["num_bytes"], bad, arrays["pixels"],
+                arrays["products"],
             )  # fmt: skip
         whole = (folder / file).stat().st_size == result.num_bytes and not result.bad
         return without_sums(result) if whole else None

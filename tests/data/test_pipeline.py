@@ -31,6 +31,16 @@ class FakeSplit:
     def labels(self):
         return np.arange(self.num_examples, dtype=np.int32)
 
+    @property
+    def stored_size(self):
+        return self.size
+
+    def crops(self, indices, offsets, flips, out):
+        for i, image in enumerate(self.images(indices)):
+            top, left = offsets[i]
+            crop = image[top : top + out.shape[1], left : left + out.shape[1]]
+            out[i] = crop[:, ::-1] if flips[i] else crop
+
     def images(self, indices):
         indices = np.asarray(indices)
         if (indices == self.broken).any():
