@@ -166,14 +166,14 @@ def _final(workdir: Path) -> _FinalTest:
         return _FinalTest(step, summary, arrays["probabilities"], arrays["labels"])
 
 
-def _evaluate(run: Run, params: Any, split: Any, views: int) -> Evaluation:
+def _evaluate(run: Run, params: Any, split: Any, views: int, compute_dtype: str = "") -> Evaluation:
     config = run.config
     step = make_predict_step(
         run.network,
         config.preprocess,
         run.image_size,
         views,
-        jnp.dtype(config.compute_dtype),
+        jnp.dtype(compute_dtype or config.compute_dtype),
         config.augment,
     )
     return evaluate(step, params, run.inputs, split, config.batch_size)
@@ -186,6 +186,7 @@ def evaluate_run(
     also: Sequence[str | Path] = (),
     data_dir: str | Path | None = None,
     split: str = "",
+    compute_dtype: str = "",
 ) -> Evaluation:
     """Tests a run, or several as an ensemble, on a whole split.
 
@@ -196,6 +197,7 @@ def evaluate_run(
       also: further run folders; probabilities are averaged with equal weight.
       data_dir: folder of the prepared sets, where the set is no longer where the run found it.
       split: name of the split; empty: the run's validation split.
+      compute_dtype: type of the activations, float32 or bfloat16; empty: that of the training.
 
     Raises:
       InputError, DataError, CheckpointError: see `alexnet_jax.errors`.
@@ -206,7 +208,7 @@ def evaluate_run(
         dataset = _dataset_of(run, data_dir)
         params = load_weights(folder, checkpoint).params
         chosen = dataset.split(split or run.config.data.validation_split)
-        result = _evaluate(run, params, chosen, views)
+        result = _evaluate(run, params, chosen, views, compute_dtype)
         members.append(Member(str(folder), result, dataset.fingerprint, run.class_names))
     return members[0].evaluation if len(members) == 1 else ensemble(members)
 

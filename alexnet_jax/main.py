@@ -95,6 +95,7 @@ class Evaluate(Options):
       views: 1: the centre; 10: corners and centre with their mirror images, averaged.
       also: further run folders; the probabilities of all are averaged.
       split: name of the split to test on; empty: the validation split of the run.
+      compute_dtype: type of the activations; by default that of the training.
       data_dir: folder of prepared data sets; by default where the run found its own.
     """
 
@@ -103,6 +104,7 @@ class Evaluate(Options):
     views: Literal[1, 10] = 10
     also: tuple[AbsolutePath, ...] = ()
     split: str = ""
+    compute_dtype: Literal["float32", "bfloat16"] | None = None
     data_dir: AbsolutePath | None = None
 
     def run(self) -> None:
@@ -110,7 +112,13 @@ class Evaluate(Options):
         from alexnet_jax import experiment
 
         result = experiment.evaluate_run(
-            self.workdir, self.checkpoint, self.views, self.also, self.data_dir, self.split
+            self.workdir,
+            self.checkpoint,
+            self.views,
+            self.also,
+            self.data_dir,
+            self.split,
+            self.compute_dtype or "",
         )
         who = f"{1 + len(self.also)} runs averaged" if self.also else str(self.workdir)
         print(f"{who}, checkpoint {self.checkpoint}")
@@ -133,6 +141,7 @@ class Predict(Options):
       checkpoint: best, last, or a step number.
       top_k: classes per image, the likeliest first.
       views: 1: the centre; 10: corners and centre with their mirror images, averaged.
+      compute_dtype: type of the activations; by default that of the training.
       format: how to print.
     """
 
@@ -141,6 +150,7 @@ class Predict(Options):
     checkpoint: str = "best"
     top_k: int = 5
     views: Literal[1, 10] = 1
+    compute_dtype: Literal["float32", "bfloat16"] | None = None
     format: Literal["table", "csv", "json"] = "table"
 
     def run(self) -> int:
@@ -154,6 +164,7 @@ class Predict(Options):
             top_k=self.top_k,
             views=self.views,
             form=self.format,
+            compute_dtype=self.compute_dtype or "",
         )
         return _show(result.text, result.complaint())
 

@@ -165,12 +165,15 @@ class Classifier:
             yield output.take(range(len(stored)), axis=images_axis)
 
 
-def load(workdir: str | Path, checkpoint: str | int = "best") -> Classifier:
+def load(
+    workdir: str | Path, checkpoint: str | int = "best", compute_dtype: str = ""
+) -> Classifier:
     """Returns the classifier that a run folder holds.
 
     Args:
       workdir: run folder; its data set need not be there.
       checkpoint: `best` (lowest validation error), `last`, or a step.
+      compute_dtype: type of the activations, float32 or bfloat16; empty: that of the training.
 
     Raises:
       InputError: no run there.
@@ -186,7 +189,7 @@ def load(workdir: str | Path, checkpoint: str | int = "best") -> Classifier:
         stored_size=run.stored_size,
         preprocess_config=run.config.preprocess,
         augment=run.config.augment,
-        dtype=jnp.dtype(run.config.compute_dtype),
+        dtype=jnp.dtype(compute_dtype or run.config.compute_dtype),
         batch_size=min(_LARGEST_BATCH, run.config.batch_size),
     )
 

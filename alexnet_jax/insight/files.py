@@ -42,6 +42,7 @@ def predict_files(
     top_k: int = 5,
     views: int = 1,
     form: str = "table",
+    compute_dtype: str = "",
 ) -> FilesResult:
     """Predicts files, folders and globs; a file that cannot be read does not stop the others.
 
@@ -52,6 +53,7 @@ def predict_files(
       top_k: answers per image.
       views: 1 or 10.
       form: `table`, `csv` or `json`.
+      compute_dtype: see `classifier.load`.
 
     Raises:
       InputError: no such run, format or files.
@@ -61,7 +63,8 @@ def predict_files(
         raise InputError(f"--format should be one of {', '.join(FORMATS)}, not '{form}'")
     paths = expand_images(patterns)
     unreadable: list[Unreadable] = []
-    predictions = load(workdir, checkpoint).predict(paths, top_k, views, unreadable)
+    classifier = load(workdir, checkpoint, compute_dtype)
+    predictions = classifier.predict(paths, top_k, views, unreadable)
     return FilesResult(
         format_predictions(_readable(paths, unreadable), predictions, form), unreadable
     )

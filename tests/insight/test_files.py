@@ -104,6 +104,17 @@ def test_loading_changes_nothing_in_the_run_folder(run):
     assert before == after
 
 
+def test_a_run_computes_in_bfloat16_if_asked(run, photos):
+    workdir, _ = run
+    paths = sorted(photos.iterdir())
+    exact = alexnet_jax.load(workdir).probabilities(paths)
+    rounded = alexnet_jax.load(workdir, compute_dtype="bfloat16").probabilities(paths)
+    assert rounded.dtype == np.float32 and (rounded != exact).any()
+    np.testing.assert_allclose(rounded, exact, atol=0.02)
+    found = predict_files(workdir, [str(photos)], form="csv", compute_dtype="bfloat16")
+    assert found.text != predict_files(workdir, [str(photos)], form="csv").text
+
+
 def test_a_run_predicts_without_its_data_set(run, photos):
     workdir, params = run
     classifier = alexnet_jax.load(workdir)
