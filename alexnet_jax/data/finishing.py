@@ -122,7 +122,5 @@ def _describe(
         "bad_images": bad,
         "ignored": dict(source.ignored),
         "fingerprint": fingerprint.hexdigest(),
-        "versions": {
-            name: version(name) for name in ("numpy", "pillow", "simplejpeg", "tensorflow-datasets")
-        },
+        "versions": {name: version(name) for name in packages},
     }

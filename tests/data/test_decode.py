@@ -105,6 +105,30 @@ def test_shrinking_averages_exact_areas(shape):
     assert np.abs(got - wanted).max() <= 0.5 + 1e-6
 
 
+def averaged(pixels, scale, first, count):
+    """The averages of rows by a cumulative sum over all of them, as sets were made at first."""
+    edges = (first + np.arange(count + 1)) * scale
+    start = int(edges[0])
+    pixels = pixels[start : int(np.ceil(edges[-1])) + 1]
+    edges = np.minimum(edges - start, len(pixels))
+    whole = np.minimum(edges.astype(int), len(pixels) - 1)
+    total = np.concatenate([0 * pixels[:1].astype(float), np.cumsum(pixels, axis=0, dtype=float)])
+    integral = total[whole] + (edges - whole)[:, None, None] * pixels[whole]
+    return np.diff(integral, axis=0) / scale
+
+
+@pytest.mark.parametrize("shape", [(65, 64), (100, 141), (333, 500), (375, 250), (64, 511)])
+def test_shrinking_gives_the_bits_that_it_always_gave(shape):
+    # Otherwise a set prepared again would have another fingerprint.
+    pixels = np.random.default_rng(shape[0]).integers(0, 256, (*shape, 3), np.uint8)
+    new = [max(64, round(length * 64 / min(shape))) for length in shape]
+    first = [(length - 64) // 2 for length in new]
+    rows = averaged(pixels, shape[0] / new[0], first[0], 64)
+    wanted = averaged(rows.transpose(1, 0, 2), shape[1] / new[1], first[1], 64)
+    got = fit_square(Image.fromarray(pixels), 64)
+    np.testing.assert_array_equal(got, np.rint(wanted.transpose(1, 0, 2)).astype(np.uint8))
+
+
 def test_enlarging_is_bicubic_of_the_centre():
     image = Image.fromarray(picture(31, 20))
     whole = image.resize((50, 32), Image.Resampling.BICUBIC)
@@ -128,3 +152,25 @@ def test_extreme_shapes_fit():
 def test_stored_jpeg_is_close():
     pixels = picture(64, 64)
     assert np.abs(decode_jpeg(encode_jpeg(pixels, 95)).astype(int) - pixels).mean() < 3
+
+
+@pytest.mark.parametrize("quality", [50, 75, 95])
+@pytest.mark.parametrize("shape", [(64, 64), (33, 50), (256, 256)])
+def test_stored_jpegs_decode_to_the_bits_of_pillow(quality, shape):
+    data = encode_jpeg(picture(shape[1], shape[0]), quality)
+    with Image.open(io.BytesIO(data)) as image:
+        wanted = np.asarray(image)
+    np.testing.assert_array_equal(decode_jpeg(data), wanted)
+    out = np.zeros((*shape, 3), np.uint8)
+    assert decode_jpeg(memoryview(data), out, backwards=True) is out
+    np.testing.assert_array_equal(out[:, :, ::-1], wanted)
+
+
+def test_a_stored_jpeg_must_be_whole_and_of_its_size():
+    data = encode_jpeg(picture(64, 64), 90)
+    for damaged in (data[: len(data) // 2], b"", b"no image"):
+        with pytest.raises(ValueError):
+            decode_jpeg(damaged, np.zeros((64, 64, 3), np.uint8))
+    for shape in ((65, 64, 3), (64, 128, 3), (32, 32, 3), (48, 64, 3)):
+        with pytest.raises(ValueError):
+            decode_jpeg(data, np.zeros(shape, np.uint8))
