@@ -10,9 +10,11 @@ import re
 import shutil
 import sys
 import textwrap
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from alexnet_jax.errors import AlexNetError, did_you_mean
@@ -61,6 +63,17 @@ def exit_code(command: Callable[[], int], *, debug: bool) -> int:
         hint = "" if debug else " (unexpected; --debug shows where)"
         _show(f"error: {type(error).__name__}: {_one_line(error)}{hint}", debug)
         return 1
+
+
+def process_start() -> float:
+    """Returns the time at which this process began, on the clock of `time.monotonic`."""
+    try:
+        # Field 22 of proc(5); the name, field 2, stands in brackets and may hold anything.
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError, IndexError):  # not Linux: nearly as good
+        age = time.process_time()
+    return time.monotonic() - age
 
 
 def _show(line: str, debug: bool) -> None:

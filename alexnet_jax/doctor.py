@@ -58,6 +58,7 @@ def findings(workdir: Path | None, data_dir: Path) -> Iterator[Finding]:
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield from _packages()
     yield from _devices()
+    yield from _compiled_programs()
     yield from _disk("data", data_dir)
     yield from _data_sets(data_dir)
     if workdir is not None:
@@ -89,6 +90,23 @@ def _devices() -> Iterator[Finding]:
     kinds = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
     cores = f", {os.cpu_count()} cores" if jax.default_backend() == "cpu" else ""
     yield Finding("ok", "devices", f"{jax.default_backend()}: {kinds}{cores}")
+
+
+def _compiled_programs() -> Iterator[Finding]:
+    """Looks at the folder in which JAX keeps compiled programs."""
+    try:
+        import jax
+
+        folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+        if not folder or not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
+            why = "switched off, or the cache folder cannot be written, or it is not yours alone"
+            yield Finding("note", "compiled", f"each start compiles anew: {why}")
+            return
+    except ImportError:  # said already
+        return
+    sizes = [path.stat().st_size for path in Path(folder).glob("*-cache")]
+    text = f"{folder}: {len(sizes)} programs, {sum(sizes) / 1024**2:.1f} MiB; may be removed"
+    yield Finding("ok", "compiled", text)
 
 
 def _disk(what: str, folder: Path) -> Iterator[Finding]:

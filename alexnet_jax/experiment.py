@@ -5,6 +5,7 @@
 
 import json
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ def train(
     *,
     retune: bool = False,
     say: Callable = print,
+    started: float | None = None,
 ) -> TrainState:
     """Runs an experiment: prepares data where needed, trains or resumes, tests, reports.
 
@@ -48,6 +50,8 @@ def train(
       data_dir: folder of the prepared sets (default: `default_data_dir()`).
       retune: let rates, schedule and epochs of a run in the folder change from here on.
       say: takes each line of text for the user.
+      started: `time.monotonic()` at which the user began to wait (default: now), from which
+        `run.json` counts `seconds_to_first_step`.
 
     Returns:
       The newest state; its `params` are float32 arrays by layer.
@@ -55,6 +59,7 @@ def train(
     Raises:
       InputError, DataError, CheckpointError, DivergedError: see `alexnet_jax.errors`.
     """
+    started = time.monotonic() if started is None else started
     workdir = Path(workdir).absolute()
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {workdir} is a file; name a folder")
@@ -63,7 +68,7 @@ def train(
     _check_network(config)
     folder = ensure_prepared(config.data, data_dir or default_data_dir())
     dataset = open_dataset(folder, config.data.cache_bytes)
-    outcome = train_loop(config, workdir, dataset, retune)
+    outcome = train_loop(config, workdir, dataset, retune, started)
     if outcome.finished:
         _finish(outcome.run, dataset)
         _tell(outcome.run, outcome.steps_done, say)

@@ -1,8 +1,18 @@
 """Where things lie when the user names no place."""
 
+import hashlib
 import os
+import platform
+import sys
 import tempfile
 from pathlib import Path
+
+_CACHE_SETTINGS = {
+    # The least recently used programs go first; those of one run need less than 1 MiB.
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(256 * 1024**2),
+    # Small programs, too: there are few, and reading one takes a tenth of compiling it.
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
 
 
 def default_data_dir() -> Path:
@@ -31,3 +41,58 @@ def cache_dir() -> Path:
         return home.absolute() / ".cache" / "alexnet_jax"
     user = os.getuid() if hasattr(os, "getuid") else "user"
     return Path(tempfile.gettempdir()) / f"alexnet_jax-{user}"
+
+
+def compilation_cache_dir() -> Path:
+    """Returns the absolute folder of compiled programs; it need not exist yet.
+
+    It is named after the processor: XLA loads a program that was compiled for another one and
+    only logs that its instructions may be unknown here (SIGILL), and many machines may share a
+    home.
+    """
+    digest = hashlib.sha256("\n".join(_processor()).encode()).hexdigest()
+    return cache_dir() / "compiled" / f"{platform.machine() or 'unknown'}-{digest[:12]}"
+
+
+def _processor() -> list[str]:
+    """Returns what the system says of the processor's model and instructions."""
+    wanted = ("vendor_id", "cpu family", "model", "model name", "flags", "CPU ", "Features")
+    try:
+        first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
+    except OSError:
+        return [platform.system(), platform.machine(), platform.processor()]
+    lines = [line for line in first.splitlines() if line.startswith(wanted)]
+    return [" ".join(sorted(line.split())) for line in lines]
+
+
+def use_compilation_cache() -> Path | None:
+    """Lets JAX keep compiled programs on disk; to be called before JAX is imported.
+
+    For programs, not for the library: it sets JAX's own environment variables. Those that the user
+    has set stay: `JAX_COMPILATION_CACHE_DIR` is another folder (empty: none), and
+    `JAX_ENABLE_COMPILATION_CACHE=false` compiles anew.
+
+    Returns:
+      The folder; None where there is none: the user's own setting, JAX imported already, or a
+      folder that cannot be written or is not this user's alone (loading a program runs it).
+    """
+    if "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return None
+    folder = compilation_cache_dir()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not all(_is_ours(place) for place in (folder, folder.parent, folder.parent.parent)):
+            return None
+    except OSError:
+        return None
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    for name, value in _CACHE_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    """Returns whether this user owns `folder` and may write to it, and the world may not."""
+    status = folder.stat()
+    owned = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+    return owned and not status.st_mode & 0o002 and os.access(folder, os.W_OK)

@@ -17,7 +17,7 @@ from alexnet_jax import __version__, command_line
 from alexnet_jax.command_line import UsageError
 from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.errors import InputError, did_you_mean
-from alexnet_jax.locations import default_data_dir
+from alexnet_jax.locations import default_data_dir, use_compilation_cache
 from alexnet_jax.network.host_memory import keep_freed_memory
 from alexnet_jax.presets import PRESETS
 
@@ -79,7 +79,13 @@ class Train(Options):
         """Trains."""
         from alexnet_jax import experiment
 
-        experiment.train(self.config, self.workdir, data_dir=self.data_dir, retune=self.retune)
+        experiment.train(
+            self.config,
+            self.workdir,
+            data_dir=self.data_dir,
+            retune=self.retune,
+            started=command_line.process_start(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -408,7 +414,9 @@ def _run(words: list[str]) -> int:
         known = ", ".join(VERBS)
         raise UsageError(f"unknown verb '{name}'.{did_you_mean(name, VERBS)} Known: {known}")
     verb = parse(name, words)
-    keep_freed_memory()  # here and not in the library: the process is ours
+    # Here and not in the library: the process is ours.
+    keep_freed_memory()
+    use_compilation_cache()
     with command_line.quiet_libraries(verb.verbose):
         return verb.run() or 0
 

@@ -28,9 +28,8 @@ class Records:
         ]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._file = self.path.open("a", encoding="utf-8")
-        from tensorboardX import SummaryWriter
-
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+        self._board: Any = None
+        self._step = step
 
     def add(self, row: dict[str, Any]) -> None:
         """Appends one row (`step` and `epoch` among its keys)."""
@@ -38,6 +37,8 @@ class Records:
         self.rows.append(row)
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
+        if self._board is None:
+            self._board = _board(self.path.with_name("tensorboard"), self._step)
         for name, value in row.items():
             if name not in ("step", "epoch") and isinstance(value, int | float):
                 self._board.add_scalar(name, value, row["step"])
@@ -54,8 +55,24 @@ class Records:
     def close(self) -> None:
         """Writes what is left."""
         self.write_csv()
-        self._board.close()
+        if self._board is not None:
+            self._board.close()
         self._file.close()
+
+
+def _board(folder: Path, step: int) -> Any:
+    """Returns a writer for TensorBoard that purges what the folder holds from after `step`."""
+    # tensorboardX imports PyTorch where it is installed, for tensors that we never hand it: it
+    # takes seconds and hundreds of megabytes. None makes that import fail, which it allows for.
+    absent = "torch" not in sys.modules
+    if absent:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        from tensorboardX import SummaryWriter
+    finally:
+        if absent:
+            del sys.modules["torch"]
+    return SummaryWriter(str(folder), purge_step=step + 1)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

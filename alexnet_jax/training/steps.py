@@ -35,23 +35,28 @@ class TrainState(NamedTuple):
 
 def init_params(network: Network, image_size: int, seed: int) -> Params:
     """Returns fresh float32 parameters of `network`, `{layer: {"kernel": …, "bias": …}}`."""
-    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    return jax.jit(lambda key: _init_params(network, image_size, key))(jax.random.key(seed))
 
-    @jax.jit
-    def init(key):
-        return AlexNet(network).init(key, jnp.zeros(images.shape, images.dtype))["params"]
 
-    return init(jax.random.key(seed))
+def _init_params(network: Network, image_size: int, key: jax.Array) -> Params:
+    images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
+    return AlexNet(network).init(key, images)["params"]
 
 
 def init_state(
     network: Network, optimizer: OptimizerConfig, image_size: int, seed: int
 ) -> TrainState:
     """Returns the state before the first step."""
-    params = init_params(network, image_size, seed)
-    opt_state = update_rule(optimizer, params).init(params)
-    key = jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 1))
-    return TrainState(jnp.zeros((), jnp.int32), params, opt_state, key)
+
+    @jax.jit  # as one program, because each small one costs a start some time
+    def init(seed):
+        key = jax.random.key(seed)
+        params = _init_params(network, image_size, key)
+        opt_state = update_rule(optimizer, params).init(params)
+        dropout_key = jax.random.key_data(jax.random.fold_in(key, 1))
+        return TrainState(jnp.zeros((), jnp.int32), params, opt_state, dropout_key)
+
+    return init(np.uint32(seed))
 
 
 def make_train_step(

@@ -51,7 +51,13 @@ class Outcome(NamedTuple):
     run: run_folder.Run
 
 
-def train(config: Config, workdir: str | Path, dataset: Dataset, retune: bool = False) -> Outcome:
+def train(
+    config: Config,
+    workdir: str | Path,
+    dataset: Dataset,
+    retune: bool = False,
+    started: float | None = None,
+) -> Outcome:
     """Trains `config` in `workdir`, or goes on where an earlier call stopped.
 
     SIGINT and SIGTERM finish the step, save and return; a second signal ends the process at once.
@@ -61,6 +67,8 @@ def train(config: Config, workdir: str | Path, dataset: Dataset, retune: bool = 
       workdir: run folder; made when absent.
       dataset: an opened data set that holds the configured splits.
       retune: let rates, schedule and epochs of a run in the folder change from here on.
+      started: `time.monotonic()` at which the user began to wait (default: now), from which
+        `run.json` counts `seconds_to_first_step`.
 
     Raises:
       InputError: impossible configuration, or the folder holds another run.
@@ -69,17 +77,19 @@ def train(config: Config, workdir: str | Path, dataset: Dataset, retune: bool = 
       DivergedError: the loss is not finite.
     """
     workdir = Path(workdir).absolute()
+    started = time.monotonic() if started is None else started
     with run_folder.locked(workdir):
         resumed = run_folder.check_same_config(workdir, config, retune)
         run = open_run(config, workdir, dataset, resumed)
-        return _Loop(run, dataset).go()
+        return _Loop(run, dataset, started).go()
 
 
 class _Loop:
     """One call of `train`: the moving parts of the loop, and the order in which they move."""
 
-    def __init__(self, run: run_folder.Run, dataset: Dataset):
+    def __init__(self, run: run_folder.Run, dataset: Dataset, started: float):
         config = run.config
+        self.started = started
         self.run, self.config = run, config
         self.train_split: Split = dataset.split(config.data.train_split)
         self.validation_split: Split = dataset.split(config.data.validation_split)
@@ -133,8 +143,10 @@ class _Loop:
         """Returns the newest saved state, or a fresh one, and its step."""
         config, run = self.config, self.run
         arguments = (run.network, config.optimizer, run.image_size, config.seed)
-        target = jax.eval_shape(lambda: init_state(*arguments))
-        restored = self.checkpoints.restore_newest(target)
+        restored = None
+        if self.checkpoints.steps():
+            target = jax.eval_shape(lambda: init_state(*arguments))
+            restored = self.checkpoints.restore_newest(target)
         if restored is None and run.info["status"] == "finished":
             raise CheckpointError(
                 f"{run.workdir} holds a finished run, but its checkpoints are gone; bring them "
@@ -174,7 +186,7 @@ class _Loop:
         train_step = make_train_step(
             self.run.network, config.optimizer, config.preprocess, config.augment, self.dtype
         )
-        mark = start = time.monotonic()
+        mark = time.monotonic()
         first_step = mark_step = step
         pending: Sums | None = None
         rates = self._rates(step)
@@ -200,7 +212,9 @@ class _Loop:
                 if logs:
                     self._log(step, rates, rate, records)
                 if step == first_step + 1:
-                    self.progress.say(f"first step after {clock - start:.1f} s (with compiling)")
+                    waited = clock - self.started
+                    run_folder.update_info(self.run.workdir, seconds_to_first_step=round(waited, 2))
+                    self.progress.say(f"first step after {waited:.1f} s")
             if pauses:
                 self._pause(state, step, records, *pauses)
                 mark = time.monotonic()

@@ -49,10 +49,11 @@ print([name for name in {HEAVY} if name in sys.modules])
     assert python(program) == "[]\n[]\n"
 
 
-def test_training_never_so_much_as_asks_for_tensorflow_or_torch():
+def test_training_never_so_much_as_asks_for_tensorflow_or_torch(tmp_path):
     # Installed or not: a finder in front of all others notes every attempt to import them.
-    program = """
+    program = f"""
 import sys
+from pathlib import Path
 class Finder:
     asked = []
     def find_spec(self, name, path=None, target=None):
@@ -62,6 +63,13 @@ sys.meta_path.insert(0, Finder())
 import alexnet_jax
 alexnet_jax.train, alexnet_jax.load, alexnet_jax.AlexNet
 assert "alexnet_jax.training.train" in sys.modules and "jax" in sys.modules
+from alexnet_jax.training.records import Records
+folder = Path({str(tmp_path)!r})
+records = Records(folder, 0)
+assert "tensorboardX" not in sys.modules  # not before it has something to write
+records.add(dict(step=1, epoch=0.5, loss=2.0))
+records.close()
+assert list((folder / "tensorboard").iterdir()) and "torch" not in sys.modules
 print(Finder.asked)
 """
     assert python(program) == "[]\n"

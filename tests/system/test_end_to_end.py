@@ -31,6 +31,16 @@ def train(*arguments):
     ).stdout
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A cache folder of these tests' own, for the programs that the commands compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("data")
@@ -59,6 +69,19 @@ def test_again_there_is_nothing_to_do(run, data_dir):
     digest = json.loads((workdir / "run.json").read_text())["params_sha256"]
     assert "nothing to do" in train(workdir, data_dir)
     assert json.loads((workdir / "run.json").read_text())["params_sha256"] == digest
+
+
+def test_the_next_start_finds_its_programs_compiled(run, cache, data_dir, tmp_path):
+    def programs():
+        return {path.name for path in cache.glob("alexnet_jax/compiled/*/*-cache")}
+
+    compiled = programs()
+    assert any(name.startswith("jit_train_step") for name in compiled)
+    train(tmp_path / "run", data_dir)
+    assert programs() == compiled
+    infos = [json.loads((folder / "run.json").read_text()) for folder in (run[0], tmp_path / "run")]
+    assert infos[0]["params_sha256"] == infos[1]["params_sha256"]
+    assert infos[1]["seconds_to_first_step"] > 0
 
 
 def test_kill_nine_and_the_same_command_end_in_the_same_parameters(run, data_dir, tmp_path):
