@@ -191,7 +191,7 @@ def hold(
     rules: Rules,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Score]:
-    """Holds a contest: A B C A B C …
+    """Holds a contest: turns A B C A B C and so on.
 
     Args:
       contestants: in the order of their turns.

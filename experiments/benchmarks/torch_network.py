@@ -85,7 +85,7 @@ class TorchNetwork(nn.Module):
                 raise NotImplementedError(f"layer '{summary.name}' has no PyTorch form here")
         std = 0.01 if layer.weight_std is None else layer.weight_std
         self.weights[layer.name] = nn.Parameter(torch.randn(shape) * std)
-        self.biases[layer.name] = nn.Parameter(torch.full(bias, layer.bias))
+        self.biases[layer.name] = nn.Parameter(torch.full(bias, float(layer.bias)))
 
     def _step(self, layer: Layer, summary: LayerSummary) -> Callable:
         match layer:

@@ -1,0 +1,210 @@
+"""Writes the tables of this folder's README from the committed result files.
+
+python -m experiments.benchmarks.table          # rewrites the tables
+python -m experiments.benchmarks.table --check  # exits with 1 if the README is out of date
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks import contestants as who
+from experiments.benchmarks import targets
+from experiments.benchmarks.networks import CIFAR, DEFAULT
+from experiments.benchmarks.records import RESULTS, read
+
+README = Path(__file__).parent / "README.md"
+BEGIN = "<!-- benchmarks: python -m experiments.benchmarks.table -->"
+END = "<!-- end of benchmarks -->"
+
+_COLUMNS = (
+    who.OURS,
+    who.OURS_BFLOAT16,
+    who.CHANNELS_LAST,
+    who.CONTIGUOUS,
+    who.PLAIN,
+)
+_OTHERS = (
+    ("pipeline.json", "Input pipeline"),
+    ("startup.json", "Start-up"),
+    ("memory.json", "Memory"),
+    ("towers.json", "One tower against two"),
+)
+
+
+def tables(results: Path = RESULTS) -> str:
+    """Returns all tables for which `results` has a file, as Markdown."""
+    blocks = [_section("What was asked, and what is reached", targets.table(results), "")]
+    networks = read(results / "networks.json")
+    if networks:
+        for title, names in (("Networks", DEFAULT), ("CIFAR networks", CIFAR)):
+            rows = _networks(networks["entries"], names)
+            picture = "networks.svg" if names == DEFAULT else "cifar.svg"
+            if rows:
+                blocks.append(_section(title, rows, _under(networks, "networks.json", picture)))
+    for file, title, make in (
+        ("latency.json", "Latency", _latency),
+        ("scaling.json", "Batch size", _scaling),
+    ):
+        record = read(results / file)
+        if record:
+            picture = "scaling.svg" if file == "scaling.json" else ""
+            rows = make(record["entries"])
+            blocks.append(_section(title, rows, _under(record, file, picture)))
+    for file, title in _OTHERS:
+        record = read(results / file)
+        rows = _rows(record["rows"]) if record else "Not measured yet."
+        blocks.append(_section(title, rows, _under(record, file, "") if record else ""))
+    return "\n\n".join(blocks)
+
+
+def _section(title: str, rows: str, under: str) -> str:
+    return "\n\n".join(part for part in (f"### {title}", rows, under) if part)
+
+
+def _under(record: dict[str, Any], file: str, picture: str) -> str:
+    """Returns the line below a table: with what it was measured, and where the record is."""
+    place = record["environment"]
+    versions = ", ".join(f"{name} {value}" for name, value in place["versions"].items())
+    dates = {entry["date"][:10] for entry in record.get("entries", {}).values()}
+    dates |= {place["date"][:10]} if "date" in place and not dates else set()
+    words = (
+        f"{place['processor']}, {place['cpu_cores']} cores; {versions}; "
+        f"{', '.join(sorted(dates))}; [json](results/{file})"
+    )
+    return f"![{picture}](results/{picture})\n\n{words}" if picture else words
+
+
+def _networks(entries: dict[str, Any], names: tuple[str, ...]) -> str:
+    head = ["network", *_COLUMNS, "bound", "ours / PyTorch", "ours / plain", "ours / bound"]
+    lines = []
+    for what, words in (("train", "training"), ("inference", "inference")):
+        for name in names:
+            entry = entries.get(f"{name}/{what}")
+            if not entry:
+                continue
+            cells = [f"`{name}`, {words}, batch {entry['batch']}"]
+            cells += [_rate(entry["contestants"].get(column)) for column in _COLUMNS]
+            bound = entry["bound_images_per_second"]
+            cells.append(_number(bound) if bound else "–")
+            cells += [_ratio(entry["ratios"].get(n)) for n in ("PyTorch", "plain Flax", "bound")]
+            lines.append(cells)
+    return _table(head, lines) if lines else ""
+
+
+def _latency(entries: dict[str, Any]) -> str:
+    columns = (who.OURS, who.OURS_BFLOAT16, *reversed(who.PYTORCH))
+    head = ["network, images × views", *(f"{name} (ms)" for name in columns), "PyTorch / ours"]
+    lines = []
+    for entry in entries.values():
+        scores = entry["contestants"]
+        best = min(
+            (scores[n]["median_seconds"] for n in who.PYTORCH if "rate" in scores.get(n, {})),
+            default=None,
+        )
+        ours = scores.get(who.OURS, {}).get("median_seconds")
+        lines.append(
+            [
+                f"`{entry['network']}`, {entry['images']} × {entry['views']}",
+                *(_milliseconds(scores.get(column)) for column in columns),
+                _ratio(best / ours if best and ours else None),
+            ]
+        )
+    return _table(head, lines)
+
+
+def _scaling(entries: dict[str, Any]) -> str:
+    head = ["batch"]
+    for words in ("training", "inference"):
+        head += [f"{words}: {who.OURS}", who.CHANNELS_LAST, "ratio"]
+    sizes = sorted({entry["batch"] for entry in entries.values()})
+    networks = sorted({entry["network"] for entry in entries.values()})
+    lines = []
+    for network in networks:
+        for size in sizes:
+            cells = [f"`{network}`, {size}"]
+            for what in ("train", "inference"):
+                scores = entries.get(f"{network}/{what}/{size}", {}).get("contestants", {})
+                ours, theirs = (scores.get(n) for n in (who.OURS, who.CHANNELS_LAST))
+                both = ours and theirs and "rate" in ours and "rate" in theirs
+                cells += [_rate(ours), _rate(theirs)]
+                cells.append(_ratio(ours["rate"] / theirs["rate"] if both else None))
+            lines.append(cells)
+    return _table(head, lines)
+
+
+def _rows(rows: list[dict[str, Any]]) -> str:
+    """Returns the table of a file with rows of name, value, unit, low, high and note."""
+    lines = []
+    for row in rows:
+        low, high = row.get("low"), row.get("high")
+        spread = (
+            f" ({_number(low)}–{_number(high)})" if low is not None and high is not None else ""
+        )
+        value = row.get("value")
+        shown = _number(value) + spread if isinstance(value, int | float) else value or "–"
+        lines.append([row["name"], shown, row.get("unit", ""), row.get("note") or ""])
+    return _table(["", "median (lowest–highest)", "unit", "note"], lines)
+
+
+def _table(head: list[str], lines: list[list[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows
+    )
+
+
+def _rate(score: dict[str, Any] | None) -> str:
+    if not score:
+        return "–"
+    if "rate" not in score:
+        return score["failed"]
+    if score.get("cold"):
+        return f"{_number(score['rate'])} (one turn)"
+    return (
+        f"{_number(score['rate'])} ({_number(score['lowest_rate'])}–"
+        f"{_number(score['highest_rate'])})"
+    )
+
+
+def _milliseconds(score: dict[str, Any] | None) -> str:
+    if not score or "rate" not in score:
+        return score["failed"] if score else "–"
+    names = ("median_seconds", "lowest_seconds", "highest_seconds")
+    median, low, high = (_number(1e3 * score[name]) for name in names)
+    return f"{median} ({low}–{high})"
+
+
+def _number(value: float) -> str:
+    return (
+        f"{value:,.0f}"
+        if abs(value) >= 100
+        else f"{value:.1f}"
+        if abs(value) >= 10
+        else (f"{value:.2f}")
+    )
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def updated(text: str, make: Callable[[], str] = tables) -> str:
+    """Returns the README `text` with the tables of today."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{make()}\n{END}{after}"
+
+
+def main() -> None:
+    """Rewrites or checks the README of this folder."""
+    text = README.read_text(encoding="utf-8")
+    new = updated(text)
+    if "--check" in sys.argv:
+        sys.exit(new != text)
+    README.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
