@@ -54,7 +54,7 @@ def tables(results: Path = RESULTS) -> str:
             blocks.append(_section(title, rows, _under(record, file, picture)))
     for file, title in _OTHERS:
         record = read(results / file)
-        rows = _rows(record["rows"]) if record else "Not measured yet."
+        rows = _rows(record) if record else "Not measured yet."
         blocks.append(_section(title, rows, _under(record, file, "") if record else ""))
     return "\n\n".join(blocks)
 
@@ -69,10 +69,14 @@ def _under(record: dict[str, Any], file: str, picture: str) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in place["versions"].items())
     dates = {entry["date"][:10] for entry in record.get("entries", {}).values()}
     dates |= {place["date"][:10]} if "date" in place and not dates else set()
-    words = (
-        f"{place['processor']}, {place['cpu_cores']} cores; {versions}; "
-        f"{', '.join(sorted(dates))}; [json](results/{file})"
-    )
+    facts = [
+        f"{place.get('processor', place.get('cpu', ''))}",
+        f"{place.get('cpu_cores', place.get('cores', '?'))} cores",
+        versions,
+        *sorted(dates),
+        f"[json](results/{file})",
+    ]
+    words = "; ".join(fact for fact in facts if fact)
     return f"![{picture}](results/{picture})\n\n{words}" if picture else words
 
 
@@ -134,17 +138,22 @@ def _scaling(entries: dict[str, Any]) -> str:
     return _table(head, lines)
 
 
-def _rows(rows: list[dict[str, Any]]) -> str:
+def _rows(record: dict[str, Any]) -> str:
     """Returns the table of a file with rows of name, value, unit, low, high and note."""
     lines = []
-    for row in rows:
-        low, high = row.get("low"), row.get("high")
-        spread = (
-            f" ({_number(low)}–{_number(high)})" if low is not None and high is not None else ""
-        )
-        value = row.get("value")
-        shown = _number(value) + spread if isinstance(value, int | float) else value or "–"
-        lines.append([row["name"], shown, row.get("unit", ""), row.get("note") or ""])
+    for row in record["rows"]:
+        value = row.get("value", row.get("images_per_second"))
+        unit = row.get("unit", "images/s" if "images_per_second" in row else "")
+        low, high = row.get("low", row.get("min")), row.get("high", row.get("max"))
+        shown = _number(value) if isinstance(value, int | float) else value or "–"
+        if low is not None and high is not None:
+            shown += f" ({_number(low)}–{_number(high)})"
+        note = row.get("note") or ""
+        if "of_the_bound" in row:
+            note = f"{row['of_the_bound']:.2f} of the bound"
+        lines.append([row["name"], shown, unit, note])
+    for name, reason in record.get("skipped", {}).items():
+        lines.append([name, "skipped", "", reason])
     return _table(["", "median (lowest–highest)", "unit", "note"], lines)
 
 
