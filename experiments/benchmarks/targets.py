@@ -72,61 +72,6 @@ def _row(file: str, name: str, field: str = "value") -> Callable[[Results], floa
     return reach
 
 
-_TARGETS:
-        value = reach(find)
-        if value is None:
-            lines.append(f"| {words} | {_asked(asked, at_least)} | not measured | |")
-            continue
-        good = value >= asked if at_least else value <= asked
-        shown = f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
-        lines.append(
-            f"| {words} | {_asked(asked, at_least)} | {shown} | {'yes' if good else 'no'} |"
-        )
-    return "\n".join(lines)
-
-
-def _asked(value: float, at_least: bool) -> str:
-    shown = f"{value:,.0f}" if value >= 100 else f"{value:g}"
-    return f"at least {shown}" if at_least else f"at most {shown}"
-
-
-def _network(network: str, what: str, rival: str) -> Callable[[Results], float | None]:
-    """Returns what looks up a ratio of `networks.json`."""
-
-    def reach(find: Results) -> float | None:
-        record = find("networks")
-        entry = record["entries"].get(f"{network}/{what}") if record else None
-        return entry["ratios"].get(rival) if entry else None
-
-    return reach
-
-
-def _latency(network: str) -> Callable[[Results], float | None]:
-    """Returns what looks up the milliseconds of PyTorch for one image over ours."""
-
-    def reach(find: Results) -> float | None:
-        record = find("latency")
-        entry = record["entries"].get(f"{network}/1x1") if record else None
-        scores = entry["contestants"] if entry else {}
-        ours = scores.get(who.OURS, {}).get("median_seconds")
-        theirs = [scores.get(name, {}).get("median_seconds") for name in who.PYTORCH]
-        best = min((value for value in theirs if value), default=None)
-        return best / ours if best and ours else None
-
-    return reach
-
-
-def _row(file: str, name: str) -> Callable[[Results], float | None]:
-    """Returns what looks up a row of a file of rows by its name."""
-
-    def reach(find: Results) -> float | None:
-        record = find(file)
-        rows = {row["name"]: row["value"] for row in record["rows"]} if record else {}
-        return rows.get(name)
-
-    return reach
-
-
 _TARGETS: tuple[tuple[str, float, bool, Callable[[Results], float | None]], ...] = (
     ("`paper`, training: ours / PyTorch", 2.2, True, _network("paper", "train", "PyTorch")),
     ("`original`, training: ours / PyTorch", 2.2, True, _network("original", "train", "PyTorch")),
