@@ -72,7 +72,7 @@ def response_norm(
     """
     wide = x.astype(jnp.float32)
     total = _shifted_sum(_shifted_sum(jnp.square(wide), window, 1), window, 2)
-    return (wide / _root(bias + alpha * total, beta)).astype(x.dtype)
+    return _divided(wide, bias + alpha * total, beta).astype(x.dtype)
 
 
 def plain_response_norm(
@@ -158,28 +158,29 @@ def _channel_sum(x, depth, groups, *, mirrored=False):
     return total.reshape(x.shape)
 
 
-def _root(d, beta):
-    """Returns `d ** beta`; the paper's 3/4 from square roots, which vectorize on a CPU.
+def _divided(x, d, beta):
+    """Returns `x / d ** beta`; the paper's 3/4 from square roots, which vectorize on a CPU.
 
-    Each root is used once and the result is a divisor: XLA repeats neither roots nor divisions
-    where it fuses, so that these end a fusion where one should end.
+    The last operation is a division and each root has one use: XLA repeats neither roots nor
+    divisions where it fuses, so the result is computed once for all that read it. It would turn
+    a division by a root into a product, which it does repeat.
     """
     if beta == 0.75:
-        return jnp.sqrt(d * jnp.sqrt(d))
+        return x * jnp.sqrt(jnp.sqrt(d)) / d
     if beta == 0.5:
-        return jnp.sqrt(d)
-    return d**beta
+        return x * jnp.sqrt(d) / d
+    return x / d**beta
 
 
 def _fast_lrn(x, *, depth, alpha, beta, bias, groups):
     wide = x.astype(jnp.float32)
     d = bias + alpha * _channel_sum(jnp.square(wide), depth, groups)
-    return (wide / _root(d, beta)).astype(x.dtype)
+    return _divided(wide, d, beta).astype(x.dtype)
 
 
 def _fast_lrn_gradient(x, grad, *, depth, alpha, beta, bias, groups):
     wide = x.astype(jnp.float32)
     d = bias + alpha * _channel_sum(jnp.square(wide), depth, groups)
-    scaled = grad.astype(jnp.float32) / _root(d, beta)
+    scaled = _divided(grad.astype(jnp.float32), d, beta)
     across = _channel_sum(wide * scaled / d, depth, groups, mirrored=True)
     return (scaled - (2 * alpha * beta) * wide * across).astype(x.dtype)

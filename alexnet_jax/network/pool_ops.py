@@ -1,7 +1,7 @@
 """Pooling: the plain `lax` form, which is the definition, and a fast form for CPUs.
 
-XLA's CPU backend walks overlapping windows pixel by pixel. The fast form combines `window ** 2`
-strided slices, and its gradient adds as many dilated maps. Images are
+XLA's CPU backend walks overlapping windows pixel by pixel. The fast form walks them
+along one axis at a time, and its gradient adds `window ** 2` dilated maps. Images are
 `[batch, height, width, channels]`.
 """
 
@@ -75,7 +75,6 @@ def _max_pool_backward(window, stride, padding, residuals, grad):
 
     def fast(x, winners, grad):
         zero = jnp.zeros((), jnp.float32)
-        winners, grad = lax.optimization_barrier((winners, grad))
         wide = grad.astype(jnp.float32)
 
         def share(row, column):
@@ -91,7 +90,6 @@ _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 def _slices(x, window, stride, padding, fill):
     """Returns the pixel at each place of the window, for all windows: `[n, out_h, out_w, c]`."""
-    x = lax.optimization_barrier(x)  # else XLA computes the layer before anew for every slice
     x = lax.pad(x, jnp.asarray(fill, x.dtype), ((0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)))
     n, height, width, channels = x.shape
     last_row, last_column = ((size - window) // stride * stride + 1 for size in (height, width))
@@ -108,7 +106,16 @@ def _slices(x, window, stride, padding, fill):
 
 
 def _fast_max_pool(x, window, stride, padding):
-    return functools.reduce(lax.max, _slices(x, window, stride, padding, -np.inf))
+    """Returns the maximum, first along the rows and then along the columns.
+
+    XLA fuses nothing with a windowed reduction: the layer before is computed once per pixel, and
+    this one once for all that read it. A maximum of slices would be computed again by each.
+    """
+    for axis in (2, 1):
+        sizes, strides, edges = [1] * 4, [1] * 4, [(0, 0)] * 4
+        sizes[axis], strides[axis], edges[axis] = window, stride, padding[axis - 1]
+        x = lax.reduce_window(x, np.array(-np.inf, x.dtype), lax.max, sizes, strides, edges)
+    return x
 
 
 def _fast_max_pool_winners(x, window, stride, padding):
@@ -119,7 +126,7 @@ def _fast_max_pool_winners(x, window, stride, padding):
         better = candidate > best
         best = jnp.where(better, candidate, best)
         winners = jnp.where(better, np.uint8(place), winners)
-    return lax.optimization_barrier((best, winners))
+    return _fast_max_pool(x, window, stride, padding), winners
 
 
 def _spread(share, x, window, stride, padding):
