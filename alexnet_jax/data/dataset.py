@@ -156,26 +156,39 @@ class Split:
         """
         indices = self._checked(indices)
         size = out.shape[1]
+        corners, mirrored = offsets.tolist(), flips.tolist()
+        if self._keep:
+            cache = self._filled_cache()
+            for row, index in enumerate(indices):
+                top, left = corners[row]
+                image = cache[index, top : top + size, left : left + size]
+                augment.copy(image, mirrored[row], out[row])
+            return
         scratch = self._empty(1)[0]
-        backwards = False
-        cache = self._filled_cache() if self._keep else None
         with self._read_errors():
+            stored = self._images()
+            stored.announce(indices)
             for row, index in enumerate(indices.tolist()):
-                flip = bool(flips[row])
-                if cache is not None:
-                    image = cache[index]
-                elif self._store == "jpeg":
-                    # The bytes of a mirrored image are best turned round all at once.
-                    backwards = flip
-                    image = decode_jpeg(self._images()[index], scratch, backwards=backwards)
+                top, left = corners[row]
+                window = slice(top, top + size), slice(left, left + size)
+                if self._store == "raw":
+                    augment.copy(self._pixels(stored[index])[window], mirrored[row], out[row])
+                elif mirrored[row]:  # all bytes of a row are turned round at once
+                    decode_jpeg(stored[index], scratch, backwards=True)
+                    augment.copy_reversed(scratch[window], out[row])
                 else:
-                    image = self._pixels(index)
-                top, left = offsets[row]
-                image = image[top : top + size, left : left + size]
-                if backwards:
-                    augment.copy_reversed(image, out[row])
-                else:
-                    augment.copy(image, flip, out[row])
+                    decode_jpeg(stored[index], scratch)
+                    augment.copy(scratch[window], False, out[row])
+
+    def stored_bytes(self, index: int) -> bytes | memoryview:
+        """Returns an image as it is stored: a JPEG, or raw pixels.
+
+        Raises:
+          IndexError, DataError: as `images`.
+        """
+        (checked,) = self._checked([index]).tolist()
+        with self._read_errors():
+            return self._images()[checked]
 
     def _checked(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         indices = np.asarray(indices, np.int64).reshape(-1)
@@ -204,16 +217,17 @@ class Split:
     def _read_into(self, images: np.ndarray, indices: np.ndarray) -> None:
         """Reads the examples `indices` into `images`, uint8 [k, s, s, 3]."""
         with self._read_errors():
+            stored = self._images()
+            stored.announce(indices)
             for row, index in enumerate(indices.tolist()):
                 if self._store == "jpeg":
-                    decode_jpeg(self._images()[index], images[row])
+                    decode_jpeg(stored[index], images[row])
                 else:
-                    images[row] = self._pixels(index)
+                    images[row] = self._pixels(stored[index])
 
-    def _pixels(self, index: int) -> np.ndarray:
-        """Returns a raw image, uint8 [s, s, 3], perhaps a read-only view of the file."""
-        size = self.stored_size
-        return np.frombuffer(self._images()[index], np.uint8).reshape(size, size, 3)
+    def _pixels(self, data: bytes | memoryview) -> np.ndarray:
+        """Returns a raw image, uint8 [s, s, 3], a read-only view of `data`."""
+        return np.frombuffer(data, np.uint8).reshape(self.stored_size, self.stored_size, 3)
 
     @contextlib.contextmanager
     def _read_errors(self) -> Iterator[None]:

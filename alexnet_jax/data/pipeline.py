@@ -28,6 +28,8 @@ from alexnet_jax.data import augment as augmentation
 from alexnet_jax.errors import DataError, InputError
 
 _ENDLESS = 2**48  # steps that Grain is told of
+_READY = 2  # batches that may lie ready besides those that threads compute
+_MAX_THREADS = 8  # beyond it, so is guessed, threads wait for Python's lock: use worker processes
 
 
 class Split(Protocol):
@@ -209,7 +211,8 @@ class TrainingBatches(Iterator[Batch]):
     def _start(self) -> Any:
         source = dataclasses.replace(self._stream, first_step=self._next_step)
         options = grain.ReadOptions(
-            num_threads=self._threads, prefetch_buffer_size=2 * self._threads
+            num_threads=self._threads,
+            prefetch_buffer_size=self._threads + _READY if self._threads else 0,
         )
         batches = grain.MapDataset.source(source).to_iter_dataset(options)
         if self._workers:
@@ -257,7 +260,7 @@ def training_batches(
     augment: AugmentConfig,
     first_step: int = 0,
     workers: int = 0,
-    threads: int = 2,
+    threads: int | None = None,
 ) -> TrainingBatches:
     """Returns the endless stream of training batches, the same for any workers and threads.
 
@@ -269,7 +272,8 @@ def training_batches(
       augment: the random changes.
       first_step: step of the first batch.
       workers: worker processes (spawned), 0: threads of this process only.
-      threads: threads per process; 0: computed in `next` itself.
+      threads: threads per process; None: one per core, at most 8, and one in a worker process; 0:
+        computed in `next` itself. Decoding and copying do not hold Python's lock.
 
     Raises:
       DataError: the split is empty.
@@ -279,12 +283,21 @@ def training_batches(
         raise DataError("The training split has no images: prepare the data set again.")
     if batch_size < 1:
         raise InputError(f"batch_size should be at least 1, not {batch_size}.")
+    if threads is None:
+        threads = 1 if workers else min(_cores(), _MAX_THREADS)
     if workers < 0 or threads < 0:
         raise InputError(f"workers {workers} and threads {threads} should not be negative.")
     stream = TrainingStream(
         split, seed=seed, batch_size=batch_size, image_size=image_size, augment=augment
     )
     return TrainingBatches(stream, first_step=first_step, workers=workers, threads=threads)
+
+
+def _cores() -> int:
+    """Returns the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def evaluation_batches(
@@ -297,13 +310,13 @@ def evaluation_batches(
     Args:
       split: the images.
       batch_size: images per batch.
-      ahead: batches read in advance by a thread.
+      ahead: batches read in advance, each by a thread.
     """
     if batch_size < 1:
         raise InputError(f"batch_size should be at least 1, not {batch_size}.")
     starts = iter(range(0, split.num_examples, batch_size))
     pending: deque[Future[Batch]] = deque()
-    pool = ThreadPoolExecutor(1, thread_name_prefix="evaluation_batches")
+    pool = ThreadPoolExecutor(max(1, ahead), thread_name_prefix="evaluation_batches")
     try:
         while True:
             while len(pending) < max(1, ahead) and (start := next(starts, None)) is not None:

@@ -115,9 +115,9 @@ class MappedImages:
           places: int64 [n, 3] of all of them, from `find_places`; no offset is -1.
         """
         self._paths = [folder / name for name, _ in shards]
-        self._shard = np.repeat(np.arange(len(shards)), [count for _, count in shards])
+        self._shard = np.repeat(range(len(shards)), [count for _, count in shards]).tolist()
         self._places = places
-        self._views: list[memoryview | None] = [None] * len(shards)
+        self._maps: list[mmap.mmap | None] = [None] * len(shards)
         _allow_open_files(len(shards))
 
     def __getitem__(self, index: int) -> Bytes:
@@ -127,18 +127,33 @@ class MappedImages:
           ValueError: the bytes are not those that were written.
         """
         offset, size, check = self._places[index].tolist()
-        shard = int(self._shard[index])
-        pieces = _pieces(self._views[shard] or self._map(shard), offset, size)
+        pieces = _pieces(memoryview(self._map(self._shard[index])), offset, size)
         # First the checks: they wait for the disk without holding Python's lock.
         if _check(pieces) != check:
             raise ValueError(f"example {index} differs from what was written")
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _map(self, shard: int) -> memoryview:
-        with open(self._paths[shard], "rb") as file:
-            view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        self._views[shard] = view  # of two threads that map at once, one mapping is dropped
-        return view
+    def announce(self, indices: np.ndarray) -> None:
+        """Has the system read these images ahead, all at once where the disk can.
+
+        It costs 1 to 2 us per image that is in memory already; with a cold disk, small images come
+        four times as fast as one after another.
+        """
+        if not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        for index in indices.tolist():
+            offset, size, _ = self._places[index].tolist()
+            begin = offset // mmap.PAGESIZE * mmap.PAGESIZE
+            length = _after(offset, size) - begin
+            self._map(self._shard[index]).madvise(mmap.MADV_WILLNEED, begin, length)
+
+    def _map(self, shard: int) -> mmap.mmap:
+        mapped = self._maps[shard]
+        if mapped is None:  # of two threads that come at once, the mapping of one is dropped
+            with open(self._paths[shard], "rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._maps[shard] = mapped
+        return mapped
 
 
 class ParsedImages:
@@ -154,6 +169,9 @@ class ParsedImages:
         self._source = builder.as_data_source(split, deserialize_method=raw)
         # Parsing the protocol buffer here takes 14 us, TFDS's own decoding of it up to 100.
         self._parse = tf_example_pb2.Example.FromString  # pyright: ignore
+
+    def announce(self, indices: np.ndarray) -> None:
+        """Does nothing: the reader reads when it is asked."""
 
     def __getitem__(self, index: int) -> Bytes:
         """Returns the bytes of an image."""
