@@ -74,7 +74,6 @@ class Score:
       iterations: iterations in a turn.
       turns: number of timed turns.
       seconds: per iteration, one for each turn (or each iteration, see `Rules.each`).
-      build_seconds: from the start of the process until it was compiled and ready.
       details: what the contestant says of itself.
       failed: why there are no (more) turns; empty when all went well.
       cold: the one turn was also the first iteration.
@@ -84,7 +83,6 @@ class Score:
     iterations: int = 1
     turns: int = 0
     seconds: list[float] = field(default_factory=list)
-    build_seconds: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
     failed: str = ""
     cold: bool = False
@@ -93,7 +91,6 @@ class Score:
         """Returns the score as JSON: median, lowest and highest seconds, and rate of the median."""
         record = dataclasses.asdict(self)
         record.pop("seconds")
-        record["build_seconds"] = round(self.build_seconds, 1)
         for name in ("details", "failed", "cold"):
             if not record[name]:
                 record.pop(name)
@@ -204,15 +201,16 @@ def hold(
     scores = {entry.name: Score(entry.work) for entry in contestants}
     running: dict[str, _Process] = {}
     try:
-        # One after the other, so that nobody compiles while another one warms up.
-        for entry in contestants:
-            score = scores[entry.name]
-            running[entry.name] = process = _Process(entry, rules.limit_seconds)
-            _attempt(
-                entry.name, score, running, say, lambda s=score, p=process: _start(s, p, rules)
-            )
+        for entry in contestants:  # all build at once; nothing is measured yet
+            running[entry.name] = _Process(entry, rules.limit_seconds)
+        for name, process in list(running.items()):
+            score = scores[name]
+            _attempt(name, score, running, say, lambda s=score, p=process: _ready(s, p))
+        for name, process in list(running.items()):
+            score = scores[name]
+            _attempt(name, score, running, say, lambda s=score, p=process: _warm_up(s, p, rules))
             if score.cold:
-                say(f"  only turn  {entry.name}: {score.work / score.seconds[0]:,.1f}/s")
+                say(f"  only turn  {name}: {score.work / score.seconds[0]:,.1f}/s")
         for number in range(1, rules.rounds + 1):
             for name, process in list(running.items()):
                 score = scores[name]
@@ -236,11 +234,12 @@ def _attempt(name, score: Score, running, say, action: Callable[[], None]) -> No
         say(f"  {name} is out: {error}")
 
 
-def _start(score: Score, process: _Process, rules: Rules) -> None:
-    """Waits until the contestant is built, runs it once, and settles the length of its turns."""
-    start = time.monotonic()
+def _ready(score: Score, process: _Process) -> None:
     score.details = process.read().get("details", {})
-    score.build_seconds = time.monotonic() - start
+
+
+def _warm_up(score: Score, process: _Process, rules: Rules) -> None:
+    """Runs a contestant once, and settles the length of its turns."""
     (first,) = process.ask(iterations=1)["seconds"]
     if first > rules.slow_seconds:
         score.seconds, score.turns, score.cold = [first], 1, True

@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument(
         "--slow-seconds",
         type=float,
-        default=20.0,
+        default=15.0,
         help="who takes longer for its first iteration has only this one turn",
     )
     parser.add_argument("--compile", action="store_true", help="add torch.compile")
