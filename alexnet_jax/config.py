@@ -192,6 +192,8 @@ class Config:
       classes: number of classes; 0: as many as the data set has.
       compute_dtype: activations' type; parameters stay float32.
       batch_size: images per step, over all devices.
+      accumulation: equal parts in which a batch is computed, one after another, to need less
+        memory; the step is the same up to rounding.
       epochs: passes over the training images.
       seed: of initial weights, data order, augmentation and dropout.
       evaluate_every_epochs: test on the validation split so often; may be fractional.
@@ -207,6 +209,7 @@ class Config:
     classes: int = 0
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     batch_size: int = 128
+    accumulation: int = 1
     epochs: float = 90
     seed: int = 0
     evaluate_every_epochs: float = 1
@@ -232,9 +235,9 @@ class Config:
 
 
 _AT_LEAST = {
-    "image_size": 0, "classes": 0, "batch_size": 1, "seed": 0, "checkpoint_every_steps": 0,
-    "log_every_steps": 1, "workers": 0, "data.cache_bytes": 0, "augment.colour_noise": 0,
-    "augment.rotation_degrees": 0, "optimizer.learning_rate": 0, "optimizer.momentum": 0,
+    "image_size": 0, "classes": 0, "batch_size": 1, "accumulation": 1, "seed": 0,
+    "checkpoint_every_steps": 0, "log_every_steps": 1, "workers": 0, "data.cache_bytes": 0,
+    "augment.colour_noise": 0, "augment.rotation_degrees": 0, "optimizer.learning_rate": 0, "optimizer.momentum": 0,
     "optimizer.bias_learning_rate": 0, "optimizer.weight_decay": 0, "schedule.patience_epochs": 0,
     "schedule.drops": 0,
 }  # fmt: skip
@@ -257,6 +260,10 @@ def check_values(config: Config) -> None:
     for name, bound in _ABOVE.items():
         if not bound < values[name] < math.inf:
             raise InputError(f"{name} is {values[name]}; it must be more than {bound}")
+    if config.batch_size % config.accumulation:
+        raise InputError(
+            f"accumulation is {config.accumulation}; it must divide batch_size {config.batch_size}"
+        )
     if config.optimizer.momentum >= 1:
         raise InputError(f"optimizer.momentum is {config.optimizer.momentum}; it must be below 1")
     if config.seed >= 2**32:

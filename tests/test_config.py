@@ -31,6 +31,8 @@ def test_presets_are_possible_and_survive_json(preset):
         ("epochs", float("inf"), "epochs is inf"),
         ("epochs", float("nan"), "epochs is nan"),
         ("batch_size", 0, "batch_size is 0; it must be 1 or more"),
+        ("accumulation", 0, "accumulation is 0; it must be 1 or more"),
+        ("accumulation", 3, "accumulation is 3; it must divide batch_size"),
         ("seed", -3, "seed is -3; it must be 0 or more"),
         ("seed", 2**32, "seed is 4294967296"),
         ("log_every_steps", 0, "log_every_steps is 0"),

@@ -78,10 +78,13 @@ class AlexNet(nn.Module):
       network: the layers to interpret.
       dtype: type of the activations. Parameters are float32, and so is the arithmetic of the
         biases (whose gradient sums over all pixels) and of the classifier, the last layer.
+      part: (first row, rows of the whole batch), where the images are a part of a batch: each
+        gets the dropout mask that it has in the whole.
     """
 
     network: Network
     dtype: jnp.dtype = jnp.float32  # type: ignore[assignment]
+    part: tuple[int, int] | None = None
 
     @nn.compact
     def __call__(
@@ -196,6 +199,9 @@ class AlexNet(nn.Module):
         keep = 1.0 - layer.rate
         if not train:
             return x if layer.inverted else x * keep
-        mask = jax.random.bernoulli(self.make_rng("dropout"), keep, x.shape)
+        first, rows = self.part or (0, x.shape[0])
+        # The bits of an element depend on its place alone, so XLA draws only those of the part.
+        mask = jax.random.bernoulli(self.make_rng("dropout"), keep, (rows, *x.shape[1:]))
+        mask = mask[first : first + x.shape[0]]
         kept = x / keep if layer.inverted else x
         return jnp.where(mask, kept, jnp.zeros_like(kept))

@@ -36,9 +36,16 @@ HOW_NOT_WHAT = {
 """Fields that change how a run goes about its work but not its parameters; a resumed run may
 change them."""
 
-RETUNABLE = ("schedule.", "optimizer.learning_rate", "optimizer.bias_learning_rate", "epochs")
+RETUNABLE = (
+    "schedule.",
+    "optimizer.learning_rate",
+    "optimizer.bias_learning_rate",
+    "epochs",
+    "accumulation",
+)
 """Fields (or beginnings of names) that `retune` may change in the middle of a run, as the rates of
-2012 were changed by hand (paper §5). Each change is noted in `run.json`."""
+2012 were changed by hand (paper §5). `accumulation` is among them because it rounds otherwise. Each
+change is noted in `run.json`."""
 
 _PACKAGES = (
     "jax",

@@ -65,6 +65,7 @@ def make_train_step(
     preprocessing: PreprocessConfig,
     augment: AugmentConfig,
     dtype: Any = jnp.float32,
+    accumulation: int = 1,
 ) -> Callable[[TrainState, Batch, Inputs, RateTree, Any], tuple[TrainState, Sums]]:
     """Returns `step(state, batch, inputs, rates, colour_on) -> (state, sums)`, jitted.
 
@@ -72,15 +73,12 @@ def make_train_step(
     loss is the mean cross-entropy of the batch (the paper's multinomial logistic regression
     objective, §3.5), the gradient its gradient, and `sums` counts the batch as it was seen in
     training: augmented, with dropout, before the update.
+
+    With `accumulation` the batch is computed in so many equal parts, one after another, and their
+    gradients are summed: less memory for the same step, up to rounding.
     """
-    model = AlexNet(network, dtype)
 
-    def loss_fn(params, images, labels, mask, key):
-        logits: Any = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
-        sums = batch_sums(jax.nn.log_softmax(logits), labels, mask)
-        return sums.loss / jnp.maximum(sums.count, 1.0), sums
-
-    def train_step(state: TrainState, batch: Batch, inputs: Inputs, rates, colour_on):
+    def loss_fn(params, batch: Batch, part, count, inputs: Inputs, colour_on, key):
         images = preprocess(
             inputs,
             batch.images,
@@ -90,16 +88,53 @@ def make_train_step(
             flips=batch.flips,
             colour_on=colour_on,
         )
+        model = AlexNet(network, dtype, part)
+        logits: Any = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
+        sums = batch_sums(jax.nn.log_softmax(logits), batch.labels, batch.mask)
+        return sums.loss / count, sums
+
+    def train_step(state: TrainState, batch: Batch, inputs: Inputs, rates, colour_on):
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-        grads, sums = jax.grad(loss_fn, has_aux=True)(
-            state.params, images, batch.labels, batch.mask, key
-        )
+        count = jnp.maximum(jnp.sum(batch.mask, dtype=jnp.float32), 1.0)
+
+        def gradient(params, batch, part):
+            grad = jax.grad(loss_fn, has_aux=True)
+            return grad(params, batch, part, count, inputs, colour_on, key)
+
+        grads, sums = in_parts(gradient, state.params, batch, accumulation)
         chain = update_rule(optimizer, state.params)
         updates, opt_state = chain.update(grads, state.opt_state, state.params, rates=rates)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, opt_state, state.key), sums
 
     return jax.jit(train_step, donate_argnums=0)
+
+
+def in_parts(
+    function: Callable[[Params, Batch, tuple[int, int]], Any],
+    params: Params,
+    batch: Batch,
+    parts: int,
+) -> Any:
+    """Returns the sum of `function(params, part of the batch, (first row, rows of the batch))`.
+
+    The parts are computed one after another, so that they use the same memory. They are unrolled:
+    in the body of a loop XLA's CPU backend computes convolutions many times slower.
+    """
+    rows = batch.labels.shape[0]
+    size = rows // parts
+    total = function(params, _rows(batch, 0, size), (0, rows))
+    for first in range(size, rows, size):
+        # Where a part begins depends on the sums before it, or XLA would compute the parts side by
+        # side (its CPU backend drops `optimization_barrier`); a sum that is NaN is lost anyway.
+        lost = jnp.isnan(sum(leaf.ravel()[0] for leaf in jax.tree.leaves(total)))
+        part = _rows(batch, first + lost.astype(jnp.int32), size)
+        total = jax.tree.map(jnp.add, total, function(params, part, (first, rows)))
+    return total
+
+
+def _rows(batch: Batch, first: Any, size: int) -> Batch:
+    return Batch(*(jax.lax.dynamic_slice_in_dim(array, first, size) for array in batch))
 
 
 def count_params(params: Params) -> int:

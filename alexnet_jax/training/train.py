@@ -184,7 +184,12 @@ class _Loop:
     ) -> TrainState:
         config = self.config
         train_step = make_train_step(
-            self.run.network, config.optimizer, config.preprocess, config.augment, self.dtype
+            self.run.network,
+            config.optimizer,
+            config.preprocess,
+            config.augment,
+            self.dtype,
+            config.accumulation,
         )
         mark = time.monotonic()
         first_step = mark_step = step
