@@ -159,10 +159,28 @@ class Dropout:
       rate: probability of dropping a unit.
       inverted: True scales the kept units by 1/(1-rate) in training and nothing at test; False
         (2012) only masks in training and multiplies by 1-rate in every other pass.
+      towers: the units are the share of one of so many towers, whose masks are cut out of those
+        of the whole layer.
     """
 
     rate: float = 0.5
     inverted: bool = False
+    towers: int = 1
+
+
+@dataclass(frozen=True)
+class Gather:
+    """The towers send their channels to one another: here the paper's two GPUs talk (§3.5).
+
+    Only the network of a single tower has such layers, see `towers.tower_network`.
+
+    Attributes:
+      towers: how many there are; the channels of the first one come first.
+      invariant: what follows is the same on every tower, so that no gradient comes back.
+    """
+
+    towers: int
+    invariant: bool = False
 
 
 Layer = (
@@ -177,6 +195,7 @@ Layer = (
     | AdaptiveAvgPool
     | Flatten
     | Dropout
+    | Gather
 )
 Parametric = Conv | Local | Dense
 
@@ -188,6 +207,7 @@ _PREFIX = {
     AdaptiveAvgPool: "pool",
     Flatten: "flatten",
     Dropout: "dropout",
+    Gather: "gather",
 }
 
 
@@ -312,6 +332,8 @@ def _summarize_layer(name: str, layer: Layer, shape: tuple[int, ...]) -> LayerSu
                     f"layer '{name}' flattens {groups} groups, but has {shape[-1]} channels"
                 )
             return LayerSummary(name, layer, shape, (math.prod(shape),))
+        case Gather(towers=towers):
+            return LayerSummary(name, layer, shape, (*shape[:-1], shape[-1] * towers))
         case Dense(features=features, groups=groups):
             if len(shape) != 1:
                 raise InputError(f"layer '{name}' is dense and needs a Flatten before it")

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.network import ops
@@ -22,6 +23,7 @@ from alexnet_jax.network.layers import (
     Dense,
     Dropout,
     Flatten,
+    Gather,
     Layer,
     Local,
     Lrn,
@@ -34,6 +36,9 @@ from alexnet_jax.network.layers import (
     parametric_layers,
     summarize,
 )
+
+DATA, TOWER = "data", "tower"
+"""Mesh axes over which `towers.make_forward` maps this module: images, and channels."""
 
 
 class _Parameters(nn.Module):
@@ -154,6 +159,9 @@ class AlexNet(nn.Module):
                 return jnp.moveaxis(split, 3, 1).reshape(x.shape[0], -1)
             case Dropout():
                 return self._dropout(layer, x, train)
+            case Gather(invariant=invariant):
+                to = "invarying" if invariant else "varying"
+                return lax.all_gather(x, TOWER, axis=x.ndim - 1, tiled=True, to=to)
         raise TypeError(f"layer '{name}' is of unknown type {type(layer).__name__}")
 
     def _parameters(self, layer, kernel_shape, bias_shape, fan_in):
@@ -199,9 +207,13 @@ class AlexNet(nn.Module):
         keep = 1.0 - layer.rate
         if not train:
             return x if layer.inverted else x * keep
+        units = x.shape[-1]
         first, rows = self.part or (0, x.shape[0])
+        shape = (rows, *x.shape[1:-1], units * layer.towers)
         # The bits of an element depend on its place alone, so XLA draws only those of the part.
-        mask = jax.random.bernoulli(self.make_rng("dropout"), keep, (rows, *x.shape[1:]))
-        mask = mask[first : first + x.shape[0]]
+        mask = jax.random.bernoulli(self.make_rng("dropout"), keep, shape)
+        mask = lax.dynamic_slice_in_dim(mask, first, x.shape[0])
+        if layer.towers > 1:
+            mask = lax.dynamic_slice_in_dim(mask, lax.axis_index(TOWER) * units, units, axis=-1)
         kept = x / keep if layer.inverted else x
         return jnp.where(mask, kept, jnp.zeros_like(kept))

@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from alexnet_jax.config import AugmentConfig, OptimizerConfig, PreprocessConfig
 from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs, preprocess
 from alexnet_jax.evaluation.metrics import Sums, batch_sums
+from alexnet_jax.network import towers
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.training.optimizer import Params, RateTree, update_rule
@@ -66,6 +68,7 @@ def make_train_step(
     augment: AugmentConfig,
     dtype: Any = jnp.float32,
     accumulation: int = 1,
+    mesh: Mesh | None = None,
 ) -> Callable[[TrainState, Batch, Inputs, RateTree, Any], tuple[TrainState, Sums]]:
     """Returns `step(state, batch, inputs, rates, colour_on) -> (state, sums)`, jitted.
 
@@ -76,7 +79,11 @@ def make_train_step(
 
     With `accumulation` the batch is computed in so many equal parts, one after another, and their
     gradients are summed: less memory for the same step, up to rounding.
+
+    With a `mesh` (`towers.make_mesh`) the step is that of one device, computed by many: state and
+    batch come with the shardings of `towers.shardings` and `towers.batch_sharding`.
     """
+    sharded_forward = None if mesh is None else towers.make_forward(network, dtype, mesh)
 
     def loss_fn(params, batch: Batch, part, count, inputs: Inputs, colour_on, key):
         images = preprocess(
@@ -88,8 +95,11 @@ def make_train_step(
             flips=batch.flips,
             colour_on=colour_on,
         )
-        model = AlexNet(network, dtype, part)
-        logits: Any = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
+        if sharded_forward is not None:
+            logits: Any = sharded_forward(params, images, train=True, key=key, part=part)
+        else:
+            model = AlexNet(network, dtype, part)
+            logits = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
         sums = batch_sums(jax.nn.log_softmax(logits), batch.labels, batch.mask)
         return sums.loss / count, sums
 
@@ -105,7 +115,11 @@ def make_train_step(
         chain = update_rule(optimizer, state.params)
         updates, opt_state = chain.update(grads, state.opt_state, state.params, rates=rates)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, opt_state, state.key), sums
+        state = TrainState(state.step + 1, params, opt_state, state.key)
+        if mesh is not None:  # else the second step would compile again
+            placed = towers.shardings(mesh, network, state)
+            state = jax.lax.with_sharding_constraint(state, placed)
+        return state, sums
 
     return jax.jit(train_step, donate_argnums=0)
 

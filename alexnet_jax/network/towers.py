@@ -1,0 +1,223 @@
+"""Two towers as a sharding of one set of parameters over a `("data", "tower")` mesh.
+
+A grouped kernel `[height, width, in / groups, out]`, split on its last axis, is the two towers. So
+each device holds its share of every layer's outputs, runs its own convolutions without groups, and
+sends activations only where the paper's GPUs talk: before `conv3`, `fc6`, `fc7` and `fc8`. The
+classifier is whole on every tower (in 2012 it was on one of them). Paper §3.2, §3.5, figure 2.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from alexnet_jax.errors import InputError
+from alexnet_jax.network.layers import (
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Gather,
+    Layer,
+    Local,
+    Lrn,
+    Network,
+    Parametric,
+    layer_names,
+    parametric_layers,
+    summarize,
+)
+from alexnet_jax.network.model import DATA, TOWER, AlexNet
+
+Forward = Callable[..., jax.Array]
+
+
+def make_mesh(
+    towers: int = 1, devices: Sequence[jax.Device] | None = None, batch_size: int | None = None
+) -> Mesh:
+    """Returns a mesh `("data", "tower")` of all devices: `towers` wide, the rest replicas.
+
+    Args:
+      towers: 1 or 2.
+      devices: by default all of JAX's.
+      batch_size: images per step, which the replicas must divide; None: not checked.
+
+    Raises:
+      InputError: the devices do not make such a mesh, or the batch does not fit it.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    if towers not in (1, 2):
+        raise InputError(f"a network has 1 or 2 towers, not {towers}")
+    if len(devices) % towers:
+        have = f"{len(devices)} device" + "s" * (len(devices) != 1)
+        raise InputError(f"2 towers need an even number of devices, not {have}; use 1 tower")
+    replicas = len(devices) // towers
+    if batch_size is not None and batch_size % replicas:
+        raise InputError(
+            f"a batch of {batch_size} images does not divide over {replicas} replicas; choose a "
+            f"batch size that is a multiple of {replicas}"
+        )
+    types = (AxisType.Auto, AxisType.Auto)
+    return jax.make_mesh((replicas, towers), (DATA, TOWER), types, devices=devices)
+
+
+def tower_network(network: Network, towers: int) -> Network:
+    """Returns what each of `towers` devices computes of `network`, as a network of its own.
+
+    Layers have their share of the features and groups, and `Gather` stands where the channels of
+    all towers are needed. The classifier stays whole. One tower is the network itself.
+
+    Raises:
+      InputError: the network has no groups, or a layer cannot be divided.
+    """
+    if towers == 1:
+        return network
+    if all(getattr(layer, "groups", 1) == 1 for layer in parametric_layers(network.layers)):
+        raise InputError(
+            f"network '{network.name}' has no groups, so it has no {towers} towers; use 1 tower, "
+            "with replicas on the other devices"
+        )
+    names = layer_names(network.layers)
+    shares: list[Layer] = []
+    divided = False  # whether each tower has only its own channels at this point
+    for place, (name, layer) in enumerate(zip(names, network.layers, strict=True)):
+        following = parametric_layers(network.layers[place:])
+        if divided and _needs_all(layer, following):
+            shares.append(Gather(towers, invariant=len(following) == 1))
+            divided = False
+        try:
+            shares.append(_share(layer, towers, divided, following))
+        except InputError as error:
+            raise InputError(f"network '{network.name}', layer '{name}': {error}") from None
+        if isinstance(layer, Parametric):
+            divided = len(following) > 1
+    return dataclasses.replace(
+        network, name=f"{network.name}, one of {towers} towers", layers=tuple(shares)
+    )
+
+
+def _needs_all(layer: Layer, following: list[Parametric]) -> bool:
+    """Returns whether `layer` reads the channels of all towers."""
+    if isinstance(layer, Conv | Dense | Flatten):
+        return layer.groups == 1 or following == [layer]
+    return isinstance(layer, Local)
+
+
+def _share(layer: Layer, towers: int, divided: bool, following: list[Parametric]) -> Layer:
+    """Returns the part of a layer that one tower computes."""
+    if isinstance(layer, Parametric) and following == [layer]:
+        return layer  # the classifier
+    changes: dict[str, int] = {}
+    if isinstance(layer, Parametric):
+        changes["features"] = _divided(layer.features, towers, "features")
+    groups = getattr(layer, "groups", 1)
+    if divided and isinstance(layer, Dropout):
+        changes["towers"] = towers
+    elif divided and isinstance(layer, Lrn) and groups == 1:
+        raise InputError(
+            f"it normalizes across the border of the {towers} towers, which would then compute "
+            "another network; use 1 tower"
+        )
+    elif isinstance(layer, Conv | Dense | Flatten | Lrn) and groups > 1:
+        if not divided:
+            raise InputError(f"its {groups} groups see channels that every tower has; use 1 tower")
+        changes["groups"] = _divided(groups, towers, "groups")
+    return dataclasses.replace(layer, **changes)  # type: ignore[arg-type]
+
+
+def _divided(count: int, towers: int, what: str) -> int:
+    if count % towers:
+        raise InputError(f"its {count} {what} do not divide over {towers} towers; use 1 tower")
+    return count // towers
+
+
+def shardings(mesh: Mesh, network: Network, tree: Any) -> Any:
+    """Returns one `NamedSharding` per leaf of `tree`, for parameters and all that goes with them.
+
+    A leaf below `{layer: {"kernel": …, "bias": …}}`, wherever that lies in the tree (parameters,
+    gradients, velocities, a whole training state), is split on its last axis over the towers,
+    except in the classifier. Every other leaf is whole on each device.
+    """
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), _specs(mesh, network, tree))
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Returns how the arrays of a batch are split: by images, over the replicas."""
+    return NamedSharding(mesh, P(DATA))
+
+
+def _specs(mesh: Mesh, network: Network, tree: Any) -> Any:
+    *others, _ = parametric_layers(network.layers)
+    split = {layer.name for layer in others} if mesh.shape[TOWER] > 1 else set()
+
+    def spec(path, leaf):
+        layer = getattr(path[-2], "key", None) if len(path) > 1 else None
+        return P(*(None,) * (leaf.ndim - 1), TOWER) if layer in split else P()
+
+    return jax.tree.map_with_path(spec, tree)
+
+
+def make_forward(network: Network, dtype: Any = jnp.float32, mesh: Mesh | None = None) -> Forward:
+    """Returns `forward(params, images, *, train=False, key=None, part=None, capture=None)`.
+
+    Arguments and outputs are those of `AlexNet(network)` on one device, whatever the mesh:
+    dropout draws the same masks. The gradients of the parameters are sums over the replicas.
+    `part` is as for `AlexNet`.
+
+    Both axes are mapped by hand: were the data axis left to the compiler, it would gather the
+    whole batch on every device before each exchange between the towers.
+
+    Args:
+      network: the whole network.
+      dtype: type of the activations.
+      mesh: from `make_mesh`; None: one device.
+
+    Raises:
+      InputError: see `tower_network`.
+    """
+    share = tower_network(network, 1 if mesh is None else mesh.shape[TOWER])
+
+    def apply(params, images, key, train, capture, part) -> jax.Array:
+        rngs = None if key is None else {"dropout": key}
+        outputs: Any = AlexNet(share, dtype, part).apply(
+            {"params": params}, images, train=train, rngs=rngs, capture=capture
+        )
+        return outputs
+
+    def forward(params, images, *, train=False, key=None, part=None, capture=None):
+        if mesh is None:
+            return apply(params, images, key, train, capture, part)
+        first, rows = part or (0, images.shape[0])
+
+        def on_one_device(params, own_images, key):
+            # Here, so that the gradients are summed over the replicas in float32.
+            params = jax.tree.map(lambda leaf: lax.pcast(leaf, DATA, to="varying"), params)
+            own_first = first + lax.axis_index(DATA) * own_images.shape[0]
+            return apply(params, own_images, key, train, capture, (own_first, rows))
+
+        mapped = jax.shard_map(
+            on_one_device,
+            mesh=mesh,
+            in_specs=(_specs(mesh, network, params), P(DATA), P()),
+            out_specs=_output_spec(network, share, images.shape[1], capture),
+        )
+        return mapped(params, images, key)
+
+    return forward
+
+
+def _output_spec(network: Network, share: Network, image_size: int, capture: str | None) -> P:
+    """Returns how the output of a layer (None: the logits) lies on the towers."""
+    name = capture or parametric_layers(network.layers)[-1].name
+    whole, own = (
+        {summary.name: summary.output_shape for summary in summarize(each, image_size)}.get(name)
+        for each in (network, share)
+    )
+    if whole is None or whole == own:  # the model itself complains about an unknown name
+        return P(DATA)
+    return P(DATA, *(None,) * (len(whole) - 1), TOWER)

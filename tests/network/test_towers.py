@@ -1,0 +1,195 @@
+"""Two towers and replicas against one device: the same network, sharded."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alexnet_jax.errors import InputError
+from alexnet_jax.network import towers
+from alexnet_jax.network.layers import (
+    Conv,
+    Dense,
+    Flatten,
+    Gather,
+    Lrn,
+    Network,
+    summarize,
+    with_changes,
+    with_features,
+)
+from alexnet_jax.network.model import AlexNet
+from alexnet_jax.network.networks import NETWORKS
+
+SIZE, IMAGES = 64, 4
+WIDTHS = {"conv1": 8, "conv2": 16, "conv3": 24, "conv4": 24, "conv5": 16, "fc6": 32, "fc7": 32}
+MESHES = {"1x2": (2, 2), "2x1": (1, 2), "2x2": (2, 4)}
+
+
+def narrow(name):
+    """The network `name` with few features and 7 classes, which two towers could not share."""
+    network = NETWORKS[name]
+    layers = with_features(network.layers, WIDTHS | {"fc8": 7})
+    layers = with_changes(layers, Conv, weight_std=0.1)
+    return Network(f"narrow {name}", layers, SIZE, "this test")
+
+
+def mesh_of(name):
+    """A mesh of replicas x towers."""
+    width, count = MESHES[name]
+    return towers.make_mesh(width, jax.devices()[:count])
+
+
+@functools.cache
+def setting(name):
+    """A narrow network, its parameters, images and labels."""
+    network = narrow(name)
+    images = jax.random.normal(jax.random.key(1), (IMAGES, SIZE, SIZE, 3))
+    params = jax.jit(AlexNet(network).init)(jax.random.key(0), images)["params"]
+    return network, params, images, jnp.arange(IMAGES) % 7
+
+
+def values_and_gradients(network, dtype, mesh):
+    """The jitted (mean loss, logits), gradients of one batch, with dropout."""
+    forward = towers.make_forward(network, dtype, mesh)
+
+    def loss(params, images, labels, key):
+        logits = forward(params, images, train=True, key=key)
+        own = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1)
+        return -jnp.mean(own), logits
+
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+
+@functools.cache
+def on_one_device(name):
+    """What one device makes of the setting."""
+    network, params, images, labels = setting(name)
+    step = values_and_gradients(network, jnp.float32, None)
+    return step(params, images, labels, jax.random.key(2))
+
+
+def assert_close(ours, theirs, tolerance):
+    """Asserts a difference below `tolerance` of the maximum of each leaf."""
+
+    def check(ours, theirs):
+        ours, theirs = np.asarray(ours, np.float32), np.asarray(theirs, np.float32)
+        assert np.abs(ours - theirs).max() <= tolerance * np.abs(theirs).max()
+
+    jax.tree.map(check, ours, theirs)
+
+
+@pytest.mark.parametrize(("name", "mesh"), [("paper", "2x2"), ("paper", "2x1"), ("no-talk", "1x2")])
+def test_outputs_and_gradients_are_those_of_one_device(name, mesh):
+    network, params, images, labels = setting(name)
+    mesh = mesh_of(mesh)
+    params = jax.device_put(params, towers.shardings(mesh, network, params))
+    images, labels = jax.device_put((images, labels), towers.batch_sharding(mesh))
+    step = values_and_gradients(network, jnp.float32, mesh)
+    found = step(params, images, labels, jax.random.key(2))
+    assert_close(found, on_one_device(name), 1e-5)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_towers_talk_where_the_gpus_of_the_paper_do(platform, dtype):
+    network, params, images, labels = setting("paper")
+    step = values_and_gradients(network, jnp.dtype(dtype), mesh_of("2x2"))
+    traced = step.trace(params, images, labels, jax.random.key(2))
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    short = {"float32": "f32", "bfloat16": "bf16"}[dtype]
+
+    def results(operation):
+        found = re.findall(rf'"stablehlo\.{operation}".*?-> tensor<([^>]*)>', text, re.DOTALL)
+        return sorted(found)
+
+    # Half of the four images on each replica; what stands before conv3, fc6, fc7 and fc8. The
+    # classifier and what follows is the same on both towers, so that no gradient comes back.
+    gathered = [f"2x3x3x16x{short}", f"2x1x1x16x{short}", f"2x32x{short}", f"2x32x{short}"]
+    scattered = [f"2x3x3x8x{short}", f"2x1x1x8x{short}", f"2x16x{short}"]
+    assert results("all_gather") == sorted(gathered)
+    assert results("reduce_scatter") == sorted(scattered)
+    # One sum over the replicas per parameter, of a tower's share, in float32.
+    placed = towers.shardings(mesh_of("2x2"), network, params)
+    shapes = jax.tree.map(lambda leaf, sharding: sharding.shard_shape(leaf.shape), params, placed)
+    leaves = jax.tree.leaves(shapes, is_leaf=lambda shape: isinstance(shape, tuple))
+    summed = ["x".join(map(str, (*shape, "f32"))) for shape in leaves]
+    assert results("all_reduce") == sorted(summed)
+    assert "feature_group_count = 2" not in text
+    for other in ("all_to_all", "collective_permute", "collective_broadcast"):
+        assert f"stablehlo.{other}" not in text
+
+
+@pytest.mark.parametrize("name", ["paper", "original", "non-overlapping", "no-talk", "six-conv"])
+def test_a_tower_is_half_of_everything_but_the_classifier(name):
+    network = NETWORKS[name]
+    share = towers.tower_network(network, 2)
+    whole = {summary.name: summary for summary in summarize(network)}
+    gathers = []
+    for summary in summarize(share):
+        if isinstance(summary.layer, Gather):
+            gathers.append(summary.name)
+        elif summary.name == "fc8":
+            assert summary == whole["fc8"]
+        else:
+            assert summary.weights * 2 == whole[summary.name].weights
+            assert summary.macs * 2 == whole[summary.name].macs
+    last = {"no-talk": ["gather7"], "six-conv": ["gather2", "gather5"]}
+    expected = last.get(name, ["gather2"])
+    assert gathers[: len(expected)] == expected and gathers[-1] == "gather7"
+    assert towers.tower_network(network, 1) is network
+
+
+def test_a_layer_is_captured_whole():
+    network, params, images, _ = setting("paper")
+    whole = towers.make_forward(network)
+    sharded = towers.make_forward(network, mesh=mesh_of("2x2"))
+    for capture in ("norm1", "gatherless"):
+        if capture == "norm1":
+            found = jax.jit(functools.partial(sharded, capture=capture))(params, images)
+            expected = jax.jit(functools.partial(whole, capture=capture))(params, images)
+            assert_close(found, expected, 1e-5)
+        else:
+            with pytest.raises(InputError, match="no layer 'gatherless'"):
+                sharded(params, images, capture=capture)
+
+
+@pytest.mark.parametrize(
+    ("width", "devices", "batch_size", "message"),
+    [
+        (3, 4, None, "1 or 2 towers, not 3"),
+        (2, 1, None, "even number of devices, not 1 device;"),
+        (2, 3, None, "even number of devices, not 3 devices"),
+        (2, 4, 5, "5 images does not divide over 2 replicas"),
+    ],
+)
+def test_impossible_meshes_are_refused(width, devices, batch_size, message):
+    with pytest.raises(InputError, match=message):
+        towers.make_mesh(width, jax.devices()[:devices], batch_size)
+
+
+def test_a_mesh_takes_all_devices():
+    mesh = towers.make_mesh(2, batch_size=6)
+    assert dict(mesh.shape) == {"data": 2, "tower": 2}
+    assert dict(towers.make_mesh().shape) == {"data": 4, "tower": 1}
+
+
+GROUPED = (Conv("conv1", 6, 3), Lrn(groups=2), Conv("conv2", 8, 3, groups=2), Flatten())
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ((*NETWORKS["one-weird-trick"].layers,), "has no groups, so it has no 2 towers"),
+        ((*NETWORKS["caffenet"].layers,), "'norm1': it normalizes across the border"),
+        ((*GROUPED, Dense("fc3", 5), Dense("fc4", 3)), "'fc3': its 5 features do not divide"),
+        ((Conv("conv1", 6, 3, groups=3), *GROUPED[2:], Dense("fc3", 4)), "that every tower has"),
+        ((GROUPED[0], Conv("conv2", 6, 3, groups=3), Flatten(), Dense("fc3", 4)), "3 groups do"),
+    ],
+)
+def test_networks_that_do_not_divide_are_refused(layers, message):
+    with pytest.raises(InputError, match=message):
+        towers.tower_network(Network("odd", layers, 32, "this test"), 2)
