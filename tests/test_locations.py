@@ -66,7 +66,7 @@ def test_a_user_without_a_home_gets_a_folder_of_their_own(monkeypatch, tmp_path)
 
 def test_compiled_programs_go_to_a_private_folder_of_the_cache(before_jax, tmp_path):
     folder = use_compilation_cache()
-    assert folder == compilation_cache_dir() and folder.is_relative_to(tmp_path)
+    assert folder and folder == compilation_cache_dir() and folder.is_relative_to(tmp_path)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(folder)
     assert int(os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"]) > 0

@@ -26,7 +26,7 @@ _MODULE = "experiments.benchmarks.memory"
 
 def main() -> None:
     """Measures, prints and writes `results/memory.json`; or is one measurement."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--network", default="original")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=3)

@@ -29,7 +29,7 @@ _FIRST = "first step"
 
 def main() -> None:
     """Measures, prints and writes `results/startup.json`."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=RESULTS / "startup.json")
     options = parser.parse_args()
