@@ -14,6 +14,7 @@ from alexnet_jax.data.preprocess import Inputs, preprocess
 from alexnet_jax.errors import DataError
 from alexnet_jax.evaluation import metrics
 from alexnet_jax.evaluation.views import View, choose_views, cut_views
+from alexnet_jax.network import ops
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.model import AlexNet
 
@@ -65,7 +66,6 @@ def make_view_step(
     Args and call as for `make_predict_step`, but it returns float32 `[views, n, …]`: logits, or
     the output of the layer called `capture`.
     """
-    module = AlexNet(network, dtype=dtype)
 
     def step(params: Any, inputs: Inputs, images: jax.Array) -> jax.Array:
         chosen = choose_views(images.shape[1], image_size, views, augment.mirror)
@@ -82,6 +82,7 @@ def make_view_step(
             colour_on=None,
             config=(preprocess_config, augment),
         )
+        module = AlexNet(network, dtype, strands=ops.strands_for(ready.shape[0]))
         outputs = module.apply({"params": params}, ready, train=False, capture=capture)
         outputs = jnp.asarray(outputs)
         return outputs.reshape(len(chosen), images.shape[0], *outputs.shape[1:])

@@ -1,12 +1,13 @@
 """Convolutions: the plain `lax` form, which is the definition, and a fast form for CPUs.
 
 XLA's CPU backend is slow at grouped convolutions, their gradients above all, and at the filter
-gradient of a strided convolution. The fast form runs one convolution per group, and computes a
-strided filter gradient by matrix products. Which form runs is decided when the program is lowered
+gradient of many images at once. The fast form runs one convolution per group, and sums a filter
+gradient over runs of images. Which form runs is decided when the program is lowered
 for a platform; GPUs and TPUs keep the plain one. Images are `[batch, height, width, channels]`.
 """
 
 import functools
+import os
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +60,22 @@ def plain_convolution(
         dimension_numbers=_LAYOUT,
         feature_group_count=groups,
     )
+
+
+def strands_for(images: int, platform: str | None = None) -> int:
+    """Returns in how many independent runs the convolutions of a batch are best computed.
+
+    XLA's CPU backend spreads a convolution over threads by its filters only, so that one with few
+    of them occupies one thread; of independent runs, each is computed by a thread of its own, and
+    their arrays stay in the cache. Elsewhere a batch is best computed as a whole.
+
+    Args:
+      images: in the batch.
+      platform: where they will be computed, by default where JAX runs.
+    """
+    if (platform or jax.default_backend()) != "cpu":
+        return 1
+    return max(1, min(max(4, os.cpu_count() or 1), images // 16))
 
 
 def match_variance(*arrays: jax.Array) -> tuple[jax.Array, ...]:
@@ -149,51 +166,44 @@ def _fast_input_gradient(x, kernel, grad, *, stride, padding, groups):
     return _per_group(one_group, groups, (x, -1), (kernel, -1), (grad, -1))
 
 
-# The output gradient of so many images at a time stays in the second-level cache of a core while
-# XLA's CPU convolution goes through it once per input channel and place of the window.
-_CACHED_BYTES = 2 * 2**20
+# The output gradient of a run of images, for some of the filters, stays in the second-level cache
+# of a core while XLA's CPU convolution goes through it for each place of the window.
+_CACHED_BYTES = 2**20
+_FILTERS_AT_A_TIME = 192
 
 
 def _fast_filter_gradient(x, kernel, grad, *, stride, padding, groups):
-    """Returns the filter gradient, computed over runs of images."""
-    window, channels = kernel.shape[:2], x.shape[3]
-    if stride > 1:
-        # Blocks of `stride` x `stride` pixels make a convolution of stride 1 over few blocks.
-        rows, columns = (-(-size // stride) for size in window)
-        counts = (grad.shape[1] + rows - 1, grad.shape[2] + columns - 1)
-        # Without the barrier XLA would redo the rearrangement for every run of images.
-        x = lax.optimization_barrier(_to_blocks(x, stride, padding, counts, groups))
-        padding = ((0, 0), (0, 0))
-    gradient = _unit_filter_gradient(x, grad, padding, groups)
-    if stride > 1:
-        gradient = gradient.reshape(rows, columns, stride, stride, channels // groups, -1)
-        gradient = gradient.transpose(0, 2, 1, 3, 4, 5)
-        gradient = gradient.reshape(rows * stride, columns * stride, channels // groups, -1)
-        gradient = gradient[: window[0], : window[1]]
-    return gradient.astype(kernel.dtype)
-
-
-def _unit_filter_gradient(x, grad, padding, groups):
-    """Returns the float32 filter gradient of a convolution with stride 1."""
-    n = grad.shape[0]
-    run = _CACHED_BYTES // (grad[0].size // groups * grad.dtype.itemsize)
-    run = min(n, 1 << max(0, run.bit_length() - 1))  # a power of two, like most batch sizes
+    """Returns the filter gradient, summed over runs of images."""
+    n, features = grad.shape[0], grad.shape[3]
+    pieces = groups * -(-features // (groups * _FILTERS_AT_A_TIME))
+    while features % pieces:
+        pieces += groups
+    run = _CACHED_BYTES * pieces // (grad[0].size * grad.dtype.itemsize)
+    run = min(n, 1 << (max(2, run).bit_length() - 1))  # a power of two, like most batch sizes
+    edges = [
+        # Behind the last window the padding may be negative: what no filter sees is cut off.
+        (before, (count - 1) * stride + window - extent - before)
+        for extent, window, count, (before, _) in zip(
+            x.shape[1:3], kernel.shape[:2], grad.shape[1:3], padding, strict=True
+        )
+    ]
 
     def of_run(x, grad):
         # The images are the channels of this convolution, and its batch the input channels. It is
         # written in XLA's own order, without which a loop would run it without its fast library.
+        xs = [x.transpose(3, 1, 2, 0) for x in jnp.split(x, groups, axis=-1)]
+        grads = [grad.transpose(1, 2, 0, 3) for grad in jnp.split(grad, pieces, axis=-1)]
         return tuple(
             lax.conv_general_dilated(
-                x.transpose(3, 1, 2, 0),
-                grad.transpose(1, 2, 0, 3),
+                xs[i * groups // pieces],
+                grad,
                 (1, 1),
-                padding,
+                edges,
+                rhs_dilation=(stride, stride),
                 dimension_numbers=_LAYOUT,
                 preferred_element_type=jnp.float32,
             )
-            for x, grad in zip(
-                jnp.split(x, groups, axis=-1), jnp.split(grad, groups, axis=-1), strict=True
-            )
+            for i, grad in enumerate(grads)
         )
 
     def add(total, pair):
@@ -206,23 +216,7 @@ def _unit_filter_gradient(x, grad, padding, groups):
         total, _ = lax.scan(add, total, tuple(array[1:] for array in runs), unroll=4)
     if whole < n:
         total, _ = add(total, (x[whole:], grad[whole:]))
-    return jnp.concatenate(total, axis=-1).transpose(1, 2, 0, 3)
-
-
-def _to_blocks(x, stride, padding, counts, groups):
-    """Returns padded images as blocks of pixels, `[n, rows, columns, stride * stride * c]`.
-
-    The channels of a group stay together.
-    """
-    n, *size, channels = x.shape
-    # Pixels that no window reaches are cut off by a negative padding.
-    edges = [
-        (before, count * stride - extent - before, 0)
-        for extent, count, (before, _) in zip(size, counts, padding, strict=True)
-    ]
-    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
-    x = x.reshape(n, counts[0], stride, counts[1], stride, groups, channels // groups)
-    return x.transpose(0, 1, 3, 5, 2, 4, 6).reshape(n, *counts, stride**2 * channels)
+    return jnp.concatenate(total, axis=-1).transpose(1, 2, 0, 3).astype(kernel.dtype)
 
 
 def local_convolution(

@@ -5,6 +5,7 @@ Layout is `[batch, height, width, channels]`. Parameters are float32 under the l
 `[out_height, out_width, height, width, in, out]`) and `bias`.
 """
 
+import functools
 import math
 
 import flax.linen as nn
@@ -35,6 +36,19 @@ from alexnet_jax.network.layers import (
     padding_of,
     parametric_layers,
     summarize,
+)
+
+# Layers that the strands of a batch go through one by one; the others see the batch as a whole.
+_STRANDED = (
+    Conv,
+    Activation,
+    Lrn,
+    ResponseNorm,
+    MaxPool,
+    AvgPool,
+    AdaptiveAvgPool,
+    Flatten,
+    Gather,
 )
 
 DATA, TOWER = "data", "tower"
@@ -85,11 +99,14 @@ class AlexNet(nn.Module):
         biases (whose gradient sums over all pixels) and of the classifier, the last layer.
       part: (first row, rows of the whole batch), where the images are a part of a batch: each
         gets the dropout mask that it has in the whole.
+      strands: runs of images in which the layers before the first dense or unshared one are
+        computed, independently of each other; see `ops.strands_for`.
     """
 
     network: Network
     dtype: jnp.dtype = jnp.float32  # type: ignore[assignment]
     part: tuple[int, int] | None = None
+    strands: int = 1
 
     @nn.compact
     def __call__(
@@ -121,19 +138,23 @@ class AlexNet(nn.Module):
             )
         summarize(self.network, images.shape[1])
         x = images.astype(self.dtype)
+        strands = jnp.array_split(x, self.strands)
         classifier = parametric_layers(self.network.layers)[-1]
         for name, layer in zip(names, self.network.layers, strict=True):
-            # bfloat16 logits would tie, and the loss would see their rounding.
-            x = x.astype(np.promote_types(x.dtype, np.float32)) if layer is classifier else x
-            x = self._apply_layer(name, layer, x, train)
+            if not isinstance(layer, _STRANDED):
+                strands = [jnp.concatenate(strands)]
+            if layer is classifier:  # bfloat16 logits would tie, and the loss see their rounding
+                strands = [x.astype(np.promote_types(x.dtype, np.float32)) for x in strands]
+            if isinstance(layer, Conv):
+                strands = self._convolution(layer, strands)
+            else:
+                strands = [self._apply_layer(name, layer, x, train) for x in strands]
             if name == capture:
                 break
-        return x.astype(jnp.float32)
+        return jnp.concatenate(strands).astype(jnp.float32)
 
     def _apply_layer(self, name: str, layer: Layer, x: jax.Array, train: bool) -> jax.Array:
         match layer:
-            case Conv():
-                return self._convolution(layer, x)
             case Local():
                 return self._local(layer, x)
             case Dense():
@@ -168,19 +189,17 @@ class AlexNet(nn.Module):
         holder = _Parameters(layer, tuple(kernel_shape), tuple(bias_shape), fan_in, name=layer.name)
         return holder()
 
-    def _convolution(self, layer: Conv, x: jax.Array) -> jax.Array:
+    def _convolution(self, layer: Conv, strands: list[jax.Array]) -> list[jax.Array]:
+        x = strands[0]
         depth = x.shape[3] // layer.groups
         shape = (layer.window, layer.window, depth, layer.features)
         kernel, bias = self._parameters(layer, shape, (layer.features,), math.prod(shape[:3]))
         padding = (padding_of(x.shape[1], layer), padding_of(x.shape[2], layer))
-        x = ops.convolution(
-            x,
-            kernel.astype(x.dtype),
-            stride=layer.stride,
-            padding=padding,
-            groups=layer.groups,
+        kernel = kernel.astype(x.dtype)
+        convolve = functools.partial(
+            ops.convolution, stride=layer.stride, padding=padding, groups=layer.groups
         )
-        return _add_bias(x, bias)
+        return [_add_bias(convolve(x, kernel), bias) for x in strands]
 
     def _local(self, layer: Local, x: jax.Array) -> jax.Array:
         height, width = (

@@ -5,6 +5,7 @@ from alexnet_jax.network.conv_ops import (
     convolution,
     local_convolution,
     plain_convolution,
+    strands_for,
 )
 from alexnet_jax.network.norm_ops import (
     local_response_norm,
@@ -34,4 +35,5 @@ __all__ = [
     "plain_max_pool",
     "plain_response_norm",
     "response_norm",
+    "strands_for",
 ]

@@ -13,7 +13,7 @@ from alexnet_jax.config import AugmentConfig, OptimizerConfig, PreprocessConfig
 from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs, preprocess
 from alexnet_jax.evaluation.metrics import Sums, batch_sums
-from alexnet_jax.network import towers
+from alexnet_jax.network import ops, towers
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.training.optimizer import Params, RateTree, update_rule
@@ -68,6 +68,7 @@ def make_train_step(
     augment: AugmentConfig,
     dtype: Any = jnp.float32,
     accumulation: int = 1,
+    platform: str | None = None,
     mesh: Mesh | None = None,
 ) -> Callable[[TrainState, Batch, Inputs, RateTree, Any], tuple[TrainState, Sums]]:
     """Returns `step(state, batch, inputs, rates, colour_on) -> (state, sums)`, jitted.
@@ -78,7 +79,8 @@ def make_train_step(
     training: augmented, with dropout, before the update.
 
     With `accumulation` the batch is computed in so many equal parts, one after another, and their
-    gradients are summed: less memory for the same step, up to rounding.
+    gradients are summed: less memory for the same step, up to rounding. `platform` is what the
+    step is made for, by default where it is traced; the arithmetic is the same on all.
 
     With a `mesh` (`towers.make_mesh`) the step is that of one device, computed by many: state and
     batch come with the shardings of `towers.shardings` and `towers.batch_sharding`.
@@ -98,7 +100,8 @@ def make_train_step(
         if sharded_forward is not None:
             logits: Any = sharded_forward(params, images, train=True, key=key, part=part)
         else:
-            model = AlexNet(network, dtype, part)
+            strands = ops.strands_for(images.shape[0], platform)
+            model = AlexNet(network, dtype, part, strands)
             logits = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
         sums = batch_sums(jax.nn.log_softmax(logits), batch.labels, batch.mask)
         return sums.loss / count, sums

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -514,3 +515,22 @@ def test_towers_that_never_talk_stay_apart_until_the_classifier(key):
     np.testing.assert_allclose(before[:, :3], after[:, :3], rtol=1e-5, atol=1e-6)
     assert np.abs(np.asarray(before - after))[:, 3:].max() > 0.01
     assert np.abs(np.asarray(logits - changed_logits)).max() > 0.01
+
+
+@pytest.mark.parametrize("strands", [2, 3])
+def test_strands_change_neither_logits_nor_gradients(key, strands):
+    network = NETWORKS["digits"]
+    images = jax.random.normal(key, (5, network.image_size, network.image_size, 3)) * 60
+    params = AlexNet(network).init(key, images)["params"]
+
+    def loss(params, strands):
+        model = AlexNet(network, strands=strands)
+        logits = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
+        return jnp.sum(jnp.square(logits)), logits
+
+    gradient = jax.grad(loss, has_aux=True)
+    (expected, logits), (found, other) = gradient(params, 1), gradient(params, strands)
+    np.testing.assert_allclose(other, logits, rtol=1e-4, atol=1e-4)
+    chex.assert_trees_all_equal_shapes(found, expected)
+    for leaf, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(leaf, wanted, rtol=0, atol=1e-5 * float(jnp.abs(wanted).max()))

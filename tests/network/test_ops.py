@@ -369,3 +369,9 @@ def test_cpu_gets_the_fast_form():
     lowered = jax.jit(jax.grad(_small_network)).lower(_small_params(), _normal(0, (4, 36, 36, 3)))
     assert "select_and_scatter" not in lowered.as_text()
     assert "conditional" not in (lowered.compile().as_text() or "conditional")
+
+
+def test_a_batch_is_cut_into_strands_on_cpus_only():
+    assert ops.strands_for(128, "cpu") >= 4
+    assert ops.strands_for(8, "cpu") == ops.strands_for(1, "cpu") == 1
+    assert ops.strands_for(128, "cuda") == ops.strands_for(128, "tpu") == 1
