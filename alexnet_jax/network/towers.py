@@ -38,7 +38,7 @@ Forward = Callable[..., jax.Array]
 
 
 def make_mesh(
-    towers: int = 1, devices: Sequence[jax.Device] | None = None, batch_size: int | None = None
+    towers: int = 1, devices: Sequence[Any] | None = None, batch_size: int | None = None
 ) -> Mesh:
     """Returns a mesh `("data", "tower")` of all devices: `towers` wide, the rest replicas.
 

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,8 @@ def _texts(name: str, dtype: str) -> tuple[dict[str, str], TrainState]:
         offsets=_shape((n, 2), "int32"),
         flips=_shape((n,), "bool"),
     )
-    inputs = Inputs(*(_shape(shape, "float32") for shape in ((size, size, 3), (3,), (3, 3))))
+    shapes: Any = [_shape(shape, "float32") for shape in ((size, size, 3), (3,), (3, 3))]
+    inputs = Inputs(*shapes)
     rates = jax.tree.map(lambda _: _shape((), "float32"), state.params)
     step = make_train_step(
         network,
