@@ -119,7 +119,10 @@ def make_predict_step(
     view_step = make_view_step(network, preprocess_config, image_size, views, dtype, augment)
 
     def step(params: Any, inputs: Inputs, images: jax.Array) -> jax.Array:
-        return jnp.mean(jax.nn.softmax(view_step(params, inputs, images)), axis=0)
+        logits = view_step(params, inputs, images)
+        # Not `softmax`, which XLA's CPU backend fuses into the dense layers, and slows them down.
+        log_total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+        return jnp.mean(jnp.exp(logits - log_total), axis=0)
 
     predict_step = jax.jit(step)
     predict_step.views = views  # type: ignore[attr-defined]
