@@ -40,7 +40,7 @@ def build(options: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     if options["kind"] == "bound":
         return matrix_products(options["size"]), details
     make = {"train": training, "inference": inference}[options["what"]]
-    return make(options), details
+    return make(options)[0], details
 
 
 def use_plain_kernels() -> list[str]:
@@ -71,8 +71,11 @@ def _plain_local_convolution(x, kernel, *, padding=((0, 0), (0, 0))):
     )
 
 
-def training(options: dict[str, Any]) -> Run:
-    """Returns training steps as the preset of the network makes them; the state is donated."""
+def training(options: dict[str, Any]) -> tuple[Run, Any]:
+    """Returns training steps as the preset of the network makes them, and the compiled program.
+
+    The state is donated.
+    """
     name, batch_size = options["network"], options["batch"]
     config, network, size = work.experiment(name), NETWORKS[name], work.image_size(name)
     state = init_state(network, config.optimizer, size, seed=0)
@@ -82,7 +85,7 @@ def training(options: dict[str, Any]) -> Run:
     batch, inputs = jax.device_put((_batch(network.classes, batch_size, size), _inputs(name)))
     step = make_train_step(network, config.optimizer, config.preprocess, config.augment)
     others = (batch, inputs, tree, np.bool_(rates.colour_noise))
-    step.lower(state, *others).compile()  # type: ignore[attr-defined]
+    compiled = step.lower(state, *others).compile()  # type: ignore[attr-defined]
 
     def run(iterations: int) -> None:
         nonlocal state
@@ -90,11 +93,11 @@ def training(options: dict[str, Any]) -> Run:
             state, _ = step(state, *others)
         jax.block_until_ready(state)
 
-    return run
+    return run, compiled
 
 
-def inference(options: dict[str, Any]) -> Run:
-    """Returns tests of whole stored images, uint8, as `alexnet evaluate` makes them."""
+def inference(options: dict[str, Any]) -> tuple[Run, Any]:
+    """Returns tests of stored uint8 images as `alexnet evaluate` makes them, and the program."""
     name, batch_size = options["network"], options["batch"]
     config, network, size = work.experiment(name), NETWORKS[name], work.image_size(name)
     predict = make_predict_step(
@@ -108,13 +111,13 @@ def inference(options: dict[str, Any]) -> Run:
     images = _images(batch_size, work.stored_size(name))
     params = init_params(network, size, seed=0)
     arguments = jax.device_put((params, _inputs(name), images))
-    predict.lower(*arguments).compile()  # type: ignore[attr-defined]
+    compiled = predict.lower(*arguments).compile()  # type: ignore[attr-defined]
 
     def run(iterations: int) -> None:
         for _ in range(iterations):
             jax.block_until_ready(predict(*arguments))
 
-    return run
+    return run, compiled
 
 
 def matrix_products(size: int) -> Run:

@@ -11,14 +11,11 @@ is libjpeg-turbo alone: the same JPEGs from memory, decoded by two threads, and 
 import argparse
 import contextlib
 import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +27,7 @@ from alexnet_jax.data.dataset import Split, open_dataset
 from alexnet_jax.data.decode import decode_jpeg
 from alexnet_jax.data.pipeline import training_batches
 from alexnet_jax.data.prepare import prepare
+from experiments.benchmarks.environment import environment
 
 OUTPUT = Path(__file__).parent / "results" / "pipeline.json"
 CORES = 2
@@ -52,6 +50,9 @@ class Contestant(NamedTuple):
     turn: Callable[[], None]
     warm_up: Callable[[], None]
     one_process: bool = True
+
+
+PACKAGES = ("simplejpeg", "pillow", "grain", "array-record", "tensorflow")
 
 
 def main() -> None:
@@ -78,7 +79,9 @@ def main() -> None:
         contestants, skipped = enter(stack, temporary, jpeg, raw, arguments)
         rows = compete(contestants, arguments.rounds)
         result = {
-            "environment": environment(),
+            "environment": environment(
+                ("simplejpeg", "pillow", "grain", "array-record", "tensorflow")
+            ),
             "question": "images/s of whole training batches, two cores",
             "sets": {
                 "jpeg": "synthetic" if not arguments.set else jpeg.path.name,
@@ -332,26 +335,6 @@ def feeding(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def mean_bytes(split: Split) -> int:
     """Returns the mean length of the first stored images."""
     return round(np.mean([len(split.stored_bytes(i)) for i in range(min(256, len(split)))]))
-
-
-def environment() -> dict[str, Any]:
-    """Returns versions and hardware."""
-    versions = {}
-    for name in ("numpy", "simplejpeg", "pillow", "grain", "array-record", "torch", "tensorflow"):
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    model = platform.processor()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "load_average": [round(load, 2) for load in os.getloadavg()],
-        "versions": versions,
-    }
 
 
 def show(result: dict[str, Any]) -> None:

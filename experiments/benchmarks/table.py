@@ -1,7 +1,7 @@
-"""Writes the tables of this folder's README from the committed result files.
+"""Writes the tables of this folder's README, and the short one of the project's, from the records.
 
 python -m experiments.benchmarks.table          # rewrites the tables
-python -m experiments.benchmarks.table --check  # exits with 1 if the README is out of date
+python -m experiments.benchmarks.table --check  # exits with 1 if a README is out of date
 """
 
 import sys
@@ -17,6 +17,9 @@ from experiments.benchmarks.records import RESULTS, read
 README = Path(__file__).parent / "README.md"
 BEGIN = "<!-- benchmarks: python -m experiments.benchmarks.table -->"
 END = "<!-- end of benchmarks -->"
+FRONT = Path(__file__).parents[2] / "README.md"
+FRONT_BEGIN = "<!-- speed: python -m experiments.benchmarks.table -->"
+FRONT_END = "<!-- end of speed -->"
 
 _COLUMNS = (
     who.OURS,
@@ -30,6 +33,7 @@ _OTHERS = (
     ("startup.json", "Start-up"),
     ("memory.json", "Memory"),
     ("towers.json", "One tower against two"),
+    ("profile.json", "Where the time goes"),
 )
 
 
@@ -199,20 +203,58 @@ def _ratio(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def updated(text: str, make: Callable[[], str] = tables) -> str:
+def summary(results: Path = RESULTS) -> str:
+    """Returns the table of the project's README: images per second of whole networks."""
+    record = read(results / "networks.json")
+    if not record:
+        return "Not measured yet."
+    head = ["batch 128, images/s", "this library", "PyTorch", "plain Flax", "ratios"]
+    lines = []
+    for entry in record["entries"].values():
+        scores, ratios = entry["contestants"], entry["ratios"]
+        rates = [scores[name]["rate"] for name in who.PYTORCH if "rate" in scores.get(name, {})]
+        words = "training" if entry["what"] == "train" else "inference"
+        lines.append(
+            [
+                f"`{entry['network']}`, {words}",
+                _number(scores[who.OURS]["rate"]),
+                _number(max(rates)) if rates else "–",
+                _number(scores[who.PLAIN]["rate"]),
+                f"{_ratio(ratios.get('PyTorch'))}, {_ratio(ratios.get('plain Flax'))}",
+            ]
+        )
+    return (
+        _table(head, lines)
+        + "\n\n"
+        + _under(record, "networks.json", "").replace(
+            "(results/", "(experiments/benchmarks/results/"
+        )
+    )
+
+
+def updated(text: str, make: Callable[[], str] = tables, begin: str = BEGIN, end: str = END) -> str:
     """Returns the README `text` with the tables of today."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{make()}\n{END}{after}"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{make()}\n{end}{after}"
+
+
+def pages() -> dict[Path, tuple[str, str]]:
+    """Returns the text of each page with tables, as it is and as it should be."""
+    texts = {path: path.read_text(encoding="utf-8") for path in (README, FRONT)}
+    return {
+        README: (texts[README], updated(texts[README])),
+        FRONT: (texts[FRONT], updated(texts[FRONT], summary, FRONT_BEGIN, FRONT_END)),
+    }
 
 
 def main() -> None:
-    """Rewrites or checks the README of this folder."""
-    text = README.read_text(encoding="utf-8")
-    new = updated(text)
+    """Rewrites or checks the pages."""
+    found = pages()
     if "--check" in sys.argv:
-        sys.exit(new != text)
-    README.write_text(new, encoding="utf-8")
+        sys.exit(any(old != new for old, new in found.values()))
+    for path, (_, new) in found.items():
+        path.write_text(new, encoding="utf-8")
 
 
 if __name__ == "__main__":

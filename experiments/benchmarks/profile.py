@@ -1,0 +1,126 @@
+"""Where the time of a step goes: thread time by kind of layer, read from JAX's profiler.
+
+python -m experiments.benchmarks.profile
+python -m experiments.benchmarks.profile --networks paper --what train --batch 64
+
+Sums the durations of the operations on all threads; what is missing to threads x wall time is
+waiting, mostly of one thread for an operation that occupies only another. Writes
+`results/profile.json`.
+"""
+
+import argparse
+import collections
+import gzip
+import json
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from alexnet_jax.network.host_memory import keep_freed_memory
+from experiments.benchmarks import jax_contestant
+from experiments.benchmarks.environment import environment, threads
+from experiments.benchmarks.records import RESULTS, write
+
+# The first pattern that is found in an operation's path and name says its kind.
+_KINDS = (
+    (r"_convolution/transpose\(jvp\(\)\)/conv_general", "convolutions, input gradients"),
+    (r"transpose\(.*_convolution/conv_general", "convolutions, filter gradients"),
+    (r"_convolution/conv_general", "convolutions, forward"),
+    (r"_convolution/.* (transpose_copy|bitcast_copy|wrapped_copy|slice)", "convolutions, copies"),
+    (r"_convolution/.* (concatenate|wrapped_slice|maximum_slice)", "convolutions, copies"),
+    (r"reduce_window|_max_pool|pool", "pooling"),
+    (r"_dense|log_softmax|logsumexp", "dense layers"),
+    (r"_apply_layer/(div|sqrt|square|dot_general|mul|add|pow|rsqrt)", "response normalization"),
+    (r"_dropout", "dropout masks"),
+    (r"_convolution", "convolutions, biases"),
+    (r"AlexNet", "activations and the rest of the network"),
+)
+
+
+def kind(path: str, name: str) -> str:
+    """Returns the kind of an operation from its path in the program and its name."""
+    text = f"{path} {name}"
+    return next((words for pattern, words in _KINDS if re.search(pattern, text)), "update, input")
+
+
+def thread_time(compiled_text: str, events: list[dict[str, Any]]) -> dict[str, float]:
+    """Returns seconds of thread time by kind of operation, the longest first.
+
+    Args:
+      compiled_text: the optimized program.
+      events: of the profiler's trace, with microseconds.
+    """
+    paths = {}
+    for line in compiled_text.splitlines():
+        if found := re.match(r"\s*(?:ROOT )?%?([\w.\-]+) = ", line):
+            path = re.search(r'op_name="([^"]*)"', line)
+            paths[found[1]] = path[1] if path else ""
+    total: collections.Counter[str] = collections.Counter()
+    for event in events:
+        name = event.get("name", "")
+        loop = name.startswith(("while", "call", "conditional"))  # their bodies are counted
+        if event.get("ph") == "X" and name in paths and not loop:
+            total[kind(paths[name], name)] += event["dur"] / 1e6
+    return dict(total.most_common())
+
+
+def measure(network: str, what: str, batch: int) -> list[dict[str, Any]]:
+    """Returns the rows of one program."""
+    make = {"train": jax_contestant.training, "inference": jax_contestant.inference}[what]
+    run, compiled = make({"network": network, "what": what, "batch": batch})
+    run(2)
+    walls = []
+    for _ in range(3):
+        start = time.perf_counter()
+        run(1)
+        walls.append(time.perf_counter() - start)
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            run(1)
+        (trace,) = Path(folder).glob("**/*.trace.json.gz")
+        events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    times = thread_time(compiled.as_text(), events)
+    title = f"`{network}`, {'training' if what == 'train' else 'inference'}, batch {batch}"
+    whole = sum(times.values())
+    rows: list[dict[str, Any]] = [
+        {
+            "name": title,
+            "value": sorted(walls)[1],
+            "unit": "s",
+            "low": min(walls),
+            "high": max(walls),
+            "note": f"wall time of a step; {whole:.2f} s of work for {threads()} threads",
+        }
+    ]
+    for words, seconds in times.items():
+        note = f"{100 * seconds / whole:.0f} % of the work"
+        rows.append({"name": f"– {words}", "value": seconds, "unit": "s", "note": note})
+    return rows
+
+
+def main() -> None:
+    """Measures and writes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--networks", default="paper,one-weird-trick", help="names with commas")
+    parser.add_argument("--what", default="train,inference")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--output", type=Path, default=RESULTS / "profile.json")
+    options = parser.parse_args()
+    keep_freed_memory()
+    rows = []
+    for network in options.networks.split(","):
+        for what in options.what.split(","):
+            rows += measure(network, what, options.batch)
+            for row in rows:
+                print(f"{row['value']:8.3f} {row['unit']}  {row['name']}  {row['note']}")
+    write(options.output, {"environment": environment(), "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
