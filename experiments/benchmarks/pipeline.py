@@ -52,6 +52,8 @@ class Contestant(NamedTuple):
     one_process: bool = True
 
 
+# A loader goes on reading ahead after its turn; the next turn begins when its queues are full.
+SETTLE_SECONDS = 1.0
 PACKAGES = ("simplejpeg", "pillow", "grain", "array-record", "tensorflow")
 
 
@@ -281,6 +283,7 @@ def compete(contestants: list[Contestant], rounds: int) -> list[dict[str, Any]]:
             cpu, wall = time.process_time(), time.perf_counter()
             contestant.turn()
             taken = time.perf_counter() - wall, time.process_time() - cpu
+            time.sleep(SETTLE_SECONDS)
             if number:  # the first round starts processes and fills the page cache
                 measured[contestant.name].append(taken)
     rows = []

@@ -43,7 +43,7 @@ _KINDS = (
 
 def kind(path: str, name: str) -> str:
     """Returns the kind of an operation from its path in the program and its name."""
-    text = f"{path} {name}"
+    text = re.sub(r"(jit\(\w*\)|cond|branch_\d+_fun|closed_call|while|body)/", "", f"{path} {name}")
     return next((words for pattern, words in _KINDS if re.search(pattern, text)), "update, input")
 
 
@@ -116,10 +116,11 @@ def main() -> None:
     rows = []
     for network in options.networks.split(","):
         for what in options.what.split(","):
-            rows += measure(network, what, options.batch)
-            for row in rows:
+            found = measure(network, what, options.batch)
+            for row in found:
                 print(f"{row['value']:8.3f} {row['unit']}  {row['name']}  {row['note']}")
-    write(options.output, {"environment": environment(), "rows": rows})
+            rows += found
+            write(options.output, {"environment": environment(), "rows": rows})
 
 
 if __name__ == "__main__":
