@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import chex
 import jax
@@ -525,7 +526,7 @@ def test_strands_change_neither_logits_nor_gradients(key, strands):
 
     def loss(params, strands):
         model = AlexNet(network, strands=strands)
-        logits = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
+        logits: Any = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
         return jnp.sum(jnp.square(logits)), logits
 
     gradient = jax.grad(loss, has_aux=True)
