@@ -51,14 +51,13 @@ def init_state(
     """Returns the state before the first step."""
 
     @jax.jit  # as one program, because each small one costs a start some time
-    def init(seed):
-        key = jax.random.key(seed)
+    def init(key):
         params = _init_params(network, image_size, key)
         opt_state = update_rule(optimizer, params).init(params)
         dropout_key = jax.random.key_data(jax.random.fold_in(key, 1))
         return TrainState(jnp.zeros((), jnp.int32), params, opt_state, dropout_key)
 
-    return init(np.uint32(seed))
+    return init(jax.random.key(seed))
 
 
 def make_train_step(
