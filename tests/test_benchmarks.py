@@ -12,7 +12,16 @@ import pytest
 from alexnet_jax.network.layers import parametric_layers, with_features
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.network.networks import NETWORKS
-from experiments.benchmarks import contest, plots, records, table, targets, torch_contestant, work
+from experiments.benchmarks import (
+    contest,
+    plots,
+    profile,
+    records,
+    table,
+    targets,
+    torch_contestant,
+    work,
+)
 from experiments.benchmarks import contestants as who
 from experiments.benchmarks.networks import CIFAR, DEFAULT, ratios
 
@@ -173,3 +182,30 @@ def test_tables_and_pictures_of_invented_results(tmp_path):
     plots.draw_scaling(scaling, tmp_path / "scaling.svg")
     for name in ("networks.svg", "scaling.svg"):
         assert (tmp_path / name).read_text().lstrip().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "words"),
+    [
+        (
+            "transpose(jvp(AlexNet))/AlexNet._convolution/transpose(jvp())/cond/branch_0_fun/"
+            "conv_general_dilated",
+            "ynn_fusion.3",
+            "convolutions, input gradients",
+        ),
+        (
+            "transpose(jvp(AlexNet))/AlexNet._convolution/cond/branch_0_fun/while/body/"
+            "closed_call/conv_general_dilated",
+            "ynn_fusion",
+            "convolutions, filter gradients",
+        ),
+        (
+            "jvp(AlexNet)/AlexNet._convolution/cond/branch_0_fun/conv_general_dilated",
+            "ynn_fusion.9",
+            "convolutions, forward",
+        ),
+        ("add", "select_add_fusion", "update, input"),
+    ],
+)
+def test_the_profile_tells_kinds_of_operations_apart(path, name, words):
+    assert profile.kind(f"jit(train_step)/{path}", name) == words
