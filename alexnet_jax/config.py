@@ -192,6 +192,9 @@ class Config:
       classes: number of classes; 0: as many as the data set has.
       compute_dtype: activations' type; parameters stay float32.
       batch_size: images per step, over all devices.
+      towers: 2 spreads a network with groups over two devices, as the paper did (§3.2); the
+        parameters are the same.
+      replicas: copies of the network that share each batch; 0: as many as there are devices for.
       accumulation: equal parts in which a batch is computed, one after another, to need less
         memory; the step is the same up to rounding.
       epochs: passes over the training images.
@@ -209,6 +212,8 @@ class Config:
     classes: int = 0
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     batch_size: int = 128
+    towers: int = 1
+    replicas: int = 0
     accumulation: int = 1
     epochs: float = 90
     seed: int = 0
@@ -235,7 +240,7 @@ class Config:
 
 
 _AT_LEAST = {
-    "image_size": 0, "classes": 0, "batch_size": 1, "accumulation": 1, "seed": 0,
+    "image_size": 0, "classes": 0, "batch_size": 1, "accumulation": 1, "seed": 0, "replicas": 0,
     "checkpoint_every_steps": 0, "log_every_steps": 1, "workers": 0, "data.cache_bytes": 0,
     "augment.colour_noise": 0, "augment.rotation_degrees": 0, "optimizer.learning_rate": 0,
     "optimizer.momentum": 0, "optimizer.bias_learning_rate": 0, "optimizer.weight_decay": 0,
@@ -253,7 +258,7 @@ def check_values(config: Config) -> None:
     Raises:
       InputError: names the field, its value and what it must be.
     """
-    values = _flat(dataclasses.asdict(config))
+    values = fields_of(config)
     for name, least in _AT_LEAST.items():
         if not least <= values[name] < math.inf:
             raise InputError(f"{name} is {values[name]}; it must be {least} or more")
@@ -297,9 +302,14 @@ def _check_rates_count(config: Config) -> None:
             )
 
 
+def fields_of(config: Config) -> dict[str, Any]:
+    """Returns `{dotted field name: value}`."""
+    return _flat(dataclasses.asdict(config))
+
+
 def differing_fields(first: Config, second: Config) -> dict[str, tuple[Any, Any]]:
     """Returns `{dotted field name: (value in first, value in second)}` where the two differ."""
-    a, b = _flat(dataclasses.asdict(first)), _flat(dataclasses.asdict(second))
+    a, b = fields_of(first), fields_of(second)
     return {name: (a[name], b[name]) for name in a if a[name] != b[name]}
 
 

@@ -31,6 +31,12 @@ class DataError(AlexNetError):
     exit_code = 5
 
 
+class PeerLostError(AlexNetError):
+    """Another process of the same run has ended or cannot be reached (exit code 1)."""
+
+    exit_code = 1
+
+
 def did_you_mean(value: str, choices) -> str:
     """Returns ` Did you mean 'x'?` for the choice nearest to `value`, or an empty string."""
     import difflib

@@ -10,10 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from alexnet_jax.config import Config, check_values
+from alexnet_jax import __version__, processes
+from alexnet_jax.config import Config, check_values, fields_of
 from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.data.prepare import ensure_prepared
 from alexnet_jax.errors import CheckpointError, DataError, InputError
@@ -23,11 +26,14 @@ from alexnet_jax.evaluation.metrics import confusion_matrix
 from alexnet_jax.insight.examples import Example, choose_examples
 from alexnet_jax.insight.report import write_report
 from alexnet_jax.locations import default_data_dir
+from alexnet_jax.network import placement
+from alexnet_jax.network.towers import tower_network
 from alexnet_jax.training import run_folder
 from alexnet_jax.training.load import load_weights
 from alexnet_jax.training.records import Records, duration, read_rows
 from alexnet_jax.training.run_folder import Run, read_run
 from alexnet_jax.training.steps import TrainState
+from alexnet_jax.training.train import Outcome, mesh_of
 from alexnet_jax.training.train import train as train_loop
 
 FINAL = "final.npz"
@@ -63,14 +69,26 @@ def train(
     workdir = Path(workdir).absolute()
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {workdir} is a file; name a folder")
+    processes.check_agreement(fields_of(config) | {"retune": retune, "version": __version__})
     if (workdir / "config.json").exists():
         run_folder.check_same_config(workdir, config, retune)
     _check_network(config)
-    folder = ensure_prepared(config.data, data_dir or default_data_dir())
+
+    def prepared() -> Path:
+        return ensure_prepared(config.data, data_dir or default_data_dir())
+
+    # Process 0 alone, then the others, who find it ready unless they have a disk of their own.
+    folder = processes.chief_first(prepared, prepared)
     dataset = open_dataset(folder, config.data.cache_bytes)
-    outcome = train_loop(config, workdir, dataset, retune, started)
-    if outcome.finished:
-        _finish(outcome.run, dataset)
+    processes.check_agreement({"the data set's fingerprint": dataset.fingerprint})
+    try:
+        outcome = train_loop(config, workdir, dataset, retune, started)
+        if outcome.finished:
+            _finish(outcome, dataset)
+    except jax.errors.JaxRuntimeError as error:
+        processes.explain(error)
+        raise
+    if outcome.finished and processes.is_chief():
         _tell(outcome.run, outcome.steps_done, say)
     return outcome.state
 
@@ -81,6 +99,8 @@ def _check_network(config: Config) -> None:
     network, image_size = run_folder.resolve_network(config, config.classes or 2)
     run_folder.check_image_size(config, image_size, config.data.stored_size)
     run_folder.check_layer_names(config, network)
+    mesh_of(config)
+    tower_network(network, config.towers)
     if config.transfer.run:
         read_run(config.transfer.run)
     elif config.transfer.layers and config.data.source:
@@ -90,36 +110,42 @@ def _check_network(config: Config) -> None:
         )
 
 
-def _finish(run: Run, dataset: Dataset) -> None:
+def _finish(outcome: Outcome, dataset: Dataset) -> None:
     """Tests the last parameters and writes the report, unless an earlier call has."""
+    run, step = outcome.run, int(outcome.state.step)
     tested, report = _final(run.workdir), run.workdir / "report.html"
-    last_step = read_run(run.workdir).info["step"]
     # A finished run that was given more epochs, or more views, is tested again.
-    if tested.step != last_step or str(run.config.final_views) not in tested.summary:
-        report.unlink(missing_ok=True)
-        _, params, step = load_weights(run.workdir, "last")
-        split = dataset.split(run.config.data.validation_split)
-        results = {1: _evaluate(run, params, split, 1)}
-        if run.config.final_views != 1:
-            results[run.config.final_views] = _evaluate(run, params, split, run.config.final_views)
-        best_views = max(results)
-        probabilities = results[best_views].probabilities
-        assert probabilities is not None
-        summary = {str(views): result.metrics() for views, result in results.items()}
-        records = Records(run.workdir, step)
-        for views, result in results.items():
-            row = {"step": step, "epoch": _epochs(run, step), "test_views": views}
-            records.add(row | {f"final/{k}": v for k, v in result.metrics().items()})
-        records.close()
-        _write_arrays(
-            run.workdir / FINAL,
-            probabilities=probabilities,
-            labels=results[best_views].labels,
-            summary=np.array(json.dumps(summary)),
-            step=np.array(step),
-        )
-    if not report.exists():
+    if tested.step != step or str(run.config.final_views) not in tested.summary:
+        split, mesh = dataset.split(run.config.data.validation_split), mesh_of(run.config)
+        results = {
+            views: _evaluate(run, outcome.state.params, split, views, mesh)
+            for views in sorted({1, run.config.final_views})
+        }
+        if processes.is_chief():
+            report.unlink(missing_ok=True)
+            _write_final(run, step, results)
+    if processes.is_chief() and not report.exists():
         write_run_report(run.workdir, dataset=dataset)
+
+
+def _write_final(run: Run, step: int, results: dict[int, Evaluation]) -> None:
+    """Writes the results by number of views: `final.npz` has the probabilities of the most."""
+    best_views = max(results)
+    probabilities = results[best_views].probabilities
+    assert probabilities is not None
+    summary = {str(views): result.metrics() for views, result in results.items()}
+    records = Records(run.workdir, step)
+    for views, result in results.items():
+        row = {"step": step, "epoch": _epochs(run, step), "test_views": views}
+        records.add(row | {f"final/{k}": v for k, v in result.metrics().items()})
+    records.close()
+    _write_arrays(
+        run.workdir / FINAL,
+        probabilities=probabilities,
+        labels=results[best_views].labels,
+        summary=np.array(json.dumps(summary)),
+        step=np.array(step),
+    )
 
 
 def _epochs(run: Run, step: int) -> float:
@@ -171,7 +197,9 @@ def _final(workdir: Path) -> _FinalTest:
         return _FinalTest(step, summary, arrays["probabilities"], arrays["labels"])
 
 
-def _evaluate(run: Run, params: Any, split: Any, views: int, compute_dtype: str = "") -> Evaluation:
+def _evaluate(
+    run: Run, params: Any, split: Any, views: int, mesh: Mesh | None, compute_dtype: str = ""
+) -> Evaluation:
     config = run.config
     step = make_predict_step(
         run.network,
@@ -180,8 +208,10 @@ def _evaluate(run: Run, params: Any, split: Any, views: int, compute_dtype: str 
         views,
         jnp.dtype(compute_dtype or config.compute_dtype),
         config.augment,
+        mesh,
     )
-    return evaluate(step, params, run.inputs, split, config.batch_size)
+    params, inputs = (placement.put(mesh, run.network, tree) for tree in (params, run.inputs))
+    return evaluate(step, params, inputs, split, config.batch_size, mesh=mesh)
 
 
 def evaluate_run(
@@ -192,6 +222,8 @@ def evaluate_run(
     data_dir: str | Path | None = None,
     split: str = "",
     compute_dtype: str = "",
+    towers: int = 1,
+    replicas: int = 0,
 ) -> Evaluation:
     """Tests a run, or several as an ensemble, on a whole split.
 
@@ -203,17 +235,20 @@ def evaluate_run(
       data_dir: folder of the prepared sets, where the set is no longer where the run found it.
       split: name of the split; empty: the run's validation split.
       compute_dtype: type of the activations, float32 or bfloat16; empty: that of the training.
+      towers: devices over which the network is spread, 1 or 2, however it was trained.
+      replicas: copies that share the images; 0: as many as there are devices for.
 
     Raises:
       InputError, DataError, CheckpointError: see `alexnet_jax.errors`.
     """
+    mesh = placement.mesh_or_none(placement.make_mesh(towers, replicas))
     members = []
     for folder in (workdir, *also):
         run = read_run(folder)
         dataset = _dataset_of(run, data_dir)
         params = load_weights(folder, checkpoint).params
         chosen = dataset.split(split or run.config.data.validation_split)
-        result = _evaluate(run, params, chosen, views, compute_dtype)
+        result = _evaluate(run, params, chosen, views, mesh, compute_dtype)
         members.append(Member(str(folder), result, dataset.fingerprint, run.class_names))
     return members[0].evaluation if len(members) == 1 else ensemble(members)
 

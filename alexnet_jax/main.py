@@ -53,7 +53,31 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Options):
+class Processes:
+    """Options of verbs that can run as several processes, one command each.
+
+    Attributes:
+      cluster: join the other processes that Slurm, Open MPI, GKE or a TPU pod has started.
+      coordinator: HOST:PORT of process 0, where no cluster says it; the same for all.
+      processes: number of processes, with --coordinator.
+      process_id: number of this process from 0, with --coordinator.
+    """
+
+    cluster: Flag = False
+    coordinator: str = ""
+    processes: int = 0
+    process_id: int = -1
+
+    def connect(self) -> None:
+        """Joins the other processes, if there are any."""
+        if self.cluster or self.coordinator or self.processes or self.process_id != -1:
+            from alexnet_jax import processes
+
+            processes.connect(self.coordinator, self.processes, self.process_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Processes, Options):
     """Train a network, or go on where the same command stopped.
 
     Example:
@@ -77,6 +101,7 @@ class Train(Options):
 
     def run(self) -> None:
         """Trains."""
+        self.connect()
         from alexnet_jax import experiment
 
         experiment.train(
@@ -89,7 +114,7 @@ class Train(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Options):
+class Evaluate(Processes, Options):
     """Measure the error of a run, or of several runs averaged, on every validation image.
 
     Example:
@@ -102,6 +127,8 @@ class Evaluate(Options):
       also: further run folders; the probabilities of all are averaged.
       split: name of the split to test on; empty: the validation split of the run.
       compute_dtype: type of the activations; by default that of the training.
+      towers: devices over which the network is spread, 1 or 2, however it was trained.
+      replicas: copies of the network that share the images; 0: as many as there are devices for.
       data_dir: folder of prepared data sets; by default where the run found its own.
     """
 
@@ -111,11 +138,14 @@ class Evaluate(Options):
     also: tuple[AbsolutePath, ...] = ()
     split: str = ""
     compute_dtype: Literal["float32", "bfloat16"] | None = None
+    towers: int = 1
+    replicas: int = 0
     data_dir: AbsolutePath | None = None
 
     def run(self) -> None:
         """Evaluates and prints."""
-        from alexnet_jax import experiment
+        self.connect()
+        from alexnet_jax import experiment, processes
 
         result = experiment.evaluate_run(
             self.workdir,
@@ -125,7 +155,11 @@ class Evaluate(Options):
             self.data_dir,
             self.split,
             self.compute_dtype or "",
+            self.towers,
+            self.replicas,
         )
+        if not processes.is_chief():
+            return
         who = f"{1 + len(self.also)} runs averaged" if self.also else str(self.workdir)
         print(f"{who}, checkpoint {self.checkpoint}")
         print(f"{result.count:,} images, {'ten views' if self.views == 10 else 'centre view'}")
@@ -397,7 +431,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         it is `train`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return command_line.exit_code(lambda: _run(words), debug="--debug" in words)
+    code = command_line.exit_code(lambda: _run(words), debug="--debug" in words)
+    return code if "jax" not in sys.modules else _left(code)
+
+
+def _left(code: int) -> int:
+    """Parts from other processes, if there are any; returns `code`."""
+    from alexnet_jax import processes
+
+    processes.leave(code)
+    return code
 
 
 def _run(words: list[str]) -> int:

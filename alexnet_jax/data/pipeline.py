@@ -15,7 +15,7 @@ import signal
 import threading
 import weakref
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -121,6 +121,7 @@ class TrainingStream:
     image_size: int
     augment: AugmentConfig
     first_step: int = 0
+    rows: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         """Practically endless."""
@@ -131,6 +132,8 @@ class TrainingStream:
         epochs, indices = stream_indices(
             self.seed, self.split.num_examples, self.batch_size, self.first_step + int(index)
         )
+        if self.rows is not None:
+            epochs, indices = epochs[list(self.rows)], indices[list(self.rows)]
         draws = augmentation.draw(
             self.augment,
             seed=self.seed,
@@ -261,6 +264,7 @@ def training_batches(
     first_step: int = 0,
     workers: int = 0,
     threads: int | None = None,
+    rows: tuple[int, ...] | None = None,
 ) -> TrainingBatches:
     """Returns the endless stream of training batches, the same for any workers and threads.
 
@@ -274,6 +278,8 @@ def training_batches(
       workers: worker processes (spawned), 0: threads of this process only.
       threads: threads per process; None: one per core, at most 8, and one in a worker process; 0:
         computed in `next` itself. Decoding and copying do not hold Python's lock.
+      rows: the rows of each batch that are computed, where other processes compute the others;
+        None: all.
 
     Raises:
       DataError: the split is empty.
@@ -288,7 +294,12 @@ def training_batches(
     if workers < 0 or threads < 0:
         raise InputError(f"workers {workers} and threads {threads} should not be negative.")
     stream = TrainingStream(
-        split, seed=seed, batch_size=batch_size, image_size=image_size, augment=augment
+        split,
+        seed=seed,
+        batch_size=batch_size,
+        image_size=image_size,
+        augment=augment,
+        rows=rows,
     )
     return TrainingBatches(stream, first_step=first_step, workers=workers, threads=threads)
 
@@ -301,16 +312,19 @@ def _cores() -> int:
 
 
 def evaluation_batches(
-    split: Split, batch_size: int, *, ahead: int = 2
+    split: Split, batch_size: int, *, ahead: int = 2, rows: tuple[int, ...] | None = None
 ) -> Generator[Batch, None, None]:
     """Yields whole stored images in their order, every image exactly once.
 
     The last batch is filled up with zeros, for which `mask` is False, so that all have one shape.
+    Labels and mask are always those of the whole batch.
 
     Args:
       split: the images.
       batch_size: images per batch.
       ahead: batches read in advance, each by a thread.
+      rows: the rows of each batch whose images are read, where other processes read the others;
+        None: all.
     """
     if batch_size < 1:
         raise InputError(f"batch_size should be at least 1, not {batch_size}.")
@@ -320,7 +334,7 @@ def evaluation_batches(
     try:
         while True:
             while len(pending) < max(1, ahead) and (start := next(starts, None)) is not None:
-                pending.append(pool.submit(_evaluation_batch, split, start, batch_size))
+                pending.append(pool.submit(_evaluation_batch, split, start, batch_size, rows))
             if not pending:
                 return
             yield pending.popleft().result()
@@ -328,14 +342,18 @@ def evaluation_batches(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _evaluation_batch(split: Split, start: int, batch_size: int) -> Batch:
+def _evaluation_batch(
+    split: Split, start: int, batch_size: int, rows: tuple[int, ...] | None
+) -> Batch:
     indices = np.arange(start, min(start + batch_size, split.num_examples))
-    count, images = len(indices), split.images(indices)
+    count = len(indices)
     labels = np.asarray(split.labels)[indices].astype(np.int32)
-    if count < batch_size:
-        missing = batch_size - count
+    own = indices if rows is None else indices[[row for row in rows if row < count]]
+    images = split.images(own)
+    if missing := (batch_size if rows is None else len(rows)) - len(own):
         images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
-        labels = np.concatenate([labels, np.zeros(missing, np.int32)])
+    if count < batch_size:
+        labels = np.concatenate([labels, np.zeros(batch_size - count, np.int32)])
     return Batch(
         images=images,
         labels=labels,
@@ -353,9 +371,9 @@ class DevicePrefetch(Iterator[Batch]):
     checkpoint taken after a step never skips the batches that wait on the device.
     """
 
-    def __init__(self, source: Iterator[Batch], size: int, sharding: Any):
+    def __init__(self, source: Iterator[Batch], size: int, put: Callable[[Batch], Batch]):
         """See `device_prefetch`."""
-        self._source, self._size, self._sharding = source, max(1, size), sharding
+        self._source, self._size, self._put = source, max(1, size), put
         self._waiting: deque[tuple[Batch, dict[str, int] | None]] = deque()
         self._state = self._source_state()
 
@@ -365,7 +383,7 @@ class DevicePrefetch(Iterator[Batch]):
             batch = next(self._source, None)
             if batch is None:
                 break
-            self._waiting.append((jax.device_put(batch, self._sharding), self._source_state()))
+            self._waiting.append((self._put(batch), self._source_state()))
         if not self._waiting:
             raise StopIteration
         batch, self._state = self._waiting.popleft()
@@ -393,14 +411,13 @@ class DevicePrefetch(Iterator[Batch]):
 
 
 def device_prefetch(
-    source: Iterator[Batch], size: int = 2, *, sharding: Any = None
+    source: Iterator[Batch], size: int = 2, *, put: Callable[[Batch], Batch] = jax.device_put
 ) -> DevicePrefetch:
     """Returns an iterator over `source`'s batches on the device, `size` of them in flight.
 
     Args:
       source: from `training_batches` or `evaluation_batches`.
       size: batches on the device at a time, at least 1.
-      sharding: a `jax.sharding.Sharding` for every array of the batch (leading axis), or a device;
-        None: the default device.
+      put: puts a batch there; by default on the default device (`placement.batch_putter`).
     """
-    return DevicePrefetch(source, size, sharding)
+    return DevicePrefetch(source, size, put)

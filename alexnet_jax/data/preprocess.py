@@ -126,10 +126,10 @@ def preprocess(
       config: static.
 
     Returns:
-      float32 [n, h, w, 3].
+      [n, h, w, 3] of the dtype of `inputs`, float32.
     """
     settings, augment = config
-    x = images.astype(jnp.float32)
+    x = images.astype(jnp.asarray(inputs.mean).dtype)
     if settings.mean == "image-aligned":
         x = x - _aligned_mean(jnp.asarray(inputs.mean), images.shape, offsets, flips)
     elif settings.mean != "none":
@@ -139,7 +139,8 @@ def preprocess(
         on = jnp.asarray(True if colour_on is None else colour_on, jnp.bool_)
         x = x + jnp.where(on, augment.colour_noise * colour_shift(inputs, colour), 0.0)
         if augment.colour_form == "2012":
-            x = x / jnp.where(on, jnp.float32(1 + augment.colour_noise), jnp.float32(1))
+            divisor = jnp.asarray(1 + augment.colour_noise, x.dtype)
+            x = x / jnp.where(on, divisor, jnp.ones_like(divisor))
     if settings.scale != "none":
         x = x / jnp.asarray(inputs.scale)[None, None, None]
     return x

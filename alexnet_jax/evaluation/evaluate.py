@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from alexnet_jax.config import AugmentConfig, PreprocessConfig
 from alexnet_jax.data.pipeline import Batch, Split, evaluation_batches
@@ -14,9 +15,9 @@ from alexnet_jax.data.preprocess import Inputs, preprocess
 from alexnet_jax.errors import DataError
 from alexnet_jax.evaluation import metrics
 from alexnet_jax.evaluation.views import View, choose_views, cut_views
-from alexnet_jax.network import ops
+from alexnet_jax.network import ops, placement, towers
 from alexnet_jax.network.layers import Network
-from alexnet_jax.network.model import AlexNet
+from alexnet_jax.network.model import DATA, AlexNet
 
 PredictStep = Callable[..., jax.Array]
 
@@ -60,17 +61,20 @@ def make_view_step(
     dtype: Any = jnp.float32,
     augment: AugmentConfig = _MIRRORED,
     capture: str | None = None,
+    mesh: Mesh | None = None,
 ) -> PredictStep:
     """Returns a jitted function to the network's outputs for each view of each image.
 
-    Args and call as for `make_predict_step`, but it returns float32 `[views, n, …]`: logits, or
+    Args and call as for `make_predict_step`, but it returns float32 `[n, views, …]`: logits, or
     the output of the layer called `capture`.
     """
+    forward = None if mesh is None else towers.make_forward(network, dtype, mesh)
 
     def step(params: Any, inputs: Inputs, images: jax.Array) -> jax.Array:
         chosen = choose_views(images.shape[1], image_size, views, augment.mirror)
-        cut = cut_views(images, image_size, chosen)
-        # All views of the micro-batch go through the network as one batch.
+        # All views of the micro-batch go through the network as one batch, those of an image side
+        # by side, so that replicas have whole images.
+        cut = jnp.moveaxis(cut_views(images, image_size, chosen), 0, 1)
         flat = cut.reshape(-1, *cut.shape[2:])
         offsets, flips = _windows(chosen, images.shape[0])
         ready = preprocess(
@@ -82,10 +86,13 @@ def make_view_step(
             colour_on=None,
             config=(preprocess_config, augment),
         )
-        module = AlexNet(network, dtype, strands=ops.strands_for(ready.shape[0]))
-        outputs = module.apply({"params": params}, ready, train=False, capture=capture)
+        if forward is not None:
+            outputs = forward(params, ready, capture=capture)
+        else:
+            module = AlexNet(network, dtype, strands=ops.strands_for(ready.shape[0]))
+            outputs = module.apply({"params": params}, ready, train=False, capture=capture)
         outputs = jnp.asarray(outputs)
-        return outputs.reshape(len(chosen), images.shape[0], *outputs.shape[1:])
+        return outputs.reshape(images.shape[0], len(chosen), *outputs.shape[1:])
 
     return jax.jit(step)
 
@@ -97,6 +104,7 @@ def make_predict_step(
     views: int = 1,
     dtype: Any = jnp.float32,
     augment: AugmentConfig = _MIRRORED,
+    mesh: Mesh | None = None,
 ) -> PredictStep:
     """Returns the jitted function `f(params, inputs, images) -> probabilities`.
 
@@ -110,29 +118,33 @@ def make_predict_step(
       views: 1 (centre) or 10, see `choose_views`.
       dtype: type of the activations.
       augment: how the network was trained; without mirroring no view is mirrored.
+      mesh: from `placement.make_mesh`; None: one device.
 
     Returns:
       A function of params (the tree below "params"), inputs (`preprocess.Inputs`) and stored
       images, uint8 `[n, stored_size, stored_size, 3]`, to float32 `[n, classes]`. Its attribute
-      `views` is the number of views asked for.
+      `views` is the number of views asked for. On a mesh params come from `placement.put`, images
+      from `placement.batch_putter`, and the result lies whole on every device.
     """
-    view_step = make_view_step(network, preprocess_config, image_size, views, dtype, augment)
+    view_step = make_view_step(
+        network, preprocess_config, image_size, views, dtype, augment, mesh=mesh
+    )
 
     def step(params: Any, inputs: Inputs, images: jax.Array) -> jax.Array:
         logits = view_step(params, inputs, images)
         # Not `softmax`, which XLA's CPU backend fuses into the dense layers, and slows them down.
         log_total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-        return jnp.mean(jnp.exp(logits - log_total), axis=0)
+        return jnp.mean(jnp.exp(logits - log_total), axis=1)
 
-    predict_step = jax.jit(step)
+    predict_step = jax.jit(step, out_shardings=mesh and placement.whole_sharding(mesh))
     predict_step.views = views  # type: ignore[attr-defined]
     return predict_step
 
 
 def _windows(views: tuple[View, ...], count: int) -> tuple[jax.Array, jax.Array]:
-    """Returns offsets int32 `[views * count, 2]` and flips bool `[views * count]`."""
-    offsets = np.repeat(np.array([(v.y, v.x) for v in views], np.int32), count, axis=0)
-    flips = np.repeat(np.array([v.mirrored for v in views], bool), count)
+    """Returns offsets int32 `[count * views, 2]` and flips bool `[count * views]`."""
+    offsets = np.tile(np.array([(v.y, v.x) for v in views], np.int32), (count, 1))
+    flips = np.tile(np.array([v.mirrored for v in views], bool), count)
     return jnp.asarray(offsets), jnp.asarray(flips)
 
 
@@ -145,24 +157,32 @@ def evaluate(
     *,
     keep_probabilities: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    mesh: Mesh | None = None,
 ) -> Evaluation:
     """Tests parameters on a whole split.
 
     Args:
       predict_step: from `make_predict_step`.
-      params: the tree below "params".
+      params: the tree below "params"; on a mesh from `placement.put`.
       inputs: `preprocess.Inputs`.
       split: the images and their labels.
-      batch_size: network inputs at once; with ten views a tenth as many images.
+      batch_size: network inputs at once; with ten views a tenth as many images. On a mesh it is
+        rounded up so that every replica has as many.
       keep_probabilities: return them too (4 bytes x images x classes of memory).
       progress: called with (images done, images) after each batch.
+      mesh: that of `predict_step`.
 
     Raises:
       DataError: the batches held more or fewer images than the split.
     """
     # Once, not at every batch: parameters that come from a file are NumPy arrays.
-    params, inputs = jax.device_put((params, inputs))
+    if mesh is None:
+        params, inputs = jax.device_put((params, inputs))
     micro_batch = max(1, batch_size // getattr(predict_step, "views", 1))
+    replicas = 1 if mesh is None else mesh.shape[DATA]
+    micro_batch = -(-micro_batch // replicas) * replicas
+    put = np.asarray if mesh is None else placement.batch_putter(mesh, micro_batch)
+    rows = placement.own_rows(mesh, micro_batch)
     total, kept, labels = metrics.ZERO, [], []
     pending: tuple | None = None
 
@@ -176,8 +196,8 @@ def evaluate(
         if progress is not None:
             progress(int(total.count), split.num_examples)
 
-    for batch in evaluation_batches(split, micro_batch):
-        probabilities = predict_step(params, inputs, batch.images)
+    for batch in evaluation_batches(split, micro_batch, rows=rows):
+        probabilities = predict_step(params, inputs, put(batch.images))
         sums = _batch_sums(probabilities, batch.labels, batch.mask)
         # One batch behind, so that the host decodes while the device computes.
         if pending is not None:

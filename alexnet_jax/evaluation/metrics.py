@@ -76,9 +76,10 @@ def batch_sums(scores: jax.Array, labels: jax.Array, mask: jax.Array | None = No
       mask: bool `[n]`; False rows are padding and count nowhere. None: all count.
 
     Returns:
-      `Sums` of float32 scalars. A counted row that is not finite makes the loss NaN.
+      `Sums` of float32 scalars, or float64 as the scores. A counted row that is not finite makes
+      the loss NaN.
     """
-    scores = scores.astype(jnp.float32)
+    scores = scores.astype(np.promote_types(scores.dtype, np.float32))
     if mask is None:
         mask = jnp.ones(labels.shape, bool)
     log_probabilities = jax.nn.log_softmax(scores)

@@ -140,7 +140,7 @@ class Classifier:
           InputError: the network has no such layer.
         """
         step = self._feature_step(capture_name(self.network, layer, before_relu))
-        rows = [output[0] for output in self._outputs(step, images, 1, unreadable, images_axis=1)]
+        rows = [output[:, 0] for output in self._outputs(step, images, 1, unreadable)]
         if rows:
             return np.concatenate(rows)
         blank = np.zeros((1, self.stored_size, self.stored_size, 3), np.uint8)
@@ -153,7 +153,6 @@ class Classifier:
         images: UserImages,
         views: int,
         unreadable: list[Unreadable] | None,
-        images_axis: int = 0,
     ) -> Iterator[np.ndarray]:
         """Yields the outputs of one batch after the other, without padding."""
         sequence = as_sequence(images)
@@ -162,7 +161,7 @@ class Classifier:
             # One shape for all batches, so that only one program is compiled.
             padding = [(0, batch_size - len(stored)), (0, 0), (0, 0), (0, 0)]
             output = np.asarray(step(self._params, self._inputs, np.pad(stored, padding)))
-            yield output.take(range(len(stored)), axis=images_axis)
+            yield output[: len(stored)]
 
 
 def load(

@@ -8,9 +8,11 @@ for a platform; GPUs and TPUs keep the plain one. Images are `[batch, height, wi
 
 import functools
 import os
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -96,6 +98,11 @@ def match_variance(*arrays: jax.Array) -> tuple[jax.Array, ...]:
 def _varying_axes(array):
     kind = jax.typeof(array)
     return kind.mat.varying if hasattr(kind, "mat") else kind.vma  # `vma` before JAX 0.10
+
+
+def accumulator(x: jax.Array) -> Any:
+    """Returns the dtype to sum values of `x` in: float32, or float64 where `x` has that."""
+    return np.promote_types(x.dtype, np.float32)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -201,7 +208,7 @@ def _fast_filter_gradient(x, kernel, grad, *, stride, padding, groups):
                 edges,
                 rhs_dilation=(stride, stride),
                 dimension_numbers=_LAYOUT,
-                preferred_element_type=jnp.float32,
+                preferred_element_type=accumulator(x),
             )
             for i, grad in enumerate(grads)
         )
@@ -249,6 +256,6 @@ def local_convolution(
     )
     kernel = kernel.reshape(out_height, out_width, window[0] * window[1] * channels, features)
     out = lax.dot_general(
-        patches, kernel, (((3,), (2,)), ((0, 1), (0, 1))), preferred_element_type=jnp.float32
+        patches, kernel, (((3,), (2,)), ((0, 1), (0, 1))), preferred_element_type=accumulator(x)
     )
     return out.transpose(2, 0, 1, 3).astype(x.dtype)

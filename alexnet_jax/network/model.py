@@ -11,7 +11,6 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from alexnet_jax.errors import InputError, did_you_mean
@@ -120,7 +119,7 @@ class AlexNet(nn.Module):
           capture: name of a layer (`layer_names`) whose output is returned instead.
 
         Returns:
-          float32 `[batch, classes]`, or the captured output as float32.
+          float32 `[batch, classes]`, or the captured output as float32; float64 for that `dtype`.
 
         Raises:
           InputError: the image size does not fit, or `capture` names no layer.
@@ -144,14 +143,15 @@ class AlexNet(nn.Module):
             if not isinstance(layer, _STRANDED):
                 strands = [jnp.concatenate(strands)]
             if layer is classifier:  # bfloat16 logits would tie, and the loss see their rounding
-                strands = [x.astype(np.promote_types(x.dtype, np.float32)) for x in strands]
+                strands = [x.astype(ops.accumulator(x)) for x in strands]
             if isinstance(layer, Conv):
                 strands = self._convolution(layer, strands)
             else:
                 strands = [self._apply_layer(name, layer, x, train) for x in strands]
             if name == capture:
                 break
-        return jnp.concatenate(strands).astype(jnp.float32)
+        x = jnp.concatenate(strands)
+        return x.astype(ops.accumulator(x))
 
     def _apply_layer(self, name: str, layer: Layer, x: jax.Array, train: bool) -> jax.Array:
         match layer:

@@ -1,7 +1,7 @@
 """Response normalization across channels (the paper's LRN) and within maps.
 
-Both are `x / (bias + alpha * S(x^2)) ** beta` with a window sum S. Arithmetic is float32 whatever
-the dtype of the images. Images are `[batch, height, width, channels]`.
+Both are `x / (bias + alpha * S(x^2)) ** beta` with a window sum S. Arithmetic is float32 for
+bfloat16 images, too. Images are `[batch, height, width, channels]`.
 """
 
 import functools
@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from alexnet_jax.network.conv_ops import accumulator
 
 
 def local_response_norm(
@@ -38,12 +40,12 @@ def plain_local_response_norm(
     x: jax.Array, *, depth: int, alpha: float, beta: float, bias: float, groups: int = 1
 ) -> jax.Array:
     """Defines `local_response_norm`: the same arguments, in `lax` operations."""
-    wide = x.astype(jnp.float32)
+    wide = x.astype(accumulator(x))
     grouped = jnp.square(wide).reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
     before = depth // 2
     total = lax.reduce_window(
         grouped,
-        np.float32(0),
+        np.zeros((), wide.dtype)[()],
         lax.add,
         (1, 1, 1, 1, depth),
         (1, 1, 1, 1, 1),
@@ -70,7 +72,7 @@ def response_norm(
 
     Source: 2012 code, `rnorm`; not mentioned in the paper.
     """
-    wide = x.astype(jnp.float32)
+    wide = x.astype(accumulator(x))
     total = _shifted_sum(_shifted_sum(jnp.square(wide), window, 1), window, 2)
     return _divided(wide, bias + alpha * total, beta).astype(x.dtype)
 
@@ -79,11 +81,11 @@ def plain_response_norm(
     x: jax.Array, *, window: int, alpha: float, beta: float, bias: float
 ) -> jax.Array:
     """Defines `response_norm`: the same arguments, in `lax` operations."""
-    wide = x.astype(jnp.float32)
+    wide = x.astype(accumulator(x))
     edges = (window // 2, window - 1 - window // 2)
     total = lax.reduce_window(
         jnp.square(wide),
-        np.float32(0),
+        np.zeros((), wide.dtype)[()],
         lax.add,
         (1, window, window, 1),
         (1, 1, 1, 1),
@@ -101,7 +103,7 @@ def _shifted_sum(x, window, axis, *, mirrored=False):
     edges = (window // 2, window - 1 - window // 2)
     config = [(0, 0, 0)] * x.ndim
     config[axis] = (*(reversed(edges) if mirrored else edges), 0)
-    padded = lax.pad(x, np.float32(0), config)
+    padded = lax.pad(x, jnp.zeros((), x.dtype), config)
     size = x.shape[axis]
     copies = [lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(window)]
     return functools.reduce(lax.add, copies)
@@ -135,11 +137,10 @@ _lrn.defvjp(_lrn_forward, _lrn_backward)
 
 
 def _window_matrix(channels, depth):
-    """Returns float32 `[channels, channels]`; column i adds up the window of channel i."""
+    """Returns bool `[channels, channels]`; column i adds up the window of channel i."""
     place = np.arange(channels)
     first = place - depth // 2
-    inside = (first <= place[:, None]) & (place[:, None] < first + depth)
-    return inside.astype(np.float32)
+    return (first <= place[:, None]) & (place[:, None] < first + depth)
 
 
 def _channel_sum(x, depth, groups, *, mirrored=False):
@@ -148,7 +149,7 @@ def _channel_sum(x, depth, groups, *, mirrored=False):
     As a matrix product: XLA fuses none into its neighbours, whereas it would compute a sum of
     slices again for every pooling window that reads it.
     """
-    matrix = _window_matrix(x.shape[-1] // groups, depth)
+    matrix = _window_matrix(x.shape[-1] // groups, depth).astype(x.dtype)
     total = lax.dot_general(
         x.reshape(-1, x.shape[-1] // groups),
         matrix.T if mirrored else matrix,
@@ -173,14 +174,14 @@ def _divided(x, d, beta):
 
 
 def _fast_lrn(x, *, depth, alpha, beta, bias, groups):
-    wide = x.astype(jnp.float32)
+    wide = x.astype(accumulator(x))
     d = bias + alpha * _channel_sum(jnp.square(wide), depth, groups)
     return _divided(wide, d, beta).astype(x.dtype)
 
 
 def _fast_lrn_gradient(x, grad, *, depth, alpha, beta, bias, groups):
-    wide = x.astype(jnp.float32)
+    wide = x.astype(accumulator(x))
     d = bias + alpha * _channel_sum(jnp.square(wide), depth, groups)
-    scaled = _divided(grad.astype(jnp.float32), d, beta)
+    scaled = _divided(grad.astype(wide.dtype), d, beta)
     across = _channel_sum(wide * scaled / d, depth, groups, mirrored=True)
     return (scaled - (2 * alpha * beta) * wide * across).astype(x.dtype)

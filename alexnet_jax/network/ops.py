@@ -2,6 +2,7 @@
 
 from alexnet_jax.network.conv_ops import (
     Padding,
+    accumulator,
     convolution,
     local_convolution,
     plain_convolution,
@@ -23,6 +24,7 @@ from alexnet_jax.network.pool_ops import (
 
 __all__ = [
     "Padding",
+    "accumulator",
     "adaptive_avg_pool",
     "avg_pool",
     "convolution",

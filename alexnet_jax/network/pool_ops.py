@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from alexnet_jax.network.conv_ops import Padding
+from alexnet_jax.network.conv_ops import Padding, accumulator
 
 
 def max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
@@ -74,8 +74,8 @@ def _max_pool_backward(window, stride, padding, residuals, grad):
         return jax.vjp(pool, x)[1](grad)[0]
 
     def fast(x, winners, grad):
-        zero = jnp.zeros((), jnp.float32)
-        wide = grad.astype(jnp.float32)
+        wide = grad.astype(accumulator(grad))
+        zero = jnp.zeros((), wide.dtype)
 
         def share(row, column):
             return jnp.where(winners == np.uint8(row * window + column), wide, zero)
@@ -145,7 +145,7 @@ def _spread(share, x, window, stride, padding):
         ):
             first = place - before
             edges.append((first, size - 1 - first - (count - 1) * stride, stride - 1))
-        return lax.pad(part, np.float32(0), ((0, 0, 0), *edges, (0, 0, 0)))
+        return lax.pad(part, jnp.zeros((), part.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
 
     places = [(row, column) for row in range(window) for column in range(window)]
     return functools.reduce(lax.add, [placed(*place) for place in places]).astype(x.dtype)
@@ -171,25 +171,25 @@ def avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax
 def plain_avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
     """Defines `avg_pool`: the same arguments, in `lax` operations."""
     total = lax.reduce_window(
-        x.astype(jnp.float32),
-        np.float32(0),
+        x.astype(accumulator(x)),
+        np.zeros((), accumulator(x))[()],
         lax.add,
         (1, window, window, 1),
         (1, stride, stride, 1),
         ((0, 0), *padding, (0, 0)),
     )
-    return (total * _inverse_counts(x.shape, window, stride, padding)).astype(x.dtype)
+    return (total * _inverse_counts(x, window, stride, padding)).astype(x.dtype)
 
 
-def _inverse_counts(shape, window, stride, padding):
-    """Returns float32 `[1, out_h, out_w, 1]`, 1 / the pixels of the image in each window."""
+def _inverse_counts(x, window, stride, padding):
+    """Returns `[1, out_h, out_w, 1]`, 1 / the pixels of the image in each window."""
 
     def along(size, before, after):
         starts = np.arange(0, size + before + after - window + 1, stride) - before
         return np.minimum(starts + window, size) - np.maximum(starts, 0)
 
-    rows, columns = (along(size, *edges) for size, edges in zip(shape[1:3], padding, strict=True))
-    return (1 / np.outer(rows, columns)).astype(np.float32)[None, :, :, None]
+    rows, columns = (along(size, *edges) for size, edges in zip(x.shape[1:3], padding, strict=True))
+    return (1 / np.outer(rows, columns)).astype(accumulator(x))[None, :, :, None]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
@@ -202,8 +202,8 @@ def _avg_pool(x, window, stride, padding):
 
 
 def _fast_avg_pool(x, window, stride, padding):
-    total = functools.reduce(lax.add, _slices(x.astype(jnp.float32), window, stride, padding, 0))
-    return (total * _inverse_counts(x.shape, window, stride, padding)).astype(x.dtype)
+    total = functools.reduce(lax.add, _slices(x.astype(accumulator(x)), window, stride, padding, 0))
+    return (total * _inverse_counts(x, window, stride, padding)).astype(x.dtype)
 
 
 def _avg_pool_forward(x, window, stride, padding):
@@ -216,7 +216,7 @@ def _avg_pool_backward(window, stride, padding, x, grad):
         return jax.vjp(pool, x)[1](grad)[0]
 
     def fast(x, grad):
-        scaled = grad.astype(jnp.float32) * _inverse_counts(x.shape, window, stride, padding)
+        scaled = grad.astype(accumulator(grad)) * _inverse_counts(x, window, stride, padding)
         return _spread(lambda row, column: scaled, x, window, stride, padding)
 
     return (lax.platform_dependent(x, grad, cpu=fast, default=plain),)
@@ -242,20 +242,21 @@ def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
     """
     if x.shape[1:3] == (size, size):
         return x
+    wide = x.astype(accumulator(x))
     rows, columns = (_adaptive_matrix(extent, size) for extent in x.shape[1:3])
     out = jnp.einsum(
         "nhwc,ph,qw->npqc",
-        x.astype(jnp.float32),
-        rows,
-        columns,
+        wide,
+        rows.astype(wide.dtype),
+        columns.astype(wide.dtype),
         precision=lax.Precision.HIGHEST,
     )
     return out.astype(x.dtype)
 
 
 def _adaptive_matrix(extent, size):
-    """Returns float32 `[size, extent]`; row i averages the pixels of window i."""
-    matrix = np.zeros((size, extent), np.float32)
+    """Returns float64 `[size, extent]`; row i averages the pixels of window i."""
+    matrix = np.zeros((size, extent))
     for i in range(size):
         start, stop = i * extent // size, -(-(i + 1) * extent // size)
         matrix[i, start:stop] = 1 / (stop - start)

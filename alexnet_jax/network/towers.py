@@ -7,13 +7,13 @@ classifier is whole on every tower (in 2012 it was on one of them). Paper §3.2,
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from alexnet_jax.errors import InputError
@@ -33,37 +33,9 @@ from alexnet_jax.network.layers import (
     summarize,
 )
 from alexnet_jax.network.model import DATA, TOWER, AlexNet
+from alexnet_jax.network.placement import partition_specs
 
 Forward = Callable[..., jax.Array]
-
-
-def make_mesh(
-    towers: int = 1, devices: Sequence[Any] | None = None, batch_size: int | None = None
-) -> Mesh:
-    """Returns a mesh `("data", "tower")` of all devices: `towers` wide, the rest replicas.
-
-    Args:
-      towers: 1 or 2.
-      devices: by default all of JAX's.
-      batch_size: images per step, which the replicas must divide; None: not checked.
-
-    Raises:
-      InputError: the devices do not make such a mesh, or the batch does not fit it.
-    """
-    devices = jax.devices() if devices is None else list(devices)
-    if towers not in (1, 2):
-        raise InputError(f"a network has 1 or 2 towers, not {towers}")
-    if len(devices) % towers:
-        have = f"{len(devices)} device" + "s" * (len(devices) != 1)
-        raise InputError(f"2 towers need an even number of devices, not {have}; use 1 tower")
-    replicas = len(devices) // towers
-    if batch_size is not None and batch_size % replicas:
-        raise InputError(
-            f"a batch of {batch_size} images does not divide over {replicas} replicas; choose a "
-            f"batch size that is a multiple of {replicas}"
-        )
-    types = (AxisType.Auto, AxisType.Auto)
-    return jax.make_mesh((replicas, towers), (DATA, TOWER), types, devices=devices)
 
 
 def tower_network(network: Network, towers: int) -> Network:
@@ -136,38 +108,13 @@ def _divided(count: int, towers: int, what: str) -> int:
     return count // towers
 
 
-def shardings(mesh: Mesh, network: Network, tree: Any) -> Any:
-    """Returns one `NamedSharding` per leaf of `tree`, for parameters and all that goes with them.
-
-    A leaf below `{layer: {"kernel": …, "bias": …}}`, wherever that lies in the tree (parameters,
-    gradients, velocities, a whole training state), is split on its last axis over the towers,
-    except in the classifier. Every other leaf is whole on each device.
-    """
-    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), _specs(mesh, network, tree))
-
-
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Returns how the arrays of a batch are split: by images, over the replicas."""
-    return NamedSharding(mesh, P(DATA))
-
-
-def _specs(mesh: Mesh, network: Network, tree: Any) -> Any:
-    *others, _ = parametric_layers(network.layers)
-    split = {layer.name for layer in others} if mesh.shape[TOWER] > 1 else set()
-
-    def spec(path, leaf):
-        layer = getattr(path[-2], "key", None) if len(path) > 1 else None
-        return P(*(None,) * (leaf.ndim - 1), TOWER) if layer in split else P()
-
-    return jax.tree.map_with_path(spec, tree)
-
-
 def make_forward(network: Network, dtype: Any = jnp.float32, mesh: Mesh | None = None) -> Forward:
     """Returns `forward(params, images, *, train=False, key=None, part=None, capture=None)`.
 
     Arguments and outputs are those of `AlexNet(network)` on one device, whatever the mesh:
     dropout draws the same masks. The gradients of the parameters are sums over the replicas.
-    `part` is as for `AlexNet`.
+    `part` is as for `AlexNet`; on a mesh of r replicas, a part of n images that begins at row
+    `first` holds from each replica the n / r that begin at row `first / r` of its own share.
 
     Both axes are mapped by hand: were the data axis left to the compiler, it would gather the
     whole batch on every device before each exchange between the towers.
@@ -193,17 +140,18 @@ def make_forward(network: Network, dtype: Any = jnp.float32, mesh: Mesh | None =
         if mesh is None:
             return apply(params, images, key, train, capture, part)
         first, rows = part or (0, images.shape[0])
+        replicas = mesh.shape[DATA]
 
         def on_one_device(params, own_images, key):
             # Here, so that the gradients are summed over the replicas in float32.
             params = jax.tree.map(lambda leaf: lax.pcast(leaf, DATA, to="varying"), params)
-            own_first = first + lax.axis_index(DATA) * own_images.shape[0]
+            own_first = first // replicas + lax.axis_index(DATA) * (rows // replicas)
             return apply(params, own_images, key, train, capture, (own_first, rows))
 
         mapped = jax.shard_map(
             on_one_device,
             mesh=mesh,
-            in_specs=(_specs(mesh, network, params), P(DATA), P()),
+            in_specs=(partition_specs(mesh, network, params), P(DATA), P()),
             out_specs=_output_spec(network, share, images.shape[1], capture),
         )
         return mapped(params, images, key)

@@ -18,7 +18,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from alexnet_jax import processes
 from alexnet_jax.errors import CheckpointError, InputError
+from alexnet_jax.network.placement import put_whole, to_host
 from alexnet_jax.training.steps import TrainState
 
 FOLDER = "checkpoints"
@@ -57,7 +59,8 @@ class Checkpoints:
     def __init__(self, workdir: Path, *, read_only: bool = False):
         """Opens `workdir/checkpoints` (made when absent, unless `read_only`).
 
-        Opening for writing removes what an interrupted save left behind.
+        Opening for writing removes what an interrupted save left behind. Of several processes all
+        open for writing, save and restore together; each opens `read_only` for itself.
         """
         self.folder = Path(workdir).absolute() / FOLDER
         policies = [
@@ -73,6 +76,7 @@ class Checkpoints:
             create=not read_only,
             read_only=read_only,
             enable_async_checkpointing=False,
+            multiprocessing_options=_alone() if read_only else _together(),
         )
         items = ("params", "opt_state", "meta", "metrics")
         self._manager = _Manager(self.folder, options=options, item_names=items)
@@ -93,7 +97,7 @@ class Checkpoints:
         if not all(np.isfinite(value) for value in metrics.values()):
             raise ValueError(f"metrics of a checkpoint must be finite, not {metrics}")
         digests = _digests({"params": state.params, "opt_state": state.opt_state})
-        key = [int(word) for word in np.asarray(state.key)]
+        key = [int(word) for word in to_host(state.key)]
         meta = meta | {"step": step, "key": key, "digests": digests}
         meta["sha256"] = _digest_of_meta(meta)
         arguments = ocp.args.Composite(
@@ -149,7 +153,9 @@ class Checkpoints:
         """Returns the state of `step`, verified.
 
         Args:
-          target: a state (or `ShapeDtypeStruct`s) of the shapes to expect.
+          target: a state (or `ShapeDtypeStruct`s) of the shapes to expect. Where its leaves have
+            a sharding, that is where the restored ones lie, whatever devices have saved them;
+            else they lie on this process's first device.
           step: from `step_of` or `steps`.
 
         Raises:
@@ -158,8 +164,8 @@ class Checkpoints:
         params, meta = self._restore_item("params", target.params, step)
         opt_state, _ = self._restore_item("opt_state", target.opt_state, step)
         # On the same device as the rest: the step compiles anew for arguments that lie elsewhere.
-        step_and_key = np.int32(step), np.asarray(meta["key"], np.uint32)
-        clock, key = jax.device_put(step_and_key, _first_device())
+        clock = put_whole(np.int32(step), _sharding_of(target.step))
+        key = put_whole(np.asarray(meta["key"], np.uint32), _sharding_of(target.key))
         return Restored(TrainState(clock, params, opt_state, key), meta)
 
     def restore_params(self, target: Any, step: int) -> Any:
@@ -168,9 +174,9 @@ class Checkpoints:
 
     def _restore_item(self, item: str, target: Any, step: int) -> tuple[Any, dict[str, Any]]:
         where = f"checkpoint {self.folder / str(step)}"
-        sharding = _first_device()
         abstract = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), target
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=_sharding_of(leaf)),
+            target,
         )
         arguments = ocp.args.Composite(
             meta=ocp.args.JsonRestore(),
@@ -222,8 +228,12 @@ class Checkpoints:
 
     def _set_aside(self, step: int) -> None:
         aside = self.folder.parent / "damaged_checkpoints"
-        aside.mkdir(exist_ok=True)
-        shutil.move(self.folder / str(step), aside / f"{step}-{len(list(aside.iterdir()))}")
+
+        def move() -> None:
+            aside.mkdir(exist_ok=True)
+            shutil.move(self.folder / str(step), aside / f"{step}-{len(list(aside.iterdir()))}")
+
+        processes.chief_first(move, lambda: None)
         self._manager.reload()
 
     def close(self) -> None:
@@ -231,12 +241,26 @@ class Checkpoints:
         self._manager.close()
 
 
+def _together() -> ocp.options.MultiprocessingOptions:
+    return ocp.options.MultiprocessingOptions()
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Returns options under which Orbax waits for no other process."""
+    here = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"alone{here}"
+    )
+
+
 def _goodness(metrics: dict[str, float]) -> float:
     return -metrics[_ERROR]
 
 
-def _first_device() -> jax.sharding.Sharding:
-    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+def _sharding_of(leaf: Any) -> jax.sharding.Sharding:
+    """Returns where a leaf of a target is to lie."""
+    sharding = getattr(leaf, "sharding", None)
+    return sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
 
 def _digest_of_meta(meta: dict[str, Any]) -> str:
@@ -250,7 +274,7 @@ def _digests(tree: Any) -> dict[str, str]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): hashlib.sha256(
-            np.ascontiguousarray(leaf).data
+            np.ascontiguousarray(to_host(leaf)).data
         ).hexdigest()
         for path, leaf in leaves
     }

@@ -20,9 +20,12 @@ class Records:
     which ends a run, are dropped too: whoever opens the records again has it still to do.
     """
 
-    def __init__(self, workdir: Path, step: int):
-        """Opens the files of `workdir` to go on after `step`."""
+    def __init__(self, workdir: Path, step: int, writes: bool = True):
+        """Opens the files of `workdir` to go on after `step`; without `writes` it does nothing."""
         self.path = workdir / "metrics.jsonl"
+        self._writes = writes
+        if not writes:
+            return
         self.rows = [
             row for row in read_rows(self.path) if row["step"] <= step and "test_views" not in row
         ]
@@ -33,6 +36,8 @@ class Records:
 
     def add(self, row: dict[str, Any]) -> None:
         """Appends one row (`step` and `epoch` among its keys)."""
+        if not self._writes:
+            return
         row = {name: _rounded(value) for name, value in row.items()}
         self.rows.append(row)
         self._file.write(json.dumps(row) + "\n")
@@ -45,6 +50,8 @@ class Records:
 
     def write_csv(self) -> None:
         """Writes `metrics.csv` anew, one column per key."""
+        if not self._writes:
+            return
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -54,6 +61,8 @@ class Records:
 
     def close(self) -> None:
         """Writes what is left."""
+        if not self._writes:
+            return
         self.write_csv()
         if self._board is not None:
             self._board.close()
@@ -97,10 +106,10 @@ def _rounded(value: Any) -> Any:
 class Progress:
     """One line of progress: rewritten in place on a terminal, plain lines elsewhere."""
 
-    def __init__(self, total_steps: int, stream=None):
-        """Counts `total_steps`; writes to `stream` (default: standard output)."""
+    def __init__(self, total_steps: int, stream=None, quiet: bool = False):
+        """Counts `total_steps`; writes to `stream` (default: standard output), unless `quiet`."""
         self._total = total_steps
-        self._stream = stream or sys.stdout
+        self._stream = io.StringIO() if quiet else stream or sys.stdout
         self._terminal = self._stream.isatty()
         self._last = 0.0
         self._pending = False

@@ -29,12 +29,14 @@ HOW_NOT_WHAT = {
     "log_every_steps",
     "checkpoint_every_steps",
     "workers",
+    "towers",
+    "replicas",
     "data.source",
     "data.cache_bytes",
     "final_views",
 }
-"""Fields that change how a run goes about its work but not its parameters; a resumed run may
-change them."""
+"""Fields that change how a run goes about its work but not its parameters, except for their
+rounding on other devices; a resumed run may change them."""
 
 RETUNABLE = (
     "schedule.",

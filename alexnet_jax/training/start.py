@@ -65,6 +65,21 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
     )
 
 
+def join_run(config: Config, workdir: Path) -> run_folder.Run:
+    """Returns the run that another process has opened.
+
+    Raises:
+      InputError: this process does not see its folder.
+    """
+    try:
+        return run_folder.read_run(workdir)._replace(config=config)
+    except InputError as error:
+        raise InputError(
+            f"{error}: process 0 has begun a run there; several processes need a --workdir that "
+            "all of them see"
+        ) from None
+
+
 def headline(run: run_folder.Run, params: int, split: Split) -> str:
     """Returns the line that begins a run: what is trained on what."""
     return (

@@ -13,9 +13,9 @@ from alexnet_jax.config import AugmentConfig, OptimizerConfig, PreprocessConfig
 from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs, preprocess
 from alexnet_jax.evaluation.metrics import Sums, batch_sums
-from alexnet_jax.network import ops, towers
+from alexnet_jax.network import ops, placement, towers
 from alexnet_jax.network.layers import Network
-from alexnet_jax.network.model import AlexNet
+from alexnet_jax.network.model import DATA, AlexNet
 from alexnet_jax.training.optimizer import Params, RateTree, update_rule
 
 
@@ -81,8 +81,8 @@ def make_train_step(
     gradients are summed: less memory for the same step, up to rounding. `platform` is what the
     step is made for, by default where it is traced; the arithmetic is the same on all.
 
-    With a `mesh` (`towers.make_mesh`) the step is that of one device, computed by many: state and
-    batch come with the shardings of `towers.shardings` and `towers.batch_sharding`.
+    With a `mesh` (`placement.make_mesh`) the step is that of one device, computed by many: the
+    state comes from `placement.put`, the batch from `placement.batch_putter`.
     """
     sharded_forward = None if mesh is None else towers.make_forward(network, dtype, mesh)
 
@@ -103,7 +103,7 @@ def make_train_step(
             model = AlexNet(network, dtype, part, strands)
             logits = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
         sums = batch_sums(jax.nn.log_softmax(logits), batch.labels, batch.mask)
-        return sums.loss / count, sums
+        return sums.loss / count.astype(sums.loss.dtype), sums
 
     def train_step(state: TrainState, batch: Batch, inputs: Inputs, rates, colour_on):
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
@@ -113,13 +113,13 @@ def make_train_step(
             grad = jax.grad(loss_fn, has_aux=True)
             return grad(params, batch, part, count, inputs, colour_on, key)
 
-        grads, sums = in_parts(gradient, state.params, batch, accumulation)
+        grads, sums = in_parts(gradient, state.params, batch, accumulation, mesh)
         chain = update_rule(optimizer, state.params)
         updates, opt_state = chain.update(grads, state.opt_state, state.params, rates=rates)
         params = optax.apply_updates(state.params, updates)
         state = TrainState(state.step + 1, params, opt_state, state.key)
         if mesh is not None:  # else the second step would compile again
-            placed = towers.shardings(mesh, network, state)
+            placed = placement.shardings(mesh, network, state)
             state = jax.lax.with_sharding_constraint(state, placed)
         return state, sums
 
@@ -131,26 +131,48 @@ def in_parts(
     params: Params,
     batch: Batch,
     parts: int,
+    mesh: Mesh | None = None,
 ) -> Any:
     """Returns the sum of `function(params, part of the batch, (first row, rows of the batch))`.
 
     The parts are computed one after another, so that they use the same memory. They are unrolled:
-    in the body of a loop XLA's CPU backend computes convolutions many times slower.
+    in the body of a loop XLA's CPU backend computes convolutions many times slower. On a mesh each
+    part takes the same number of images from every replica's share; see `towers.make_forward`.
     """
     rows = batch.labels.shape[0]
     size = rows // parts
-    total = function(params, _rows(batch, 0, size), (0, rows))
+    if parts == 1:
+        return function(params, batch, (0, rows))
+    total = function(params, _rows(batch, 0, size, mesh), (0, rows))
     for first in range(size, rows, size):
         # Where a part begins depends on the sums before it, or XLA would compute the parts side by
         # side (its CPU backend drops `optimization_barrier`); a sum that is NaN is lost anyway.
         lost = jnp.isnan(sum(leaf.ravel()[0] for leaf in jax.tree.leaves(total)))
-        part = _rows(batch, first + lost.astype(jnp.int32), size)
+        part = _rows(batch, first + lost.astype(jnp.int32), size, mesh)
         total = jax.tree.map(jnp.add, total, function(params, part, (first, rows)))
     return total
 
 
-def _rows(batch: Batch, first: Any, size: int) -> Batch:
-    return Batch(*(jax.lax.dynamic_slice_in_dim(array, first, size) for array in batch))
+def _rows(batch: Batch, first: Any, size: int, mesh: Mesh | None) -> Batch:
+    """Returns `size` images from row `first` on; with r replicas size / r from each one's share."""
+    replicas = 1 if mesh is None else mesh.shape[DATA]
+
+    def cut(array: jax.Array) -> jax.Array:
+        shares = array.reshape(replicas, -1, *array.shape[1:])
+        own = jax.lax.dynamic_slice_in_dim(shares, first // replicas, size // replicas, axis=1)
+        return own.reshape(size, *array.shape[1:])
+
+    return Batch(*(cut(array) for array in batch))
+
+
+def all_finite(params: Params) -> bool:
+    """Returns whether every parameter is finite."""
+    return bool(_all_finite(params))
+
+
+@jax.jit
+def _all_finite(params: Params) -> jax.Array:
+    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]).all()
 
 
 def count_params(params: Params) -> int:

@@ -5,18 +5,21 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
+from alexnet_jax import processes
 from alexnet_jax.config import Config
 from alexnet_jax.data.dataset import Dataset, Split
 from alexnet_jax.data.pipeline import DevicePrefetch, device_prefetch, training_batches
 from alexnet_jax.errors import CheckpointError, DivergedError
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import ZERO, Sums, add, means
+from alexnet_jax.network import placement
 from alexnet_jax.training import run_folder
 from alexnet_jax.training.checkpoint import Checkpoints, Restored, digest_of
 from alexnet_jax.training.records import Progress, Records
@@ -30,8 +33,14 @@ from alexnet_jax.training.schedule import (
     taken_up,
 )
 from alexnet_jax.training.signals import Signals
-from alexnet_jax.training.start import headline, open_run
-from alexnet_jax.training.steps import TrainState, count_params, init_state, make_train_step
+from alexnet_jax.training.start import headline, join_run, open_run
+from alexnet_jax.training.steps import (
+    TrainState,
+    all_finite,
+    count_params,
+    init_state,
+    make_train_step,
+)
 from alexnet_jax.training.transfer import transferred
 
 
@@ -61,57 +70,80 @@ def train(
     """Trains `config` in `workdir`, or goes on where an earlier call stopped.
 
     SIGINT and SIGTERM finish the step, save and return; a second signal ends the process at once.
+    With several processes all of them call this, and stop together when one is told to.
 
     Args:
       config: what to run.
-      workdir: run folder; made when absent.
+      workdir: run folder; made when absent. All processes must see the same one.
       dataset: an opened data set that holds the configured splits.
       retune: let rates, schedule and epochs of a run in the folder change from here on.
       started: `time.monotonic()` at which the user began to wait (default: now), from which
         `run.json` counts `seconds_to_first_step`.
 
     Raises:
-      InputError: impossible configuration, or the folder holds another run.
+      InputError: impossible configuration, devices that do not fit it, or the folder holds
+        another run.
       DataError: the data set is not the one that the run began with.
       CheckpointError: there are checkpoints, but none can be read.
       DivergedError: the loss is not finite.
     """
     workdir = Path(workdir).absolute()
     started = time.monotonic() if started is None else started
-    with run_folder.locked(workdir):
-        resumed = run_folder.check_same_config(workdir, config, retune)
-        run = open_run(config, workdir, dataset, resumed)
-        return _Loop(run, dataset, started).go()
+    mesh = mesh_of(config)
+    with contextlib.ExitStack() as stack:
+
+        def begin() -> run_folder.Run:
+            stack.enter_context(run_folder.locked(workdir))
+            resumed = run_folder.check_same_config(workdir, config, retune)
+            return open_run(config, workdir, dataset, resumed)
+
+        run = processes.chief_first(begin, lambda: join_run(config, workdir))
+        return _Loop(run, dataset, started, mesh).go()
+
+
+def mesh_of(config: Config) -> Mesh | None:
+    """Returns the mesh that a configuration asks for; None: one device.
+
+    Raises:
+      InputError: the devices do not make it, or the batch does not divide over it.
+    """
+    mesh = placement.make_mesh(
+        config.towers,
+        config.replicas,
+        batch_size=config.batch_size,
+        accumulation=config.accumulation,
+    )
+    return placement.mesh_or_none(mesh)
 
 
 class _Loop:
     """One call of `train`: the moving parts of the loop, and the order in which they move."""
 
-    def __init__(self, run: run_folder.Run, dataset: Dataset, started: float):
+    def __init__(self, run: run_folder.Run, dataset: Dataset, started: float, mesh: Mesh | None):
         config = run.config
-        self.started = started
+        self.started, self.mesh = started, mesh
         self.run, self.config = run, config
         self.train_split: Split = dataset.split(config.data.train_split)
         self.validation_split: Split = dataset.split(config.data.validation_split)
         self.clock = Clock(config.batch_size, self.train_split.num_examples)
         self.total_steps = self.clock.step_after(config.epochs)
-        self.progress = Progress(self.total_steps)
+        self.chief = processes.is_chief()
+        self.progress = Progress(self.total_steps, quiet=not self.chief)
         self.checkpoints = Checkpoints(run.workdir)
         self.plateau = PlateauState()
         self.window = ZERO
         self.saved_step = -1
         self.evaluated_epochs = 0.0
         self.dtype = jnp.dtype(config.compute_dtype)
-        self.inputs = jax.device_put(run.inputs)
+        self.inputs = placement.put(mesh, run.network, run.inputs)
 
     def go(self) -> Outcome:
         """Restores or starts, trains until the end or a signal, and closes everything."""
         state, first_step = self._start()
-        run_folder.note_changes(self.run.workdir, self.config, first_step)
-        if run_folder.read_run(self.run.workdir).info["status"] == "finished":
+        if self._finished_before(first_step):
             self.checkpoints.close()
             return Outcome(state, True, 0, self.run)
-        records = Records(self.run.workdir, first_step)
+        records = Records(self.run.workdir, first_step, writes=self.chief)
         started = time.monotonic()
         try:
             with (
@@ -123,21 +155,31 @@ class _Loop:
             records.close()
             self.checkpoints.close()
             wall = self.run.info.get("wall_seconds", 0.0) + time.monotonic() - started
-            run_folder.update_info(self.run.workdir, wall_seconds=round(wall, 1))
+            self._note(wall_seconds=round(wall, 1))
         step = int(state.step)
         finished = step >= self.total_steps or self.plateau.stopped
         if finished:
-            run_folder.update_info(
-                self.run.workdir,
-                status="finished",
-                step=step,
-                params_sha256=digest_of(state.params),
-            )
+            digest = digest_of(state.params)
+            self._note(status="finished", step=step, params_sha256=digest)
         else:
             self.progress.say(
                 f"interrupted: saved step {step}; the same command goes on from there"
             )
         return Outcome(state, finished, step - first_step, self.run)
+
+    def _finished_before(self, step: int) -> bool:
+        """Notes what this call changes in the run; returns whether nothing is left to do."""
+        if self.chief:
+            run_folder.note_changes(self.run.workdir, self.config, step)
+            shape = {} if self.mesh is None else {k: int(v) for k, v in self.mesh.shape.items()}
+            self._note(mesh=shape, processes=processes.count())
+        status = self.chief and run_folder.read_run(self.run.workdir).info["status"]
+        return processes.exchange(status)[0] == "finished"
+
+    def _note(self, **changes: Any) -> None:
+        """Changes fields of `run.json`."""
+        if self.chief:
+            run_folder.update_info(self.run.workdir, **changes)
 
     def _start(self) -> tuple[TrainState, int]:
         """Returns the newest saved state, or a fresh one, and its step."""
@@ -146,6 +188,11 @@ class _Loop:
         restored = None
         if self.checkpoints.steps():
             target = jax.eval_shape(lambda: init_state(*arguments))
+            if self.mesh is not None:
+                places = placement.shardings(self.mesh, run.network, target)
+                target = jax.tree.map(
+                    lambda leaf, place: leaf.update(sharding=place), target, places
+                )
             restored = self.checkpoints.restore_newest(target)
         if restored is None and run.info["status"] == "finished":
             raise CheckpointError(
@@ -156,6 +203,7 @@ class _Loop:
             state = init_state(*arguments)
             if config.transfer.run:
                 state = transferred(state, config.transfer, self.progress.say)
+            state = placement.put(self.mesh, run.network, state)
             self.progress.say(headline(run, count_params(state.params), self.train_split))
             return state, 0
         step = self._take_up(restored)
@@ -190,13 +238,17 @@ class _Loop:
             config.augment,
             self.dtype,
             config.accumulation,
+            mesh=self.mesh,
         )
+        agree_to_stop = processes.StopVote()
         mark = time.monotonic()
         first_step = mark_step = step
         pending: Sums | None = None
         rates = self._rates(step)
         tree = rate_tree(rates, config.optimizer, state.params)
-        while step < self.total_steps and not signals.received and not self.plateau.stopped:
+        while step < self.total_steps and not self.plateau.stopped:
+            if agree_to_stop(signals.received):
+                break
             if (now := self._rates(step)) != rates:
                 rates, tree = now, rate_tree(now, config.optimizer, state.params)
             state, sums = train_step(
@@ -218,7 +270,7 @@ class _Loop:
                     self._log(step, rates, rate, records)
                 if step == first_step + 1:
                     waited = clock - self.started
-                    run_folder.update_info(self.run.workdir, seconds_to_first_step=round(waited, 2))
+                    self._note(seconds_to_first_step=round(waited, 2))
                     self.progress.say(f"first step after {waited:.1f} s")
             if pauses:
                 self._pause(state, step, records, *pauses)
@@ -230,6 +282,7 @@ class _Loop:
 
     def _batches(self, first_step: int) -> DevicePrefetch:
         config = self.config
+        put = placement.batch_putter(self.mesh, config.batch_size)
         return device_prefetch(
             training_batches(
                 self.train_split,
@@ -240,7 +293,9 @@ class _Loop:
                 first_step=first_step,
                 workers=config.workers,
                 threads=min(os.cpu_count() or 2, 16),
-            )
+                rows=placement.own_rows(self.mesh, config.batch_size),
+            ),
+            put=put,
         )
 
     def _rates(self, step: int) -> CurrentRates:
@@ -297,7 +352,13 @@ class _Loop:
         config, run = self.config, self.run
         if not hasattr(self, "predict_step"):
             self.predict_step = make_predict_step(
-                run.network, config.preprocess, run.image_size, 1, self.dtype, config.augment
+                run.network,
+                config.preprocess,
+                run.image_size,
+                1,
+                self.dtype,
+                config.augment,
+                self.mesh,
             )
         result = evaluate(
             self.predict_step,
@@ -306,6 +367,7 @@ class _Loop:
             self.validation_split,
             config.batch_size,
             keep_probabilities=False,
+            mesh=self.mesh,
         )
         metrics = {f"validation/{name}": value for name, value in result.metrics().items()}
         epoch = self.clock.epochs(step)
@@ -334,7 +396,7 @@ class _Loop:
             "window": list(self.window),
             "evaluated_epochs": self.evaluated_epochs,
         }
-        if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(state.params)):
+        if not all_finite(state.params):
             raise DivergedError(
                 f"parameters are not finite at step {int(state.step)}; they were not saved: "
                 "start in another --workdir with lower rates (--optimizer, --schedule)"

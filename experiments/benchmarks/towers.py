@@ -88,17 +88,16 @@ def build(options: dict[str, Any]) -> tuple[Callable[[int], None], dict[str, Any
     )
     if options["towers"] > 1:
         from alexnet_jax.config import Config
-        from alexnet_jax.network import towers
+        from alexnet_jax.network import placement
         from alexnet_jax.network.networks import NETWORKS
         from alexnet_jax.training.steps import make_train_step
 
         network, config = NETWORKS[options["network"]].with_classes(1000), Config()
-        mesh = towers.make_mesh(options["towers"], batch_size=options["batch"])
-        state = jax.device_put(state, towers.shardings(mesh, network, state))
-        batch = jax.device_put(batch, towers.batch_sharding(mesh))
-        inputs, rates, colour_on = jax.device_put(
-            (inputs, rates, colour_on), jax.NamedSharding(mesh, jax.P())
-        )
+        mesh = placement.make_mesh(options["towers"], batch_size=options["batch"])
+        state = placement.put(mesh, network, state)
+        batch = placement.batch_putter(mesh, options["batch"])(batch)
+        whole = placement.whole_sharding(mesh)
+        inputs, rates, colour_on = jax.device_put((inputs, rates, colour_on), whole)
         step = make_train_step(
             network, config.optimizer, config.preprocess, config.augment, mesh=mesh
         )

@@ -289,7 +289,7 @@ def test_device_prefetch_ends_with_its_source():
 def test_device_prefetch_shards_the_leading_axis():
     mesh = jax.make_mesh((4,), ("data",))
     sharding = jax.NamedSharding(mesh, jax.P("data"))
-    batch = next(device_prefetch(_stream(), sharding=sharding))
+    batch = next(device_prefetch(_stream(), put=lambda batch: jax.device_put(batch, sharding)))
     assert batch.images.sharding == sharding
     assert {s.data.shape for s in batch.images.addressable_shards} == {(1, 8, 8, 3)}
     _assert_same([batch], [next(_stream())])

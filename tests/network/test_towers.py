@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.network import towers
+from alexnet_jax.network import placement, towers
 from alexnet_jax.network.layers import (
     Conv,
     Dense,
@@ -40,7 +40,7 @@ def narrow(name):
 def mesh_of(name):
     """A mesh of replicas x towers."""
     width, count = MESHES[name]
-    return towers.make_mesh(width, jax.devices()[:count])
+    return placement.make_mesh(width, devices=jax.devices()[:count])
 
 
 @functools.cache
@@ -86,8 +86,8 @@ def assert_close(ours, theirs, tolerance):
 def test_outputs_and_gradients_are_those_of_one_device(name, mesh):
     network, params, images, labels = setting(name)
     mesh = mesh_of(mesh)
-    params = jax.device_put(params, towers.shardings(mesh, network, params))
-    images, labels = jax.device_put((images, labels), towers.batch_sharding(mesh))
+    params = jax.device_put(params, placement.shardings(mesh, network, params))
+    images, labels = jax.device_put((images, labels), placement.batch_sharding(mesh))
     step = values_and_gradients(network, jnp.float32, mesh)
     found = step(params, images, labels, jax.random.key(2))
     assert_close(found, on_one_device(name), 1e-5)
@@ -113,7 +113,7 @@ def test_towers_talk_where_the_gpus_of_the_paper_do(platform, dtype):
     assert results("all_gather") == sorted(gathered)
     assert results("reduce_scatter") == sorted(scattered)
     # One sum over the replicas per parameter, of a tower's share, in float32.
-    placed = towers.shardings(mesh_of("2x2"), network, params)
+    placed = placement.shardings(mesh_of("2x2"), network, params)
     shapes = jax.tree.map(lambda leaf, sharding: sharding.shard_shape(leaf.shape), params, placed)
     leaves = jax.tree.leaves(shapes, is_leaf=lambda shape: isinstance(shape, tuple))
     summed = ["x".join(map(str, (*shape, "f32"))) for shape in leaves]
@@ -155,26 +155,6 @@ def test_a_layer_is_captured_whole():
         else:
             with pytest.raises(InputError, match="no layer 'gatherless'"):
                 sharded(params, images, capture=capture)
-
-
-@pytest.mark.parametrize(
-    ("width", "devices", "batch_size", "message"),
-    [
-        (3, 4, None, "1 or 2 towers, not 3"),
-        (2, 1, None, "even number of devices, not 1 device;"),
-        (2, 3, None, "even number of devices, not 3 devices"),
-        (2, 4, 5, "5 images does not divide over 2 replicas"),
-    ],
-)
-def test_impossible_meshes_are_refused(width, devices, batch_size, message):
-    with pytest.raises(InputError, match=message):
-        towers.make_mesh(width, jax.devices()[:devices], batch_size)
-
-
-def test_a_mesh_takes_all_devices():
-    mesh = towers.make_mesh(2, batch_size=6)
-    assert dict(mesh.shape) == {"data": 2, "tower": 2}
-    assert dict(towers.make_mesh().shape) == {"data": 4, "tower": 1}
 
 
 GROUPED = (Conv("conv1", 6, 3), Lrn(groups=2), Conv("conv2", 8, 3, groups=2), Flatten())

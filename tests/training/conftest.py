@@ -58,6 +58,7 @@ def config():
         preset="tiny",
         network="tiny",
         batch_size=11,
+        replicas=1,
         epochs=3,
         log_every_steps=2,
         final_views=1,

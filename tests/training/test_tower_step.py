@@ -1,12 +1,15 @@
 """The train step of two towers and two replicas against that of one device."""
 
+from typing import Any
+
 import jax
 import numpy as np
+import pytest
 
 from alexnet_jax.config import AugmentConfig, OptimizerConfig, PreprocessConfig
 from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs
-from alexnet_jax.network import towers
+from alexnet_jax.network import placement
 from alexnet_jax.network.layers import (
     Activation,
     Conv,
@@ -52,33 +55,63 @@ def batch():
     )
 
 
-def two_steps(mesh):
-    """Returns the state after one step, after two, the sums of the first, and the step."""
-    state = init_state(NETWORK, OPTIMIZER, 10, 0)
-    rates = jax.tree.map(lambda _: np.float32(0.1), state.params)
-    images = batch()
-    if mesh is not None:
-        state = jax.device_put(state, towers.shardings(mesh, NETWORK, state))
-        images = jax.device_put(images, towers.batch_sharding(mesh))
+def steps_on(mesh, count, dtype: Any = np.float32, accumulation=1):
+    """Returns the state after `count` steps, the sums of the last, and the step."""
+
+    def cast(tree):
+        floats = (np.float32, np.dtype("float32"))
+        return jax.tree.map(lambda x: x.astype(dtype) if x.dtype in floats else x, tree)
+
+    state = jax.tree.map(np.asarray, init_state(NETWORK, OPTIMIZER, 10, 0))
+    rates = jax.tree.map(lambda _: dtype(0.1), state.params)
+    inputs = placement.put(mesh, NETWORK, cast(INPUTS))
+    state = placement.put(mesh, NETWORK, cast(state))
+    images = placement.batch_putter(mesh, 8)(cast(batch()))
     preprocess = PreprocessConfig(mean="channel", scale="channel")
     augment = AugmentConfig(colour_noise=0.1)
-    step = make_train_step(NETWORK, OPTIMIZER, preprocess, augment, mesh=mesh)
-    state, sums = step(state, images, INPUTS, rates, np.bool_(True))
-    first = jax.tree.map(np.asarray, state)
-    state, _ = step(state, images, INPUTS, rates, np.bool_(True))
-    return first, state, jax.tree.map(float, sums), step
+    step = make_train_step(NETWORK, OPTIMIZER, preprocess, augment, dtype, accumulation, mesh=mesh)
+    sums = None
+    for _ in range(count):
+        state, sums = step(state, images, inputs, rates, np.bool_(True))
+    return state, jax.tree.map(float, sums), step
+
+
+def largest_difference(ours, theirs):
+    """Returns the largest difference of any leaf, relative to the leaf's maximum."""
+    pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
+    arrays = [(np.asarray(a), np.asarray(b)) for a, b in pairs]
+    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in arrays)
 
 
 def test_a_step_of_many_devices_is_that_of_one():
-    mesh = towers.make_mesh(2, jax.devices()[:4])
-    first, last, sums, step = two_steps(mesh)
-    expected, _, expected_sums, _ = two_steps(None)
+    mesh = placement.make_mesh(2)
+    first, sums, _ = steps_on(mesh, 1)
+    expected, expected_sums, _ = steps_on(None, 1)
     np.testing.assert_allclose(sums, expected_sums, rtol=1e-5)
     assert sums.count == 7
-    for ours, theirs in zip(jax.tree.leaves(first), jax.tree.leaves(expected), strict=True):
-        assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max()
+    assert largest_difference(first, expected) <= 1e-5
+
+
+def test_steps_of_many_devices_are_one_program_whose_state_stays_where_it_is():
+    mesh = placement.make_mesh(2)
+    last, _, step = steps_on(mesh, 3)
     assert step._cache_size() == 1
-    for leaf, sharding in zip(
-        jax.tree.leaves(last), jax.tree.leaves(towers.shardings(mesh, NETWORK, last)), strict=True
-    ):
-        assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
+    places = placement.shardings(mesh, NETWORK, last)
+    for leaf, place in zip(jax.tree.leaves(last), jax.tree.leaves(places), strict=True):
+        assert leaf.sharding.is_equivalent_to(place, leaf.ndim)
+
+
+@pytest.mark.parametrize(("towers", "replicas"), [(2, 1), (1, 2), (2, 2)])
+def test_ten_steps_in_float64_are_those_of_one_device(towers, replicas):
+    with jax.enable_x64(True):
+        found, _, _ = steps_on(placement.make_mesh(towers, replicas), 10, np.float64)
+        expected, _, _ = steps_on(None, 10, np.float64)
+        assert jax.tree.leaves(found.params)[0].dtype == np.float64
+        assert largest_difference(found, expected) <= 1e-12
+
+
+def test_a_batch_in_parts_on_many_devices_is_that_of_one():
+    found, sums, _ = steps_on(placement.make_mesh(2), 1, accumulation=2)
+    expected, expected_sums, _ = steps_on(None, 1)
+    np.testing.assert_allclose(sums, expected_sums, rtol=1e-5)
+    assert largest_difference(found, expected) <= 1e-5

@@ -1,0 +1,173 @@
+"""Where arrays lie: the `("data", "tower")` mesh, and what each device and process holds."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, Sharding
+from jax.sharding import PartitionSpec as P
+
+from alexnet_jax.errors import InputError
+from alexnet_jax.network.layers import Network, parametric_layers
+from alexnet_jax.network.model import DATA, TOWER
+
+
+def make_mesh(
+    towers: int = 1,
+    replicas: int = 0,
+    *,
+    batch_size: int | None = None,
+    accumulation: int = 1,
+    devices: Sequence[Any] | None = None,
+) -> Mesh:
+    """Returns a mesh `("data", "tower")` of `replicas` times `towers` devices.
+
+    Args:
+      towers: 1 or 2.
+      replicas: copies of the network that share a batch; 0: as many as there are devices for.
+      batch_size: images per step, which must divide over the replicas; None: not checked.
+      accumulation: parts in which each replica computes its share.
+      devices: by default all of JAX's, those of other processes among them.
+
+    Raises:
+      InputError: the devices do not make such a mesh, or the batch does not fit it.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    if towers not in (1, 2):
+        raise InputError(f"a network has 1 or 2 towers, not {towers}; set --towers 1 or 2")
+    have = f"{len(devices)} device" + "s" * (len(devices) != 1)
+    rehearse = (
+        f"; JAX_NUM_CPU_DEVICES={towers * max(1, replicas)} makes a CPU as many"
+        if devices[0].platform == "cpu"
+        else ""
+    )
+    if replicas < 0:
+        raise InputError(f"replicas is {replicas}; it must be 0 (all devices) or more")
+    if replicas and towers * replicas > len(devices):
+        raise InputError(
+            f"{replicas} replicas of {towers} towers need {towers * replicas} devices, and there "
+            f"are {have}{rehearse}"
+        )
+    if not replicas and len(devices) % towers:
+        raise InputError(
+            f"2 towers need an even number of devices, not {have}; use --towers 1{rehearse}"
+        )
+    replicas = replicas or len(devices) // towers
+    if replicas * towers < len(devices) and jax.process_count() > 1:
+        raise InputError(
+            f"{replicas} replicas of {towers} towers leave some of the {have} of all processes "
+            "without work; set --replicas 0, or start fewer processes"
+        )
+    shares = replicas * accumulation
+    if batch_size is not None and batch_size % shares:
+        parts = f" in {accumulation} parts each" if accumulation > 1 else ""
+        raise InputError(
+            f"a batch of {batch_size} images does not divide over {replicas} replicas{parts}; "
+            f"choose a batch size that is a multiple of {shares}, or fewer --replicas"
+        )
+    types = (AxisType.Auto, AxisType.Auto)
+    devices = devices[: replicas * towers]
+    return jax.make_mesh((replicas, towers), (DATA, TOWER), types, devices=devices)
+
+
+def mesh_or_none(mesh: Mesh) -> Mesh | None:
+    """Returns None for a mesh of one device, for which nothing needs to be sharded."""
+    return mesh if mesh.size > 1 else None
+
+
+def partition_specs(mesh: Mesh, network: Network, tree: Any) -> Any:
+    """Returns one `PartitionSpec` per leaf of `tree`; see `shardings`."""
+    *others, _ = parametric_layers(network.layers)
+    split = {layer.name for layer in others} if mesh.shape[TOWER] > 1 else set()
+
+    def spec(path, leaf):
+        layer = getattr(path[-2], "key", None) if len(path) > 1 else None
+        return P(*(None,) * (leaf.ndim - 1), TOWER) if layer in split else P()
+
+    return jax.tree.map_with_path(spec, tree)
+
+
+def shardings(mesh: Mesh, network: Network, tree: Any) -> Any:
+    """Returns one `NamedSharding` per leaf of `tree`, for parameters and all that goes with them.
+
+    A leaf below `{layer: {"kernel": …, "bias": …}}`, wherever that lies in the tree (parameters,
+    gradients, velocities, a whole training state), is split on its last axis over the towers,
+    except in the classifier. Every other leaf is whole on each device.
+    """
+    specs = partition_specs(mesh, network, tree)
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Returns how the arrays of a batch are split: by images, over the replicas."""
+    return NamedSharding(mesh, P(DATA))
+
+
+def whole_sharding(mesh: Mesh) -> NamedSharding:
+    """Returns the sharding of what every device has all of."""
+    return NamedSharding(mesh, P())
+
+
+def put(mesh: Mesh | None, network: Network, tree: Any) -> Any:
+    """Returns `tree` on the devices as `shardings` has it; `mesh` None: on the default device.
+
+    In several processes each gives the same values, and none are sent.
+    """
+    if mesh is None:
+        return jax.device_put(tree)
+    return jax.tree.map(put_whole, tree, shardings(mesh, network, tree))
+
+
+def put_whole(leaf: Any, sharding: Sharding) -> jax.Array:
+    """Returns `leaf` placed by `sharding`, from the same values in every process."""
+    there = isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
+    if there or sharding.is_fully_addressable:
+        return leaf if there else jax.device_put(leaf, sharding)
+    values = np.asarray(leaf)
+    return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+
+
+def own_rows(mesh: Mesh | None, batch_size: int) -> tuple[int, ...] | None:
+    """Returns the rows of a batch that this process's devices compute, ascending; None: all."""
+    if mesh is None or batch_sharding(mesh).is_fully_addressable:
+        return None
+    places = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
+    return tuple(sorted({row for place in places.values() for row in _range(place, batch_size)}))
+
+
+def _range(place: Any, batch_size: int) -> range:
+    return range(*place[0].indices(batch_size))
+
+
+def batch_putter(mesh: Mesh | None, batch_size: int) -> Callable[[Any], Any]:
+    """Returns the function that puts a batch on the devices.
+
+    It takes a tree of arrays with this process's rows (`own_rows`) of a batch of `batch_size`, and
+    returns the arrays of the whole batch, of which each replica holds its share.
+    """
+    if mesh is None:
+        return jax.device_put
+    sharding, rows = batch_sharding(mesh), own_rows(mesh, batch_size)
+    if rows is None:
+        return lambda batch: jax.device_put(batch, sharding)
+    place_of = {row: place for place, row in enumerate(rows)}
+
+    def put_array(array: np.ndarray) -> jax.Array:
+        def piece(index):  # rows of one device, which lie side by side here, too
+            wanted = _range(index, batch_size)
+            first = place_of[wanted.start]
+            return array[first : first + len(wanted)]
+
+        return jax.make_array_from_callback((batch_size, *array.shape[1:]), sharding, piece)
+
+    return lambda batch: jax.tree.map(put_array, batch)
+
+
+def to_host(leaf: Any) -> np.ndarray:
+    """Returns a whole array in this process; of one spread over processes, all must ask for it."""
+    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+        from jax.experimental import multihost_utils
+
+        leaf = multihost_utils.process_allgather(leaf, tiled=True)
+    return np.asarray(leaf)

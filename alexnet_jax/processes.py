@@ -1,0 +1,211 @@
+"""Several processes as one program: how they meet, agree, and leave together.
+
+Every process runs the same program on its own devices, and JAX makes one machine of them
+(`jax.distributed`). Process 0 is the chief: it alone writes what lies in the run folder beside the
+checkpoints, and prints the progress. With one process all of this does nothing.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from alexnet_jax import errors
+from alexnet_jax.errors import AlexNetError, InputError, PeerLostError
+
+_PATIENCE_SECONDS = 300  # for all processes to start
+_HEARTBEAT_SECONDS = 30  # without a sign of life before a process counts as lost
+_connected = False
+
+
+def connect(coordinator: str = "", processes: int = 0, process_id: int = -1) -> None:
+    """Joins this process to the others; to be called before JAX is used, once.
+
+    Args:
+      coordinator: `host:port` at which process 0 listens; empty: as the cluster has it (Slurm,
+        Open MPI, Google's Kubernetes Engine and Cloud TPUs are detected).
+      processes: their number; 0: as the cluster has it.
+      process_id: number of this one, from 0; -1: as the cluster has it.
+
+    Raises:
+      InputError: half of the numbers are given, no cluster is found, or the others do not come.
+    """
+    global _connected
+    import jax
+
+    given = (bool(coordinator), processes > 0, process_id >= 0)
+    if any(given) and not all(given):
+        raise InputError(
+            "several processes need --coordinator HOST:PORT, --processes and --process-id, all "
+            "three, or --cluster alone where Slurm, Open MPI or a TPU pod names them"
+        )
+    if all(given) and process_id >= processes:
+        raise InputError(
+            f"process-id is {process_id}; with {processes} processes it is 0 to {processes - 1}"
+        )
+    if all(given) and not coordinator.rpartition(":")[2].isdigit():
+        raise InputError(f"coordinator is '{coordinator}'; it must be HOST:PORT")
+    numbers: dict[str, Any] = (
+        dict(coordinator_address=coordinator, num_processes=processes, process_id=process_id)
+        if all(given)
+        else {}
+    )
+    try:
+        jax.distributed.initialize(
+            **numbers,
+            initialization_timeout=_PATIENCE_SECONDS,
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+        )
+    except (ValueError, RuntimeError) as error:
+        what = str(error).strip().splitlines()[0][:200]
+        raise InputError(f"the processes did not come together: {what}") from error
+    _connected = True
+
+
+def leave(exit_code: int) -> None:
+    """Parts from the other processes: after success together with them, else at once."""
+    global _connected
+    if not _connected:
+        return
+    _connected = False
+    if exit_code:
+        # The others may be gone, or wait for this one: no farewell, or it would last minutes.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    import jax
+
+    jax.distributed.shutdown()
+
+
+def count() -> int:
+    """Returns the number of processes."""
+    import jax
+
+    return jax.process_count()
+
+
+def is_chief() -> bool:
+    """Returns whether this is process 0."""
+    import jax
+
+    return jax.process_index() == 0
+
+
+def exchange(value: Any) -> list[Any]:
+    """Returns what each process gave, in their order; all must call it at the same point.
+
+    Args:
+      value: what JSON can hold.
+    """
+    if count() == 1:
+        return [value]
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    lengths = multihost_utils.process_allgather(np.array([text.size], np.int32)).ravel()
+    padded = np.zeros(int(lengths.max()), np.uint8)
+    padded[: text.size] = text
+    rows = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(lengths), -1)
+    return [json.loads(row[:length].tobytes()) for row, length in zip(rows, lengths, strict=True)]
+
+
+def chief_first(action: Callable[[], Any], others: Callable[[], Any]) -> Any:
+    """Returns `action()` in process 0 and, when that is done, `others()` everywhere else.
+
+    Raises:
+      AlexNetError: what `action` raised, in every process.
+    """
+    result, failure = None, None
+    if is_chief():
+        try:
+            result = action()
+        except (AlexNetError, OSError) as error:
+            if count() == 1:
+                raise
+            failure = error
+    told = exchange(failure and [type(failure).__name__, str(failure)])[0]
+    if failure is not None:
+        raise failure
+    if told is not None:
+        raise getattr(errors, told[0], InputError)(f"process 0: {told[1]}")
+    return result if is_chief() else others()
+
+
+def check_agreement(what: dict[str, Any]) -> None:
+    """Refuses to begin where the processes differ.
+
+    Args:
+      what: by name, everything that must be the same in all of them; JSON.
+
+    Raises:
+      InputError: names the first differing process and what differs, in every process.
+    """
+    chief, *others = exchange(what)
+    for number, other in enumerate(others, start=1):
+        differing = [name for name in chief if other.get(name) != chief[name]]
+        if differing:
+            listing = "; ".join(
+                f"{name} is {other.get(name)!r}, in process 0 {chief[name]!r}"
+                for name in differing[:3]
+            )
+            raise InputError(
+                f"process {number} disagrees with process 0 ({listing}); start all of them by the "
+                "same command"
+            )
+
+
+class StopVote:
+    """Lets all processes stop after the same step when any of them was told to.
+
+    A vote is a sum over all devices that runs behind the training steps, and is read one step
+    later, so that nothing waits for it.
+    """
+
+    def __init__(self) -> None:
+        self._pending: Any = None
+        if count() > 1:
+            import jax
+            import jax.numpy as jnp
+            import numpy as np
+            from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+            mesh = Mesh(np.array(jax.devices()), ("device",))
+            self._split = NamedSharding(mesh, PartitionSpec("device"))
+            whole = NamedSharding(mesh, PartitionSpec())
+            self._sum = jax.jit(lambda votes: jnp.sum(votes), out_shardings=whole)
+
+    def __call__(self, stop: bool) -> bool:
+        """Casts this process's vote for the current step; returns whether all stop now.
+
+        With one process that is its own vote, else the outcome of the vote at the step before.
+        """
+        if count() == 1:
+            return stop
+        import jax
+        import numpy as np
+
+        previous, shape = self._pending, (jax.device_count(),)
+
+        def ballot(index):
+            return np.full(len(range(*index[0].indices(shape[0]))), stop, np.int32)
+
+        votes = jax.make_array_from_callback(shape, self._split, ballot)
+        self._pending = self._sum(votes)
+        return previous is not None and int(previous) > 0
+
+
+def explain(error: Exception) -> None:
+    """Raises `PeerLostError` for an error of the runtime that means that; else returns.
+
+    With several processes that is any but those that a single process can have, too.
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    if count() == 1 or line.startswith(("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT")):
+        return
+    raise PeerLostError(
+        f"another process of this run has ended, or cannot be reached any more ({line}); the last "
+        "checkpoint is good: start all processes again by the same command"
+    ) from error

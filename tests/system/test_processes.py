@@ -1,0 +1,214 @@
+"""Two real processes over gloo: training, evaluation, a stop, another number of them, a loss."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alexnet_jax.experiment import evaluate_run
+from alexnet_jax.training.load import load_weights
+
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = ("--epochs", "1", "--evaluate-every-epochs", "1", "--log-every-steps", "1")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with the environment of the processes: one CPU device each, a cache of their own."""
+    folder = tmp_path_factory.mktemp("processes")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    environment |= {"JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(folder / "cache")}
+    return folder, environment
+
+
+def start(place, number, port, *words, processes=2, verb="train"):
+    """Starts process `number` of a command; 1 process: without any option for several."""
+    folder, environment = place
+    several = (
+        ("--coordinator", f"127.0.0.1:{port}", "--processes", str(processes))
+        + ("--process-id", str(number))
+        if processes > 1
+        else ()
+    )
+    command = [sys.executable, "-m", "alexnet_jax.main", verb, *several]
+    command += ["--data-dir", str(folder / "data"), *words]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def both(place, *words, verb="train", differing=((), ())):
+    """Starts two processes; `differing` are words of one of them."""
+    port = free_port()
+    return [start(place, i, port, *words, *differing[i], verb=verb) for i in (0, 1)]
+
+
+def ended(processes, seconds=150):
+    """Returns (exit code, stdout, stderr) of each process."""
+    deadline = time.monotonic() + seconds
+    try:
+        results = []
+        for process in processes:
+            out, err = process.communicate(timeout=max(1, deadline - time.monotonic()))
+            lines = out.splitlines(keepends=True)
+            out = "".join(line for line in lines if not line.startswith("[Gloo]"))
+            results.append((process.returncode, out, err))
+        return results
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def steps_of(workdir):
+    """The steps that a run has logged so far."""
+    path = workdir / "metrics.jsonl"
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line)["step"])
+        except ValueError:  # a line that is being written
+            break
+    return rows
+
+
+@pytest.fixture(scope="module")
+def alone(place):
+    """The run of one process with one device."""
+    workdir = place[0] / "alone"
+    ((code, _, err),) = ended([start(place, 0, 0, "--workdir", str(workdir), *SHORT, processes=1)])
+    assert code == 0, err
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def together(place, alone):
+    """The run of two processes, which are two towers."""
+    workdir = place[0] / "together"
+    results = ended(both(place, "--workdir", str(workdir), "--towers", "2", *SHORT))
+    assert [code for code, _, _ in results] == [0, 0], results
+    return workdir, results
+
+
+def assert_same_params(ours, theirs, tolerance):
+    ours, theirs = load_weights(ours, "last"), load_weights(theirs, "last")
+    assert ours.step == theirs.step
+    for layer, leaves in theirs.params.items():
+        for name, leaf in leaves.items():
+            difference = np.abs(ours.params[layer][name] - leaf).max()
+            assert difference <= tolerance * np.abs(leaf).max(), (layer, name)
+
+
+def test_two_processes_train_the_network_of_one(alone, together):
+    workdir, ((_, out, _), (_, other_out, _)) = together
+    assert "2 x cpu" in out and "test error" in out
+    assert other_out == ""  # process 0 alone speaks and writes
+    info = json.loads((workdir / "run.json").read_text())
+    assert info["processes"] == 2 and info["mesh"] == {"data": 1, "tower": 2}
+    assert_same_params(workdir, alone, 1e-2)  # 23 steps of rounding, through ReLU and pooling
+    ours, theirs = (np.load(folder / "final.npz") for folder in (workdir, alone))
+    np.testing.assert_allclose(ours["probabilities"], theirs["probabilities"], atol=1e-2)
+    np.testing.assert_array_equal(ours["labels"], theirs["labels"])
+
+
+def test_two_processes_evaluate_what_one_does(place, together):
+    workdir, _ = together
+    one = evaluate_run(workdir, "last", 1, replicas=1)
+    words = ("--workdir", str(workdir), "--checkpoint", "last", "--views", "1")
+    (code, out, err), (other_code, other_out, _) = ended(both(place, *words, verb="evaluate"))
+    assert (code, other_code, other_out) == (0, 0, ""), err
+    assert f"{one.count:,} images" in out
+    assert f"loss         {one.loss:.4f}" in out
+    assert f"top-1 error  {100 * one.top1_error:.2f} %" in out
+
+
+def test_a_stop_of_one_process_ends_both_and_one_process_goes_on(place, alone):
+    workdir = place[0] / "stopped"
+    words = ("--workdir", str(workdir), *SHORT)  # two replicas
+    processes = both(place, *words)
+    wait_for(lambda: len(steps_of(workdir)) >= 3)
+    processes[1].send_signal(signal.SIGTERM)
+    results = ended(processes)
+    assert [code for code, _, _ in results] == [0, 0], results
+    assert "interrupted: saved step" in results[0][1]
+    ((code, out, err),) = ended([start(place, 0, 0, *words, processes=1)])
+    assert code == 0, err
+    assert "resumed" in out and "test error" in out
+    assert_same_params(workdir, alone, 1e-2)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_whose_peer_is_killed_ends_with_a_message(place, alone, victim):
+    workdir = place[0] / f"killed {victim}"
+    words = ("--workdir", str(workdir), *SHORT, "--epochs", "200")
+    processes = both(place, *words)
+    wait_for(lambda: len(steps_of(workdir)) >= 3)
+    processes[victim].kill()
+    begin = time.monotonic()
+    code, _, err = ended(processes, 60)[1 - victim]
+    assert time.monotonic() - begin < 45
+    assert code not in (0, -signal.SIGKILL)
+    assert "another process" in err and "the last checkpoint is good" in err
+
+
+def test_processes_that_disagree_are_refused(place, alone):
+    workdir = place[0] / "disagreeing"
+    words = ("--workdir", str(workdir), *SHORT)
+    results = ended(both(place, *words, differing=((), ("--batch-size", "32"))))
+    for code, _, err in results:
+        assert code == 1
+        line = err.strip().splitlines()[-1]
+        assert "process 1 disagrees with process 0 (batch_size is 32, in process 0 64)" in line
+    assert not workdir.exists()
+
+
+def test_what_process_0_finds_wrong_ends_both(place, alone):
+    words = ("--workdir", str(place[0] / "wrong"), *SHORT, "--batch-size", "63")
+    for code, _, err in ended(both(place, *words)):
+        assert code == 1
+        assert "63 images does not divide over 2 replicas" in err
+    words = ("--workdir", str(place[0] / "wrong"), *SHORT, "--preset", "folder")
+    words += ("--data.name", "photos")
+    for code, _, err in ended(both(place, *words)):
+        assert code == 5
+        assert "the data set 'photos' is not in" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--processes", "2"), "all three, or --cluster alone"),
+        (("--coordinator", "here:1", "--processes", "2", "--process-id", "2"), "it is 0 to 1"),
+        (("--coordinator", "here", "--processes", "2", "--process-id", "0"), "HOST:PORT"),
+    ],
+)
+def test_numbers_of_processes_that_make_no_sense_are_refused(place, words, message):
+    process = start(place, 0, 0, "--workdir", str(place[0] / "no"), *words, processes=1)
+    ((code, _, err),) = ended([process])
+    assert code == 1 and message in err and len(err.strip().splitlines()) == 1
