@@ -1,0 +1,186 @@
+"""The notebooks: pairs say the same, and both scripts run from top to bottom."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.notebooks import pair
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(name, folder, **variables):
+    """Runs a notebook's script in a folder of its own; returns what it printed."""
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "ALEXNET_DATA_DIR": str(folder / "data"),
+        "JAX_PLATFORMS": "cpu",
+        **variables,
+    }
+    environment.pop("JAX_NUM_CPU_DEVICES", None)
+    result = subprocess.run(
+        [sys.executable, pair.FOLDER / f"{name}.py"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+def found(pattern, text):
+    """Returns the groups of every place where the pattern is found, of which there are some."""
+    groups = re.findall(pattern, text)
+    assert groups, f"{pattern} is not in:\n{text}"
+    return groups
+
+
+# --- the pairs ---
+
+
+def test_the_notebooks_say_what_their_scripts_do(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pair", "--check"])
+    assert pair.main() == 0, capsys.readouterr().out
+
+
+def test_a_pair_that_differs_is_named(capsys, monkeypatch, tmp_path):
+    for path in [*pair.expected(), *pair.FOLDER.glob("*.py")]:
+        (tmp_path / path.name).write_text(path.read_text())
+    monkeypatch.setattr(pair, "FOLDER", tmp_path)
+    script = tmp_path / "alexnet.py"
+    script.write_text(script.read_text().replace("# ## Devices", "# ## The devices"))
+    monkeypatch.setattr(sys, "argv", ["pair", "--check"])
+    assert pair.main() == 1
+    assert capsys.readouterr().out == (
+        "error: alexnet.ipynb does not say what its script does; type: "
+        "python -m experiments.notebooks.pair\n"
+    )
+    monkeypatch.setattr(sys, "argv", ["pair"])
+    assert pair.main() == 0 and "## The devices" in (tmp_path / "alexnet.ipynb").read_text()
+
+
+def test_the_address_is_one_line(monkeypatch):
+    monkeypatch.setattr(pair, "REPOSITORY", "somebody/else")
+    texts = pair.expected()
+    assert len(texts) == 3
+    for path, text in texts.items():
+        assert "OWNER/" not in text or path.suffix == ".md", path
+        assert f"{pair._COLAB}/github/somebody/else/blob/main/experiments/notebooks/" in text
+
+
+SCRIPT = """\
+# Only the script has this.
+
+# %% [markdown]
+# # Title
+#
+# Text.
+
+# %%
+if missing:
+    # !pip install this
+    pass
+
+# a comment
+
+
+# %%
+# %time run()
+"""
+
+
+def test_cells_are_text_code_and_commands():
+    assert pair.cells(SCRIPT) == [
+        ("markdown", "# Title\n\nText."),
+        ("code", "if missing:\n    !pip install this\n    pass\n\n# a comment"),
+        ("code", "%time run()"),
+    ]
+    with pytest.raises(ValueError, match="must begin with"):
+        pair.cells("# %% [markdown]\ntext\n")
+    with pytest.raises(ValueError, match="not '# %% Title'"):
+        pair.cells("# %% Title\n")
+
+
+def test_ids_of_cells_outlive_changes_elsewhere():
+    ids = [cell["id"] for cell in pair.notebook(SCRIPT)["cells"]]
+    longer = SCRIPT.replace("# a comment", "other = 1\n\n# %%\n# %time run()\n")
+    others = [cell["id"] for cell in pair.notebook(longer)["cells"]]
+    assert others[:2] == ids[:2] and len(set(others)) == 4
+    assert all(re.fullmatch("[0-9a-f]{8}", identity) for identity in ids)
+
+
+@pytest.mark.parametrize("name", pair.NAMES)
+def test_a_notebook_is_valid_and_has_no_outputs(name):
+    notebook = json.loads((pair.FOLDER / f"{name}.ipynb").read_text())
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    kinds = [cell["cell_type"] for cell in notebook["cells"]]
+    assert kinds[0] == "markdown" and kinds.count("code") >= 8
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None
+            # Each cell is whole statements, beside the commands.
+            lines = "".join(cell["source"]).splitlines()
+            ast.parse("\n".join(re.sub(r"^(\s*)[!%].*", r"\1pass", line) for line in lines))
+    assert "    !pip install -q -r source/requirements.txt" in json.dumps(notebook)
+
+
+# --- what they show ---
+
+
+def test_the_first_notebook_trains_looks_and_restores(tmp_path):
+    text = run("alexnet", tmp_path, ALEXNET_NOTEBOOK_EPOCHS="3")
+    workdir = tmp_path / "runs" / "digits"
+    assert "cpu: " in text and "digits: 3 epochs in batches of 64" in text
+    rows = found(r"\n +(\d+\.\d) +(\d\.\d{4}) +(\d\.\d{4}) +(\d+\.\d\d) %", text)
+    assert float(rows[-1][0]) == pytest.approx(3, abs=0.05)
+    # What `load` restores has the errors that the run itself recorded.
+    final = [
+        row
+        for row in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+        if "test_views" in row
+    ]
+    errors = [float(error) for error in found(r"of 359 wrong, (\d+\.\d\d) %", text)]
+    assert errors == [round(100 * row["final/top1_error"], 2) for row in final]
+    assert max(errors) < 60  # of ten classes, after three epochs
+    assert "fc7: (1438, 256)" in text
+    assert float(found(r"(\d+) % of the neighbours", text)[0]) > 30  # 10 by chance
+    for name in ("filters", "predictions", "neighbours"):
+        pixels = np.asarray(Image.open(workdir / f"{name}.png"))
+        assert pixels.shape[2] == 3 and min(pixels.shape[:2]) > 90 and pixels.std() > 20, name
+    assert "original: 60 epochs in batches of 64" in text
+
+
+def test_the_second_notebook_finds_one_network_on_two_devices(tmp_path):
+    text = run("two_towers", tmp_path)
+    assert "Mesh('data': 1, 'tower': 2" in text
+    assert "conv2: whole (5, 5, 8, 32)" in text
+    assert found(r"holds \(5, 5, 8, 16\), outputs (\d+) to (\d+)", text) == [
+        ("0", "15"),
+        ("16", "31"),
+    ]
+    gathers = found(r"\n(gather\d) .*<- both towers", text)
+    assert gathers == ["gather2", "gather5", "gather6", "gather7"]
+    differences = found(r"largest difference: (\d\.\de-\d\d|0\.0e\+00)", text)
+    assert len(differences) == 4 and max(map(float, differences)) < 1e-5
+    assert found(r"\n(all-gather|reduce-scatter): (\d)", text) == [
+        ("all-gather", "4"),
+        ("reduce-scatter", "3"),
+    ]
+    for other in ("all-reduce", "all-to-all", "collective-permute"):
+        assert f"\n{other}: 0" in text
+    assert "together 121,344 bytes" in text
+    (one,), (two,) = (found(rf"\n{who} +: ([\d. ]+)", text) for who in ("one device", "two towers"))
+    losses, others = (np.array(line.split(), float) for line in (one, two))
+    assert len(losses) == 5 and losses[-1] < losses[0]
+    np.testing.assert_allclose(others, losses, rtol=1e-4)
+    assert "'one-weird-trick' has no groups" in text and "across the border" in text
