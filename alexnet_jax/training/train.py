@@ -169,12 +169,15 @@ class _Loop:
 
     def _finished_before(self, step: int) -> bool:
         """Notes what this call changes in the run; returns whether nothing is left to do."""
+        status = ""
         if self.chief:
             run_folder.note_changes(self.run.workdir, self.config, step)
-            shape = {} if self.mesh is None else {k: int(v) for k, v in self.mesh.shape.items()}
-            self._note(mesh=shape, processes=processes.count())
-        status = self.chief and run_folder.read_run(self.run.workdir).info["status"]
-        return processes.exchange(status)[0] == "finished"
+            status = run_folder.read_run(self.run.workdir).info["status"]
+        if processes.exchange(status)[0] == "finished":
+            return True
+        shape = {} if self.mesh is None else {k: int(v) for k, v in self.mesh.shape.items()}
+        self._note(mesh=shape, processes=processes.count())
+        return False
 
     def _note(self, **changes: Any) -> None:
         """Changes fields of `run.json`."""

@@ -138,7 +138,7 @@ def test_without_mirroring_only_five_views_are_taken(params):
     images = Split(2).pixels
     step = make_view_step(NETWORK, MEAN, SIZE, 10, augment=AugmentConfig(mirror=False))
     logits = step(params, CENTRE_MEAN, images)
-    assert logits.shape == (5, 2, CLASSES)
+    assert logits.shape == (2, 5, CLASSES)
 
 
 def test_ten_views_compile_one_program(params):
@@ -156,7 +156,7 @@ def test_a_split_that_loses_an_image_is_an_error(params):
     assert evaluate(step, params, CENTRE_MEAN, split, batch_size=4).count == 11
     batches = list(evaluate_module.evaluation_batches(split, 4))[:-1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate_module, "evaluation_batches", lambda *_: batches)
+        patch.setattr(evaluate_module, "evaluation_batches", lambda *_, **__: batches)
         with pytest.raises(DataError, match="saw 8 images, but the split has 11"):
             evaluate(step, params, CENTRE_MEAN, split, batch_size=4)
 

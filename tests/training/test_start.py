@@ -45,9 +45,9 @@ def test_a_run_that_diverges_closes_its_stream(config, dataset, tmp_path, monkey
     streams = []
     make = train_module.device_prefetch
 
-    def make_and_keep(source):
+    def make_and_keep(source, **options):
         streams.append(source)
-        return make(source)
+        return make(source, **options)
 
     monkeypatch.setattr(train_module, "device_prefetch", make_and_keep)
     wild = dataclasses.replace(config, optimizer=OptimizerConfig(1e30, 1e30), epochs=30)

@@ -36,8 +36,8 @@ def train_and_break(config, folder, dataset, monkeypatch, last_step):
     make = steps_module.make_train_step
     done = 0
 
-    def make_breaking(*arguments):
-        step = make(*arguments)
+    def make_breaking(*arguments, **options):
+        step = make(*arguments, **options)
 
         def breaking(state, *others):
             nonlocal done
@@ -121,8 +121,8 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     outcome, _ = unbroken
     make = steps_module.make_train_step
 
-    def make_signalling(*arguments):
-        step = make(*arguments)
+    def make_signalling(*arguments, **options):
+        step = make(*arguments, **options)
 
         def signalling(state, *others):
             if int(state.step) == 5:
@@ -280,8 +280,8 @@ def test_the_step_compiles_once_and_donates(config, dataset, tmp_path, monkeypat
     made = []
     make = steps_module.make_train_step
 
-    def make_and_keep(*arguments):
-        made.append(make(*arguments))
+    def make_and_keep(*arguments, **options):
+        made.append(make(*arguments, **options))
         return made[-1]
 
     monkeypatch.setattr(train_module, "make_train_step", make_and_keep)
