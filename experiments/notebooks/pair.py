@@ -113,7 +113,7 @@ def expected() -> dict[Path, str]:
     readme = FOLDER / "README.md"
     before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    badges = "\n".join(f"{badge(name)} [{name}]({name}.ipynb)  " for name in NAMES).rstrip()
+    badges = "\n".join(f"- {badge(name)} [{name}]({name}.ipynb)" for name in NAMES)
     texts[readme] = f"{before}{BEGIN}\n{badges}\n{END}{after}"
     return texts
 
