@@ -51,6 +51,8 @@ def connect(coordinator: str = "", processes: int = 0, process_id: int = -1) -> 
         if all(given)
         else {}
     )
+    # It would catch SIGTERM, which here ends a process, or training after its step.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             **numbers,

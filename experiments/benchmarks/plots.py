@@ -107,21 +107,13 @@ def draw_scaling(entries: dict[str, Any], path: Path) -> None:
                 alpha=0.2,
                 lw=0,
             )
-            axes.annotate(
-                name,
-                (batches[-1], rates[-1]),
-                xytext=(0, 7),
-                textcoords="offset points",
-                ha="right",
-                color="black",
-                fontsize=9,
-            )
         axes.set_xscale("log", base=2)
         sizes = [entry["batch"] for entry in group]
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.minorticks_off()
         axes.set_ylim(bottom=0)
         axes.margins(y=0.15)
+        axes.legend(loc="upper left", frameon=False, fontsize=9)
         axes.set_xlabel("batch size (images)")
         network = group[0]["network"] if group else ""
         title = f"{network}, {_TITLES[what]}: images per second"

@@ -293,3 +293,19 @@ def test_device_prefetch_shards_the_leading_axis():
     assert batch.images.sharding == sharding
     assert {s.data.shape for s in batch.images.addressable_shards} == {(1, 8, 8, 3)}
     _assert_same([batch], [next(_stream())])
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_processes_share_each_batch_and_each_image_is_seen_once(count):
+    """Their rows together are the batch of one process, in training and in tests."""
+    shares = [tuple(range(i, 4, count)) for i in range(count)]
+    epoch = [_take(_stream(rows=rows), 6) for rows in shares]
+    for step, whole in enumerate(_take(_stream(), 6)):
+        for rows, batches in zip(shares, epoch, strict=True):
+            _assert_same([batches[step]], [pipeline.Batch(*(array[list(rows)] for array in whole))])
+    tests = [list(evaluation_batches(FakeSplit(), 4, rows=rows)) for rows in shares]
+    for index, whole in enumerate(evaluation_batches(FakeSplit(), 4)):
+        for rows, batches in zip(shares, tests, strict=True):
+            np.testing.assert_array_equal(batches[index].images, whole.images[list(rows)])
+            np.testing.assert_array_equal(batches[index].labels, whole.labels)
+            np.testing.assert_array_equal(batches[index].mask, whole.mask)
