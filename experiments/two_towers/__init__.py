@@ -1,0 +1,1 @@
+"""Two towers, many replicas: what they compute, and what they send one another."""

@@ -1,0 +1,193 @@
+"""One row of `run.py`: trains and tests on one mesh, and compares with what one device made.
+
+One device comes first; it leaves its gradients, parameters and probabilities in the folder of the
+job, where the other rows find them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from alexnet_jax import processes
+from alexnet_jax.config import (
+    AugmentConfig,
+    DataConfig,
+    OptimizerConfig,
+    PreprocessConfig,
+    ScheduleConfig,
+)
+from alexnet_jax.data.dataset import Split, open_dataset
+from alexnet_jax.data.pipeline import training_batches
+from alexnet_jax.data.prepare import ensure_prepared
+from alexnet_jax.data.preprocess import make_inputs
+from alexnet_jax.data.statistics import load_statistics
+from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
+from alexnet_jax.locations import default_data_dir
+from alexnet_jax.network import placement, traffic
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.training.schedule import rate_tree, rates_at
+from alexnet_jax.training.steps import TrainState, init_state, make_train_step
+
+_AUGMENT = AugmentConfig(colour_noise=0.1)
+_PREPROCESS = PreprocessConfig()
+_TEST_BATCH = 32
+
+
+class _Head:
+    """The first images of a split."""
+
+    def __init__(self, split: Split, count: int):
+        self.num_examples, self.labels, self.images = count, split.labels[:count], split.images
+
+
+def serve(job: dict[str, Any]) -> None:
+    """Computes one row and prints it as JSON in the last line."""
+    if job["dtype"] == "float64":
+        jax.config.update("jax_enable_x64", True)
+    if job["processes"] > 1:
+        processes.connect(job["coordinator"], job["processes"], job["process"])
+    result = measure(job)
+    if processes.is_chief():
+        print(json.dumps(result), flush=True)
+    processes.leave(0)
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """Returns the numbers of one row."""
+    optimizer = OptimizerConfig(job["learning_rate"], 2 * job["learning_rate"])
+    folder = processes.chief_first(_prepared, _prepared)
+    dataset = open_dataset(folder)
+    network = NETWORKS[job["network"]].with_classes(len(dataset.class_names))
+    size, batch_size, dtype = network.image_size, job["batch_size"], jnp.dtype(job["dtype"])
+    mesh = placement.make_mesh(job["towers"], job["replicas"], batch_size=batch_size)
+    shape = dict(mesh.shape)
+    mesh = placement.mesh_or_none(mesh)
+
+    def cast(tree: Any) -> Any:
+        def to(leaf):
+            return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+        return jax.tree.map(to, tree)
+
+    inputs = make_inputs(_PREPROCESS, _AUGMENT, load_statistics(folder), size)
+    inputs = placement.put(mesh, network, cast(inputs))
+    state = cast(init_state(network, optimizer, size, seed=0))
+    start = jax.tree.map(np.asarray, state.params)
+    state = placement.put(mesh, network, state)
+    rates = cast(rate_tree(rates_at(ScheduleConfig(), optimizer, 0, 1), optimizer, start))
+    put = placement.batch_putter(mesh, batch_size)
+    step = make_train_step(network, optimizer, _PREPROCESS, _AUGMENT, dtype, mesh=mesh)
+    losses, gradients = [], None
+    arguments: tuple[Any, ...] = (inputs, rates, np.bool_(True))
+    with training_batches(
+        dataset.split("train"),
+        seed=0,
+        batch_size=batch_size,
+        image_size=size,
+        augment=_AUGMENT,
+        threads=0,
+        rows=placement.own_rows(mesh, batch_size),
+    ) as batches:
+        for _ in range(job["steps"]):
+            batch = put(next(batches))
+            state, sums = step(state, batch, *arguments)
+            losses.append(float(sums.loss) / batch_size)
+            if gradients is None:
+                gradients = _gradients(state, start, rates, optimizer)
+    params = jax.tree.map(placement.to_host, state.params)
+    found = {"losses": losses, "compiled": step._cache_size()}  # type: ignore[attr-defined]
+    if job["dtype"] == "float32":
+        text = step.lower(state, batch, *arguments).compile().as_text()
+        found["collectives"] = collectives(text, shape, batch_size)
+    del state
+
+    reference = _Reference(Path(job["folder"]), job["dtype"])
+    is_reference = mesh is None
+    if is_reference:
+        reference.write("gradients", gradients)
+        reference.write("params", params)
+    found["gradient_difference"] = reference.difference("gradients", gradients)
+    found["param_difference"] = reference.difference("params", params)
+    # The test takes the reference's parameters, so that only the test itself can differ.
+    params = placement.put(mesh, network, reference.read("params", params))
+    predict = make_predict_step(network, _PREPROCESS, size, 1, dtype, _AUGMENT, mesh)
+    head: Any = _Head(dataset.split("test"), job["test_images"])
+    tested = evaluate(predict, params, inputs, head, _TEST_BATCH, mesh=mesh)
+    assert tested.probabilities is not None
+    if is_reference:
+        reference.write("probabilities", tested.probabilities)
+    expected = reference.read("probabilities", tested.probabilities)
+    found["test"] = tested.metrics() | {
+        "images": tested.count,
+        "other_answers": int(np.sum(tested.probabilities.argmax(1) != expected.argmax(1))),
+        "probability_difference": float(np.abs(tested.probabilities - expected).max()),
+    }
+    return found
+
+
+def _prepared() -> Path:
+    data = DataConfig(name="digits-256", stored_size=256)
+    return ensure_prepared(data, default_data_dir(), progress=False)
+
+
+def _gradients(state: TrainState, start: Any, rates: Any, optimizer: OptimizerConfig) -> Any:
+    """Returns the gradients of the first step, solved from its velocity `-r d w - r g`."""
+    velocity = optax.tree_utils.tree_get(state.opt_state, "trace")
+
+    def solve(path, velocity, rate, param):
+        decay = optimizer.weight_decay if path[-1].key == "kernel" else 0.0
+        return -placement.to_host(velocity) / rate - np.asarray(decay, param.dtype) * param
+
+    return jax.tree_util.tree_map_with_path(solve, velocity, rates, start)
+
+
+class _Reference:
+    """What one device made, as files."""
+
+    def __init__(self, folder: Path, dtype: str):
+        self._folder, self._dtype = folder, dtype
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}-{self._dtype}.npz"
+
+    def write(self, name: str, tree: Any) -> None:
+        np.savez(self._path(name), *jax.tree.leaves(tree))
+
+    def read(self, name: str, like: Any) -> Any:
+        with np.load(self._path(name)) as file:
+            return jax.tree.unflatten(jax.tree.structure(like), [file[key] for key in file.files])
+
+    def difference(self, name: str, tree: Any) -> dict[str, Any]:
+        """Returns the largest difference in units of the leaf's maximum, and its leaf."""
+        expected = self.read(name, tree)
+        largest = {
+            f"{path[0].key}.{path[1].key}": float(
+                np.abs(leaf - _at(expected, path)).max() / np.abs(_at(expected, path)).max()
+            )
+            for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+        }
+        leaf = max(largest, key=largest.__getitem__)
+        return {"largest": largest[leaf], "leaf": leaf}
+
+
+def _at(tree: Any, path: Any) -> np.ndarray:
+    return tree[path[0].key][path[1].key]
+
+
+def collectives(text: str, mesh_shape: dict[str, int], batch_size: int) -> dict[str, Any]:
+    """Returns what a compiled step sends: bytes per image between towers, else bytes per step."""
+    images = batch_size // mesh_shape["data"]
+    found = traffic.account(traffic.collectives(text), mesh_shape)
+    return {
+        "forward_bytes_per_image": [one.sent_bytes / images for one in found.forward],
+        "backward_bytes_per_image": [one.sent_bytes / images for one in found.backward],
+        "gradient_bytes": sum(one.bytes for one in found.gradients),
+        "gradient_sums": sum(len(one.arrays) for one in found.gradients),
+        "scalar_sums": sum(len(one.arrays) for one in found.scalars),
+        "others": [f"{one.operation} {one.arrays}" for one in found.others],
+    }

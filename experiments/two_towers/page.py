@@ -1,0 +1,199 @@
+"""Writes the tables of this folder's README from the committed results.
+
+python -m experiments.two_towers.page          # rewrites the tables
+python -m experiments.two_towers.page --check  # exits with 1 if the README is out of date
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alexnet_jax.network import traffic
+from alexnet_jax.network.networks import NETWORKS
+from experiments.benchmarks.records import read
+from experiments.two_towers.figure import size
+from experiments.two_towers.run import RESULTS
+
+README = Path(__file__).parent / "README.md"
+_MIB = 2**20
+
+
+def main() -> None:
+    """Rewrites or checks the README."""
+    text = README.read_text(encoding="utf-8")
+    updated = page(text)
+    if "--check" in sys.argv:
+        sys.exit(updated != text)
+    README.write_text(updated, encoding="utf-8")
+
+
+def page(text: str, results: Path = RESULTS) -> str:
+    """Returns the text of the README with its generated parts made anew."""
+    equality, scale = read(results / "two_towers.json"), read(results / "scale.json")
+    for name, part in parts(equality, scale).items():
+        begin, end = (
+            f"<!-- {name}: python -m experiments.two_towers.page -->",
+            f"<!-- end of {name} -->",
+        )
+        if begin not in text or end not in text:
+            raise ValueError(f"the README has no place for '{name}'")
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{part}\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+def parts(equality: Any, scale: Any) -> dict[str, str]:
+    """Returns every generated part of the README by its name; no results, no table."""
+    makers: dict[str, tuple[Any, Callable[[Any], str]]] = {
+        "equality": (equality, _equality),
+        "exchanges": (equality, _exchanges),
+        "scale": (scale, _scale),
+    }
+    return {
+        name: make(record) if record else "Not run yet." for name, (record, make) in makers.items()
+    }
+
+
+def _under(record: dict[str, Any], file: str) -> str:
+    place = record["environment"]
+    versions = ", ".join(
+        f"{name} {value}" for name, value in place["versions"].items() if name != "torch"
+    )
+    return (
+        f"{place['processor']}; {place['cpu_cores']} cores; {versions}; {place['date'][:10]}; "
+        f"[json](results/{file})"
+    )
+
+
+def _table(head: list[str], lines: list[list[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _equality(record: dict[str, Any]) -> str:
+    steps = record["settings"]["steps"]
+    head = [
+        "replicas x towers",
+        "loss of step 1",
+        "gradients, float32",
+        f"parameters after {steps} steps, float32",
+        "the same, float64",
+        "test: other answers / loss",
+        "compiled",
+        "collectives",
+    ]
+    lines = []
+    first = record["rows"][0]
+    for row in record["rows"]:
+        single, double = row["float32"], row.get("float64")
+        test = single["test"]
+        apart = abs(test["loss"] - first["float32"]["test"]["loss"])
+        alone = row is first
+        lines.append(
+            [
+                row["name"],
+                f"{single['losses'][0]:.6f}",
+                "–" if alone else f"{single['gradient_difference']['largest']:.1e}",
+                "–" if alone else f"{single['param_difference']['largest']:.1e}",
+                "–" if alone or not double else f"{double['param_difference']['largest']:.1e}",
+                f"loss {test['loss']:.6f}, top-1 error {100 * test['top1_error']:.0f} %"
+                if alone
+                else f"{test['other_answers']} of {test['images']} / {apart:.0e}",
+                {1: "once"}.get(single["compiled"], f"{single['compiled']} times"),
+                _collectives(single["collectives"]),
+            ]
+        )
+    return _table(head, lines) + "\n\n" + _under(record, "two_towers.json")
+
+
+def _collectives(found: dict[str, Any]) -> str:
+    """Returns the collectives of a step in words."""
+    counts = {
+        "all-gather": len(found["forward_bytes_per_image"]),
+        "reduce-scatter": len(found["backward_bytes_per_image"]),
+        "gradient sum": found["gradient_sums"],
+        "scalar sum": found["scalar_sums"],
+        "other": len(found["others"]),
+    }
+    words = [f"{count} {name}{'s' * (count > 1)}" for name, count in counts.items() if count]
+    return ", ".join(words) or "none"
+
+
+def _exchanges(record: dict[str, Any]) -> str:
+    """Returns the bytes per image between towers, by formula and in the compiled program."""
+    row = next(row for row in record["rows"] if row["towers"] == 2)
+    found = row["float32"]["collectives"]
+    measured = {way: list(found[f"{way}_bytes_per_image"]) for way in ("forward", "backward")}
+    lines = []
+    total = {"forward": 0, "backward": 0}
+    for exchange in traffic.exchanges(NETWORKS[record["settings"]["network"]]):
+        line = [f"`{exchange.layer}`", size(exchange.shape)]
+        for way, expected in (
+            ("forward", exchange.forward_bytes()),
+            ("backward", exchange.backward_bytes()),
+        ):
+            total[way] += expected
+            seen = expected in measured[way]
+            if seen:
+                measured[way].remove(expected)
+            line += [f"{expected:,}", f"{expected:,}" if seen else "none" if expected else "0"]
+        lines.append(line)
+    sums = {way: sum(found[f"{way}_bytes_per_image"]) for way in total}
+    lines.append(
+        ["all", ""] + [f"{number:,.0f}" for way in total for number in (total[way], sums[way])]
+    )
+    head = [
+        "before",
+        "a tower's half",
+        "activations: formula",
+        "compiled",
+        "gradients: formula",
+        "compiled",
+    ]
+    return _table(head, lines) + f"\n\nCompiled: {row['name']}, [json](results/two_towers.json)."
+
+
+def _scale(record: dict[str, Any]) -> str:
+    head = [
+        "replicas x towers",
+        "batch",
+        "arguments (MiB)",
+        "temporary (MiB)",
+        "between towers (MiB): formula",
+        "compiled",
+        "gradients over replicas (MiB): formula",
+        "compiled",
+        "scalars (bytes)",
+        "other",
+        "compiling (s)",
+    ]
+    blocks = []
+    for dtype in dict.fromkeys(row["dtype"] for row in record["rows"]):
+        lines = [
+            [
+                f"{row['replicas']}x{row['towers']}",
+                f"{row['replicas'] * record['settings']['images_per_replica']:,}",
+                _mib(row["argument_bytes"]),
+                _mib(row["temporary_bytes"]),
+                _mib(row["tower_bytes_formula"]),
+                _mib(row["tower_bytes"]),
+                _mib(row["gradient_bytes_formula"]),
+                _mib(row["gradient_bytes"]),
+                str(row["scalar_bytes"]),
+                str(len(row["others"]) or "none"),
+                f"{row['compile_seconds']:.0f}",
+            ]
+            for row in record["rows"]
+            if row["dtype"] == dtype
+        ]
+        blocks.append(f"{dtype}:\n\n{_table(head, lines)}")
+    return "\n\n".join([*blocks, _under(record, "scale.json")])
+
+
+def _mib(count: int) -> str:
+    return f"{count / _MIB:,.1f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Does a training step stay the same size per device, from 1 device to 512?
+
+    python -m experiments.two_towers.scale
+
+Compiles the training step for meshes of virtual devices, without running it: XLA's account of the
+memory of one device, and the collectives in the compiled program beside the formula. The images per
+replica stay the same, so that the batch grows with the replicas. Writes `results/scale.json`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import write
+from experiments.two_towers.run import RESULTS
+
+MESHES = ((1, 1), (1, 2), (4, 2), (16, 2), (64, 2), (256, 2))  # replicas, towers
+_ROOT = Path(__file__).resolve().parents[2]
+_MODULE = "experiments.two_towers.scale"
+
+
+def main() -> None:
+    """Compiles for all meshes, prints and writes the results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--network", default="paper")
+    parser.add_argument("--images-per-replica", type=int, default=128)
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--output", type=Path, default=RESULTS / "scale.json")
+    arguments = parser.parse_args()
+    settings = {"network": arguments.network, "images_per_replica": arguments.images_per_replica}
+    rows = []
+    for dtype in arguments.dtypes:
+        for replicas, towers in MESHES:
+            mesh = {"dtype": dtype, "replicas": replicas, "towers": towers}
+            rows.append(mesh | in_a_process(settings | mesh))
+            print(json.dumps(rows[-1]), flush=True)
+    content = {
+        "question": "Memory and traffic of one device in a training step, compiled for many.",
+        "environment": environment(("optax",)),
+        "settings": settings,
+        "rows": rows,
+    }
+    write(arguments.output, content)
+
+
+def in_a_process(job: dict[str, Any]) -> dict[str, Any]:
+    """Returns the result of one mesh, compiled by a process with as many devices."""
+    variables = os.environ | {
+        "JAX_NUM_CPU_DEVICES": str(job["replicas"] * job["towers"]),
+        "JAX_PLATFORMS": "cpu",
+        "TWO_TOWERS_SCALE": json.dumps(job),
+    }
+    command = [sys.executable, "-m", _MODULE]
+    result = subprocess.run(
+        command, cwd=_ROOT, env=variables, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """Returns bytes per device and the seconds of compiling."""
+    import jax
+
+    from alexnet_jax.network import traffic
+    from alexnet_jax.network.networks import NETWORKS
+
+    network, images = NETWORKS[job["network"]], job["images_per_replica"]
+    step, arguments, mesh_shape = abstract_step(job)
+    began = time.monotonic()
+    lowered = step.lower(*arguments)
+    compiled = lowered.compile()
+    seconds = time.monotonic() - began
+    memory = compiled.memory_analysis()
+    found = traffic.account(traffic.collectives(compiled.as_text()), mesh_shape)
+    talk = traffic.exchanges(network, towers=job["towers"])
+    itemsize = jax.numpy.dtype(job["dtype"]).itemsize
+    replicated = job["replicas"] > 1
+    return {
+        "state_bytes": 2 * traffic.gradient_bytes(network, job["towers"]),
+        "argument_bytes": memory.argument_size_in_bytes,
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "output_bytes": memory.output_size_in_bytes,
+        "alias_bytes": memory.alias_size_in_bytes,
+        "tower_bytes": sum(one.sent_bytes for one in (*found.forward, *found.backward)),
+        "tower_bytes_formula": images
+        * itemsize
+        * sum(exchange.forward + exchange.backward for exchange in talk),
+        "tower_arrays": [str(one.arrays) for one in (*found.forward, *found.backward)],
+        "gradient_bytes": sum(one.bytes for one in found.gradients),
+        "gradient_bytes_formula": replicated * traffic.gradient_bytes(network, job["towers"]),
+        "scalar_bytes": sum(one.bytes for one in found.scalars),
+        "others": [f"{one.operation} {one.arrays}" for one in found.others],
+        "compile_seconds": round(seconds, 1),
+    }
+
+
+def abstract_step(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], dict[str, int]]:
+    """Returns the jitted step, its arguments as shapes on a mesh, and the shape of the mesh."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from alexnet_jax.config import Config
+    from alexnet_jax.data.pipeline import Batch
+    from alexnet_jax.data.preprocess import Inputs
+    from alexnet_jax.network import placement
+    from alexnet_jax.network.networks import NETWORKS
+    from alexnet_jax.training.steps import init_state, make_train_step
+
+    network, config = NETWORKS[job["network"]], Config()
+    size, rows = network.image_size, job["images_per_replica"] * job["replicas"]
+    mesh = placement.make_mesh(job["towers"], job["replicas"], batch_size=rows)
+    many = placement.mesh_or_none(mesh)
+    step = make_train_step(
+        network, config.optimizer, config.preprocess, config.augment, job["dtype"], mesh=many
+    )
+
+    def shape(extents, dtype, sharding):
+        return jax.ShapeDtypeStruct(extents, dtype, sharding=sharding)
+
+    split, whole = placement.batch_sharding(mesh), placement.whole_sharding(mesh)
+    state = jax.eval_shape(lambda: init_state(network, config.optimizer, size, 0))
+    places = placement.shardings(mesh, network, state)
+    state = jax.tree.map(lambda leaf, place: shape(leaf.shape, leaf.dtype, place), state, places)
+    batch = Batch(
+        images=shape((rows, size, size, 3), np.uint8, split),
+        labels=shape((rows,), np.int32, split),
+        mask=shape((rows,), bool, split),
+        colour=shape((rows, 3), np.float32, split),
+        offsets=shape((rows, 2), np.int32, split),
+        flips=shape((rows,), bool, split),
+    )
+    extents = ((size, size, 3), (3,), (3, 3))
+    inputs: Any = Inputs(*(shape(each, np.float32, whole) for each in extents))  # type: ignore[arg-type]
+    rates = jax.tree.map(lambda _: shape((), jnp.float32, whole), state.params)
+    arguments = (state, batch, inputs, rates, shape((), bool, whole))
+    return step, arguments, dict(mesh.shape)
+
+
+if __name__ == "__main__":
+    if "TWO_TOWERS_SCALE" in os.environ:
+        print(json.dumps(measure(json.loads(os.environ["TWO_TOWERS_SCALE"]))))
+    else:
+        main()
