@@ -32,9 +32,9 @@ class DataError(AlexNetError):
 
 
 class PeerLostError(AlexNetError):
-    """Another process of the same run has ended or cannot be reached (exit code 1)."""
+    """Another process of the same run has ended or cannot be reached (exit code 6)."""
 
-    exit_code = 1
+    exit_code = 6
 
 
 def did_you_mean(value: str, choices) -> str:
