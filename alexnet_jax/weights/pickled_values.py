@@ -102,6 +102,11 @@ def _encode(text: Any, encoding: Any) -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """Python 3 writes empty bytes so in the protocols of Python 2."""
+    return b""
+
+
 def as_key(value: Any) -> Any:
     """Returns a dictionary key, if it is text or a small number: others can take long to hash."""
     small = isinstance(value, int) and abs(value) < 2**31
@@ -118,6 +123,7 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     "numpy._core.multiarray.scalar": _scalar,
     "numpy.dtype": DType,
     "_codecs.encode": _encode,
+    "__builtin__.bytes": _no_bytes,
 }
 """What may be made, by name; all of it plain values."""
 

@@ -83,7 +83,9 @@ class _Reader:
         for _ in range(_MOST_INSTRUCTIONS):
             code = bytes(self.take(1))
             if code == b".":
-                (value,) = self.stack
+                value = self.pop()
+                if self.stack:
+                    raise ValueError("more than one value")
                 return value
             step = _STEPS.get(code)
             if step is None:

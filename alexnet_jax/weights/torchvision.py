@@ -2,7 +2,9 @@
 
 Its `state_dict` numbers the modules of two sequences, `features` and `classifier`, activations
 and poolings included. Kernels are OIHW, dense weights `[out, in]`, and the image that fc6 sees
-was flattened in the order channel, height, width. The network is `one-weird-trick`.
+was flattened in the order channel, height, width. The network is `one-weird-trick`; its images are
+RGB in 0..1, less ImageNet's mean, divided by its standard deviation, 224 pixels from the centre of
+256, and its classes lie in the order of their WordNet ids.
 Source: pytorch/vision torchvision/models/alexnet.py.
 """
 
@@ -12,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alexnet_jax.config import PreprocessConfig
+from alexnet_jax.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import (
     AdaptiveAvgPool,
@@ -22,8 +26,16 @@ from alexnet_jax.network.layers import (
     Network,
 )
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.weights.export import read_safetensors
+from alexnet_jax.weights.reading import Reading, find_network, make_arrays
+from alexnet_jax.weights.source_file import SourceFile, check_finite
+from alexnet_jax.weights.torch_file import read_torch
 
 NETWORK = "one-weird-trick"
+
+
+_PUBLISHED = {"7be5be79": "alexnet-owt-7be5be79.pth", "4df8aa71": "alexnet-owt-4df8aa71.pth"}
+"""torchvision's own files, whose names end with the first digits of their SHA-256."""
 
 
 class Key(NamedTuple):
@@ -40,6 +52,48 @@ class Key(NamedTuple):
     layer: Conv | Dense
     weight_shape: tuple[int, ...]
     channels: int = 1
+
+
+def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = None) -> Reading:
+    """Reads torchvision's AlexNet from a `.pth` or `.safetensors` file, without PyTorch.
+
+    The layers `features.*` alone will do (a convolutional trunk).
+
+    Args:
+      file: the file; its contents say which of the containers it is.
+      network_name: key in `NETWORKS`; empty: `one-weird-trick`.
+      mean: must be None: torchvision's constants are part of its networks.
+
+    Raises:
+      InputError: the file is damaged, wants to run something, or holds other arrays.
+    """
+    if mean is not None:
+        raise InputError("torchvision's networks come with their own mean; leave --mean out")
+    if bytes(file.data[8:9]) == b"{":
+        form, arrays = "safetensors", read_safetensors(file.path)[0]
+    else:
+        form, arrays = "PyTorch", read_torch(file)
+    network = find_network(network_name or NETWORK)
+    classifier = keys(network)[-1].prefix
+    shape = arrays[f"{classifier}.weight"].shape if f"{classifier}.weight" in arrays else ()
+    network = network.with_classes(shape[0]) if len(shape) == 2 else network
+    check_finite(arrays, file.name)
+    try:
+        params = from_torchvision(arrays, network)
+    except InputError as error:
+        raise InputError(f"{file.name}: {error}") from None
+    published = _PUBLISHED.get(file.sha256()[:8])
+    return Reading(
+        network=network,
+        params=params,
+        image_size=network.image_size,
+        stored_size=max(256, network.image_size),
+        preprocess=PreprocessConfig(mean="imagenet", scale="imagenet"),
+        inputs=make_arrays(IMAGENET_MEAN, IMAGENET_STD),
+        form=form,
+        class_order="wordnet" if network.classes == NETWORKS[NETWORK].classes else "names",
+        notes=(f"this is torchvision's {published}",) if published else (),
+    )
 
 
 def to_torchvision(params: Any, network: Network) -> dict[str, np.ndarray]:

@@ -1,0 +1,87 @@
+"""Our own export read back: `export.export_safetensors` in reverse, bit for bit.
+
+All that is needed stands in the header of the file; the `.config.json` beside it is for people.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from alexnet_jax.config import AugmentConfig, PreprocessConfig
+from alexnet_jax.errors import InputError
+from alexnet_jax.weights.export import FORMAT, read_safetensors, unflatten
+from alexnet_jax.weights.reading import Reading, find_network, make_arrays
+from alexnet_jax.weights.source_file import SourceFile, check_finite
+
+_LARGEST_SIDE = 4096
+
+
+def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = None) -> Reading:
+    """Reads a file that `export --format safetensors` wrote.
+
+    Args:
+      file: the file.
+      network_name: must be empty, or the name that the file has itself.
+      mean: must be None: the file holds the arrays of its preprocessing.
+
+    Raises:
+      InputError: the file is damaged, of another program, or of an unknown network.
+    """
+    if mean is not None:
+        raise InputError(f"{file.name} has its own mean; leave --mean out")
+    tensors, metadata = read_safetensors(file.path)
+    if metadata.get("format") != FORMAT:
+        raise InputError(
+            f"{file.name} was not written by this program's export; of torchvision's layout is "
+            "--source torchvision"
+        )
+    try:
+        name, classes = metadata["network"], int(metadata["classes"])
+        size, step = int(metadata["image_size"]), int(metadata["step"])
+        settings = json.loads(metadata["preprocessing"])
+        names = tuple(str(name) for name in json.loads(metadata["class_names"]))
+        stored = int(settings["stored_size"])
+        preprocess = _preprocess(settings)
+        params, arrays = unflatten(tensors)
+        inputs = make_arrays(arrays["mean"], arrays["scale"])
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"the header of {file.name} is damaged: {error!r}; export again") from None
+    if network_name not in ("", name):
+        raise InputError(f"{file.name} holds network '{name}', not '{network_name}'")
+    if not 0 < size <= stored <= _LARGEST_SIDE or len(names) != classes:
+        raise InputError(
+            f"the header of {file.name} contradicts itself: {size} of {stored} pixels, "
+            f"{len(names)} names for {classes} classes; export again"
+        )
+    if inputs.scale.shape != (3,) or inputs.mean.shape != _mean_shape(preprocess, size, stored):
+        raise InputError(f"{file.name}: the preprocessing has arrays of wrong shapes")
+    check_finite(tensors, file.name)
+    return Reading(
+        network=find_network(name, classes),
+        params=params,
+        image_size=size,
+        stored_size=stored,
+        preprocess=preprocess,
+        inputs=inputs,
+        form="safetensors of alexnet_jax",
+        class_names=names,
+        augment=AugmentConfig(mirror=bool(settings.get("mirror", True))),
+        notes=(f"step {step} of its run",),
+    )
+
+
+def _preprocess(settings: dict[str, Any]) -> PreprocessConfig:
+    known = PreprocessConfig.__dataclass_fields__
+    config = PreprocessConfig(**{name: settings[name] for name in known})
+    if config.scale not in ("none", "channel", "imagenet"):
+        raise ValueError(f"scale {str(config.scale)[:20]!r}")
+    return config
+
+
+def _mean_shape(preprocess: PreprocessConfig, size: int, stored: int) -> tuple[int, ...]:
+    sides = {"image": size, "image-aligned": stored, "channel": 0, "imagenet": 0, "none": 0}
+    if preprocess.mean not in sides:
+        raise InputError(f"the file's mean is of unknown kind '{str(preprocess.mean)[:20]}'")
+    side = sides[preprocess.mean]
+    return (side, side, 3) if side else np.zeros(3).shape
