@@ -58,6 +58,9 @@ class DataConfig:
 class AugmentConfig:
     """The random changes to training images; every draw depends on (seed, epoch, index) only.
 
+    With `crop_chunk` above 1, place and mirroring depend on (seed, epoch, place // crop_chunk)
+    instead, where place is that of the image in the order of its epoch.
+
     Attributes:
       recipe: `crop` is the paper's random crop (§4.1); `resized-crop` is RandomResizedCrop with
         RandomRotation (torchvision conventions).
@@ -68,6 +71,8 @@ class AugmentConfig:
       scale: smallest and largest area of `resized-crop`, as fractions of the image's.
       ratio: smallest and largest width / height of `resized-crop`.
       rotation_degrees: largest rotation of `resized-crop`, either way.
+      crop_chunk: so many consecutive images of an epoch share one place and one mirroring, but not
+        one colour. 2012 file `convdata.py`: 32, so four draws per batch; the paper does not say.
     """
 
     recipe: Literal["crop", "resized-crop"] = "crop"
@@ -77,6 +82,7 @@ class AugmentConfig:
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     rotation_degrees: float = 0.0
+    crop_chunk: int = 1
 
 
 @dataclass(frozen=True)
@@ -124,8 +130,9 @@ class Phase:
       epoch: first epoch of the phase, counted from 1 (may be fractional).
       learning_rate: of the weights, as an absolute number; None keeps that of the row before.
       bias_learning_rate: of the biases, as an absolute number; None keeps that of the row before.
-      layer_learning_rate: absolute rates of single layers from here on, for weights and (the 2012
-        logs do not say) biases alike; 0 freezes.
+      layer_learning_rate: absolute rates of the weights of single layers from here on; 0 freezes
+        the layer with its biases, which else keep their own rate as in the 2012 logs.
+      layer_bias_learning_rate: absolute rates of the biases of single layers from here on.
       colour_noise: False switches the colour noise off from here on.
     """
 
@@ -133,6 +140,7 @@ class Phase:
     learning_rate: float | None = None
     bias_learning_rate: float | None = None
     layer_learning_rate: Rates = ()
+    layer_bias_learning_rate: Rates = ()
     colour_noise: bool = True
 
 
@@ -242,8 +250,8 @@ class Config:
 _AT_LEAST = {
     "image_size": 0, "classes": 0, "batch_size": 1, "accumulation": 1, "seed": 0, "replicas": 0,
     "checkpoint_every_steps": 0, "log_every_steps": 1, "workers": 0, "data.cache_bytes": 0,
-    "augment.colour_noise": 0, "augment.rotation_degrees": 0, "optimizer.learning_rate": 0,
-    "optimizer.momentum": 0, "optimizer.bias_learning_rate": 0, "optimizer.weight_decay": 0,
+    "augment.colour_noise": 0, "augment.rotation_degrees": 0, "augment.crop_chunk": 1,
+    "optimizer.learning_rate": 0, "optimizer.momentum": 0, "optimizer.bias_learning_rate": 0, "optimizer.weight_decay": 0,
     "schedule.patience_epochs": 0, "schedule.drops": 0,
 }  # fmt: skip
 _ABOVE = {
@@ -278,6 +286,7 @@ def check_values(config: Config) -> None:
             phase.learning_rate,
             phase.bias_learning_rate,
             *dict(phase.layer_learning_rate).values(),
+            *dict(phase.layer_bias_learning_rate).values(),
         )
         if any(rate is not None and not 0 <= rate < math.inf for rate in rates):
             raise InputError(

@@ -17,8 +17,10 @@ from alexnet_jax.config import (
     TransferConfig,
 )
 
-# The logged schedules. The biases' rate is known only for the end of each run, where it had
-# fallen less than the weights' (0.002 and 0.02): it did not follow them down.
+# The logged schedules. The logs name the weights' rates only; the biases' stand in the files as
+# they were at the end, and there most are still the first: nobody turned them down. Where a file
+# ends with another (0.002 in 145-2010, and that of conv6) no log says when it came: here it comes
+# with the first drop, or is there from the beginning.
 RUN_145_2010 = (
     Phase(1, 0.01, 0.02),
     Phase(23, 1e-3, 0.002),
@@ -47,19 +49,19 @@ def _layers(names: tuple[str, ...], rate: float) -> tuple[tuple[str, float], ...
 
 
 RUN_146_2009 = (
-    Phase(1, 0.01, 0.02, _layers(_CONVS, 1e-3)),
-    Phase(2 + 1600 / 8691, 1e-3, 0.002),  # 8.9 million images are 8,691 files of 1,024
+    Phase(1, 0.01, 0.02, _layers(_CONVS, 1e-3), (("conv6", 0.002),)),
+    Phase(2 + 1600 / 8691, 1e-3),  # 8.9 million images are 8,691 files of 1,024
 )
 """2012 file `layer-params-146-2009.cfg`: all rates 1e-3 from epoch 2, batch file 1600."""
 
 RUN_146_2011 = (
-    Phase(1, 0.01, 0.02, _layers((*_CONVS, "conv6"), 1e-3)),
-    Phase(6, 1e-3, 0.002),
+    Phase(1, 0.01, 0.02, _layers((*_CONVS, "conv6"), 1e-3), (("conv6", 0.002),)),
+    Phase(6, 1e-3),
 )
 """2012 file `layer-params-146-2011.cfg`: stopped in epoch 8, batch file 11295 of about 14,650."""
 
 RUN_146_2012_2011 = (
-    Phase(1, 1e-3, 0.002, (("conv1", 1e-4),)),
+    Phase(1, 1e-3, 0.02, (("conv1", 1e-4),), (("conv6", 0.022),)),  # 0.022: so in the file
     Phase(1 + 300 / 1251, layer_learning_rate=(("fc8", 0.01),)),  # after 300 files of 1,024 images
     Phase(5, layer_learning_rate=(("conv1", 1e-5),)),
     Phase(7, layer_learning_rate=(("conv1", 0.0),)),
@@ -71,6 +73,7 @@ RUN_146_2012_2011 = (
 """2012 file `layer-params-146-2012-2011.cfg`, stopped at epoch 54."""
 
 _COLOUR = AugmentConfig(colour_noise=0.1)
+_AS_RUN = AugmentConfig(colour_noise=0.1, crop_chunk=32)  # 2012 file `convdata.py`
 _CROPS = AugmentConfig(mirror=False)
 _TORCHVISION = PreprocessConfig(mean="imagenet", scale="imagenet")
 
@@ -192,7 +195,7 @@ PRESETS: dict[str, Config] = {
             network="original",
             epochs=91,
             data=_imagenet(),
-            augment=_COLOUR,
+            augment=_AS_RUN,
             schedule=ScheduleConfig("step", RUN_145),
         ),
         Config(
@@ -200,7 +203,7 @@ PRESETS: dict[str, Config] = {
             network="original",
             epochs=93,
             data=_own("imagenet2010"),
-            augment=_COLOUR,
+            augment=_AS_RUN,
             schedule=ScheduleConfig("step", RUN_145_2010),
         ),
         Config(
@@ -234,7 +237,7 @@ PRESETS: dict[str, Config] = {
             network="six-conv",
             epochs=5 + 6491 / 8691,
             data=_own("fall2009"),
-            augment=_COLOUR,
+            augment=_AS_RUN,
             schedule=ScheduleConfig("step", RUN_146_2009),
             transfer=TransferConfig(layers=_CONVS),
         ),
@@ -243,7 +246,7 @@ PRESETS: dict[str, Config] = {
             network="six-conv-2011",
             epochs=7 + 11295 / 14650,
             data=_own("fall2011"),
-            augment=_COLOUR,
+            augment=_AS_RUN,
             schedule=ScheduleConfig("step", RUN_146_2011),
             transfer=TransferConfig(layers=(*_CONVS, "conv6")),
         ),
@@ -252,7 +255,7 @@ PRESETS: dict[str, Config] = {
             network="six-conv",
             epochs=54,
             data=_imagenet(),
-            augment=_COLOUR,
+            augment=_AS_RUN,
             schedule=ScheduleConfig("step", RUN_146_2012_2011),
             transfer=TransferConfig(layers=(*_CONVS, "conv6", "fc6", "fc7")),
         ),

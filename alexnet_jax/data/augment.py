@@ -86,18 +86,24 @@ def draw(
     indices: np.ndarray,
     stored_size: int,
     image_size: int,
+    places: np.ndarray | None = None,
 ) -> Draws:
     """Draws the changes to images `indices` [n] as they are visited in `epochs` [n].
 
     Offsets are uniform over 0 .. stored_size - image_size inclusive: 33 x 33 places for 256 -> 224,
-    as in the 2012 file `convdata.py`. Deviation: one draw per image, where 2012 drew one crop and
-    one flip per 32 consecutive images; that was a saving of its loader, and weaker augmentation.
+    as in the 2012 file `convdata.py`. Deviation: one draw per image by default, where 2012 drew one
+    crop and one flip per 32 consecutive images; that was a saving of its loader, and weaker
+    augmentation. `crop_chunk` does so, with the `places` [n] of the images in their epochs' orders.
 
     Raises:
       InputError: the stored images are smaller than the crop.
     """
     n = len(indices)
-    place = random_block(seed, epochs, indices, _PLACE)
+    drawn = indices
+    if augment.crop_chunk > 1:
+        assert places is not None
+        drawn = places // augment.crop_chunk
+    place = random_block(seed, epochs, drawn, _PLACE)
     offsets, boxes = np.zeros((n, 2), np.int32), np.zeros((n, 4), np.int32)
     degrees, colour = np.zeros(n), np.zeros((n, 3), np.float32)
     if augment.recipe == "crop":
@@ -108,7 +114,7 @@ def draw(
             )
         offsets = _below(place[:, :2], stored_size - image_size + 1).astype(np.int32)
     else:
-        boxes = _boxes(augment, seed, epochs, indices, stored_size)
+        boxes = _boxes(augment, seed, epochs, drawn, stored_size)
         degrees = (2 * _uniform(place[:, 3]) - 1) * augment.rotation_degrees
     flips = place[:, 2] >> np.uint64(31) == 1 if augment.mirror else np.zeros(n, bool)
     if augment.colour_noise:

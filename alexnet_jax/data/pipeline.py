@@ -91,6 +91,12 @@ def _order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
     return augmentation.permutation(seed, epoch, num_examples)
 
 
+def stream_places(num_examples: int, batch_size: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (epochs, places in their orders) of the images of `step`, int64 [batch_size]."""
+    positions = step * batch_size + np.arange(batch_size, dtype=np.int64)
+    return np.divmod(positions, num_examples)
+
+
 def stream_indices(
     seed: int, num_examples: int, batch_size: int, step: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -99,8 +105,7 @@ def stream_indices(
     Deviation: every epoch has an order of its own, and a batch may hold the end of one epoch and
     the beginning of the next. The 2012 program shuffled once, when its batch files were made.
     """
-    positions = step * batch_size + np.arange(batch_size, dtype=np.int64)
-    epochs, places = np.divmod(positions, num_examples)
+    epochs, places = stream_places(num_examples, batch_size, step)
     indices = np.empty_like(places)
     for epoch in np.unique(epochs):
         here = epochs == epoch
@@ -129,11 +134,12 @@ class TrainingStream:
 
     def __getitem__(self, index: Any) -> Batch:
         """Returns the batch of step `first_step + index`."""
-        epochs, indices = stream_indices(
-            self.seed, self.split.num_examples, self.batch_size, self.first_step + int(index)
-        )
+        step, count = self.first_step + int(index), self.split.num_examples
+        epochs, indices = stream_indices(self.seed, count, self.batch_size, step)
+        _, places = stream_places(count, self.batch_size, step)
         if self.rows is not None:
-            epochs, indices = epochs[list(self.rows)], indices[list(self.rows)]
+            own = list(self.rows)
+            epochs, indices, places = epochs[own], indices[own], places[own]
         draws = augmentation.draw(
             self.augment,
             seed=self.seed,
@@ -141,6 +147,7 @@ class TrainingStream:
             indices=indices,
             stored_size=self.split.stored_size,
             image_size=self.image_size,
+            places=places,
         )
         images = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
         if self.augment.recipe == "crop":

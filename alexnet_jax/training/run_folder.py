@@ -123,8 +123,9 @@ def check_layer_names(config: Config, network: Network) -> None:
         "optimizer.layer_learning_rate": config.optimizer.layer_learning_rate,
         "optimizer.layer_weight_decay": config.optimizer.layer_weight_decay,
     } | {
-        f"schedule.phases.{i}.layer_learning_rate": phase.layer_learning_rate
+        f"schedule.phases.{i}.{field}": getattr(phase, field)
         for i, phase in enumerate(config.schedule.phases)
+        for field in ("layer_learning_rate", "layer_bias_learning_rate")
     }
     known = [layer.name for layer in parametric_layers(network.layers)]
     for field, pairs in rates.items():

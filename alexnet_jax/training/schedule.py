@@ -47,13 +47,15 @@ class CurrentRates(NamedTuple):
 
     Attributes:
       weights, biases: general learning rates.
-      layers: absolute rates of single layers, for weights and biases alike.
+      layers: absolute rates of the weights of single layers; 0 freezes the biases, too.
+      layer_biases: absolute rates of the biases of single layers.
       colour_noise: whether the colour noise is on.
     """
 
     weights: float
     biases: float
     layers: dict[str, float]
+    layer_biases: dict[str, float]
     colour_noise: bool
 
 
@@ -73,6 +75,7 @@ def rates_at(
     """Returns the rates in force after `finished_epochs` passes over the data."""
     weights, biases = optimizer.learning_rate, optimizer.bias_learning_rate
     layers: dict[str, float] = {}
+    layer_biases: dict[str, float] = {}
     colour_noise = True
     match schedule.kind:
         case "step":
@@ -82,6 +85,7 @@ def rates_at(
                     weights = _else(phase.learning_rate, weights)
                     biases = _else(phase.bias_learning_rate, biases)
                     layers |= dict(phase.layer_learning_rate)
+                    layer_biases |= dict(phase.layer_bias_learning_rate)
                     colour_noise = phase.colour_noise
         case "plateau":
             weights /= schedule.factor**plateau.drops
@@ -92,7 +96,7 @@ def rates_at(
             biases *= _staircase(done, schedule.bias_stairs, schedule.bias_total_factor)
         case "constant":
             pass
-    return CurrentRates(weights, biases, layers, colour_noise)
+    return CurrentRates(weights, biases, layers, layer_biases, colour_noise)
 
 
 def _else(value: float | None, default: float) -> float:
@@ -108,16 +112,22 @@ def _staircase(done: float, stairs: int, total_factor: float) -> float:
 
 
 def rate_tree(rates: CurrentRates, optimizer: OptimizerConfig, params) -> dict:
-    """Returns one float32 scalar per leaf of `params` (`{layer: {"kernel", "bias"}}`)."""
+    """Returns one float32 scalar per leaf of `params` (`{layer: {"kernel", "bias"}}`).
+
+    A layer's absolute rate replaces the general one times the layer's factor. It is that of the
+    weights: the 2012 logs name them (`epsw`), and the biases' rates at the end of the files are
+    still the first. Only 0 holds for both, as conv1's do there.
+    """
     factors = dict(optimizer.layer_learning_rate)
     tree = {}
     for layer, leaves in params.items():
         factor = factors.get(layer, 1.0)
-        fixed = rates.layers.get(layer)
-        general = {"kernel": rates.weights * factor, "bias": rates.biases * factor}
-        tree[layer] = {
-            leaf: np.float32(general[leaf] if fixed is None else fixed) for leaf in leaves
+        bias = rates.layer_biases.get(layer, rates.biases * factor)
+        both = {
+            "kernel": rates.layers.get(layer, rates.weights * factor),
+            "bias": 0.0 if rates.layers.get(layer) == 0 else bias,
         }
+        tree[layer] = {leaf: np.float32(both[leaf]) for leaf in leaves}
     return tree
 
 

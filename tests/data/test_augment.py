@@ -69,6 +69,37 @@ def test_switching_one_change_off_leaves_the_others_alone():
     assert everything.flips.any() and everything.colour.all()
 
 
+@pytest.mark.parametrize("recipe", ["crop", "resized-crop"])
+def test_a_chunk_shares_place_and_mirroring_but_not_colour(recipe):
+    augment = AugmentConfig(recipe, colour_noise=0.1, rotation_degrees=30, crop_chunk=32)
+    n = 32 * 200 + 5
+    order = np.random.default_rng(0).permutation(n)
+    draws = A.draw(
+        augment,
+        seed=1,
+        epochs=np.full(n, 2),
+        indices=order,
+        stored_size=256,
+        image_size=224,
+        places=np.arange(n),
+    )
+    shared = np.concatenate([draws.offsets, draws.boxes, draws.flips[:, None]], axis=1)
+    firsts = shared[::32]
+    np.testing.assert_array_equal(shared, np.repeat(firsts, 32, axis=0)[:n])
+    np.testing.assert_array_equal(draws.degrees, np.repeat(draws.degrees[::32], 32)[:n])
+    assert len(np.unique(firsts, axis=0)) > 180, "chunks differ"
+    assert 70 < draws.flips[::32].sum() < 131
+    alone = A.draw(
+        AugmentConfig(colour_noise=0.1),
+        seed=1,
+        epochs=np.full(n, 2),
+        indices=order,
+        stored_size=256,
+        image_size=224,
+    )
+    np.testing.assert_array_equal(draws.colour, alone.colour, "per image, whatever the chunk")
+
+
 def test_offsets_are_uniform_over_33_by_33_places():
     n = 40_000
     offsets = _draw(AugmentConfig(), range(n)).offsets

@@ -226,6 +226,35 @@ def test_a_late_step_is_as_quick_and_exact_as_the_first():
     np.testing.assert_array_equal(epochs, (step * 4 + np.arange(4)) // 10)
 
 
+CHUNKS = AugmentConfig(colour_noise=0.1, crop_chunk=3)
+
+
+def test_chunks_are_runs_of_an_epoch_and_end_with_it():
+    split = FakeSplit(num_examples=40, size=64)
+    batches = _take(_stream(split, augment=CHUNKS, batch_size=7), 12)  # two epochs and 4 images
+    drawn = np.concatenate([np.c_[b.offsets, b.flips] for b in batches])
+    for epoch in (drawn[:40], drawn[40:80]):
+        chunks = [epoch[i : i + 3] for i in range(0, 40, 3)]  # the last is one image
+        assert all((chunk == chunk[0]).all() for chunk in chunks)
+        assert len(np.unique([chunk[0] for chunk in chunks], axis=0)) > 10
+    assert (drawn[:40] != drawn[40:80]).any(axis=1).mean() > 0.8
+    colours = np.concatenate([b.colour for b in batches])[:40]
+    assert len(np.unique(colours, axis=0)) == 40
+
+
+def test_chunks_do_not_depend_on_who_computes_which_rows():
+    split = FakeSplit(num_examples=40, size=64)
+    whole = _take(_stream(split, augment=CHUNKS, batch_size=8), 6)
+    _assert_same(_take(_stream(split, augment=CHUNKS, batch_size=8, threads=3), 6), whole)
+    _assert_same(_take(_stream(split, augment=CHUNKS, batch_size=8, first_step=4), 2), whole[4:])
+    for rows in ((0, 3, 4), (7, 1)):
+        some = _take(_stream(split, augment=CHUNKS, batch_size=8, rows=rows), 6)
+        for part, batch in zip(some, whole, strict=True):
+            for name in ("images", "offsets", "flips", "colour"):
+                found, expected = getattr(part, name), getattr(batch, name)[list(rows)]
+                np.testing.assert_array_equal(found, expected, err_msg=name)
+
+
 @pytest.mark.parametrize(("num_examples", "batch_size"), [(10, 4), (12, 4), (3, 8), (1, 1)])
 def test_evaluation_counts_every_image_once(num_examples, batch_size):
     split = FakeSplit(num_examples=num_examples)

@@ -104,14 +104,16 @@ def test_plateau_ignores_nan():
 
 def test_factors_and_absolute_rates_of_layers():
     optimizer = OptimizerConfig(layer_learning_rate=(("conv1", 0.1), ("fc8", 0.0)))
-    schedule = ScheduleConfig("step", (Phase(1, 0.01, 0.02, (("conv2", 1e-3),)),))
+    layers = (("conv2", 1e-3), ("conv4", 0.0), ("conv5", 1e-3))
+    biases = (("conv4", 0.5), ("conv5", 0.5))
+    schedule = ScheduleConfig("step", (Phase(1, 0.01, 0.02, layers, biases),))
     rates = rates_at(schedule, optimizer, 0, 90)
-    names = ("conv1", "conv2", "conv3", "fc8")
+    names = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc8")
     tree = rate_tree(rates, optimizer, {n: {"kernel": 0, "bias": 0} for n in names})
     kernels = [float(tree[n]["kernel"]) for n in names]
     biases = [float(tree[n]["bias"]) for n in names]
-    assert kernels == pytest.approx([1e-3, 1e-3, 0.01, 0.0])
-    assert biases == pytest.approx([2e-3, 1e-3, 0.02, 0.0])
+    assert kernels == pytest.approx([1e-3, 1e-3, 0.01, 0.0, 1e-3, 0.0])
+    assert biases == pytest.approx([2e-3, 0.02, 0.02, 0.0, 0.5, 0.0]), "0 freezes both"
 
 
 def test_every_preset_starts_at_a_positive_rate():
