@@ -251,8 +251,8 @@ _AT_LEAST = {
     "image_size": 0, "classes": 0, "batch_size": 1, "accumulation": 1, "seed": 0, "replicas": 0,
     "checkpoint_every_steps": 0, "log_every_steps": 1, "workers": 0, "data.cache_bytes": 0,
     "augment.colour_noise": 0, "augment.rotation_degrees": 0, "augment.crop_chunk": 1,
-    "optimizer.learning_rate": 0, "optimizer.momentum": 0, "optimizer.bias_learning_rate": 0, "optimizer.weight_decay": 0,
-    "schedule.patience_epochs": 0, "schedule.drops": 0,
+    "optimizer.learning_rate": 0, "optimizer.momentum": 0, "optimizer.bias_learning_rate": 0,
+    "optimizer.weight_decay": 0, "schedule.patience_epochs": 0, "schedule.drops": 0,
 }  # fmt: skip
 _ABOVE = {
     "epochs": 0, "evaluate_every_epochs": 0, "schedule.factor": 0, "schedule.total_factor": 0,
