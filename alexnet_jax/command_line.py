@@ -161,6 +161,42 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
+def format_evaluation(result: Any, checkpoint: str, views: int) -> str:
+    """Returns a tested run, or ensemble of runs, as text.
+
+    Args:
+      result: `evaluation.ensemble.Ensemble`.
+      checkpoint: that was tested.
+      views: 1 or 10.
+    """
+    test, tuning = result.evaluation, result.tuning
+    many = len(result.names) > 1
+    who = f"{len(result.names)} runs averaged" if many else result.names[0]
+    lines = [
+        f"{who}, checkpoint {checkpoint}",
+        f"{test.count:,} images, {'ten views' if views == 10 else 'centre view'}",
+        f"loss         {test.loss:.4f}",
+        f"top-1 error  {100 * test.top1_error:.2f} %",
+        f"top-5 error  {100 * test.top5_error:.2f} %",
+    ]
+    if many:
+        pairs = zip(result.coefficients, result.names, strict=True)
+        lines += [f"weight       {value:.2f}  {name}" for value, name in pairs]
+    if tuning is not None:
+        lines += [
+            f"equal        {100 * result.equal.top1_error:.2f} % top-1, "
+            f"{100 * result.equal.top5_error:.2f} % top-5 with equal weights",
+            f"tuned        top-{tuning.answers} error {100 * tuning.equal_error:.2f} -> "
+            f"{100 * tuning.error:.2f} % on {tuning.count:,} images, "
+            + (
+                "those of the test: its error is optimistic (--tune-on half is not)"
+                if result.optimistic
+                else "none of them in the test"
+            ),
+        ]
+    return "\n".join(lines)
+
+
 def format_presets(presets: Mapping[str, Any], notes: Mapping[str, Any], form: str) -> str:
     """Returns the presets and what is known about them as text.
 

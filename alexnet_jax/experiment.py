@@ -8,7 +8,7 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from alexnet_jax.config import Config, check_values, fields_of
 from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.data.prepare import ensure_prepared
 from alexnet_jax.errors import CheckpointError, DataError, InputError
-from alexnet_jax.evaluation.ensemble import Member, ensemble
+from alexnet_jax.evaluation.ensemble import Ensemble, Member, alternate, evaluate_members
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import confusion_matrix
 from alexnet_jax.insight.examples import Example, choose_examples
@@ -37,6 +37,7 @@ from alexnet_jax.training.train import Outcome, mesh_of
 from alexnet_jax.training.train import train as train_loop
 
 FINAL = "final.npz"
+ENSEMBLE = "ensemble.json"
 
 
 def train(
@@ -225,13 +226,13 @@ def evaluate_run(
     towers: int = 1,
     replicas: int = 0,
 ) -> Evaluation:
-    """Tests a run, or several as an ensemble, on a whole split.
+    """Tests a run, or several as an ensemble of equal weights, on a whole split.
 
     Args:
       workdir: run folder.
       checkpoint: `best`, `last` or a step number, of every run.
       views: 1 (centre) or 10.
-      also: further run folders; probabilities are averaged with equal weight.
+      also: further run folders; see `evaluate_ensemble` for weights that are not equal.
       data_dir: folder of the prepared sets, where the set is no longer where the run found it.
       split: name of the split; empty: the run's validation split.
       compute_dtype: type of the activations, float32 or bfloat16; empty: that of the training.
@@ -241,16 +242,78 @@ def evaluate_run(
     Raises:
       InputError, DataError, CheckpointError: see `alexnet_jax.errors`.
     """
+    return evaluate_ensemble(
+        (workdir, *also), checkpoint, views, data_dir, split, compute_dtype, towers, replicas
+    ).evaluation
+
+
+def evaluate_ensemble(
+    workdirs: Sequence[str | Path],
+    checkpoint: str | int = "best",
+    views: int = 10,
+    data_dir: str | Path | None = None,
+    split: str = "",
+    compute_dtype: str = "",
+    towers: int = 1,
+    replicas: int = 0,
+    weights: Literal["equal", "tuned"] = "equal",
+    tune_on: str = "same",
+) -> Ensemble:
+    """Tests the averaged probabilities of runs, and writes `ensemble.json` into the first's folder.
+
+    Args:
+      workdirs: run folders; with one alone nothing is averaged or written.
+      checkpoint: as for `evaluate_run`, and so are the following.
+      views: 1 (centre) or 10.
+      data_dir: folder of the prepared sets.
+      split: name of the split to test on.
+      compute_dtype: type of the activations.
+      towers: devices over which each network is spread.
+      replicas: copies that share the images.
+      weights: `equal` as the paper says, or `tuned` on the top-5 error as 2012 did (`tune`).
+      tune_on: `same`: the images of the test, which flatters the result; `half`: every other image,
+        and the test is on the rest; else the name of another split.
+
+    Raises:
+      InputError, DataError, CheckpointError: see `alexnet_jax.errors`.
+    """
     mesh = placement.mesh_or_none(placement.make_mesh(towers, replicas))
-    members = []
-    for folder in (workdir, *also):
-        run = read_run(folder)
-        dataset = _dataset_of(run, data_dir)
-        params = load_weights(folder, checkpoint).params
-        chosen = dataset.split(split or run.config.data.validation_split)
-        result = _evaluate(run, params, chosen, views, mesh, compute_dtype)
-        members.append(Member(str(folder), result, dataset.fingerprint, run.class_names))
-    return members[0].evaluation if len(members) == 1 else ensemble(members)
+
+    def tested(split: str) -> list[Member]:
+        members = []
+        for folder in workdirs:
+            run = read_run(folder)
+            dataset = _dataset_of(run, data_dir)
+            params = load_weights(folder, checkpoint).params
+            chosen = dataset.split(split or run.config.data.validation_split)
+            result = _evaluate(run, params, chosen, views, mesh, compute_dtype)
+            members.append(Member(str(folder), result, dataset.fingerprint, run.class_names))
+        return members
+
+    members = tested(split)
+    tuned_on = None
+    if weights == "tuned" and tune_on == "half":
+        tuned_on, members = alternate(members)
+    elif weights == "tuned":
+        tuned_on = members if tune_on == "same" else tested(tune_on)
+    result = evaluate_members(members, tuned_on)
+    if len(workdirs) > 1 and processes.is_chief():
+        how = {"checkpoint": checkpoint, "views": views, "split": split, "weights": weights}
+        _write_ensemble(Path(workdirs[0]), result, how | {"tune_on": tune_on if tuned_on else ""})
+    return result
+
+
+def _write_ensemble(workdir: Path, result: Ensemble, how: dict[str, Any]) -> None:
+    pairs = zip(result.names, result.coefficients, strict=True)
+    record = how | {
+        "members": [{"run": name, "coefficient": value} for name, value in pairs],
+        "images": result.evaluation.count,
+        "result": result.evaluation.metrics(),
+        "equal_weights": result.equal.metrics(),
+        "optimistic": result.optimistic,
+        "tuning": result.tuning and result.tuning._asdict(),
+    }
+    run_folder.write_text(workdir / ENSEMBLE, json.dumps(record, indent=2) + "\n")
 
 
 def _dataset_of(run: Run, data_dir: str | Path | None) -> Dataset:

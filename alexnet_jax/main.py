@@ -118,13 +118,16 @@ class Evaluate(Processes, Options):
     """Measure the error of a run, or of several runs averaged, on every validation image.
 
     Example:
-      alexnet evaluate --workdir runs/a --also runs/b runs/c --views 10
+      alexnet evaluate --workdir runs/a --also runs/b runs/c --weights tuned --tune-on half
 
     Attributes:
       workdir: run folder.
       checkpoint: best, last, or a step number.
       views: 1: the centre; 10: corners and centre with their mirror images, averaged.
       also: further run folders; the probabilities of all are averaged.
+      weights: of the runs in the average: equal, or tuned on the top-5 error as in 2012.
+      tune_on: images to tune weights on: same (those of the test: optimistic), half (every other
+        image; the rest is the test), or the name of another split.
       split: name of the split to test on; empty: the validation split of the run.
       compute_dtype: type of the activations; by default that of the training.
       towers: devices over which the network is spread, 1 or 2, however it was trained.
@@ -136,6 +139,8 @@ class Evaluate(Processes, Options):
     checkpoint: str = "best"
     views: Literal[1, 10] = 10
     also: tuple[AbsolutePath, ...] = ()
+    weights: Literal["equal", "tuned"] = "equal"
+    tune_on: str = "same"
     split: str = ""
     compute_dtype: Literal["float32", "bfloat16"] | None = None
     towers: int = 1
@@ -144,28 +149,27 @@ class Evaluate(Processes, Options):
 
     def run(self) -> None:
         """Evaluates and prints."""
+        if self.weights == "tuned" and not self.also:
+            raise InputError("--weights tuned needs further runs; name them with --also")
+        if self.weights == "equal" and self.tune_on != "same":
+            raise InputError(f"--tune-on {self.tune_on} has no effect without --weights tuned")
         self.connect()
         from alexnet_jax import experiment, processes
 
-        result = experiment.evaluate_run(
-            self.workdir,
+        result = experiment.evaluate_ensemble(
+            (self.workdir, *self.also),
             self.checkpoint,
             self.views,
-            self.also,
             self.data_dir,
             self.split,
             self.compute_dtype or "",
             self.towers,
             self.replicas,
+            self.weights,
+            self.tune_on,
         )
-        if not processes.is_chief():
-            return
-        who = f"{1 + len(self.also)} runs averaged" if self.also else str(self.workdir)
-        print(f"{who}, checkpoint {self.checkpoint}")
-        print(f"{result.count:,} images, {'ten views' if self.views == 10 else 'centre view'}")
-        print(f"loss         {result.loss:.4f}")
-        print(f"top-1 error  {100 * result.top1_error:.2f} %")
-        print(f"top-5 error  {100 * result.top5_error:.2f} %")
+        if processes.is_chief():
+            print(command_line.format_evaluation(result, self.checkpoint, self.views))
 
 
 @dataclass(frozen=True, kw_only=True)
