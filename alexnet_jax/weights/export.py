@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,13 +15,14 @@ from alexnet_jax.errors import CheckpointError, InputError
 from alexnet_jax.network.layers import Network, layer_names, summarize
 from alexnet_jax.training.load import RunWeights
 from alexnet_jax.training.optimizer import Params
+from alexnet_jax.weights import output as output_files
 
 FORMAT = "alexnet_jax"
 LAYOUT = {
     "images": "[batch, height, width, channels], RGB",
     "convolution kernel": "HWIO: [height, width, channels_in / groups, channels_out]",
     "dense kernel": "[in / groups, out]; images are flattened in the order height, width, channel",
-    "unshared kernel": "[out_height, out_width, height * width * channels_in, channels_out]",
+    "unshared kernel": "[out_height, out_width, height, width, channels_in, channels_out]",
     "towers": "group g owns the g-th contiguous part of the channels",
 }
 
@@ -74,18 +74,11 @@ def export_safetensors(weights: RunWeights, output: str | Path) -> Export:
     tensors = flatten(weights.params, weights.run.inputs)
     _check_finite(tensors)
     config = describe(weights)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata=_metadata(config))
-        difference = _verify(temporary, tensors)
-        config_path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        shutil.copymode(config_path, temporary)  # safetensors makes files that others cannot read
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with output_files.fresh(path, config_path) as (file, sidecar):
+        save_file(tensors, file, metadata=_metadata(config))
+        difference = _verify(file, tensors)
+        output_files.write_json(sidecar, config)
+        shutil.copymode(sidecar, file)  # safetensors makes files that others cannot read
     return Export(path, config_path, len(tensors), path.stat().st_size, difference)
 
 
@@ -155,6 +148,11 @@ def describe(weights: RunWeights) -> dict[str, Any]:
         "layout": LAYOUT,
         "layers": _layers(run.network, run.image_size),
     }
+
+
+def check_params(weights: RunWeights) -> None:
+    """Raises `CheckpointError` unless all parameters and preprocessing arrays are finite."""
+    _check_finite(flatten(weights.params, weights.run.inputs))
 
 
 def _layers(network: Network, image_size: int) -> list[dict[str, Any]]:
