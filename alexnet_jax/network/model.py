@@ -7,6 +7,7 @@ Layout is `[batch, height, width, channels]`. Parameters are float32 under the l
 
 import functools
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -96,15 +97,15 @@ class AlexNet(nn.Module):
       network: the layers to interpret.
       dtype: type of the activations. Parameters are float32, and so is the arithmetic of the
         biases (whose gradient sums over all pixels) and of the classifier, the last layer.
-      part: (first row, rows of the whole batch), where the images are a part of a batch: each
-        gets the dropout mask that it has in the whole.
+      first_row: place of the first image in its batch, where the images are a part of one: each
+        gets the dropout mask that it has in the whole. May be traced.
       strands: runs of images in which the layers before the first dense or unshared one are
         computed, independently of each other; see `ops.strands_for`.
     """
 
     network: Network
     dtype: jnp.dtype = jnp.float32  # type: ignore[assignment]
-    part: tuple[int, int] | None = None
+    first_row: Any = 0
     strands: int = 1
 
     @nn.compact
@@ -227,11 +228,11 @@ class AlexNet(nn.Module):
         if not train:
             return x if layer.inverted else x * keep
         units = x.shape[-1]
-        first, rows = self.part or (0, x.shape[0])
-        shape = (rows, *x.shape[1:-1], units * layer.towers)
-        # The bits of an element depend on its place alone, so XLA draws only those of the part.
-        mask = jax.random.bernoulli(self.make_rng("dropout"), keep, shape)
-        mask = lax.dynamic_slice_in_dim(mask, first, x.shape[0])
+        # A key per image: of a draw for the batch each device would compute the whole.
+        rows = self.first_row + jnp.arange(x.shape[0], dtype=jnp.int32)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("dropout"), rows)
+        shape = (*x.shape[1:-1], units * layer.towers)
+        mask = jax.vmap(lambda key: jax.random.bernoulli(key, keep, shape))(keys)
         if layer.towers > 1:
             mask = lax.dynamic_slice_in_dim(mask, lax.axis_index(TOWER) * units, units, axis=-1)
         kept = x / keep if layer.inverted else x

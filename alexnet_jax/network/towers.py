@@ -113,8 +113,9 @@ def make_forward(network: Network, dtype: Any = jnp.float32, mesh: Mesh | None =
 
     Arguments and outputs are those of `AlexNet(network)` on one device, whatever the mesh:
     dropout draws the same masks. The gradients of the parameters are sums over the replicas.
-    `part` is as for `AlexNet`; on a mesh of r replicas, a part of n images that begins at row
-    `first` holds from each replica the n / r that begin at row `first / r` of its own share.
+    `part` is (first row, rows of the batch) where the images are a part of a batch; on a mesh of r
+    replicas, a part of n images that begins at row `first` holds from each replica the n / r that
+    begin at row `first / r` of its own share.
 
     Both axes are mapped by hand: were the data axis left to the compiler, it would gather the
     whole batch on every device before each exchange between the towers.
@@ -129,24 +130,24 @@ def make_forward(network: Network, dtype: Any = jnp.float32, mesh: Mesh | None =
     """
     share = tower_network(network, 1 if mesh is None else mesh.shape[TOWER])
 
-    def apply(params, images, key, train, capture, part) -> jax.Array:
+    def apply(params, images, key, train, capture, first_row) -> jax.Array:
         rngs = None if key is None else {"dropout": key}
-        outputs: Any = AlexNet(share, dtype, part).apply(
+        outputs: Any = AlexNet(share, dtype, first_row).apply(
             {"params": params}, images, train=train, rngs=rngs, capture=capture
         )
         return outputs
 
     def forward(params, images, *, train=False, key=None, part=None, capture=None):
-        if mesh is None:
-            return apply(params, images, key, train, capture, part)
         first, rows = part or (0, images.shape[0])
+        if mesh is None:
+            return apply(params, images, key, train, capture, first)
         replicas = mesh.shape[DATA]
 
         def on_one_device(params, own_images, key):
             # Here, so that the gradients are summed over the replicas in float32.
             params = jax.tree.map(lambda leaf: lax.pcast(leaf, DATA, to="varying"), params)
             own_first = first // replicas + lax.axis_index(DATA) * (rows // replicas)
-            return apply(params, own_images, key, train, capture, (own_first, rows))
+            return apply(params, own_images, key, train, capture, own_first)
 
         mapped = jax.shard_map(
             on_one_device,

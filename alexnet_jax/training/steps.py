@@ -100,7 +100,7 @@ def make_train_step(
             logits: Any = sharded_forward(params, images, train=True, key=key, part=part)
         else:
             strands = ops.strands_for(images.shape[0], platform)
-            model = AlexNet(network, dtype, part, strands)
+            model = AlexNet(network, dtype, part[0], strands)
             logits = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
         sums = batch_sums(jax.nn.log_softmax(logits), batch.labels, batch.mask)
         return sums.loss / count.astype(sums.loss.dtype), sums

@@ -81,7 +81,7 @@ def test_an_image_has_the_dropout_mask_of_its_place_in_the_batch():
     variables = AlexNet(NETWORK).init(jax.random.key(0), images)
     rngs = {"dropout": jax.random.key(7)}
     whole = AlexNet(NETWORK).apply(variables, images, train=True, rngs=rngs)
-    part = AlexNet(NETWORK, part=(2, 6)).apply(variables, images[:3], train=True, rngs=rngs)
+    part = AlexNet(NETWORK, first_row=2).apply(variables, images[:3], train=True, rngs=rngs)
     assert len(np.unique(np.asarray(whole), axis=0)) == 6  # equal images, unlike masks
     np.testing.assert_allclose(np.asarray(part), np.asarray(whole)[2:5], rtol=1e-5)
 
