@@ -198,13 +198,14 @@ def _to_params(graph: Graph, network: Network, file: SourceFile) -> Arrays:
                 raise ValueError("its towers lie in another order than those below")
             kernels = [_kernel(member, below, level, layer) for member in level]
             biases = [_bias(member, layer, kernels[0]) for member in level]
+            kernel, bias = (np.concatenate(parts, axis=-1) for parts in (kernels, biases))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise InputError(
                 f"{file.name}: the weights of {level[0].name} do not fit: {str(error)[:120]}"
             ) from None
         leaves = {
-            "kernel": np.ascontiguousarray(np.concatenate(kernels, axis=-1), np.float32),
-            "bias": np.ascontiguousarray(np.concatenate(biases, axis=-1), np.float32),
+            "kernel": np.ascontiguousarray(kernel, np.float32),
+            "bias": np.ascontiguousarray(bias, np.float32),
         }
         check_finite({f"{layer.name}.{leaf}": array for leaf, array in leaves.items()}, file.name)
         params[layer.name] = leaves

@@ -63,8 +63,8 @@ def read_graph(layers: Any, what: str) -> Graph:
     Raises:
       InputError: it has other layers than these networks, or is damaged.
     """
-    nodes = _nodes(layers, what)
     try:
+        nodes = _nodes(layers, what)
         members, depths = _members(nodes)
         count = max(depths.values(), default=0)
         levels = [sorted(m for m in members if depths[m.name] == i + 1) for i in range(count)]

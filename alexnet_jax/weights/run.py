@@ -1,6 +1,7 @@
 """Weights from outside become an ordinary run folder, with a record of where they came from."""
 
 import importlib
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,13 @@ from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.data.storage import read_prepared
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.locations import default_data_dir
-from alexnet_jax.network.layers import Dense, Network, parametric_layers, summarize
+from alexnet_jax.network.layers import (
+    Dense,
+    Network,
+    Parametric,
+    parametric_layers,
+    summarize,
+)
 from alexnet_jax.training import run_folder
 from alexnet_jax.training.checkpoint import FOLDER, Checkpoints
 from alexnet_jax.training.optimizer import update_rule
@@ -195,9 +202,25 @@ def _completed(
         check_finite({f"{layer}.{leaf}": array for leaf, array in leaves.items()}, file.name)
     if not fresh:
         return reading, []
-    initial = init_params(network, reading.image_size, seed)
-    rest = {layer: jax.tree.map(np.asarray, initial[layer]) for layer in fresh}
+    rng = np.random.default_rng(seed)
+    by_name = {layer.name: layer for layer in parametric_layers(network.layers)}
+    rest = {name: _fresh(by_name[name], shapes[name], rng) for name in fresh}
     return reading._replace(params=reading.params | rest), fresh
+
+
+def _fresh(layer: Parametric, shapes: Any, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Returns initial values of a layer, from NumPy: compiling the network's own takes longer."""
+    kernel, bias = (shapes[leaf].shape for leaf in ("kernel", "bias"))
+    if layer.weight_std is None:
+        bound = np.float32(1 / math.sqrt(math.prod(kernel[:-1])))
+        return {
+            "kernel": (2 * rng.random(kernel, np.float32) - 1) * bound,
+            "bias": (2 * rng.random(bias, np.float32) - 1) * bound,
+        }
+    return {
+        "kernel": rng.standard_normal(kernel, np.float32) * np.float32(layer.weight_std),
+        "bias": np.full(bias, layer.bias, np.float32),
+    }
 
 
 def _check_shapes(params: Arrays, shapes: Any, network: Network, file: SourceFile) -> None:
