@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_jax.network import traffic
+from alexnet_jax.network.layers import Network
 from alexnet_jax.network.networks import NETWORKS
 from experiments.benchmarks.records import read
 from experiments.two_towers.figure import size
@@ -104,7 +105,10 @@ def _equality(record: dict[str, Any]) -> str:
                 _collectives(single["collectives"]),
             ]
         )
-    return _table(head, lines) + "\n\n" + _under(record, "two_towers.json")
+    settings = record["settings"]
+    what = f"`{settings['network']}`, full width, 10 classes, batch {settings['batch_size']}, rate "
+    what += f"{settings['learning_rate']}, {settings['test_images']} test images"
+    return "\n\n".join((_table(head, lines), f"{what}. {_under(record, 'two_towers.json')}"))
 
 
 def _collectives(found: dict[str, Any]) -> str:
@@ -121,73 +125,70 @@ def _collectives(found: dict[str, Any]) -> str:
 
 
 def _exchanges(record: dict[str, Any]) -> str:
-    """Returns the bytes per image between towers, by formula and in the compiled program."""
-    row = next(row for row in record["rows"] if row["towers"] == 2)
-    found = row["float32"]["collectives"]
-    measured = {way: list(found[f"{way}_bytes_per_image"]) for way in ("forward", "backward")}
-    lines = []
-    total = {"forward": 0, "backward": 0}
-    for exchange in traffic.exchanges(NETWORKS[record["settings"]["network"]]):
-        line = [f"`{exchange.layer}`", size(exchange.shape)]
-        for way, expected in (
-            ("forward", exchange.forward_bytes()),
-            ("backward", exchange.backward_bytes()),
-        ):
+    """Returns the bytes per image between towers, by formula and in the compiled programs."""
+    network = NETWORKS[record["settings"]["network"]]
+    found = {row["name"]: _between(row) for row in record["rows"] if row["towers"] == 2}
+    first = next(iter(found.values()))
+    alike = [name for name, sizes in found.items() if sizes == first]
+    left = {way: list(sizes) for way, sizes in first.items()}
+    lines, total = [], {"forward": 0, "backward": 0}
+    for one in traffic.exchanges(network):
+        line = [f"`{one.layer}`", size(one.shape)]
+        for way, expected in zip(total, (one.forward_bytes(), one.backward_bytes()), strict=True):
             total[way] += expected
-            seen = expected in measured[way]
+            seen = expected in left[way]
             if seen:
-                measured[way].remove(expected)
+                left[way].remove(expected)
             line += [f"{expected:,}", f"{expected:,}" if seen else "none" if expected else "0"]
         lines.append(line)
-    sums = {way: sum(found[f"{way}_bytes_per_image"]) for way in total}
-    lines.append(
-        ["all", ""] + [f"{number:,.0f}" for way in total for number in (total[way], sums[way])]
+    sums = [number for way in total for number in (total[way], sum(first[way]))]
+    lines.append(["all", "", *(f"{number:,.0f}" for number in sums)])
+    head = ["before", "a tower's half", "activations: formula", "compiled"]
+    head += ["their gradients: formula", "compiled"]
+    return "\n\n".join(
+        (
+            _table(head, lines),
+            f"Compiled alike: {', '.join(alike)} ([json](results/two_towers.json)).",
+            _break_even(network, sum(total.values())),
+        )
     )
-    head = [
-        "before",
-        "a tower's half",
-        "activations: formula",
-        "compiled",
-        "gradients: formula",
-        "compiled",
-    ]
-    return _table(head, lines) + f"\n\nCompiled: {row['name']}, [json](results/two_towers.json)."
+
+
+def _between(row: dict[str, Any]) -> dict[str, list[float]]:
+    found = row["float32"]["collectives"]
+    return {way: sorted(found[f"{way}_bytes_per_image"]) for way in ("forward", "backward")}
+
+
+def _break_even(network: Network, sent: int) -> str:
+    """Returns what two devices send as two towers and as two replicas, in words."""
+    whole = traffic.gradient_bytes(network)
+    return (
+        f"So with a batch of 128 images each tower sends {_mib(128 * sent)} MiB a step. As two "
+        f"replicas the same two devices would each send {_mib(whole)} MiB of gradients, whatever "
+        f"the batch: two towers send less up to a batch of {whole // sent:,}."
+    )
 
 
 def _scale(record: dict[str, Any]) -> str:
-    head = [
-        "replicas x towers",
-        "batch",
-        "arguments (MiB)",
-        "temporary (MiB)",
-        "between towers (MiB): formula",
-        "compiled",
-        "gradients over replicas (MiB): formula",
-        "compiled",
-        "scalars (bytes)",
-        "other",
-        "compiling (s)",
-    ]
+    head = ["replicas x towers", "batch", "parameters, velocities (MiB)", "all arguments (MiB)"]
+    head += ["temporary (MiB)", "between towers (MiB), formula / compiled"]
+    head += ["gradients (MiB), formula / compiled", "scalars (bytes)", "compiling (s)"]
     blocks = []
     for dtype in dict.fromkeys(row["dtype"] for row in record["rows"]):
-        lines = [
-            [
-                f"{row['replicas']}x{row['towers']}",
-                f"{row['replicas'] * record['settings']['images_per_replica']:,}",
-                _mib(row["argument_bytes"]),
-                _mib(row["temporary_bytes"]),
-                _mib(row["tower_bytes_formula"]),
-                _mib(row["tower_bytes"]),
-                _mib(row["gradient_bytes_formula"]),
-                _mib(row["gradient_bytes"]),
-                str(row["scalar_bytes"]),
-                str(len(row["others"]) or "none"),
-                f"{row['compile_seconds']:.0f}",
+        lines = []
+        for row in (row for row in record["rows"] if row["dtype"] == dtype):
+            sizes = [_mib(row[f"{name}_bytes"]) for name in ("state", "argument", "temporary")]
+            pairs = [
+                " / ".join(_mib(row[f"{name}_bytes{end}"]) for end in ("_formula", ""))
+                for name in ("tower", "gradient")
             ]
-            for row in record["rows"]
-            if row["dtype"] == dtype
-        ]
-        blocks.append(f"{dtype}:\n\n{_table(head, lines)}")
+            batch = row["replicas"] * record["settings"]["images_per_replica"]
+            mesh = f"{row['replicas']}x{row['towers']}"
+            last = [str(row["scalar_bytes"]), f"{row['compile_seconds']:.0f}"]
+            lines.append([mesh, f"{batch:,}", *sizes, *pairs, *last])
+        blocks.append(f"`{record['settings']['network']}`, {dtype}:\n\n{_table(head, lines)}")
+    others = sorted({other for row in record["rows"] for other in row["others"]})
+    blocks.append(f"Other collectives: {', '.join(others) or 'none'}.")
     return "\n\n".join([*blocks, _under(record, "scale.json")])
 
 

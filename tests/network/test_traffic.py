@@ -1,6 +1,7 @@
 """What crosses between towers and replicas: the formula, and compiled programs against it."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -193,7 +194,7 @@ def test_reads_compiled_operations():
     }
 
 
-SIZE, IMAGES = 64, 4
+SIZE, IMAGES = 64, 10
 WIDTHS = {"conv1": 8, "conv2": 16, "conv3": 24, "conv4": 24, "conv5": 16, "fc6": 32, "fc7": 32}
 
 
@@ -233,7 +234,8 @@ def compiled_step(mesh):
 @pytest.mark.parametrize(("replicas", "towers"), [(1, 2), (2, 1), (2, 2)])
 def test_a_compiled_step_sends_what_the_formula_says(replicas, towers):
     mesh = placement.make_mesh(towers, replicas)
-    found = traffic.account(traffic.collectives(compiled_step(mesh)), mesh.shape)
+    text = compiled_step(mesh)
+    found = traffic.account(traffic.collectives(text), mesh.shape)
     talk = traffic.exchanges(narrow(), towers=towers)
     images = IMAGES // replicas
     forward = [one.forward_bytes() * images for one in talk]
@@ -248,3 +250,5 @@ def test_a_compiled_step_sends_what_the_formula_says(replicas, towers):
     scalars = [array for one in found.scalars for array in one.arrays]
     assert set(scalars) <= {("f32", ())} and len(scalars) == (5 if replicas > 1 else 0)
     assert found.others == ()
+    # No device holds something of each image of the batch, such as the masks of dropout.
+    assert bool(re.findall(rf"\w\[{IMAGES},\d", text)) == (replicas == 1)
