@@ -1,0 +1,128 @@
+"""The chain of four runs behind the paper's 16.6 %, by the commands that the presets state.
+
+145 on ILSVRC-2012, its layers in 146 on Fall 2009, those in 146 on Fall 2011, and those in 146 on
+ILSVRC-2012 again: with the presets' own layers, rates and schedules, on a few small images, and
+with networks that are narrow but have the layers' real names and order.
+"""
+
+import contextlib
+import io
+import json
+import shlex
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_jax.main import main
+from alexnet_jax.network.layers import Lrn, Network, ResponseNorm, with_features, without
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.presets import NOTES
+from alexnet_jax.training.load import load_weights
+
+CHAIN = ("imagenet-original", "fall-2009", "fall-2011-pretrain", "imagenet-finetune")
+SIZE, STORED = 52, 60
+NARROW = {
+    "conv1": 8, "conv2": 8, "conv3": 8, "conv4": 8, "conv5": 8, "conv6": 8, "fc6": 16, "fc7": 16,
+    "bottleneck": 8,
+}  # fmt: skip
+SMALL = shlex.split(
+    f"--data-dir data --data.stored-size {STORED} --image-size {SIZE} --batch-size 4 --epochs 0.5 "
+    "--final-views 1 --replicas 1 --evaluate-every-epochs 9 --data.store raw"
+)
+CONVS = ["conv1", "conv2", "conv3", "conv4", "conv5"]
+
+
+def write_images(folder, classes, seed):
+    rng = np.random.default_rng(seed)
+    for split, count in (("train", 8), ("test", 2), ("validation", 2)):
+        for label in range(classes):
+            place = folder / split / f"n{seed}{label:04}"
+            place.mkdir(parents=True)
+            for i in range(count):
+                image = rng.integers(0, 256, (STORED, STORED, 3)).astype(np.uint8)
+                Image.fromarray(image).save(place / f"{i}.png")
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """The folder in which the four commands were typed, and what they printed."""
+    home = tmp_path_factory.mktemp("chain")
+    sets = {"ILSVRC2012": 3, "FALL2009": 4, "FALL2011": 5}
+    for seed, (name, classes) in enumerate(sets.items()):
+        write_images(home / name, classes, seed)
+    printed = {}
+    jax.config.update("jax_disable_most_optimizations", True)  # they would cost most of the time
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", "")
+        for name in ("original", "six-conv", "six-conv-2011"):
+            network = NETWORKS[name]
+            known = {k: v for k, v in NARROW.items() if k in str(network.layers)}
+            # Norms have no parameters, but take most of the time to compile.
+            layers = without(with_features(network.layers, known), Lrn, ResponseNorm)
+            narrow = Network(name, layers, SIZE, network.source)
+            patch.setitem(NETWORKS, name, narrow)
+        prepare = "prepare --source folder ILSVRC2012 --name imagenet2012 --data-dir data"
+        assert main([*prepare.split(), "--stored-size", str(STORED), "--store", "raw"]) == 0
+        for seed, preset in enumerate(CHAIN):
+            words = shlex.split(NOTES[preset].command)
+            assert words[:4] == ["python", "-m", "alexnet_jax.main", "train"]
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                assert main([*words[3:], *SMALL, "--seed", str(seed)]) == 0
+            printed[preset] = out.getvalue()
+        yield home, printed
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def params_of(home, preset):
+    return load_weights(home / "runs" / preset, "last").params
+
+
+def likeness(a, b):
+    """The cosine of the angle between two kernels."""
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
+
+
+@pytest.mark.parametrize(
+    ("child", "parent", "copied", "fresh"),
+    [
+        ("fall-2009", "imagenet-original", CONVS, ["fc6", "fc7"]),
+        ("fall-2011-pretrain", "fall-2009", [*CONVS, "conv6"], ["fc6", "fc7"]),
+        ("imagenet-finetune", "fall-2011-pretrain", [*CONVS, "conv6", "fc6", "fc7"], []),
+    ],
+)
+def test_each_run_takes_its_layers_from_the_one_before(chain, child, parent, copied, fresh):
+    home, printed = chain
+    step = json.loads((home / "runs" / parent / "run.json").read_text())["step"]
+    assert f"copied {', '.join(copied)} from step {step} of " in printed[child]
+    ours, theirs = params_of(home, child), params_of(home, parent)
+    for layer in copied:
+        assert likeness(ours[layer]["kernel"], theirs[layer]["kernel"]) > 0.9, layer
+    for layer in fresh:
+        assert abs(likeness(ours[layer]["kernel"], theirs[layer]["kernel"])) < 0.5, layer
+
+
+def test_the_bottleneck_is_dropped_and_the_classifiers_are_fresh(chain):
+    home, _ = chain
+    outputs = [params_of(home, preset)["fc8"]["kernel"].shape for preset in CHAIN]
+    assert outputs == [(16, 3), (16, 4), (8, 5), (16, 3)]
+    assert "bottleneck" in params_of(home, "fall-2011-pretrain")
+    assert "bottleneck" not in params_of(home, "imagenet-finetune")
+
+
+@pytest.mark.parametrize(
+    ("preset", "data", "parent", "message"),
+    [
+        ("fall-2011-pretrain", "FALL2011", "imagenet-original", "has no layer 'conv6'"),
+        ("imagenet-finetune", "", "", "name its folder with --transfer.run"),
+    ],
+)
+def test_a_link_that_does_not_fit_is_refused(chain, capsys, preset, data, parent, message):
+    home, _ = chain
+    more = [*(["--data.source", data] if data else []), *SMALL]
+    more += ["--transfer.run", f"runs/{parent}"] if parent else []
+    assert main(["train", "--preset", preset, "--workdir", "runs/wrong", *more]) == 1
+    assert message in capsys.readouterr().err
+    assert not (home / "runs" / "wrong" / "config.json").exists()
