@@ -82,9 +82,9 @@ def _imagenet(name: str = "imagenet2012", **changes) -> DataConfig:
     return DataConfig(name=name, source_kind="imagenet2012", **changes)
 
 
-def _own(name: str) -> DataConfig:
+def _own(name: str, **changes) -> DataConfig:
     """A set that its owner holds as one folder per class."""
-    return DataConfig(name=name, source_kind="folder")
+    return DataConfig(name=name, source_kind="folder", **changes)
 
 
 # Deviation: trained on all 50,000 images from the start, where 2012 began with 40,000 and folded
@@ -236,7 +236,7 @@ PRESETS: dict[str, Config] = {
             preset="fall-2009",
             network="six-conv",
             epochs=5 + 6491 / 8691,
-            data=_own("fall2009"),
+            data=_own("fall2009", validation_split="test"),
             augment=_AS_RUN,
             schedule=ScheduleConfig("step", RUN_146_2009),
             transfer=TransferConfig(layers=_CONVS),
@@ -245,7 +245,7 @@ PRESETS: dict[str, Config] = {
             preset="fall-2011-pretrain",
             network="six-conv-2011",
             epochs=7 + 11295 / 14650,
-            data=_own("fall2011"),
+            data=_own("fall2011", validation_fraction=0.01),
             augment=_AS_RUN,
             schedule=ScheduleConfig("step", RUN_146_2011),
             transfer=TransferConfig(layers=(*_CONVS, "conv6")),
@@ -391,7 +391,7 @@ NOTES: dict[str, Note] = {
         "2012 file layer-params-145-2010.cfg",
         _train("imagenet-2010", " --data.source ILSVRC2010"),
         _NOT_RUN,
-        "37.473 / 16.999 % (LSVRC-2010 test, ten views)",
+        "37.473 / 16.999 % (LSVRC-2010 test, ten views: `evaluate --split test`)",
         "2012 log",
         "LSVRC-2010 as train/WNID/*, validation/WNID/*, test/WNID/*, named with --data.source",
     ),
@@ -419,7 +419,7 @@ NOTES: dict[str, Note] = {
         _train("fall-2009", " --data.source FALL2009 --transfer.run runs/imagenet-original"),
         _NOT_RUN,
         "67.4 / 40.9 % (half of Fall 2009)",
-        "paper §6",
+        "paper §6; no 2012 log has this number, and this run's has none",
         "ImageNet Fall 2009 as train/WNID/* and test/WNID/*, and a finished imagenet-original run",
     ),
     "fall-2011-pretrain": Note(
