@@ -73,11 +73,14 @@ def warning_of(checks: list[Check]) -> str:
     failed = [check for check in checks if not check.passed]
     if not failed:
         return ""
-    parts = [f"{c.layer} ({c.statistic} {c.value:.2f}, trained: {c.expected})" for c in failed]
+    kinds = dict.fromkeys((check.statistic, check.expected) for check in failed)
+    parts = []
+    for kind in kinds:
+        found = [f"{c.layer} {c.value:.2f}" for c in failed if (c.statistic, c.expected) == kind]
+        parts.append(f"{kind[0]} {', '.join(found)} (trained: {kind[1]})")
     return (
-        "THESE WEIGHTS LOOK RANDOM, not trained, in "
-        + "; ".join(parts)
-        + ": the file may hold initial, shuffled or wrongly arranged values; predictions will tell"
+        f"THESE WEIGHTS LOOK RANDOM, not trained: {'; '.join(parts)}; the file may hold initial, "
+        "shuffled or wrongly arranged values, or those of a short training"
     )
 
 

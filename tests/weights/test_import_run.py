@@ -21,8 +21,8 @@ from alexnet_jax.network.layers import parametric_layers, with_features
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.training.load import load_weights
 from alexnet_jax.training.run_folder import read_run
-from alexnet_jax.training.steps import init_params
-from alexnet_jax.training.transfer import check_transfer
+from alexnet_jax.training.steps import TrainState, init_params
+from alexnet_jax.training.transfer import check_transfer, transferred
 from alexnet_jax.weights.checks import check_trained, moments, neighbour_correlation
 from alexnet_jax.weights.export import export_safetensors, read_safetensors
 from alexnet_jax.weights.labels import default_names, read_labels
@@ -116,7 +116,7 @@ def test_random_weights_in_the_right_shapes_are_told(narrow, tmp_path):
     for name, change in changes.items():
         params = jax.tree.map(change, as_if_trained(narrow))
         save_file(to_torchvision(params, narrow), tmp_path / f"{name}.safetensors")
-        with pytest.warns(UserWarning, match="THESE WEIGHTS LOOK RANDOM, not trained, in conv1"):
+        with pytest.warns(UserWarning, match="LOOK RANDOM, not trained: corr.* conv1 -?0.0"):
             done = import_weights(tmp_path / f"{name}.safetensors", "torchvision", tmp_path / name)
         failed = {check.layer for check in done.checks if not check.passed}
         assert failed >= set(CONVOLUTIONS) - {"conv5"}
@@ -184,20 +184,41 @@ def test_a_damaged_header_of_ours_is_refused(name, value, trained_file, tmp_path
     assert "\n" not in str(caught.value) and not (tmp_path / "again").exists()
 
 
-def test_evaluation_finds_the_data_set_that_gave_the_labels(trained_file, tmp_path):
-    raw = tmp_path / "raw"
+@pytest.fixture
+def prepared(tmp_path):
+    """Nine training and nine validation images of three colours, 64x64 pixels."""
     for split in ("train", "validation"):
         for place, name in enumerate(("a", "b", "c")):
-            (raw / split / name).mkdir(parents=True)
+            folder = tmp_path / "raw" / split / name
+            folder.mkdir(parents=True)
             for i in range(3):
                 image = Image.new("RGB", (64, 64), (40 * place + i, 90, 200 - i))
-                image.save(raw / split / name / f"{i}.png")
-    data = DataConfig(name="abc", source_kind="folder", source=str(raw), stored_size=64)
-    folder = prepare(data, tmp_path / "data", progress=False)
-    import_weights(trained_file, "torchvision", tmp_path / "run", labels=folder)
+                image.save(folder / f"{i}.png")
+    source = str(tmp_path / "raw")
+    data = DataConfig(name="abc", source_kind="folder", source=source, stored_size=64)
+    return data, prepare(data, tmp_path / "data", progress=False)
+
+
+def test_evaluation_and_report_find_the_data_set_that_gave_the_labels(
+    trained_file, prepared, tmp_path
+):
+    import_weights(trained_file, "torchvision", tmp_path / "run", labels=prepared[1])
     result = evaluate_run(tmp_path / "run", views=1)
     assert result.count == 9 and 0 <= result.top1_error <= 1
     assert write_run_report(tmp_path / "run").stat().st_size > 1000
+
+
+def test_imported_convolutions_are_where_fine_tuning_begins(trained_file, narrow, tmp_path):
+    import_weights(trained_file, "torchvision", tmp_path / "run")
+    source = as_if_trained(narrow)
+    fresh = jax.tree.map(np.zeros_like, source)
+    state = TrainState(np.int32(0), fresh, (), np.zeros(2, np.uint32))  # type: ignore[arg-type]
+    transfer = TransferConfig(str(tmp_path / "run"), layers=tuple(CONVOLUTIONS))
+    params = transferred(state, transfer, lambda line: None).params
+    for layer, leaves in params.items():
+        expected = source if layer in CONVOLUTIONS else fresh
+        for leaf, array in leaves.items():
+            np.testing.assert_array_equal(array, expected[layer][leaf])
 
 
 def test_a_folder_with_a_run_is_left_alone(trained_file, tmp_path):
