@@ -1,5 +1,8 @@
 """The whole program, from stored images to probabilities, as StableHLO for CPUs, GPUs and TPUs."""
 
+import contextlib
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from jax import lax
 
 from alexnet_jax.data.preprocess import preprocess
 from alexnet_jax.evaluation.views import centre_view
+from alexnet_jax.network.layers import Dense
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.training.load import RunWeights
 from alexnet_jax.weights import output as out
@@ -48,12 +52,13 @@ def export_stablehlo(weights: RunWeights, output: str | Path) -> out.Exported:
     with out.fresh(path, sidecar) as (file, notes):
         file.write_bytes(exported.serialize())
         program = jax_export.deserialize(bytearray(file.read_bytes()))
-        checked = check(
-            "the StableHLO program",
-            f"JAX {jax.__version__} on the CPU",
-            probe,
-            lambda images: program.call(images)["logits"],
-        )
+        with _uncached():
+            checked = check(
+                "the StableHLO program",
+                f"JAX {jax.__version__} on the CPU",
+                probe,
+                lambda images: program.call(images)["logits"],
+            )
         facts = {
             "jax": jax.__version__,
             "platforms": list(program.platforms),
@@ -70,11 +75,18 @@ def lower(weights: RunWeights) -> jax_export.Exported:
     From uint8 `[batch, s, s, 3]` to `logits` and `probabilities`, float32 `[batch, classes]`.
     """
     run = weights.run
+    grouped = {
+        layer.name for layer in run.network.layers if isinstance(layer, Dense) and layer.groups > 1
+    }
 
     def program(images: jax.Array) -> dict[str, jax.Array]:
-        # The barrier keeps the compiler from rearranging the parameters ahead of time, which takes
-        # longer than it saves.
-        params: Any = lax.optimization_barrier(jax.tree.map(jnp.asarray, weights.params))
+        # The compiler would rearrange grouped dense kernels ahead of time, for many seconds.
+        params: Any = {
+            name: lax.optimization_barrier(jax.tree.map(jnp.asarray, leaves))
+            if name in grouped
+            else leaves
+            for name, leaves in weights.params.items()
+        }
         ready = preprocess(
             run.inputs,
             centre_view(images, run.image_size),
@@ -86,3 +98,15 @@ def lower(weights: RunWeights) -> jax_export.Exported:
     (batch,) = jax_export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, run.stored_size, run.stored_size, 3), np.uint8)
     return jax_export.export(jax.jit(program), platforms=PLATFORMS)(images)
+
+
+@contextlib.contextmanager
+def _uncached() -> Iterator[None]:
+    """Keeps what is compiled out of the user's cache, since it holds all parameters each time."""
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, name)
+    jax.config.update(name, math.inf)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)

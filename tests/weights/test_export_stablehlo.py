@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -70,3 +71,17 @@ def test_a_program_that_computes_something_else_is_not_kept(narrow_weights, tmp_
     with pytest.raises(CheckpointError, match="gives other logits than the run"):
         export_stablehlo.export_stablehlo(narrow_weights("cifar-18pct"), tmp_path / "a.stablehlo")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_check_fills_no_cache_of_compiled_programs(narrow_weights, tmp_path, monkeypatch):
+    name, kept = "jax_persistent_cache_min_compile_time_secs", []
+
+    def seen(*arguments, **options):
+        kept.append(getattr(jax.config, name))
+        return "checked"
+
+    monkeypatch.setattr(export_stablehlo, "check", seen)
+    before = getattr(jax.config, name)
+    export_stablehlo.export_stablehlo(narrow_weights("cifar-80sec"), tmp_path / "a.stablehlo")
+    assert kept == [float("inf")]
+    assert getattr(jax.config, name) == before
