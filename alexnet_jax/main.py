@@ -260,30 +260,37 @@ def _show(text: str, complaint: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Options):
-    """Write a run's parameters for other programs.
+    """Write a run's parameters, or the program that uses them, for other programs.
 
     Example:
-      alexnet export --workdir runs/a --format safetensors --output alexnet.safetensors
+      alexnet export --workdir runs/a --format onnx --output alexnet.onnx
+
+    What is written is read again and compared with the run: the difference is printed, and a file
+    that fails is not kept.
 
     Attributes:
       workdir: run folder.
-      output: file to write.
-      format: safetensors: arrays by layer name, and a .config.json beside them.
+      output: file to write, or folder (savedmodel); a .json beside it says how to use it.
+      format: safetensors: arrays by layer name. torchvision: its keys, .safetensors or .pth, of
+        one-weird-trick. stablehlo, onnx, savedmodel, tflite: the whole program, from uint8 images
+        to probabilities; they need pip install -e ".[export]", the last two ".[savedmodel]".
       checkpoint: best, last, or a step number.
     """
 
     workdir: AbsolutePath
     output: AbsolutePath
-    format: Literal["safetensors"] = "safetensors"
+    format: Literal["safetensors", "torchvision", "stablehlo", "onnx", "savedmodel", "tflite"] = (
+        "safetensors"
+    )
     checkpoint: str = "best"
 
     def run(self) -> None:
         """Exports."""
         from alexnet_jax.training.load import load_weights
-        from alexnet_jax.weights.export import export_safetensors
+        from alexnet_jax.weights.formats import export
 
         weights = load_weights(self.workdir, self.checkpoint)
-        print(export_safetensors(weights, self.output).summary())
+        print(export(weights, self.output, self.format).summary())
 
 
 @dataclass(frozen=True, kw_only=True)
