@@ -17,16 +17,27 @@ if TYPE_CHECKING:
     from alexnet_jax.network.model import AlexNet
     from alexnet_jax.network.networks import NETWORKS
     from alexnet_jax.presets import PRESETS
+    from alexnet_jax.weights.run import import_weights
 
 __version__ = "0.1.0"
 
-__all__ = ["NETWORKS", "PRESETS", "AlexNet", "Config", "__version__", "load", "train"]
+__all__ = [
+    "NETWORKS",
+    "PRESETS",
+    "AlexNet",
+    "Config",
+    "__version__",
+    "import_weights",
+    "load",
+    "train",
+]
 
 _HOMES = {
     "AlexNet": "alexnet_jax.network.model",
     "Config": "alexnet_jax.config",
     "NETWORKS": "alexnet_jax.network.networks",
     "PRESETS": "alexnet_jax.presets",
+    "import_weights": "alexnet_jax.weights.run",
     "load": "alexnet_jax.insight.classifier",
     "train": "alexnet_jax.experiment",
 }

@@ -294,6 +294,51 @@ class Export(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportWeights(Options):
+    """Make a run folder of weights that another program has trained.
+
+    Example:
+      alexnet import-weights alexnet-owt-7be5be79.pth --source torchvision --workdir runs/owt
+
+    Then predict, features, evaluate, export and train --transfer.run take that folder. The file is
+    read without running anything in it, by none of those programs' own libraries.
+
+    Attributes:
+      file: .pth or .safetensors of torchvision, .caffemodel, a checkpoint of cuda-convnet or its
+        folder, or .safetensors from `export`.
+      source: the program that wrote it; safetensors: this one.
+      workdir: run folder to make.
+      labels: class names: one a line, JSON, or the folder of a prepared data set.
+      mean: mean image of the training: .binaryproto of Caffe, batches.meta of cuda-convnet.
+      network: name of the network, where the file does not tell it.
+      seed: of the fresh values in layers that the file lacks (convolutions alone will do).
+    """
+
+    file: tyro.conf.Positional[AbsolutePath]
+    source: Literal["torchvision", "caffe", "cuda-convnet", "safetensors"]
+    workdir: AbsolutePath
+    labels: AbsolutePath | None = None
+    mean: AbsolutePath | None = None
+    network: str = ""
+    seed: int = 0
+
+    def run(self) -> None:
+        """Imports."""
+        from alexnet_jax.weights.run import import_weights
+
+        done = import_weights(
+            self.file,
+            self.source,
+            self.workdir,
+            labels=self.labels,
+            mean=self.mean,
+            network=self.network,
+            seed=self.seed,
+        )
+        print(done.summary())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prepare(Options):
     """Store images ready for training; once per data set, and it can be interrupted.
 
@@ -427,6 +472,7 @@ VERBS: dict[str, type[Options]] = {
     "predict": Predict,
     "features": Features,
     "export": Export,
+    "import-weights": ImportWeights,
     "prepare": Prepare,
     "report": Report,
     "doctor": Doctor,
@@ -522,7 +568,7 @@ def _help_text(verb: type[Options]) -> str:
 def _overview() -> str:
     """Returns the help of the program as a whole."""
     verbs = "\n".join(
-        f"  {name:<9} {_help_text(verb).splitlines()[0]}" for name, verb in VERBS.items()
+        f"  {name:<14} {_help_text(verb).splitlines()[0]}" for name, verb in VERBS.items()
     )
     return (
         f"usage: {PROGRAM} [VERB] OPTIONS      (or: python -m alexnet_jax.main [VERB] OPTIONS)\n\n"

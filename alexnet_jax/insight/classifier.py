@@ -2,6 +2,7 @@
 
 import functools
 import os
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -179,6 +180,13 @@ def load(
       CheckpointError: the checkpoint is missing or damaged.
     """
     run, params, _ = load_weights(workdir, checkpoint)
+    fresh = run.info.get("import", {}).get("layers", {}).get("fresh")
+    if fresh:
+        warnings.warn(
+            f"{run.workdir} was imported without {', '.join(fresh)}, which have random values: "
+            "features of the layers before them are good, predictions mean nothing",
+            stacklevel=2,
+        )
     return Classifier(
         run.network,
         params,

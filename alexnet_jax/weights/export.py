@@ -143,6 +143,7 @@ def describe(weights: RunWeights) -> dict[str, Any]:
             "range": "0..255",
             "channels": "RGB",
             "formula": "(image - inputs.mean) / inputs.scale",
+            "mirror": run.config.augment.mirror,
             **dataclasses.asdict(run.config.preprocess),
         },
         "layout": LAYOUT,

@@ -98,7 +98,8 @@ def test_a_trunk_gives_features_and_layers_to_copy_but_warns(narrow, tmp_path):
         )
     record = read_run(tmp_path / "run").info["import"]
     assert record["layers"] == {"imported": CONVOLUTIONS, "fresh": ["fc6", "fc7", "fc8"]}
-    classifier = alexnet_jax.load(tmp_path / "run")
+    with pytest.warns(UserWarning, match="without fc6, fc7, fc8.*predictions mean nothing"):
+        classifier = alexnet_jax.load(tmp_path / "run")
     images = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
     assert classifier.features(images, "conv5").shape == (2, 3, 3, 8)
     assert classifier.features(images, "pool5").std() > 0
