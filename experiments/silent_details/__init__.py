@@ -1,0 +1,1 @@
+"""What the 2012 source does and the paper does not say, measured where it can be measured here."""
