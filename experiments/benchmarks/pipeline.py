@@ -132,7 +132,7 @@ def enter(
     """Returns who competes, and why the others do not."""
     size, batches = arguments.batch_size, arguments.batches
 
-    def ours(name: str, split: Split, **options: int) -> Contestant:
+    def ours(name: str, split: Split, **options: Any) -> Contestant:
         iterator = stack.enter_context(
             training_batches(
                 split, seed=0, batch_size=size, image_size=IMAGE_SIZE, augment=AUGMENT, **options

@@ -132,6 +132,7 @@ def test_evaluation_does_not_depend_on_the_devices(sharded, dataset, one_device)
         found = experiment.evaluate_run(
             one_device[1], "last", 10, data_dir=data_dir, towers=towers, replicas=replicas
         )
+        assert found.probabilities is not None and expected.probabilities is not None
         np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
         np.testing.assert_array_equal(found.labels, expected.labels)
         assert found.count == expected.count == 10
