@@ -80,17 +80,15 @@ def _equality(record: dict[str, Any]) -> str:
         "gradients, float32",
         f"parameters after {steps} steps, float32",
         "the same, float64",
-        "test: other answers / loss",
+        "test: largest difference of a probability, other answers",
         "compiled",
         "collectives",
     ]
     lines = []
-    first = record["rows"][0]
     for row in record["rows"]:
         single, double = row["float32"], row.get("float64")
         test = single["test"]
-        apart = abs(test["loss"] - first["float32"]["test"]["loss"])
-        alone = row is first
+        alone = row is record["rows"][0]
         lines.append(
             [
                 row["name"],
@@ -100,7 +98,8 @@ def _equality(record: dict[str, Any]) -> str:
                 "–" if alone or not double else f"{double['param_difference']['largest']:.1e}",
                 f"loss {test['loss']:.6f}, top-1 error {100 * test['top1_error']:.0f} %"
                 if alone
-                else f"{test['other_answers']} of {test['images']} / {apart:.0e}",
+                else f"{test['probability_difference']:.1g}, "
+                f"{test['other_answers']} of {test['images']}",
                 {1: "once"}.get(single["compiled"], f"{single['compiled']} times"),
                 _collectives(single["collectives"]),
             ]
