@@ -32,6 +32,7 @@ from alexnet_jax.network import placement, traffic
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.training.schedule import rate_tree, rates_at
 from alexnet_jax.training.steps import TrainState, init_state, make_train_step
+from experiments.two_towers.run import CONTROL, ROWS
 
 _AUGMENT = AugmentConfig(colour_noise=0.1)
 _PREPROCESS = PreprocessConfig()
@@ -77,6 +78,8 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     inputs = make_inputs(_PREPROCESS, _AUGMENT, load_statistics(folder), size)
     inputs = placement.put(mesh, network, cast(inputs))
     state = cast(init_state(network, optimizer, size, seed=0))
+    if job["row"] == CONTROL:
+        state = state._replace(params=_moved(state.params))
     start = jax.tree.map(np.asarray, state.params)
     state = placement.put(mesh, network, state)
     rates = cast(rate_tree(rates_at(ScheduleConfig(), optimizer, 0, 1), optimizer, start))
@@ -107,7 +110,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     del state
 
     reference = _Reference(Path(job["folder"]), job["dtype"])
-    is_reference = mesh is None
+    is_reference = job["row"] == ROWS[0][0]
     if is_reference:
         reference.write("gradients", gradients)
         reference.write("params", params)
@@ -133,6 +136,17 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 def _prepared() -> Path:
     data = DataConfig(name="digits-256", stored_size=256)
     return ensure_prepared(data, default_data_dir(), progress=False)
+
+
+def _moved(params: Any) -> Any:
+    """Returns parameters of which each is larger or smaller by the last bit of its dtype."""
+    random = np.random.default_rng(0)
+
+    def move(leaf):
+        sign = random.choice(np.array([-1, 1], leaf.dtype), leaf.shape)
+        return jnp.asarray(np.asarray(leaf) * (1 + sign * np.finfo(leaf.dtype).eps))
+
+    return jax.tree.map(move, params)
 
 
 def _gradients(state: TrainState, start: Any, rates: Any, optimizer: OptimizerConfig) -> Any:

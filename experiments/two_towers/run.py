@@ -5,7 +5,8 @@
 Trains the same ten steps on one device and on meshes of replicas x towers, in float32 and in
 float64, with dropout, crops, mirroring and colour noise, and compares losses, gradients, parameters
 and tests. The devices are virtual ones of this processor, in one process or in two, which talk over
-gloo. Images are the embedded digits, enlarged to 256x256. Writes `results/two_towers.json`.
+gloo. A control trains on one device from parameters that are each moved by one rounding. Images are
+the embedded digits, enlarged to 256x256. Writes `results/two_towers.json`.
 """
 
 import argparse
@@ -20,13 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.environment import environment
-from experiments.benchmarks.records import write
+from experiments.benchmarks.records import read, write
 
 RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).resolve().parents[2]
 _MODULE = "experiments.two_towers.run"
+CONTROL = "1 device, start moved by one rounding"
 ROWS = (  # name, replicas, towers, processes
     ("1 device", 1, 1, 1),
+    (CONTROL, 1, 1, 1),
     ("1x2", 1, 2, 1),
     ("2x1", 2, 1, 1),
     ("2x2", 2, 2, 1),
@@ -48,6 +51,13 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=0.001)
     parser.add_argument("--test-images", type=int, default=100)
     parser.add_argument("--dtypes", nargs="+", default=["float32", "float64"])
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        metavar="NAME",
+        choices=[name for name, *_ in ROWS[1:]],
+        help="measure these again, beside 1 device, and keep the others",
+    )
     parser.add_argument("--output", type=Path, default=RESULTS / "two_towers.json")
     arguments = parser.parse_args()
     settings = {
@@ -57,22 +67,40 @@ def main() -> None:
         "learning_rate": arguments.learning_rate,
         "test_images": arguments.test_images,
     }
+    here = environment(("optax",))
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for dtype in arguments.dtypes:
-            for name, replicas, towers, count in ROWS:
+            for place, (name, replicas, towers, count) in enumerate(ROWS):
+                if place and arguments.rows and name not in arguments.rows:
+                    continue
                 mesh = {"replicas": replicas, "towers": towers, "processes": count}
-                job = settings | mesh | {"dtype": dtype, "folder": folder}
+                job = settings | mesh | {"dtype": dtype, "folder": folder, "row": name}
                 result = in_processes(job)
-                rows.setdefault(name, {"name": name} | mesh)[dtype] = result
+                stamp = {"name": name, "date": here["date"], "commit": here["commit"]}
+                rows.setdefault(name, stamp | mesh)[dtype] = result
                 print(name, dtype, json.dumps(result), flush=True)
     content = {
         "question": "Is a training step on many devices that on one device?",
-        "environment": environment(("optax",)),
+        "environment": here,
         "settings": settings,
-        "rows": list(rows.values()),
+        "rows": _kept(arguments.output, settings, here) | rows if arguments.rows else rows,
     }
+    order = [name for name, *_ in ROWS]
+    content["rows"] = sorted(content["rows"].values(), key=lambda row: order.index(row["name"]))
     write(arguments.output, content)
+
+
+def _kept(path: Path, settings: dict[str, Any], here: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the rows of an older file, unless they are of other settings or another machine."""
+    old = read(path)
+    if not old or old["settings"] != settings:
+        return {}
+    place = old["environment"]
+    if any(place[name] != here[name] for name in ("versions", "processor", "cpu_cores")):
+        return {}
+    stamp = {name: place[name] for name in ("date", "commit")}
+    return {row["name"]: stamp | row for row in old["rows"]}
 
 
 def in_processes(job: dict[str, Any]) -> dict[str, Any]:
