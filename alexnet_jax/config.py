@@ -202,7 +202,8 @@ class Config:
       batch_size: images per step, over all devices.
       towers: 2 spreads a network with groups over two devices, as the paper did (§3.2); the
         parameters are the same.
-      replicas: copies of the network that share each batch; 0: as many as there are devices for.
+      replicas: copies of the network that share each batch; 0: as many as there are devices for
+        and the batch divides over.
       accumulation: equal parts in which a batch is computed, one after another, to need less
         memory; the step is the same up to rounding.
       epochs: passes over the training images.
@@ -273,6 +274,8 @@ def check_values(config: Config) -> None:
     for name, bound in _ABOVE.items():
         if not bound < values[name] < math.inf:
             raise InputError(f"{name} is {values[name]}; it must be more than {bound}")
+    if config.towers not in (1, 2):
+        raise InputError(f"towers is {config.towers}; it must be 1 or 2")
     if config.batch_size % config.accumulation:
         raise InputError(
             f"accumulation is {config.accumulation}; it must divide batch_size {config.batch_size}"

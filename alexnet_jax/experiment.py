@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -39,7 +38,11 @@ from alexnet_jax.training.train import train as train_loop
 FINAL = "final.npz"
 ENSEMBLE = "ensemble.json"
 
+# What the configuration says of a machine, in which processes on several may differ.
+_OF_THE_HOST = {"workers", "data.source", "data.cache_bytes"}
 
+
+@processes.explained()
 def train(
     config: Config,
     workdir: str | Path,
@@ -50,6 +53,9 @@ def train(
     started: float | None = None,
 ) -> TrainState:
     """Runs an experiment: prepares data where needed, trains or resumes, tests, reports.
+
+    Several processes (`alexnet_jax.processes`) all call this with the same arguments; the paths
+    may name other places in each, but the run folder must be one.
 
     Args:
       config: what to run, e.g. `PRESETS["digits"]`.
@@ -64,13 +70,15 @@ def train(
       The newest state; its `params` are float32 arrays by layer.
 
     Raises:
-      InputError, DataError, CheckpointError, DivergedError: see `alexnet_jax.errors`.
+      InputError, DataError, CheckpointError, DivergedError, PeerLostError: see
+        `alexnet_jax.errors`.
     """
     started = time.monotonic() if started is None else started
     workdir = Path(workdir).absolute()
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {workdir} is a file; name a folder")
-    processes.check_agreement(fields_of(config) | {"retune": retune, "version": __version__})
+    what = {k: v for k, v in fields_of(config).items() if k not in _OF_THE_HOST}
+    processes.check_agreement(what | {"retune": retune, "version": __version__})
     if (workdir / "config.json").exists():
         run_folder.check_same_config(workdir, config, retune)
     _check_network(config)
@@ -82,13 +90,9 @@ def train(
     folder = processes.chief_first(prepared, prepared)
     dataset = open_dataset(folder, config.data.cache_bytes)
     processes.check_agreement({"the data set's fingerprint": dataset.fingerprint})
-    try:
-        outcome = train_loop(config, workdir, dataset, retune, started)
-        if outcome.finished:
-            _finish(outcome, dataset)
-    except jax.errors.JaxRuntimeError as error:
-        processes.explain(error)
-        raise
+    outcome = train_loop(config, workdir, dataset, retune, started)
+    if outcome.finished:
+        _finish(outcome, dataset)
     if outcome.finished and processes.is_chief():
         _tell(outcome.run, outcome.steps_done, say)
     return outcome.state
@@ -100,8 +104,9 @@ def _check_network(config: Config) -> None:
     network, image_size = run_folder.resolve_network(config, config.classes or 2)
     run_folder.check_image_size(config, image_size, config.data.stored_size)
     run_folder.check_layer_names(config, network)
-    mesh_of(config)
     tower_network(network, config.towers)
+    if config.towers > 1 or config.replicas or processes.count() > 1:
+        mesh_of(config)  # it starts the devices, which preparing need not hold
     if config.transfer.run:
         read_run(config.transfer.run)
     elif config.transfer.layers and config.data.source:
@@ -122,11 +127,18 @@ def _finish(outcome: Outcome, dataset: Dataset) -> None:
             views: _evaluate(run, outcome.state.params, split, views, mesh)
             for views in sorted({1, run.config.final_views})
         }
-        if processes.is_chief():
+
+        def write() -> None:
             report.unlink(missing_ok=True)
             _write_final(run, step, results)
-    if processes.is_chief() and not report.exists():
-        write_run_report(run.workdir, dataset=dataset)
+
+        processes.chief_first(write, lambda: None)
+
+    def write_report() -> None:
+        if not report.exists():
+            write_run_report(run.workdir, dataset=dataset)
+
+    processes.chief_first(write_report, lambda: None)
 
 
 def _write_final(run: Run, step: int, results: dict[int, Evaluation]) -> None:
@@ -247,6 +259,7 @@ def evaluate_run(
     ).evaluation
 
 
+@processes.explained()
 def evaluate_ensemble(
     workdirs: Sequence[str | Path],
     checkpoint: str | int = "best",
@@ -277,6 +290,9 @@ def evaluate_ensemble(
     Raises:
       InputError, DataError, CheckpointError: see `alexnet_jax.errors`.
     """
+    how = {"views": views, "compute_dtype": compute_dtype, "towers": towers, "weights": weights}
+    how |= {"replicas": replicas, "tune_on": tune_on, "runs": len(workdirs)}
+    processes.check_agreement(how)
     mesh = placement.mesh_or_none(placement.make_mesh(towers, replicas))
 
     def tested(split: str) -> list[Member]:
@@ -284,8 +300,17 @@ def evaluate_ensemble(
         for folder in workdirs:
             run = read_run(folder)
             dataset = _dataset_of(run, data_dir)
-            params = load_weights(folder, checkpoint).params
+            _, params, step = load_weights(folder, checkpoint)
             chosen = dataset.split(split or run.config.data.validation_split)
+            processes.check_agreement(
+                how
+                | {
+                    "run": run.info.get("params_sha256", ""),
+                    "checkpoint's step": step,
+                    "the data set's fingerprint": dataset.fingerprint,
+                    "images": chosen.num_examples,
+                }
+            )
             result = _evaluate(run, params, chosen, views, mesh, compute_dtype)
             members.append(Member(str(folder), result, dataset.fingerprint, run.class_names))
         return members
@@ -298,8 +323,8 @@ def evaluate_ensemble(
         tuned_on = members if tune_on == "same" else tested(tune_on)
     result = evaluate_members(members, tuned_on)
     if len(workdirs) > 1 and processes.is_chief():
-        how = {"checkpoint": checkpoint, "views": views, "split": split, "weights": weights}
-        _write_ensemble(Path(workdirs[0]), result, how | {"tune_on": tune_on if tuned_on else ""})
+        said = {"checkpoint": checkpoint, "views": views, "split": split, "weights": weights}
+        _write_ensemble(Path(workdirs[0]), result, said | {"tune_on": tune_on if tuned_on else ""})
     return result
 
 

@@ -5,10 +5,11 @@ Every process runs the same program on its own devices, and JAX makes one machin
 checkpoints, and prints the progress. With one process all of this does nothing.
 """
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from alexnet_jax import errors
@@ -60,6 +61,11 @@ def connect(coordinator: str = "", processes: int = 0, process_id: int = -1) -> 
             heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
         )
     except (ValueError, RuntimeError) as error:
+        if not any(given) and "coordinator_address" in str(error):
+            raise InputError(
+                "no Slurm, Open MPI, GKE or TPU pod was found; give --coordinator HOST:PORT, "
+                "--processes and --process-id instead of --cluster"
+            ) from error
         what = str(error).strip().splitlines()[0][:200]
         raise InputError(f"the processes did not come together: {what}") from error
     _connected = True
@@ -78,21 +84,26 @@ def leave(exit_code: int) -> None:
         os._exit(exit_code)
     import jax
 
-    jax.distributed.shutdown()
+    try:
+        jax.distributed.shutdown()
+    except RuntimeError:  # another one left without a farewell; this one has done its work
+        sys.stdout.flush()
+        os._exit(exit_code)
 
 
 def count() -> int:
     """Returns the number of processes."""
     import jax
 
-    return jax.process_count()
+    # Asking for the number itself would start the devices.
+    return jax.process_count() if jax.distributed.is_initialized() else 1
 
 
 def is_chief() -> bool:
     """Returns whether this is process 0."""
     import jax
 
-    return jax.process_index() == 0
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 def exchange(value: Any) -> list[Any]:
@@ -124,7 +135,7 @@ def chief_first(action: Callable[[], Any], others: Callable[[], Any]) -> Any:
     if is_chief():
         try:
             result = action()
-        except (AlexNetError, OSError) as error:
+        except BaseException as error:  # whatever it is, the others must not wait for ever
             if count() == 1:
                 raise
             failure = error
@@ -132,7 +143,7 @@ def chief_first(action: Callable[[], Any], others: Callable[[], Any]) -> Any:
     if failure is not None:
         raise failure
     if told is not None:
-        raise getattr(errors, told[0], InputError)(f"process 0: {told[1]}")
+        raise getattr(errors, told[0], InputError)(f"process 0: {told[1] or told[0]}")
     return result if is_chief() else others()
 
 
@@ -199,15 +210,31 @@ class StopVote:
         return previous is not None and int(previous) > 0
 
 
-def explain(error: Exception) -> None:
-    """Raises `PeerLostError` for an error of the runtime that means that; else returns.
+_LOST = ("gloo", "connection", "heartbeat", "unavailable", "deadline", "coordination", "barrier")
 
-    With several processes that is any but those that a single process can have, too.
-    """
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-    if count() == 1 or line.startswith(("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT")):
+
+def explain(error: BaseException) -> None:
+    """Raises `PeerLostError` for an error that a lost process causes in others, else returns."""
+    if count() == 1 or isinstance(error, AlexNetError):
         return
-    raise PeerLostError(
-        f"another process of this run has ended, or cannot be reached any more ({line}); the last "
-        "checkpoint is good: start all processes again by the same command"
-    ) from error
+    texts, cause = [], error
+    while cause is not None and len(texts) < 10:
+        texts.append(f"{type(cause).__name__}: {cause}")
+        cause = cause.__cause__ or cause.__context__
+    if any(word in text.lower() for text in texts for word in _LOST):
+        line = texts[0].strip().splitlines()[0][:160]
+        raise PeerLostError(
+            f"another process of this run has ended, or cannot be reached any more ({line}); the "
+            "last checkpoint, if there is one, is good: start all processes again by the same "
+            "command"
+        ) from error
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turns what a lost process causes in this one into `PeerLostError`."""
+    try:
+        yield
+    except Exception as error:
+        explain(error)
+        raise

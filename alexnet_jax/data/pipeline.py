@@ -297,7 +297,7 @@ def training_batches(
     if batch_size < 1:
         raise InputError(f"batch_size should be at least 1, not {batch_size}.")
     if threads is None:
-        threads = 1 if workers else min(_cores(), _MAX_THREADS)
+        threads = 1 if workers else min(usable_cores(), _MAX_THREADS)
     if workers < 0 or threads < 0:
         raise InputError(f"workers {workers} and threads {threads} should not be negative.")
     stream = TrainingStream(
@@ -311,7 +311,7 @@ def training_batches(
     return TrainingBatches(stream, first_step=first_step, workers=workers, threads=threads)
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

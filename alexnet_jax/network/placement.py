@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, Sharding
 from jax.sharding import PartitionSpec as P
 
@@ -25,7 +26,8 @@ def make_mesh(
 
     Args:
       towers: 1 or 2.
-      replicas: copies of the network that share a batch; 0: as many as there are devices for.
+      replicas: copies of the network that share a batch; 0: as many as there are devices for and,
+        in one process, as the batch divides over.
       batch_size: images per step, which must divide over the replicas; None: not checked.
       accumulation: parts in which each replica computes its share.
       devices: by default all of JAX's, those of other processes among them.
@@ -44,17 +46,15 @@ def make_mesh(
     )
     if replicas < 0:
         raise InputError(f"replicas is {replicas}; it must be 0 (all devices) or more")
-    if replicas and towers * replicas > len(devices):
+    if towers * max(1, replicas) > len(devices):
+        wanted = f"{replicas} replicas of {towers} towers" if replicas else "2 towers"
         raise InputError(
-            f"{replicas} replicas of {towers} towers need {towers * replicas} devices, and there "
-            f"are {have}{rehearse}"
+            f"{wanted} need {towers * max(1, replicas)} devices, and there "
+            f"{'is' if len(devices) == 1 else 'are'} {have}{rehearse}"
         )
-    if not replicas and len(devices) % towers:
-        raise InputError(
-            f"2 towers need an even number of devices, not {have}; use --towers 1{rehearse}"
-        )
-    replicas = replicas or len(devices) // towers
-    if replicas * towers < len(devices) and jax.process_count() > 1:
+    several = len({device.process_index for device in devices}) > 1
+    replicas = replicas or _most_replicas(len(devices) // towers, batch_size, accumulation, several)
+    if replicas * towers < len(devices) and several:
         raise InputError(
             f"{replicas} replicas of {towers} towers leave some of the {have} of all processes "
             "without work; set --replicas 0, or start fewer processes"
@@ -67,8 +67,40 @@ def make_mesh(
             f"choose a batch size that is a multiple of {shares}, or fewer --replicas"
         )
     types = (AxisType.Auto, AxisType.Auto)
-    devices = devices[: replicas * towers]
-    return jax.make_mesh((replicas, towers), (DATA, TOWER), types, devices=devices)
+    grid = _grid(devices[: replicas * towers], (replicas, towers))
+    return Mesh(grid, (DATA, TOWER), axis_types=types)
+
+
+def _most_replicas(
+    most: int, batch_size: int | None, accumulation: int, several_processes: bool
+) -> int:
+    """Returns how many replicas to make; in one process so many that the batch divides."""
+    if several_processes or batch_size is None:
+        return most
+    fitting = (n for n in range(most, 0, -1) if batch_size % (n * accumulation) == 0)
+    return next(fitting, most)
+
+
+def _grid(devices: list[Any], shape: tuple[int, int]) -> np.ndarray:
+    """Returns the devices as an array; towers are neighbours on the fastest wires there are."""
+    slices = {getattr(device, "slice_index", None) or 0 for device in devices}
+    if devices[0].platform == "tpu" and len(slices) == 1:
+        try:
+            return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+        except (NotImplementedError, ValueError) as error:
+            raise InputError(
+                f"these TPU chips make no mesh of {shape[0]} replicas and {shape[1]} towers "
+                f"({error}); use all of a slice, with --replicas 0"
+            ) from error
+    # Not `jax.make_mesh`, which refuses the devices of several nodes or slices.
+    order = [
+        (getattr(device, "slice_index", None) or 0, device.process_index, device.id)
+        for device in devices
+    ]
+    grid = np.empty(len(devices), object)
+    for place, number in enumerate(sorted(range(len(devices)), key=order.__getitem__)):
+        grid[place] = devices[number]
+    return grid.reshape(shape)
 
 
 def mesh_or_none(mesh: Mesh) -> Mesh | None:

@@ -109,6 +109,7 @@ class Checkpoints:
             saved = self._manager.save(step, args=arguments, metrics=metrics or None, force=True)
             self._manager.wait_until_finished()
         except Exception as error:
+            processes.explain(error)
             raise CheckpointError(
                 f"checkpoint of step {step} could not be written to {self.folder}: "
                 f"{_first_line(error)}; free some space and run the same command again"
@@ -186,6 +187,7 @@ class Checkpoints:
             restored = self._manager.restore(step, args=arguments)
             tree, meta = restored[item], restored["meta"]
         except Exception as error:
+            processes.explain(error)
             raise CheckpointError(
                 f"{where} is damaged or of another network: {_first_line(error)}"
             ) from error
@@ -210,10 +212,15 @@ class Checkpoints:
         steps = self.steps()
         damaged: list[int] = []
         for step in reversed(steps):
+            restored, failure = None, ""
             try:
                 restored = self.restore(target, step)
             except CheckpointError as error:
-                warnings.warn(f"{error}; trying the one before it", stacklevel=2)
+                failure = str(error)
+            # What one process cannot read, none takes.
+            failures = [told for told in processes.exchange(failure) if told]
+            if restored is None or failures:
+                warnings.warn(f"{failures[0]}; trying the one before it", stacklevel=2)
                 damaged.append(step)
                 continue
             for bad in damaged:

@@ -1,6 +1,7 @@
 """How a run begins: checked against its folder and its data, before anything is computed."""
 
 import shutil
+import uuid
 from pathlib import Path
 
 import jax
@@ -47,6 +48,7 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
     )
     info = run_folder.environment() | {
         "status": "running",
+        "run_id": uuid.uuid4().hex,
         "seed": config.seed,
         "class_names": list(dataset.class_names),
         "stored_size": dataset.stored_size,
@@ -80,10 +82,11 @@ def join_run(config: Config, workdir: Path) -> run_folder.Run:
         ) from None
 
 
-def headline(run: run_folder.Run, params: int, split: Split) -> str:
+def headline(run: run_folder.Run, params: int, split: Split, devices: int) -> str:
     """Returns the line that begins a run: what is trained on what."""
     return (
         f"{run.config.preset}: network '{run.network.name}', {params:,} parameters, "
         f"{run.image_size}x{run.image_size} pixels, {len(run.class_names)} classes, "
-        f"{split.num_examples:,} training images, {jax.device_count()} x {jax.default_backend()}"
+        f"{split.num_examples:,} training images, {devices} x {jax.default_backend()}"
+        + (f" (of {jax.device_count()})" if devices < jax.device_count() else "")
     )

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,12 @@ from jax.sharding import Mesh
 from alexnet_jax import processes
 from alexnet_jax.config import Config
 from alexnet_jax.data.dataset import Dataset, Split
-from alexnet_jax.data.pipeline import DevicePrefetch, device_prefetch, training_batches
+from alexnet_jax.data.pipeline import (
+    DevicePrefetch,
+    device_prefetch,
+    training_batches,
+    usable_cores,
+)
 from alexnet_jax.errors import CheckpointError, DivergedError
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import ZERO, Sums, add, means
@@ -86,6 +90,7 @@ def train(
       DataError: the data set is not the one that the run began with.
       CheckpointError: there are checkpoints, but none can be read.
       DivergedError: the loss is not finite.
+      PeerLostError: another process of the run has ended.
     """
     workdir = Path(workdir).absolute()
     started = time.monotonic() if started is None else started
@@ -98,6 +103,8 @@ def train(
             return open_run(config, workdir, dataset, resumed)
 
         run = processes.chief_first(begin, lambda: join_run(config, workdir))
+        # A folder of the same name on a disk of another machine would do great harm.
+        processes.check_agreement({"the run in --workdir": run.info.get("run_id", "")})
         return _Loop(run, dataset, started, mesh).go()
 
 
@@ -176,7 +183,9 @@ class _Loop:
         if processes.exchange(status)[0] == "finished":
             return True
         shape = {} if self.mesh is None else {k: int(v) for k, v in self.mesh.shape.items()}
-        self._note(mesh=shape, processes=processes.count())
+        here: dict[str, Any] = {"mesh": shape, "processes": processes.count()}
+        starts = [*self.run.info.get("starts", []), {"step": step, **here}]
+        self._note(**here, starts=starts)
         return False
 
     def _note(self, **changes: Any) -> None:
@@ -206,8 +215,12 @@ class _Loop:
             state = init_state(*arguments)
             if config.transfer.run:
                 state = transferred(state, config.transfer, self.progress.say)
+            if processes.count() > 1:
+                digest = {"the initial parameters": digest_of((state.params, run.inputs))}
+                processes.check_agreement(digest)
             state = placement.put(self.mesh, run.network, state)
-            self.progress.say(headline(run, count_params(state.params), self.train_split))
+            devices = 1 if self.mesh is None else self.mesh.size
+            self.progress.say(headline(run, count_params(state.params), self.train_split, devices))
             return state, 0
         step = self._take_up(restored)
         self.progress.say(f"resumed {run.workdir} at step {step} of {self.total_steps}")
@@ -295,7 +308,7 @@ class _Loop:
                 augment=config.augment,
                 first_step=first_step,
                 workers=config.workers,
-                threads=min(os.cpu_count() or 2, 16),
+                threads=min(usable_cores(), 16),
                 rows=placement.own_rows(self.mesh, config.batch_size),
             ),
             put=put,

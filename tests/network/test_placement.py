@@ -1,5 +1,7 @@
 """Meshes of the devices there are, and which rows of a batch lie where."""
 
+from typing import NamedTuple
+
 import jax
 import numpy as np
 import pytest
@@ -13,18 +15,57 @@ from alexnet_jax.network.networks import NETWORKS
     ("options", "devices", "message"),
     [
         ({"towers": 3}, 4, "1 or 2 towers, not 3; set --towers 1 or 2"),
-        ({"towers": 2}, 1, "even number of devices, not 1 device; use --towers 1; JAX_NUM_CPU_DEV"),
-        ({"towers": 2}, 3, "even number of devices, not 3 devices"),
+        ({"towers": 2}, 1, "2 towers need 2 devices, and there is 1 device; JAX_NUM_CPU_DEVICES=2"),
         ({"towers": 2, "replicas": 3}, 4, "need 6 devices, and there are 4 devices; JAX_NUM_CPU_D"),
         ({"replicas": -1}, 4, "replicas is -1"),
-        ({"towers": 2, "batch_size": 5}, 4, "5 images does not divide over 2 replicas; choose"),
-        ({"batch_size": 9, "accumulation": 3}, 2, "in 3 parts each; .* multiple of 6"),
+        (
+            {"towers": 2, "replicas": 2, "batch_size": 5},
+            4,
+            "5 images does not divide over 2 replicas; choose",
+        ),
+        (
+            {"batch_size": 9, "replicas": 2, "accumulation": 3},
+            2,
+            "in 3 parts each; .* multiple of 6",
+        ),
     ],
 )
 def test_impossible_meshes_are_refused_in_one_line(options, devices, message):
     with pytest.raises(InputError, match=message) as caught:
         placement.make_mesh(**options, devices=jax.devices()[:devices])
     assert "\n" not in str(caught.value)
+
+
+def test_by_default_a_mesh_takes_as_many_devices_as_the_batch_divides_over():
+    assert dict(placement.make_mesh(1, batch_size=6).shape) == {"data": 3, "tower": 1}
+    assert dict(placement.make_mesh(2, batch_size=5).shape) == {"data": 1, "tower": 2}
+    assert dict(placement.make_mesh(1, batch_size=12, accumulation=6).shape)["data"] == 2
+    three = placement.make_mesh(2, devices=jax.devices()[:3])
+    assert dict(three.shape) == {"data": 1, "tower": 2}
+
+
+class FakeDevice(NamedTuple):
+    """A device of a machine that is not here."""
+
+    id: int
+    process_index: int
+    slice_index: int
+    platform: str = "gpu"
+
+
+def test_the_devices_of_several_nodes_make_a_mesh_in_which_towers_are_neighbours():
+    nodes = [FakeDevice(i, i // 4, i // 4) for i in (5, 0, 7, 2, 1, 6, 3, 4)]
+    mesh = placement.make_mesh(2, devices=nodes, batch_size=8)
+    assert [[device.id for device in row] for row in mesh.devices] == [
+        [0, 1],
+        [2, 3],
+        [4, 5],
+        [6, 7],
+    ]
+    with pytest.raises(InputError, match="leave some of the 8 devices of all processes without"):
+        placement.make_mesh(2, 2, devices=nodes)
+    with pytest.raises(InputError, match="6 images does not divide over 4 replicas"):
+        placement.make_mesh(2, devices=nodes, batch_size=6)
 
 
 def test_a_mesh_takes_all_devices_unless_replicas_are_counted():

@@ -177,7 +177,7 @@ def test_a_process_whose_peer_is_killed_ends_with_a_message(place, alone, victim
     code, _, err = ended(processes, 60)[1 - victim]
     assert time.monotonic() - begin < 45
     assert code == 6
-    assert "another process" in err and "the last checkpoint is good" in err
+    assert "another process" in err and "start all processes again" in err
 
 
 def test_processes_that_disagree_are_refused(place, alone):

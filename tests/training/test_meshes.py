@@ -142,9 +142,9 @@ def test_evaluation_does_not_depend_on_the_devices(sharded, dataset, one_device)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"towers": 3}, "1 or 2 towers, not 3"),
+        ({"towers": 3}, "towers is 3; it must be 1 or 2"),
         ({"towers": 2, "network": "tiny"}, "'tiny' has no groups, so it has no 2 towers"),
-        ({"batch_size": 11}, "11 images does not divide over 2 replicas"),
+        ({"batch_size": 11, "replicas": 2}, "11 images does not divide over 2 replicas"),
         ({"replicas": 3}, "need 6 devices, and there are 4 devices"),
         ({"batch_size": 12, "accumulation": 4}, "in 4 parts each; .* multiple of 8"),
     ],
