@@ -1,0 +1,1 @@
+"""Our networks against PyTorch and NumPy: logits, gradients, update rule, layouts."""

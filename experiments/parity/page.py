@@ -1,0 +1,175 @@
+"""Writes the tables of this folder's README from the committed results.
+
+python -m experiments.parity.page          # rewrites the tables
+python -m experiments.parity.page --check  # exits with 1 if the README is out of date
+"""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.records import read
+
+README = Path(__file__).parent / "README.md"
+RESULTS = Path(__file__).parent / "results" / "parity.json"
+_QUANTITIES = ("logits", "image gradient", "kernel gradients", "bias gradients")
+
+
+def main() -> None:
+    """Rewrites or checks the README."""
+    text = README.read_text(encoding="utf-8")
+    if "--check" in sys.argv:
+        sys.exit(updated(text) != text)
+    rewrite()
+
+
+def rewrite() -> None:
+    """Writes the README with the tables of today."""
+    text = README.read_text(encoding="utf-8")
+    README.write_text(updated(text), encoding="utf-8")
+
+
+def updated(text: str, results: Path = RESULTS) -> str:
+    """Returns the README's text with its generated parts made anew."""
+    record = read(results)
+    if record is None:
+        raise ValueError(f"{results.name} is missing; run experiments.parity.run")
+    makers = {
+        "networks": _networks,
+        "layers": _layers,
+        "steps": _steps,
+        "round trips": _round_trips,
+        "environment": _environment,
+    }
+    for name, make in makers.items():
+        begin = f"<!-- {name}: python -m experiments.parity.page -->"
+        end = f"<!-- end of {name} -->"
+        if begin not in text or end not in text:
+            raise ValueError(f"the README has no place for '{name}'")
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{make(record)}\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+def largest(differences: dict[str, Any]) -> float:
+    """Returns the largest number in a row of differences; infinity where one is not finite."""
+    numbers = [value for value in differences.values() if isinstance(value, float)]
+    return max(number if math.isfinite(number) else math.inf for number in numbers)
+
+
+def missed(record: dict[str, Any]) -> list[str]:
+    """Returns a line for every target that the record misses."""
+    lines = []
+    for rows, key in ((record["networks"], "network"), (record["layers"], "name")):
+        for row in rows:
+            for dtype, target in record["targets"].items():
+                if not largest(row[dtype]) <= target:
+                    lines.append(f"{row[key]}, {dtype}: {largest(row[dtype]):.1e} > {target:g}")
+    for row in record["steps"]:
+        found = {key: row[key] for key in ("losses", "parameters", "velocities")}
+        if not largest(found) <= record["targets"]["float64"] or not row["conv1 rests from step 6"]:
+            lines.append(f"ten steps of {row['network']}: {largest(found):.1e}")
+    for row in record["round_trips"]:
+        if not row.get("bit_equal", row.get("difference", 1) <= record["targets"]["float32"]):
+            lines.append(f"round trip {row['way']}")
+    return lines
+
+
+def _table(head: list[str], lines: list[list[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _number(value: float) -> str:
+    return "0" if value == 0 else f"{value:.1e}"
+
+
+def _networks(record: dict[str, Any]) -> str:
+    head = ["network", "precision", *_QUANTITIES, "worst layers (kernel, bias)"]
+    lines = []
+    for row in record["networks"]:
+        for dtype in record["targets"]:
+            found = row[dtype]
+            name = f"`{row['network']}`" if dtype == "float32" else ""
+            worst = f"{found['worst kernel']}, {found['worst bias']}"
+            numbers = [_number(found[quantity]) for quantity in _QUANTITIES]
+            lines.append([name, dtype, *numbers, worst])
+    best = {
+        dtype: max(largest(row[dtype]) for row in record["networks"]) for dtype in record["targets"]
+    }
+    yardstick = max(largest(row["PyTorch float32 to float64"]) for row in record["networks"])
+    return (
+        f"{_table(head, lines)}\n\n"
+        f"Largest of all: float32 {best['float32']:.1e}, float64 {best['float64']:.1e}. "
+        f"As a yardstick, PyTorch in float32 differs from PyTorch in float64 by up to "
+        f"{yardstick:.1e}. {_draws(record)}"
+    )
+
+
+def _draws(record: dict[str, Any]) -> str:
+    """Returns how often float32 takes another way than float64, among all draws of images."""
+    rows, target = record["draws"]["rows"], record["targets"]["float32"]
+    counts = [sum(row[side] > target for row in rows) for side in ("PyTorch", "ours")]
+    worst = [max(row[side] for row in rows) for side in ("PyTorch", "ours")]
+    return (
+        f"All {len(rows)} draws of images for `{record['draws']['network']}`, float32 against "
+        f"PyTorch's float64: PyTorch's differs by more than {target:g} in {counts[0]} (at most "
+        f"{worst[0]:.1e}), ours in {counts[1]} (at most {worst[1]:.1e}); see decisions, below."
+    )
+
+
+def _layers(record: dict[str, Any]) -> str:
+    names = ("output", "image gradient", "kernel gradient", "bias gradient")
+    lines = []
+    for row in record["layers"]:
+        pairs = [
+            " / ".join(_number(row[dtype][name]) for dtype in record["targets"])
+            if name in row["float32"]
+            else "–"
+            for name in names
+        ]
+        lines.append([row["name"], *pairs])
+    return _table(["layer alone (float32 / float64)", *names], lines)
+
+
+def _steps(record: dict[str, Any]) -> str:
+    head = [
+        *("network", "gradients by", "losses", "parameters", "velocities"),
+        *("conv1 rests", "control: rate outside the velocity"),
+    ]
+    lines = [
+        [
+            f"`{row['network']}`, narrow",
+            row["gradients"],
+            *(_number(row[key]) for key in ("losses", "parameters", "velocities")),
+            "yes" if row["conv1 rests from step 6"] else "NO",
+            _number(row["parameters, rate outside the velocity"]),
+        ]
+        for row in record["steps"]
+    ]
+    return _table(head, lines)
+
+
+def _round_trips(record: dict[str, Any]) -> str:
+    lines = []
+    for row in record["round_trips"]:
+        if "difference" in row:
+            result = f"largest difference {_number(row['difference'])}"
+        else:
+            result = "bit equal" if row["bit_equal"] else "DIFFERENT"
+        lines.append([row["way"], result])
+    return _table(["way", "result"], lines)
+
+
+def _environment(record: dict[str, Any]) -> str:
+    place = record["environment"]
+    versions = ", ".join(f"{name} {value}" for name, value in place["versions"].items())
+    return (
+        f"{place['processor']}; {place['cpu_cores']} cores; {versions}; {place['date'][:10]}; "
+        f"commit {place['commit']}; [json](results/parity.json)."
+    )
+
+
+if __name__ == "__main__":
+    main()

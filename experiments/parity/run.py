@@ -1,0 +1,137 @@
+"""Do our networks compute what PyTorch computes, and our update rule what NumPy computes?
+
+    python -m experiments.parity.run            # everything: about 25 minutes on two busy cores
+    python -m experiments.parity.run --networks paper original
+
+Writes `results/parity.json` and the tables of this folder's README. Needs PyTorch.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+
+from alexnet_jax.network.networks import NETWORKS
+from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import write
+from experiments.parity import page, torch_reference
+from experiments.parity.compare import TARGETS, Outcome, differences, ours
+from experiments.parity.layers_alone import CASES, compare_layer
+from experiments.parity.round_trips import compare_round_trips
+from experiments.parity.samples import OTHERS, REQUIRED, make_images, make_params
+from experiments.parity.update_rule import compare_steps
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Runs all comparisons; exits with 1 when a target is missed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--networks", nargs="*", default=[*REQUIRED, *OTHERS], choices=NETWORKS)
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument(
+        "--draws", type=int, default=8, help="of images; the clearest decisions win"
+    )
+    parser.add_argument("--output", type=Path, default=RESULTS / "parity.json")
+    arguments = parser.parse_args()
+    record: dict[str, Any] = {
+        "environment": environment(),
+        "settings": {"batch_size": arguments.batch_size, "draws": arguments.draws},
+        "targets": TARGETS,
+        "networks": [],
+        "layers": [],
+    }
+    for case in CASES:
+        row: dict[str, Any] = {"name": case.name}
+        for dtype in TARGETS:
+            with jax.enable_x64(dtype == "float64"):
+                row[dtype] = compare_layer(case, dtype)
+        record["layers"].append(row)
+        _say(case.name, row)
+    for name in arguments.networks:
+        began = time.monotonic()
+        row = compare_network(name, arguments.batch_size, arguments.draws)
+        record["networks"].append(row)
+        _say(f"{name} ({time.monotonic() - began:.0f} s)", row)
+    record["draws"] = compare_draws("original", arguments.batch_size, arguments.draws)
+    with jax.enable_x64(True):
+        record["steps"] = [compare_steps(name) for name in ("original", "cifar-11pct")]
+    print(*record["steps"], sep="\n", flush=True)
+    record["round_trips"] = compare_round_trips()
+    print(*record["round_trips"], sep="\n", flush=True)
+    write(arguments.output, record)
+    if arguments.output == RESULTS / "parity.json":
+        page.rewrite()
+    missed = page.missed(record)
+    print(*(missed or ["every target is met"]), sep="\n")
+    raise SystemExit(bool(missed))
+
+
+def compare_network(name: str, count: int, draws: int) -> dict[str, Any]:
+    """Returns the differences of one network at its own width and image size.
+
+    Args:
+      name: key in `NETWORKS`.
+      count: images.
+      draws: of images, of which that with the clearest decisions is taken.
+    """
+    network = NETWORKS[name]
+    params = make_params(network)
+    margins = _margins(name, params, count, draws)
+    draw = int(np.argmax(margins))
+    images, labels = make_images(network, count, draw)
+    row: dict[str, Any] = {"network": name, "draw": draw, "smallest margin": margins[draw]}
+    exact = Outcome(*torch_reference.outcome(network, params, images, labels, np.float64))
+    with jax.enable_x64(True):
+        row["float64"] = differences(ours(network, params, images, labels, np.float64), exact)
+    rounded = Outcome(*torch_reference.outcome(network, params, images, labels, np.float32))
+    row["PyTorch float32 to float64"] = differences(rounded, exact)
+    row["float32"] = differences(ours(network, params, images, labels, np.float32), rounded)
+    return row
+
+
+def compare_draws(name: str, count: int, draws: int) -> dict[str, Any]:
+    """Returns how far float32 is from PyTorch's float64 for every draw: PyTorch's, and ours."""
+    network = NETWORKS[name]
+    params = make_params(network)
+    rows = []
+    for draw in range(draws):
+        images, labels = make_images(network, count, draw)
+        exact = Outcome(*torch_reference.outcome(network, params, images, labels, np.float64))
+        rounded = Outcome(*torch_reference.outcome(network, params, images, labels, np.float32))
+        own = ours(network, params, images, labels, np.float32)
+        found = {"PyTorch": differences(rounded, exact), "ours": differences(own, exact)}
+        rows.append({side: page.largest(row) for side, row in found.items()})
+        print(f"{name}, draw {draw}: {rows[-1]}", flush=True)
+    return {"network": name, "margins": _margins(name, params, count, draws), "rows": rows}
+
+
+def _margins(name: str, params: Any, count: int, draws: int) -> list[float]:
+    """Returns for each draw of images how clear its closest decision is, see `smallest_margin`.
+
+    Only the reference is asked, in float64, so that our results have no part in the choice.
+    """
+    network = NETWORKS[name]
+    theirs = {k: torch_reference.to_torch(v, torch.float64) for k, v in params.items()}
+    margins = []
+    for draw in range(draws):
+        images, _ = make_images(network, count, draw)
+        x = torch.tensor(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+        margins.append(torch_reference.smallest_margin(network, x, theirs))
+    return margins
+
+
+def _say(name: str, row: dict[str, Any]) -> None:
+    parts = [f"{dtype} {page.largest(row[dtype]):.1e}" for dtype in TARGETS]
+    print(f"{name}: {', '.join(parts)}", flush=True)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_platforms", "cpu")
+    main()

@@ -1,0 +1,98 @@
+"""Networks against golden numbers of PyTorch in float64, and the page of the evidence."""
+
+import copy
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from alexnet_jax.network.layers import Lrn, with_changes
+from experiments.parity import golden, page
+from experiments.parity.compare import TARGETS, apart, ours
+
+GOLDEN = json.loads(golden.PATH.read_text())
+DOUBLE = (
+    *("paper", "original", "caffenet", "bvlc-alexnet", "one-weird-trick"),
+    *("cifar-13pct", "cifar-11pct", "cifar-18pct"),
+)
+
+
+@pytest.fixture(autouse=True)
+def quick():
+    """Programs that are compiled in a fifth of the time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def difference(name, dtype, change=lambda network: network):
+    network, params, images, labels = golden.inputs(name)
+    with jax.enable_x64(dtype == "float64"):
+        found = golden.digest(ours(change(network), params, images, labels, dtype))
+    return golden.largest_difference(found, GOLDEN[name])
+
+
+@pytest.mark.parametrize("name", DOUBLE)
+def test_logits_and_gradients_are_golden_in_float64(name):
+    assert difference(name, "float64") <= TARGETS["float64"]
+
+
+@pytest.mark.parametrize("name", sorted(set(golden.NAMES) - set(DOUBLE)))
+def test_logits_and_gradients_are_golden_in_float32(name):
+    assert difference(name, "float32") <= TARGETS["float32"]
+
+
+def test_a_hundredth_of_lrn_s_alpha_is_noticed():
+    def change(network):
+        layers = with_changes(network.layers, Lrn, alpha=1.01e-3 / 9)
+        return dataclasses.replace(network, layers=layers)
+
+    assert difference("cifar-11pct", "float32", change) > TARGETS["float32"]
+
+
+def test_golden_numbers_are_those_of_the_reference():
+    pytest.importorskip("torch", reason="the reference is PyTorch, which is not installed")
+    from experiments.parity.torch_reference import outcome
+
+    network, params, images, labels = golden.inputs("cifar-11pct")
+    found = outcome(network, params, images, labels, np.float64)
+    digest = golden.digest(golden.Outcome(*found))
+    assert golden.largest_difference(digest, GOLDEN["cifar-11pct"]) < 1e-12
+
+
+def test_golden_files_are_small():
+    files = [path for path in Path(golden.PATH.parent).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 200_000
+
+
+def test_values_that_are_not_finite_are_infinitely_far_apart():
+    assert apart([1.0, np.nan], [1.0, 2.0]) == math.inf
+    assert golden.largest_difference({"a": [math.nan]}, {"a": [1.0]}) == math.inf
+
+
+def test_the_page_is_generated_from_the_results():
+    text = page.README.read_text()
+    assert page.updated(text) == text
+
+
+def test_the_results_meet_the_targets():
+    record = json.loads(page.RESULTS.read_text())
+    assert page.missed(record) == []
+    names = {row["network"] for row in record["networks"]}
+    assert names >= set(golden.NAMES)
+
+
+@pytest.mark.parametrize("quantity", ["logits", "kernel gradients"])
+def test_a_missed_target_is_named(quantity):
+    record = json.loads(page.RESULTS.read_text())
+    for dtype, value in (("float64", 2e-9), ("float32", math.inf)):
+        worse = copy.deepcopy(record)
+        worse["networks"][0][dtype][quantity] = value
+        assert len(page.missed(worse)) == 1
+    worse = copy.deepcopy(record)
+    worse["round_trips"][0]["bit_equal"] = False
+    assert len(page.missed(worse)) == 1
