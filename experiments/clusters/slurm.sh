@@ -32,9 +32,12 @@ if [ -n "${SOURCE:-}" ]; then
 fi
 
 # Where one process fails the others cannot go on: end them, too.
+code=0
 srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \
   python -m alexnet_jax.main train --cluster \
-  --workdir "$WORKDIR" --data-dir "$ALEXNET_DATA_DIR" "$@"
+  --workdir "$WORKDIR" --data-dir "$ALEXNET_DATA_DIR" "$@" || code=$?
+# 143: the signal came before or after the training steps, where nothing needs to be saved.
+[ "$code" = 0 ] || [ "$code" = 143 ] || exit "$code"
 
 # Ended with 0: either finished, report and all, or stopped and saved; then the job goes back into
 # the queue, and the same command resumes. (An error ended this script above, with its exit code.)

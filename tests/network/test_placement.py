@@ -1,6 +1,6 @@
 """Meshes of the devices there are, and which rows of a batch lie where."""
 
-from typing import NamedTuple
+import dataclasses
 
 import jax
 import numpy as np
@@ -44,7 +44,8 @@ def test_by_default_a_mesh_takes_as_many_devices_as_the_batch_divides_over():
     assert dict(three.shape) == {"data": 1, "tower": 2}
 
 
-class FakeDevice(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class FakeDevice:
     """A device of a machine that is not here."""
 
     id: int

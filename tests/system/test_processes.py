@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from alexnet_jax.experiment import evaluate_run
+from alexnet_jax.training.load import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--epochs", "1", "--evaluate-every-epochs", "1", "--log-every-steps", "1")
@@ -164,6 +166,19 @@ def test_a_stop_of_one_process_ends_both_and_one_process_goes_on(place, alone):
     assert code == 0, err
     assert "resumed" in out and "test error" in out
     assert_same_course(workdir, alone)
+
+
+def test_two_processes_go_on_where_one_has_stopped(place, alone, together):
+    """The velocities of one device are split over two processes, and then are whole again."""
+    workdir = place[0] / "back"
+    shutil.copytree(alone, workdir)
+    more = ("--workdir", str(workdir), *SHORT[2:], "--epochs", "2", "--retune")
+    results = ended(both(place, *more, "--towers", "2"))
+    assert [code for code, _, _ in results] == [0, 0], results
+    assert "resumed" in results[0][1] and "at step 23 of 45" in results[0][1]
+    starts = json.loads((workdir / "run.json").read_text())["starts"]
+    assert [(start["step"], start["processes"]) for start in starts] == [(0, 1), (23, 2)]
+    assert load_weights(workdir, "last").step == 45
 
 
 @pytest.mark.parametrize("victim", [0, 1])
