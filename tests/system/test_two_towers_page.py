@@ -6,7 +6,7 @@ import pytest
 
 from alexnet_jax.network.networks import NETWORKS
 from experiments.benchmarks.records import read
-from experiments.two_towers import figure, page
+from experiments.two_towers import figure, page, run
 
 
 def test_the_generated_parts_are_those_of_the_results():
@@ -39,13 +39,22 @@ def test_the_compiled_programs_send_what_the_formula_says():
         if row["replicas"] > 1:
             sizes = ("argument_bytes", "temporary_bytes", "tower_bytes", "gradient_bytes")
             assert [row[name] for name in sizes] == [largest[name] for name in sizes]
+    assert [row["name"] for row in equality["rows"]] == [name for name, *_ in run.ROWS]
+    drift = _drift(next(row for row in equality["rows"] if row["name"] == run.CONTROL))
     for row in equality["rows"]:
         single, double = row["float32"], row["float64"]
+        if row["name"] == run.CONTROL:
+            continue
+        assert _drift(row) < 2 * drift  # else more than rounding would be at work
         assert single["collectives"]["others"] == []
         assert single["compiled"] == double["compiled"] == 1
         assert single["gradient_difference"]["largest"] < 1e-5
         assert double["param_difference"]["largest"] < 1e-12
         assert single["test"]["other_answers"] == double["test"]["other_answers"] == 0
+
+
+def _drift(row):
+    return row["float32"]["param_difference"]["largest"]
 
 
 def test_what_was_not_found_is_not_claimed():
