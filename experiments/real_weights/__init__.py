@@ -1,0 +1,1 @@
+"""Real trained convolutions, imported, and what a linear classifier makes of their features."""

@@ -1,0 +1,54 @@
+"""Features of all images of a prepared set, kept in a file for the next run."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from alexnet_jax.data.dataset import Dataset
+from alexnet_jax.insight.classifier import Classifier
+
+_AT_ONCE = 256
+
+
+class Features(NamedTuple):
+    """One split as a linear classifier sees it.
+
+    Attributes:
+      values: float32 `[n, features]`.
+      labels: int32 `[n]`.
+    """
+
+    values: np.ndarray
+    labels: np.ndarray
+
+
+def features_of(
+    classifier: Classifier, dataset: Dataset, split_name: str, layer: str, digest: str, cache: Path
+) -> Features:
+    """Returns the layer's activations for the centre view of every image, flattened.
+
+    Args:
+      classifier: network and preprocessing.
+      dataset: prepared images.
+      split_name: which of them.
+      layer: name of the layer.
+      digest: SHA-256 of the weights, which the kept file is named after.
+      cache: folder for the file.
+    """
+    split = dataset.split(split_name)
+    key = f"{digest}{dataset.fingerprint}{split_name}{layer}"
+    path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.npy"
+    if path.exists():
+        return Features(np.load(path), split.labels)
+    rows = []
+    for first in range(0, split.num_examples, _AT_ONCE):
+        indices = np.arange(first, min(first + _AT_ONCE, split.num_examples))
+        found = classifier.features(split.images(indices), layer)
+        rows.append(found.reshape(len(found), -1))
+        print(f"  {split_name}: {indices[-1] + 1} of {split.num_examples}", flush=True)
+    values = np.concatenate(rows)
+    cache.mkdir(parents=True, exist_ok=True)
+    np.save(path, values)
+    return Features(values, split.labels)
