@@ -300,18 +300,13 @@ def evaluate_ensemble(
         for folder in workdirs:
             run = read_run(folder)
             dataset = _dataset_of(run, data_dir)
-            _, params, step = load_weights(folder, checkpoint)
+            weights = load_weights(folder, checkpoint)
             chosen = dataset.split(split or run.config.data.validation_split)
-            processes.check_agreement(
-                how
-                | {
-                    "run": run.info.get("params_sha256", ""),
-                    "checkpoint's step": step,
-                    "the data set's fingerprint": dataset.fingerprint,
-                    "images": chosen.num_examples,
-                }
-            )
-            result = _evaluate(run, params, chosen, views, mesh, compute_dtype)
+            if processes.count() > 1:
+                what = {"the data set's fingerprint": dataset.fingerprint}
+                what |= {"the checkpoint's step": weights.step, "images": chosen.num_examples}
+                processes.check_agreement(what | {"run_id": run.info.get("run_id", "")})
+            result = _evaluate(run, weights.params, chosen, views, mesh, compute_dtype)
             members.append(Member(str(folder), result, dataset.fingerprint, run.class_names))
         return members
 
