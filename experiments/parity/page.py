@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.records import read
+from experiments.generated import table, with_parts
 
 README = Path(__file__).parent / "README.md"
 RESULTS = Path(__file__).parent / "results" / "parity.json"
@@ -42,14 +43,8 @@ def updated(text: str, results: Path = RESULTS) -> str:
         "round trips": _round_trips,
         "environment": _environment,
     }
-    for name, make in makers.items():
-        begin = f"<!-- {name}: python -m experiments.parity.page -->"
-        end = f"<!-- end of {name} -->"
-        if begin not in text or end not in text:
-            raise ValueError(f"the README has no place for '{name}'")
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n{make(record)}\n{end}{rest.partition(end)[2]}"
-    return text
+    parts = {name: make(record) for name, make in makers.items()}
+    return with_parts(text, parts, "experiments.parity.page")
 
 
 def largest(differences: dict[str, Any]) -> float:
@@ -76,11 +71,6 @@ def missed(record: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _table(head: list[str], lines: list[list[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
 def _number(value: float) -> str:
     return "0" if value == 0 else f"{value:.1e}"
 
@@ -100,7 +90,7 @@ def _networks(record: dict[str, Any]) -> str:
     }
     yardstick = max(largest(row["PyTorch float32 to float64"]) for row in record["networks"])
     return (
-        f"{_table(head, lines)}\n\n"
+        f"{table(head, lines)}\n\n"
         f"Largest of all: float32 {best['float32']:.1e}, float64 {best['float64']:.1e}. "
         f"As a yardstick, PyTorch in float32 differs from PyTorch in float64 by up to "
         f"{yardstick:.1e}. {_draws(record)}"
@@ -130,7 +120,7 @@ def _layers(record: dict[str, Any]) -> str:
             for name in names
         ]
         lines.append([row["name"], *pairs])
-    return _table(["layer alone (float32 / float64)", *names], lines)
+    return table(["layer alone (float32 / float64)", *names], lines)
 
 
 def _steps(record: dict[str, Any]) -> str:
@@ -148,7 +138,7 @@ def _steps(record: dict[str, Any]) -> str:
         ]
         for row in record["steps"]
     ]
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _round_trips(record: dict[str, Any]) -> str:
@@ -159,7 +149,7 @@ def _round_trips(record: dict[str, Any]) -> str:
         else:
             result = "bit equal" if row["bit_equal"] else "DIFFERENT"
         lines.append([row["way"], result])
-    return _table(["way", "result"], lines)
+    return table(["way", "result"], lines)
 
 
 def _environment(record: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.records import read
+from experiments.generated import table, with_parts
 
 README = Path(__file__).parent / "README.md"
 RESULTS = Path(__file__).parent / "results" / "real_weights.json"
@@ -38,14 +39,8 @@ def updated(text: str, results: Path = RESULTS) -> str:
     record = read(results)
     if record is None:
         raise ValueError(f"{results.name} is missing; run experiments.real_weights.run")
-    for name, make in (("transfer", _transfer), ("import", _import), ("conv1", _conv1)):
-        begin = f"<!-- {name}: python -m experiments.real_weights.page -->"
-        end = f"<!-- end of {name} -->"
-        if begin not in text or end not in text:
-            raise ValueError(f"the README has no place for '{name}'")
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n{make(record)}\n{end}{rest.partition(end)[2]}"
-    return text
+    parts = {"transfer": _transfer(record), "import": _import(record), "conv1": _conv1(record)}
+    return with_parts(text, parts, "experiments.real_weights.page")
 
 
 def missed(record: dict[str, Any]) -> list[str]:
@@ -68,11 +63,6 @@ def missed(record: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _table(head: list[str], lines: list[list[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
 def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
@@ -93,7 +83,7 @@ def _transfer(record: dict[str, Any]) -> str:
                 PUBLISHED[name],
             ]
         )
-    return f"{_table(head, lines)}\n\n{_fine_tuned(record)}{_under(record)}"
+    return f"{table(head, lines)}\n\n{_fine_tuned(record)}{_under(record)}"
 
 
 def _fine_tuned(record: dict[str, Any]) -> str:
@@ -132,7 +122,7 @@ def _import(record: dict[str, Any]) -> str:
         ]
         for layer, equal in facts["bit_equal"].items()
     ]
-    return _table(["layer", "bit equal to the archive", *statistics], lines)
+    return table(["layer", "bit equal to the archive", *statistics], lines)
 
 
 def _conv1(record: dict[str, Any]) -> str:
@@ -145,7 +135,7 @@ def _conv1(record: dict[str, Any]) -> str:
     ]  # fmt: skip
     words = "is bit equal to" if facts["bit_equal"] else "DIFFERS from"
     return (
-        f"{_table(['filters of conv1', *names], lines)}\n\n"
+        f"{table(['filters of conv1', *names], lines)}\n\n"
         f"conv1 as imported {words} `torchvision_kernel` and `torchvision_bias`."
     )
 

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from experiments.generated import with_parts
+
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
 
@@ -26,14 +28,8 @@ def main() -> None:
 def page(text: str) -> str:
     """Returns the text of the README with its generated parts made anew."""
     photos, digits = (json.loads((RESULTS / f"{n}.json").read_text()) for n in ("photos", "digits"))
-    for name, part in {"photos": _photos(photos), "digits": _digits(digits)}.items():
-        begin = f"<!-- {name}: python -m experiments.silent_details.page -->"
-        end = f"<!-- end of {name} -->"
-        if begin not in text or end not in text:
-            raise ValueError(f"the README has no place for '{name}'")
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n{part}\n{end}{rest.partition(end)[2]}"
-    return text
+    parts = {"photos": _photos(photos), "digits": _digits(digits)}
+    return with_parts(text, parts, "experiments.silent_details.page")
 
 
 def _photos(record: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from alexnet_jax.network import traffic
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.networks import NETWORKS
 from experiments.benchmarks.records import read
+from experiments.generated import table, with_parts
 from experiments.two_towers.figure import size
 from experiments.two_towers.run import RESULTS
 
@@ -32,16 +33,7 @@ def main() -> None:
 def page(text: str, results: Path = RESULTS) -> str:
     """Returns the text of the README with its generated parts made anew."""
     equality, scale = read(results / "two_towers.json"), read(results / "scale.json")
-    for name, part in parts(equality, scale).items():
-        begin, end = (
-            f"<!-- {name}: python -m experiments.two_towers.page -->",
-            f"<!-- end of {name} -->",
-        )
-        if begin not in text or end not in text:
-            raise ValueError(f"the README has no place for '{name}'")
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n{part}\n{end}{rest.partition(end)[2]}"
-    return text
+    return with_parts(text, parts(equality, scale), "experiments.two_towers.page")
 
 
 def parts(equality: Any, scale: Any) -> dict[str, str]:
@@ -65,11 +57,6 @@ def _under(record: dict[str, Any], file: str) -> str:
         f"{place['processor']}; {place['cpu_cores']} cores; {versions}; {place['date'][:10]}; "
         f"[json](results/{file})"
     )
-
-
-def _table(head: list[str], lines: list[list[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _equality(record: dict[str, Any]) -> str:
@@ -107,7 +94,7 @@ def _equality(record: dict[str, Any]) -> str:
     settings = record["settings"]
     what = f"`{settings['network']}`, full width, 10 classes, batch {settings['batch_size']}, rate "
     what += f"{settings['learning_rate']}, {settings['test_images']} test images"
-    return "\n\n".join((_table(head, lines), f"{what}. {_under(record, 'two_towers.json')}"))
+    return "\n\n".join((table(head, lines), f"{what}. {_under(record, 'two_towers.json')}"))
 
 
 def _collectives(found: dict[str, Any]) -> str:
@@ -146,7 +133,7 @@ def _exchanges(record: dict[str, Any]) -> str:
     head += ["their gradients: formula", "compiled"]
     return "\n\n".join(
         (
-            _table(head, lines),
+            table(head, lines),
             f"Compiled alike: {', '.join(alike)} ([json](results/two_towers.json)).",
             _break_even(network, sum(total.values())),
         )
@@ -185,7 +172,7 @@ def _scale(record: dict[str, Any]) -> str:
             mesh = f"{row['replicas']}x{row['towers']}"
             last = [str(row["scalar_bytes"]), f"{row['compile_seconds']:.0f}"]
             lines.append([mesh, f"{batch:,}", *sizes, *pairs, *last])
-        blocks.append(f"`{record['settings']['network']}`, {dtype}:\n\n{_table(head, lines)}")
+        blocks.append(f"`{record['settings']['network']}`, {dtype}:\n\n{table(head, lines)}")
     others = sorted({other for row in record["rows"] for other in row["others"]})
     blocks.append(f"Other collectives: {', '.join(others) or 'none'}.")
     return "\n\n".join([*blocks, _under(record, "scale.json")])
