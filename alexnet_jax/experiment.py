@@ -6,6 +6,7 @@
 import json
 import shlex
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -310,6 +311,8 @@ def evaluate_ensemble(
             members.append(Member(str(folder), result, dataset.fingerprint, run.class_names))
         return members
 
+    if tune_on == (split or read_run(workdirs[0]).config.data.validation_split):
+        tune_on = "same"  # by whatever name: these are the images of the test
     members = tested(split)
     tuned_on = None
     if weights == "tuned" and tune_on == "half":
@@ -319,7 +322,12 @@ def evaluate_ensemble(
     result = evaluate_members(members, tuned_on)
     if len(workdirs) > 1 and processes.is_chief():
         said = {"checkpoint": checkpoint, "views": views, "split": split, "weights": weights}
-        _write_ensemble(Path(workdirs[0]), result, said | {"tune_on": tune_on if tuned_on else ""})
+        try:
+            _write_ensemble(
+                Path(workdirs[0]), result, said | {"tune_on": tune_on if tuned_on else ""}
+            )
+        except OSError as error:  # the result of hours must not be lost for its record
+            warnings.warn(f"{ENSEMBLE} was not written: {error}", stacklevel=2)
     return result
 
 
@@ -347,7 +355,10 @@ def _dataset_of(run: Run, data_dir: str | Path | None) -> Dataset:
         )
     dataset = open_dataset(folder, run.config.data.cache_bytes)
     if dataset.class_names != run.class_names:
-        raise DataError(f"the data set in {folder} has other classes than the run")
+        raise DataError(
+            f"the data set in {folder} has other classes than the run; an import takes its class "
+            "names from `import-weights --labels`, which may name the folder of a prepared set"
+        )
     return dataset
 
 

@@ -178,6 +178,7 @@ def runs(monkeypatch):
     [
         ([], 300, ["weight       0.33"]),
         (["--weights", "tuned"], 300, ["equal  ", "on 300 images", "its error is optimistic"]),
+        (["--weights", "tuned", "--tune-on", "test"], 300, ["its error is optimistic"]),
         (["--weights", "tuned", "--tune-on", "half"], 150, ["on 150 images, none of them in"]),
         (["--weights", "tuned", "--tune-on", "validation"], 300, ["on 300 images, none of them"]),
     ],
@@ -199,6 +200,12 @@ def test_the_command_prints_and_stores_the_coefficients(
     assert f"top-5 error  {100 * record['result']['top5_error']:.2f} %" in out
     assert record["optimistic"] is ("optimistic" in out)
     assert (record["tuning"] is None) == (not options)
+
+
+def test_a_record_that_cannot_be_written_does_not_lose_the_result(runs, tmp_path):
+    with pytest.warns(UserWarning, match="ensemble.json was not written"):
+        result = experiment.evaluate_ensemble([tmp_path / "gone" / "a", "b"])
+    assert result.evaluation.count == 300
 
 
 @pytest.mark.parametrize(
