@@ -182,9 +182,7 @@ def _metadata(config: dict[str, Any]) -> dict[str, str]:
 def _check_output(path: Path, config_path: Path) -> None:
     if path.suffix != ".safetensors":
         raise InputError(f"--output {path} should end in .safetensors")
-    for existing in (path, config_path):
-        if existing.exists():
-            raise InputError(f"{existing} exists already; remove it or choose another --output")
+    output_files.refuse_existing(path, config_path)
 
 
 def _check_finite(tensors: dict[str, np.ndarray]) -> None:

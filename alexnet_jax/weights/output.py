@@ -52,12 +52,17 @@ def names(output: str | Path, *endings: str) -> tuple[Path, Path]:
     if endings and path.suffix not in endings:
         raise InputError(f"--output {path} should end in {' or '.join(endings)}")
     sidecar = path.with_name(f"{path.name}.json")
-    for existing in (path, sidecar):
-        if existing.exists() or existing.is_symlink():
-            raise InputError(f"{existing} exists already; remove it or choose another --output")
+    refuse_existing(path, sidecar)
     if (above := next(folder for folder in path.absolute().parents if folder.exists())).is_file():
         raise InputError(f"cannot write {path}: {above} is a file; choose another --output")
     return path, sidecar
+
+
+def refuse_existing(*paths: Path) -> None:
+    """Raises `InputError` where something has one of the names, be it a link to nowhere."""
+    for existing in paths:
+        if existing.exists() or existing.is_symlink():
+            raise InputError(f"{existing} exists already; remove it or choose another --output")
 
 
 @contextlib.contextmanager
@@ -75,6 +80,7 @@ def fresh(*paths: Path) -> Iterator[tuple[Path, ...]]:
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        refuse_existing(*paths)  # once more: minutes may have passed
         for old, new in zip(temporary, paths, strict=True):
             os.replace(old, new)
             done.append(new)

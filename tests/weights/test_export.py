@@ -118,6 +118,13 @@ def test_nothing_is_written_over(weights, tmp_path, name):
     assert (tmp_path / name).read_text() == "precious"
 
 
+def test_a_link_to_a_disk_that_is_not_there_is_left_alone(weights, tmp_path):
+    (tmp_path / "a.safetensors").symlink_to(tmp_path / "unmounted" / "a.safetensors")
+    with pytest.raises(InputError, match="a.safetensors exists already"):
+        export_safetensors(weights, tmp_path / "a.safetensors")
+    assert (tmp_path / "a.safetensors").is_symlink()
+
+
 def test_another_ending_is_refused(weights, tmp_path):
     with pytest.raises(InputError, match="should end in .safetensors"):
         export_safetensors(weights, tmp_path / "a.npz")
