@@ -18,6 +18,9 @@ from alexnet_jax.errors import InputError, did_you_mean
 Rates = tuple[tuple[str, float], ...]
 """Pairs of (layer name, value); a name that is absent takes the general value."""
 
+Orientation = Literal["upright", "stored"]
+"""How encoded images lie: turned as their EXIF says, or as their pixels are stored."""
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -34,6 +37,9 @@ class DataConfig:
       jpeg_quality: quality of stored JPEGs, 1 to 100.
       validation_fraction: share of training images set aside where the source has no
         validation or test split.
+      orientation: `upright`: photos are turned as their EXIF orientation says; `stored`: they are
+        taken as their pixels lie in the file; `auto`: `stored` for `imagenet2012`, as in 2012,
+        and `upright` for all else; a prepared set is taken as it is. A run predicts so, too.
       class_order: of `imagenet2012`: labels in the order of the WordNet ids (Caffe, torchvision),
         or of the development kit's ILSVRC2012_ID (the 2012 code).
       train_split: name of the split to train on.
@@ -48,6 +54,7 @@ class DataConfig:
     store: Literal["jpeg", "raw"] = "jpeg"
     jpeg_quality: int = 95
     validation_fraction: float = 0.1
+    orientation: Literal["auto", "upright", "stored"] = "auto"
     class_order: Literal["wordnet", "ilsvrc"] = "wordnet"
     train_split: str = "train"
     validation_split: str = "validation"

@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from alexnet_jax.errors import InputError
+
 _CACHE_SETTINGS = {
     # The least recently used programs go first; those of one run need less than 1 MiB.
     "JAX_COMPILATION_CACHE_MAX_SIZE": str(256 * 1024**2),
@@ -25,6 +27,25 @@ def default_data_dir() -> Path:
     if named:
         return Path(named).expanduser().absolute()
     return cache_dir() / "data"
+
+
+def readable(name: str | os.PathLike) -> str:
+    """Returns a file's name or path for people and files; what is no UTF-8 in it is escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def check_utf8(folder: Path) -> None:
+    """Refuses a folder that the libraries which write there cannot name.
+
+    Raises:
+      InputError: its path is no UTF-8.
+    """
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"the folder {readable(folder)} has a name that is no UTF-8; name another"
+        ) from None
 
 
 def cache_dir() -> Path:

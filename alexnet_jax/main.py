@@ -180,11 +180,13 @@ class Predict(Options):
       alexnet predict --workdir runs/a photos/ "holiday/*.jpg" --top-k 3 --format csv
 
     Attributes:
-      images: files, folders or glob patterns.
+      images: files, folders or glob patterns; -: an image on standard input.
       workdir: run folder.
       checkpoint: best, last, or a step number.
       top_k: classes per image, the likeliest first.
       views: 1: the centre; 10: corners and centre with their mirror images, averaged.
+      orientation: upright: as the photos' EXIF says; stored: as their pixels lie; by default as
+        the training images were.
       compute_dtype: type of the activations; by default that of the training.
       format: how to print.
     """
@@ -194,6 +196,7 @@ class Predict(Options):
     checkpoint: str = "best"
     top_k: int = 5
     views: Literal[1, 10] = 1
+    orientation: Literal["upright", "stored"] | None = None
     compute_dtype: Literal["float32", "bfloat16"] | None = None
     format: Literal["table", "csv", "json"] = "table"
 
@@ -208,9 +211,10 @@ class Predict(Options):
             top_k=self.top_k,
             views=self.views,
             form=self.format,
+            orientation=self.orientation,
             compute_dtype=self.compute_dtype or "",
         )
-        return _show(result.text, result.complaint())
+        return _show(result.text, result.notes(), result.complaint())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,12 +225,14 @@ class Features(Options):
       alexnet features --workdir runs/a --layer fc7 photos/ --output features.npz
 
     Attributes:
-      images: files, folders or glob patterns.
+      images: files, folders or glob patterns; -: an image on standard input.
       workdir: run folder.
       layer: conv1, pool1, fc7, ... ; a wrong name is answered with the list.
       output: .npz file to write: features, one row per image, and the images' names.
       before_relu: take the layer's sums, before its nonlinearity.
       checkpoint: best, last, or a step number.
+      orientation: upright: as the photos' EXIF says; stored: as their pixels lie; by default as
+        the training images were.
     """
 
     images: tyro.conf.Positional[tuple[str, ...]]
@@ -235,6 +241,7 @@ class Features(Options):
     output: AbsolutePath
     before_relu: Flag = False
     checkpoint: str = "best"
+    orientation: Literal["upright", "stored"] | None = None
 
     def run(self) -> int:
         """Computes and writes."""
@@ -247,14 +254,15 @@ class Features(Options):
             layer=self.layer,
             before_relu=self.before_relu,
             checkpoint=self.checkpoint,
+            orientation=self.orientation,
         )
-        return _show(result.text, result.complaint())
+        return _show(result.text, result.notes(), result.complaint())
 
 
-def _show(text: str, complaint: str) -> int:
-    """Prints a result and the files that it lacks; returns the exit code."""
-    print(text, end="")
-    print(complaint, end="", file=sys.stderr)
+def _show(text: str, notes: str, complaint: str) -> int:
+    """Prints a result, and the files that it leaves out or lacks; returns the exit code."""
+    print(text, end="", flush=True)
+    print(notes + complaint, end="", file=sys.stderr)
     return 1 if complaint else 0
 
 
@@ -357,6 +365,8 @@ class Prepare(Options):
       store: jpeg bytes, or raw pixels: larger and faster; by default raw for small sets.
       jpeg_quality: 1 to 100.
       validation_fraction: share of the training images to set aside where there is no other split.
+      orientation: upright: photos are turned as their EXIF orientation says; stored: they are taken
+        as their pixels lie; by default stored for imagenet2012, as in 2012, upright for all else.
       class_order: of imagenet2012: by WordNet id (Caffe, torchvision) or by ILSVRC id (2012).
       workers: processes that decode; by default one per core.
       bad_images: skip: list them in bad_images.jsonl and go on; error: stop at the first.
@@ -370,6 +380,7 @@ class Prepare(Options):
     store: Literal["jpeg", "raw"] | None = None
     jpeg_quality: int | None = None
     validation_fraction: float | None = None
+    orientation: Literal["upright", "stored"] | None = None
     class_order: Literal["wordnet", "ilsvrc"] | None = None
     workers: int | None = None
     bad_images: Literal["skip", "error"] = "skip"
@@ -396,8 +407,9 @@ class Prepare(Options):
         if (self.path is None) != (kind in ("digits", "tfds")):
             needs = "takes no path" if self.path else "needs the path of its images"
             raise InputError(f"--source {self.source} {needs}; --help has an example")
-        names = ("stored_size", "store", "jpeg_quality", "validation_fraction", "class_order")
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        names = ("stored_size", "store", "jpeg_quality", "validation_fraction", "orientation")
+        values = {name: getattr(self, name) for name in (*names, "class_order")}
+        given = {name: value for name, value in values.items() if value is not None}
         source = catalogue_name or str(self.path or "")
         return replace(default_options(kind, source, self.name), **given)
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from alexnet_jax.config import Orientation
 from alexnet_jax.data import augment, storage
 from alexnet_jax.data.decode import decode_jpeg
+from alexnet_jax.data.options import orientation_in
 from alexnet_jax.data.records import MappedImages, ParsedImages
 from alexnet_jax.errors import DataError, InputError, did_you_mean
 
@@ -32,6 +34,7 @@ class Dataset:
       class_names: names in the order of the labels.
       fingerprint: SHA-256 over names, labels and stored bytes of all examples.
       stored_size: height and width of the stored images, pixels.
+      orientation: whether photos were turned upright by their EXIF before they were stored.
       splits: number of examples of each split.
       cache_bytes: a split that needs no more than this is kept decoded in memory.
     """
@@ -40,6 +43,7 @@ class Dataset:
     class_names: tuple[str, ...]
     fingerprint: str
     stored_size: int
+    orientation: Orientation
     splits: dict[str, int]
     cache_bytes: int
     _store: str = "jpeg"
@@ -303,6 +307,7 @@ def open_dataset(folder: str | Path, cache_bytes: int = 2 * 1024**3) -> Dataset:
         class_names=tuple(prepared["class_names"]),
         fingerprint=prepared["fingerprint"],
         stored_size=prepared["options"]["stored_size"],
+        orientation=orientation_in(prepared),
         splits={name: split["examples"] for name, split in prepared["splits"].items()},
         cache_bytes=cache_bytes,
         _store=prepared["options"]["store"],

@@ -2,20 +2,38 @@
 
 The stored image is the paper's (§2): the shorter side is rescaled to the stored size and the
 central square is kept. As in 2012 (cuda-convnet2 `make-data`): area averaging to shrink, bicubic
-to enlarge, offset `floor((length - size) / 2)`. EXIF orientation is not applied, as the ILSVRC
-images were read without it.
+to enlarge, offset `floor((length - size) / 2)`. The ILSVRC images were read without their EXIF
+orientation; the photos that people bring are turned upright by it.
 """
 
+import functools
 import io
+import os
 import warnings
 from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, features
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+from alexnet_jax.config import Orientation
+
 MAX_PIXELS = 64_000_000
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+# The kinds of ISO media files that hold a picture, by the brand after `ftyp`.
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
+_ORIENTATION = 0x0112  # EXIF and TIFF tags
+_DNG_VERSION, _NEW_SUBFILE_TYPE = 50706, 254
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _EXACT_AREA_UP_TO = 8.0
 
 
@@ -23,29 +41,33 @@ class BadImageError(Exception):
     """An image that can not be used; the message is the reason, a few words long."""
 
 
-def decode_rgb(data: bytes) -> Image.Image:
+def decode_rgb(data: bytes, orientation: Orientation = "stored") -> Image.Image:
     """Decodes an image file of any usual kind to RGB.
 
-    Grey, palette, CMYK, transparent and 16-bit images are converted; of an animation the first
-    frame is taken. The header is read first, so that a crafted file can not ask for memory.
+    Grey, palette, CMYK, transparent and 16-bit images are converted; of an animation or a document
+    of several pages the first is taken. The header is read first, so that a crafted file can not
+    ask for memory.
 
     Args:
-      data: the file's bytes. Its content decides the format, not its name.
+      data: the file's bytes: JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, and HEIC where the package
+        `pillow-heif` is installed. The content decides the format, not the name.
+      orientation: whether to turn the picture as its EXIF orientation says. TIFF and HEIC files
+        are turned by their own readers, always.
 
     Returns:
       A loaded Pillow image of mode RGB.
 
     Raises:
-      BadImageError: not an image of `FORMATS`, truncated, damaged, or over `MAX_PIXELS`.
+      BadImageError: no such image, truncated, damaged, or over `MAX_PIXELS`.
     """
     if not data:
         raise BadImageError("empty file")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged EXIF is no reason to distrust the pixels
         try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=_formats())
         except Image.UnidentifiedImageError:
-            raise BadImageError("not a JPEG, PNG, GIF, BMP or WebP image") from None
+            raise BadImageError(_unknown(data)) from None
         except Image.DecompressionBombError:
             raise BadImageError(f"more than {MAX_PIXELS // 10**6} million pixels") from None
         except Exception as error:  # Pillow's plug-ins raise anything on hostile headers
@@ -55,10 +77,35 @@ def decode_rgb(data: bytes) -> Image.Image:
                 f"{image.width}x{image.height} is more than {MAX_PIXELS // 10**6} million pixels"
             )
         try:
+            _check_tiff(image)
             image.load()
-            return to_rgb(image)
+            return to_rgb(upright(image) if orientation == "upright" else image)
+        except BadImageError:
+            raise
         except Exception as error:
             raise BadImageError(_reason(error)) from None
+
+
+def is_image(path: str | os.PathLike) -> bool:
+    """Says whether a file begins as an image that `decode_rgb` knows; it may yet be damaged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=_formats()):
+                return True
+        except Image.DecompressionBombError:
+            return True
+        except Exception:  # as above
+            return False
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turns an image as its EXIF orientation says; one without is returned as it is."""
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF is no reason to distrust the pixels
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def fit_square(image: Image.Image, size: int) -> np.ndarray:
@@ -129,9 +176,15 @@ def decode_jpeg(
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts a loaded image of any mode to RGB; one that is RGB already is returned as it is."""
+    """Converts a loaded image of any mode to RGB; one that is RGB already is returned as it is.
+
+    Raises:
+      BadImageError: the pixels are floating-point numbers.
+    """
     if image.mode == "RGB":
         return image
+    if image.mode == "F":
+        raise BadImageError("floating-point pixels, whose range is not known")
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip at 255
         grey = np.asarray(image).astype(np.int64) >> 8
         return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
@@ -201,6 +254,37 @@ def _average(pixels: np.ndarray, scale: float, windows: _Windows) -> np.ndarray:
         before = integral
     averages /= scale
     return averages
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Returns Pillow's names of the formats that can be read here."""
+    names = _FORMATS
+    if features.check("avif"):
+        names += ("AVIF",)
+    try:
+        import pillow_heif  # pyright: ignore[reportMissingImports] - optional
+    except ImportError:
+        return names
+    pillow_heif.register_heif_opener()
+    return (*names, "HEIF")
+
+
+def _unknown(data: bytes) -> str:
+    """Says what to do about bytes that no reader knows."""
+    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+    if brand in _HEIC_BRANDS and "HEIF" not in _formats():
+        return "a HEIC image; to read it: pip install pillow-heif"
+    if brand in _AVIF_BRANDS and "AVIF" not in _formats():
+        return "an AVIF image; to read it: pip install --upgrade pillow"
+    return "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF or HEIC image"
+
+
+def _check_tiff(image: Image.Image) -> None:
+    """Refuses the preview with which a camera's raw file (DNG, NEF, ARW) begins as a TIFF."""
+    tags = getattr(image, "tag_v2", {})
+    if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE, 0) & 1:
+        raise BadImageError("a camera's raw file; develop it to JPEG or TIFF first")
 
 
 def _reason(error: Exception) -> str:

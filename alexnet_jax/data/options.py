@@ -9,10 +9,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from alexnet_jax.config import DataConfig
+from alexnet_jax.config import DataConfig, Orientation
 from alexnet_jax.data.builders import check_kind
 from alexnet_jax.errors import DataError, InputError
 
+_ENCODED = ("folder", "imagenet2012", "tfds")  # kinds of sources whose images are image files
 _OWN_SIZE = 32  # of CIFAR-10, and of the digits as they are usually enlarged
 
 
@@ -45,6 +46,11 @@ def resolve(data: DataConfig) -> DataConfig:
         raise InputError(
             f"data.validation_fraction is {data.validation_fraction}; it must be 0 or more, below 1"
         )
+    if data.orientation != "auto" and data.source_kind not in _ENCODED:
+        raise InputError(
+            f"data.orientation '{data.orientation}' has no effect: {data.source_kind} holds no "
+            "image files; leave it at auto"
+        )
     if data.source_kind == "digits":
         data = dataclasses.replace(data, store="raw", source="")
     elif data.source and (data.source_kind != "tfds" or Path(data.source).is_absolute()):
@@ -55,6 +61,13 @@ def resolve(data: DataConfig) -> DataConfig:
             f"data.name is '{name}'; a name is letters, digits, '-', '_', '.', and no folder"
         )
     return dataclasses.replace(data, name=name)
+
+
+def orientation_of(data: DataConfig) -> Orientation:
+    """Returns which way up the images of a set are stored that is prepared from `data`."""
+    if data.orientation == "auto":
+        return "stored" if data.source_kind == "imagenet2012" else "upright"
+    return data.orientation
 
 
 def described_options(data: DataConfig) -> dict[str, Any]:
@@ -71,16 +84,32 @@ def described_options(data: DataConfig) -> dict[str, Any]:
         options["validation_fraction"] = data.validation_fraction
     if data.source_kind == "imagenet2012":
         options["class_order"] = data.class_order
+    if data.source_kind in _ENCODED:
+        options["orientation"] = orientation_of(data)
     return options
+
+
+def orientation_in(prepared: dict[str, Any]) -> Orientation:
+    """Returns which way up the images of a prepared set are: the first sets were as stored.
+
+    Sets without image files have no orientation; photos are shown upright to their networks.
+    """
+    options = prepared["options"]
+    first = "stored" if options["source_kind"] in _ENCODED else "upright"
+    return options.get("orientation", first)
 
 
 def check_same(folder: Path, prepared: dict[str, Any], data: DataConfig) -> None:
     """Raises `DataError` if the set in `folder` was prepared otherwise than `data` asks.
 
-    Without a source in `data`, the set is taken as it is, as long as the stored size agrees.
+    Without a source in `data`, the set is taken as it is, as long as the stored size agrees; and
+    so is its orientation unless `data` asks for one.
     """
-    have, want = prepared["options"], described_options(data)
+    have = {"orientation": orientation_in(prepared)} | prepared["options"]
+    want = described_options(data) | {"orientation": orientation_of(data)}
     names = list(want) if data.source or data.source_kind == "digits" else ["stored_size"]
+    names = [name for name in names if name != "orientation"]
+    names += [] if data.orientation == "auto" else ["orientation"]
     different = [name for name in names if name in have and have[name] != want[name]]
     if different:
         values = "; ".join(f"{name} {have[name]!r}, asked for {want[name]!r}" for name in different)
@@ -102,6 +131,8 @@ def command(data: DataConfig, data_dir: Path) -> str:
         words += ["--stored-size", str(data.stored_size)]
     if data.store != usual.store:
         words += ["--store", data.store]
+    if data.orientation != usual.orientation:
+        words += ["--orientation", data.orientation]
     return shlex.join(words)
 
 
@@ -124,5 +155,8 @@ def _derived_name(data: DataConfig) -> str:
     slug = re.sub(r"[^A-Za-z0-9]+", "-", base).strip("-").lower() or "images"
     if data.source_kind == "tfds" and not Path(data.source).is_absolute():
         return f"{slug}{size}"
-    digest = hashlib.sha256(json.dumps(described_options(data)).encode()).hexdigest()
+    options = described_options(data)
+    if data.orientation == "auto":  # sets that were prepared before there was this choice are found
+        del options["orientation"]
+    digest = hashlib.sha256(json.dumps(options).encode()).hexdigest()
     return f"{slug}-{digest[:8]}"

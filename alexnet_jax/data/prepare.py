@@ -14,12 +14,19 @@ from typing import Any, Literal
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data import builders, storage
 from alexnet_jax.data.finishing import MAX_BAD_FRACTION, finish, stop_for_bad
-from alexnet_jax.data.options import check_same, command, resolve
+from alexnet_jax.data.options import (
+    check_same,
+    command,
+    orientation_in,
+    orientation_of,
+    resolve,
+)
 from alexnet_jax.data.planning import check_plan, check_space, plan_shards
 from alexnet_jax.data.progress import ProgressLine, say
 from alexnet_jax.data.storage import Shard, ShardResult, Storage
 from alexnet_jax.data.workers import write_shards
 from alexnet_jax.errors import DataError
+from alexnet_jax.locations import check_utf8
 
 _IN_PROCESS_PIXELS = 16_000_000  # less stored than this is done before a worker has started
 
@@ -56,6 +63,7 @@ def prepare(
         if prepared:
             check_same(folder, prepared, data)
             say(f"{data.name} is prepared already in {folder}", progress)
+            _tell_orientation(data, prepared, folder, progress)
             return folder
         _prepare(folder, data, workers, bad_images, progress)
     return folder
@@ -83,6 +91,7 @@ def ensure_prepared(
     prepared = storage.read_prepared(folder)
     if prepared:
         check_same(folder, prepared, data)
+        _tell_orientation(data, prepared, folder, progress)
         return folder
     if not data.source and data.source_kind != "digits":
         raise DataError(
@@ -100,6 +109,20 @@ def ensure_prepared(
         return pool.submit(prepare, data, data_dir, workers=workers, **options).result()
 
 
+def _tell_orientation(
+    data: DataConfig, prepared: dict[str, Any], folder: Path, progress: bool
+) -> None:
+    """Says so where the images of a set lie otherwise than they would if it were prepared now."""
+    have, usual = orientation_in(prepared), orientation_of(data)
+    if data.source and have != usual:
+        say(
+            f"the images of {data.name} were prepared with orientation '{have}', and its networks "
+            f"are shown photos that way; for '{usual}' choose another --data.name or remove "
+            f"{folder}",
+            progress,
+        )
+
+
 _WHAT_TO_GET = {
     "digits": "nothing",
     "folder": "its images in a folder or tar, as train/CLASS/* and test/CLASS/* or CLASS/* "
@@ -115,6 +138,7 @@ def _locked(folder: Path, progress: bool) -> Any:
     """Returns a held lock on the set; waits, and says so, while another process prepares it."""
     import filelock
 
+    check_utf8(folder)
     lock = filelock.FileLock(folder.parent / f".{folder.name}.lock")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -152,7 +176,9 @@ def _prepare(
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
-    stored = Storage(data.stored_size, data.store, data.jpeg_quality, source.class_names)
+    stored = Storage(
+        data.stored_size, data.store, data.jpeg_quality, source.class_names, orientation_of(data)
+    )
     shards = plan_shards(data, source, bad_images)
     check_plan(folder, data, source, shards, progress)
     results = _write_missing(folder, data, shards, stored, workers, progress)

@@ -88,7 +88,7 @@ def _fill(writer: Any, part: _Part, shard: Shard, stored: Storage, progress: Pro
         if progress.stop():
             return "interrupted"
         try:
-            pixels = read_square(record, stored.stored_size)
+            pixels = read_square(record, stored.stored_size, stored.orientation)
         except BadImageError as error:
             part.bad.append({"key": record.key, "split": shard.split, "reason": str(error)})
             progress.add(0, 1)

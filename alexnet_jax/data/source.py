@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from alexnet_jax.config import Orientation
 from alexnet_jax.data.decode import BadImageError, decode_rgb, fit_square
 
 MAX_FILE_BYTES = 256 * 1024**2
@@ -54,12 +55,13 @@ class Source:
     ignored: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_square(record: Record, size: int) -> np.ndarray:
+def read_square(record: Record, size: int, orientation: Orientation = "stored") -> np.ndarray:
     """Reads one image of a source and fits it to the stored square.
 
     Args:
       record: which image.
       size: stored height and width, pixels.
+      orientation: whether encoded images are turned as their EXIF orientation says.
 
     Returns:
       uint8 [size, size, 3].
@@ -75,9 +77,8 @@ def read_square(record: Record, size: int) -> np.ndarray:
     if record.form == "planar":
         planes = np.frombuffer(_read_bytes(record), np.uint8).reshape(3, 32, 32)
         return fit_square(Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0))), size)
-    if record.form == "tfds":
-        return fit_square(decode_rgb(_read_tfds(record)), size)
-    return fit_square(decode_rgb(_read_bytes(record)), size)
+    data = _read_tfds(record) if record.form == "tfds" else _read_bytes(record)
+    return fit_square(decode_rgb(data, orientation), size)
 
 
 def unique_names(names: list[str], ids: list[str]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from alexnet_jax.config import Orientation
 from alexnet_jax.data.source import Record
 from alexnet_jax.errors import DataError
 
@@ -31,12 +32,13 @@ FORMAT_VERSION = 1
 
 
 class Storage(NamedTuple):
-    """How images are stored: height and width, encoding, and the names of the classes."""
+    """How images are stored: size, encoding, names of the classes, and which way up."""
 
     stored_size: int
     store: Literal["jpeg", "raw"]
     jpeg_quality: int
     class_names: tuple[str, ...]
+    orientation: Orientation = "stored"
 
 
 class Shard(NamedTuple):
@@ -203,9 +205,13 @@ def write_tfds_metadata(
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON atomically."""
+    """Writes indented JSON atomically.
+
+    What UTF-8 cannot hold (a source whose path is none) becomes JSON's own escapes.
+    """
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    temporary.write_text(text, "utf-8", "backslashreplace")
     os.replace(temporary, path)
 
 

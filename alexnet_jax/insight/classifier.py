@@ -4,7 +4,7 @@ import functools
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alexnet_jax.config import AugmentConfig, PreprocessConfig
+from alexnet_jax.config import AugmentConfig, Orientation, PreprocessConfig
 from alexnet_jax.data.decode import BadImageError
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import InputError, did_you_mean
@@ -43,9 +43,10 @@ class Prediction(NamedTuple):
 class Classifier:
     """A network with its parameters, preprocessing and class names.
 
-    Images may be paths, Pillow images, uint8 arrays `[n, height, width, 3]`, or a list of such
-    with `[height, width, 3]` arrays. They are brought to the form of the training images: turned
-    upright by EXIF, shorter side to `stored_size`, central square; then the views are cut.
+    Images may be paths, bytes of image files, Pillow images, uint8 arrays `[n, height, width, 3]`,
+    or a list of such with `[height, width, 3]` arrays. They are brought to the form of the training
+    images: upright by EXIF where those were, shorter side to `stored_size`, central square; then
+    the views are cut.
 
     Every method takes `unreadable`: None raises `InputError` at the first file that cannot be
     read; a list collects those files instead, and the result has rows for the others only.
@@ -62,6 +63,7 @@ class Classifier:
         stored_size: int,
         preprocess_config: PreprocessConfig,
         augment: AugmentConfig,
+        orientation: Orientation = "upright",
         dtype: Any = jnp.float32,
         batch_size: int = _LARGEST_BATCH,
     ):
@@ -70,6 +72,7 @@ class Classifier:
         self.class_names = tuple(class_names)
         self.image_size = image_size
         self.stored_size = stored_size
+        self.orientation: Orientation = orientation
         self._params, self._inputs = jax.device_put((params, inputs))
         self._batch_size = batch_size
         settings = (network, preprocess_config, image_size)
@@ -158,7 +161,8 @@ class Classifier:
         """Yields the outputs of one batch after the other, without padding."""
         sequence = as_sequence(images)
         batch_size = max(1, min(self._batch_size // views, _power_of_two(len(sequence))))
-        for stored in _stored_batches(sequence, self.stored_size, batch_size, unreadable):
+        read = functools.partial(read_image, size=self.stored_size, orientation=self.orientation)
+        for stored in _stored_batches(sequence, read, batch_size, unreadable):
             # One shape for all batches, so that only one program is compiled.
             padding = [(0, batch_size - len(stored)), (0, 0), (0, 0), (0, 0)]
             output = np.asarray(step(self._params, self._inputs, np.pad(stored, padding)))
@@ -166,7 +170,10 @@ class Classifier:
 
 
 def load(
-    workdir: str | Path, checkpoint: str | int = "best", compute_dtype: str = ""
+    workdir: str | Path,
+    checkpoint: str | int = "best",
+    compute_dtype: str = "",
+    orientation: Orientation | None = None,
 ) -> Classifier:
     """Returns the classifier that a run folder holds.
 
@@ -174,6 +181,8 @@ def load(
       workdir: run folder; its data set need not be there.
       checkpoint: `best` (lowest validation error), `last`, or a step.
       compute_dtype: type of the activations, float32 or bfloat16; empty: that of the training.
+      orientation: which way up photos are shown to the network, `upright` as their EXIF says or
+        as `stored` in the file; None: as in training.
 
     Raises:
       InputError: no run there.
@@ -196,6 +205,7 @@ def load(
         stored_size=run.stored_size,
         preprocess_config=run.config.preprocess,
         augment=run.config.augment,
+        orientation=orientation or run.orientation,
         dtype=jnp.dtype(compute_dtype or run.config.compute_dtype),
         batch_size=min(_LARGEST_BATCH, run.config.batch_size),
     )
@@ -225,11 +235,14 @@ def _power_of_two(count: int) -> int:
 
 
 def _stored_batches(
-    images: Sequence[UserImage], size: int, batch_size: int, unreadable: list[Unreadable] | None
+    images: Sequence[UserImage],
+    read: Callable[[UserImage], np.ndarray],
+    batch_size: int,
+    unreadable: list[Unreadable] | None,
 ) -> Iterator[np.ndarray]:
     """Yields uint8 `[k, size, size, 3]`; all but the last are full, though files drop out."""
     ready: list[np.ndarray] = []
-    for index, result in enumerate(_read_ahead(images, size, 2 * batch_size)):
+    for index, result in enumerate(_read_ahead(images, read, 2 * batch_size)):
         if isinstance(result, np.ndarray):
             ready.append(result)
         elif unreadable is None:
@@ -244,13 +257,13 @@ def _stored_batches(
 
 
 def _read_ahead(
-    images: Sequence[UserImage], size: int, ahead: int
+    images: Sequence[UserImage], read: Callable[[UserImage], np.ndarray], ahead: int
 ) -> Iterator[np.ndarray | BadImageError]:
     """Yields every image or why it cannot be read, in order, `ahead` of them read by threads."""
 
-    def read(image: UserImage) -> np.ndarray | BadImageError:
+    def try_to_read(image: UserImage) -> np.ndarray | BadImageError:
         try:
-            return read_image(image, size)
+            return read(image)
         except BadImageError as error:
             return error
 
@@ -258,7 +271,7 @@ def _read_ahead(
     pending: deque[Future[np.ndarray | BadImageError]] = deque()
     try:
         for image in images:
-            pending.append(pool.submit(read, image))
+            pending.append(pool.submit(try_to_read, image))
             if len(pending) > ahead:
                 yield pending.popleft().result()
         while pending:

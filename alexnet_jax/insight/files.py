@@ -1,12 +1,15 @@
 """Image files through a run: what the verbs `predict` and `features` do."""
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from alexnet_jax.config import Orientation
+from alexnet_jax.data.decode import BadImageError
 from alexnet_jax.errors import InputError
 from alexnet_jax.insight.classifier import load
-from alexnet_jax.insight.images import Unreadable, expand_images
+from alexnet_jax.insight.images import NotTaken, Unreadable, expand_images, within_limit
 from alexnet_jax.insight.tables import (
     FORMATS,
     check_features_path,
@@ -14,6 +17,10 @@ from alexnet_jax.insight.tables import (
     printable,
     save_features,
 )
+from alexnet_jax.locations import readable
+
+_MOST_NOTES = 20
+_STANDARD_INPUT = "-"
 
 
 class FilesResult(NamedTuple):
@@ -21,17 +28,29 @@ class FilesResult(NamedTuple):
 
     Attributes:
       text: for standard output.
+      missing: one line per pattern that names no file or image.
       unreadable: files that were left out.
+      not_taken: what the named folders hold besides.
     """
 
     text: str
+    missing: list[str]
     unreadable: list[Unreadable]
+    not_taken: list[NotTaken]
 
     def complaint(self) -> str:
-        """Returns one line per unreadable file, for standard error; empty if there is none."""
-        return "".join(
-            f"{printable(bad.name)} cannot be read: {bad.reason}\n" for bad in self.unreadable
-        )
+        """Returns one line per missing or unreadable image, for standard error; empty if none."""
+        lines = self.missing + [
+            f"{bad.name} cannot be read: {bad.reason}" for bad in self.unreadable
+        ]
+        return "".join(f"{printable(line)}\n" for line in lines)
+
+    def notes(self) -> str:
+        """Returns a line on each file that was not taken, at most so many; empty if none."""
+        lines = [f"not taken: {left.name} ({left.reason})" for left in self.not_taken]
+        more = len(lines) - _MOST_NOTES
+        lines = lines[:_MOST_NOTES] + ([f"not taken: {more:,} more"] if more > 0 else [])
+        return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def predict_files(
@@ -42,17 +61,19 @@ def predict_files(
     top_k: int = 5,
     views: int = 1,
     form: str = "table",
+    orientation: Orientation | None = None,
     compute_dtype: str = "",
 ) -> FilesResult:
-    """Predicts files, folders and globs; a file that cannot be read does not stop the others.
+    """Predicts files, folders and globs; one that is missing or bad does not stop the others.
 
     Args:
       workdir: run folder.
-      patterns: see `expand_images`.
+      patterns: see `expand_images`; `-` is an image on standard input.
       checkpoint: `best`, `last` or a step.
       top_k: answers per image.
       views: 1 or 10.
       form: `table`, `csv` or `json`.
+      orientation: see `classifier.load`.
       compute_dtype: see `classifier.load`.
 
     Raises:
@@ -61,13 +82,13 @@ def predict_files(
     """
     if form not in FORMATS:
         raise InputError(f"--format should be one of {', '.join(FORMATS)}, not '{form}'")
-    paths = expand_images(patterns)
+    asked = _ask(patterns)
     unreadable: list[Unreadable] = []
-    classifier = load(workdir, checkpoint, compute_dtype)
-    predictions = classifier.predict(paths, top_k, views, unreadable)
-    return FilesResult(
-        format_predictions(_readable(paths, unreadable), predictions, form), unreadable
-    )
+    classifier = load(workdir, checkpoint, compute_dtype, orientation)
+    predictions = classifier.predict(asked.images, top_k, views, unreadable)
+    names, unreadable = asked.by_name(unreadable)
+    text = format_predictions(names, predictions, form)
+    return FilesResult(text, asked.missing, unreadable, asked.not_taken)
 
 
 def write_features(
@@ -78,37 +99,79 @@ def write_features(
     layer: str = "fc7",
     before_relu: bool = False,
     checkpoint: str | int = "best",
+    orientation: Orientation | None = None,
 ) -> FilesResult:
     """Writes one layer's activations for files, folders and globs to a new `.npz` file.
 
     Args:
       workdir: run folder.
-      patterns: see `expand_images`.
+      patterns: see `predict_files`.
       output: see `tables.save_features`.
       layer: see `Classifier.features`.
       before_relu: see `Classifier.features`.
       checkpoint: `best`, `last` or a step.
+      orientation: see `classifier.load`.
 
     Raises:
       InputError: no such run, layer or files, no file is readable, or `output` exists.
       CheckpointError: no usable checkpoint.
     """
     check_features_path(output)
-    paths = expand_images(patterns)
-    classifier = load(workdir, checkpoint)
+    asked = _ask(patterns)
+    classifier = load(workdir, checkpoint, orientation=orientation)
     unreadable: list[Unreadable] = []
-    features = classifier.features(paths, layer, before_relu, unreadable)
+    features = classifier.features(asked.images, layer, before_relu, unreadable)
+    names, unreadable = asked.by_name(unreadable)
     if not len(features):
         bad = unreadable[0]
-        raise InputError(f"none of {len(paths)} files can be read, e.g. {bad.name}: {bad.reason}")
+        count = len(asked.images)
+        raise InputError(f"none of {count} files can be read, e.g. {bad.name}: {bad.reason}")
     source = f"{classifier.network.name}, run {Path(workdir).name}, checkpoint {checkpoint}"
     what = f"{layer} before its nonlinearity" if before_relu else layer
-    written = save_features(output, features, _readable(paths, unreadable), what, source)
+    written = save_features(output, features, names, what, source)
     shape = "x".join(map(str, features.shape[1:]))
     text = f"wrote {what} of {len(features):,} images ({shape} each) to {written}\n"
-    return FilesResult(text, unreadable)
+    return FilesResult(text, asked.missing, unreadable, asked.not_taken)
 
 
-def _readable(paths: Sequence[Path], unreadable: Sequence[Unreadable]) -> list[str]:
-    left_out = {bad.index for bad in unreadable}
-    return [str(path) for index, path in enumerate(paths) if index not in left_out]
+class _Asked(NamedTuple):
+    """The images that a command names, what it names in vain, and what lies beside them."""
+
+    names: list[str]
+    images: list[Path | bytes]
+    missing: list[str]
+    not_taken: list[NotTaken]
+
+    def by_name(self, unreadable: list[Unreadable]) -> tuple[list[str], list[Unreadable]]:
+        """Returns the names of the others, and the unreadable ones with their names."""
+        left_out = {bad.index for bad in unreadable}
+        names = [name for index, name in enumerate(self.names) if index not in left_out]
+        return names, [bad._replace(name=self.names[bad.index]) for bad in unreadable]
+
+
+def _ask(patterns: Iterable[str]) -> _Asked:
+    """Finds the images; raises `InputError` where not a single pattern names one."""
+    images: dict[Path | str, Path | bytes] = {}
+    missing: list[str] = []
+    not_taken: list[NotTaken] = []
+    for pattern in patterns:
+        if pattern == _STANDARD_INPUT:
+            images.setdefault(pattern, _standard_input())
+            continue
+        try:
+            images |= {path: path for path in expand_images([pattern], not_taken)}
+        except InputError as error:
+            missing.append(str(error))
+    if not images:
+        raise InputError("; ".join(missing) or "no images were named; give files or folders")
+    return _Asked([readable(name) for name in images], list(images.values()), missing, not_taken)
+
+
+def _standard_input() -> bytes:
+    """Returns what standard input holds; raises `InputError` where that is a keyboard."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError("- is standard input: pipe an image into it, as in `… predict - < photo`")
+    try:
+        return within_limit(sys.stdin.buffer)
+    except (BadImageError, OSError) as error:
+        raise InputError(f"standard input cannot be read: {error}") from None

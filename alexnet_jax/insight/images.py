@@ -1,20 +1,32 @@
-"""Images that a user hands over: files, folders, globs, Pillow images and arrays."""
+"""Images that a user hands over: files, folders, globs, bytes, Pillow images and arrays."""
 
 import glob
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from alexnet_jax.data.decode import BadImageError, decode_rgb, fit_square, to_rgb
+from alexnet_jax.config import Orientation
+from alexnet_jax.data.decode import (
+    BadImageError,
+    decode_rgb,
+    fit_square,
+    is_image,
+    to_rgb,
+    upright,
+)
+from alexnet_jax.data.source import MAX_FILE_BYTES
 from alexnet_jax.errors import InputError
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+_SUFFIXES = (
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif",
+    ".tiff", ".webp",
+)  # fmt: skip
 
-UserImage = str | os.PathLike | Image.Image | np.ndarray
+UserImage = str | os.PathLike | bytes | Image.Image | np.ndarray
 UserImages = UserImage | Sequence[UserImage]
 
 
@@ -26,62 +38,89 @@ class Unreadable(NamedTuple):
     reason: str
 
 
-def expand_images(patterns: Iterable[str | os.PathLike]) -> list[Path]:
+class NotTaken(NamedTuple):
+    """What lies in a folder that was named, but is no image for the network, and why."""
+
+    name: str
+    reason: str
+
+
+def expand_images(
+    patterns: Iterable[str | os.PathLike], not_taken: list[NotTaken] | None = None
+) -> list[Path]:
     """Returns the files that the patterns name, in order, each once.
 
-    A file is taken whatever its name; a folder gives all image files below it, sorted, without
-    hidden ones; anything else is a glob (`photos/*.jpg`, `**` for any depth).
+    A file is taken whatever it is; a folder gives all files below it that are images by their
+    name or by their content, sorted; anything else is a glob (`photos/*.jpg`, `**` for any depth).
+
+    Args:
+      patterns: files, folders, globs.
+      not_taken: gets what else the folders hold: other files, hidden ones, linked folders.
 
     Raises:
       InputError: a pattern names nothing, or a folder holds no image.
     """
     files: dict[Path, None] = {}
     for pattern in patterns:
-        files |= dict.fromkeys(_expand(os.fspath(pattern)))
+        files |= dict.fromkeys(_expand(os.fspath(pattern), [] if not_taken is None else not_taken))
     if not files:
         raise InputError("no images were named; give files, folders or globs")
     return list(files)
 
 
-def _expand(pattern: str) -> list[Path]:
+def _expand(pattern: str, not_taken: list[NotTaken]) -> list[Path]:
     path = Path(pattern)
     if path.is_dir():
-        found = _images_below(path)
+        found = _images_below(path, not_taken)
         if not found:
-            raise InputError(
-                f"folder {pattern} holds no image; looked for {', '.join(SUFFIXES)} files"
-            )
+            others = f"; not taken: {len(not_taken)}, e.g. {not_taken[0].name}" if not_taken else ""
+            raise InputError(f"folder {pattern} holds no image{others}")
         return found
     if path.exists():
         return [path]
     matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
-    found = [match for match in matches if match.is_file()]
+    found = [match for match in matches if not match.is_dir()]
     for folder in matches:
-        found += _images_below(folder) if folder.is_dir() and "**" not in pattern else []
+        if folder.is_dir() and "**" not in pattern:
+            found += _images_below(folder, not_taken)
     if not found:
         raise InputError(f"{pattern} does not exist and matches no file")
     return found
 
 
-def _images_below(folder: Path) -> list[Path]:
+def _images_below(folder: Path, not_taken: list[NotTaken]) -> list[Path]:
+    def leave(path: str | os.PathLike, reason: str) -> None:
+        not_taken.append(NotTaken(os.fspath(path), reason))
+
     found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(root, name)
-            for name in sorted(names)
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-        ]
+    walk = os.walk(folder, onerror=lambda error: leave(error.filename, error.strerror or "error"))
+    for root, folders, names in walk:
+        for name in sorted(folders):
+            place = os.path.join(root, name)
+            if name.startswith(".") or os.path.islink(place):
+                leave(place, "a hidden folder" if name.startswith(".") else "a link to a folder")
+                folders.remove(name)
+        folders.sort()
+        for name in sorted(names):
+            path = Path(root, name)
+            if name.startswith("."):
+                leave(path, "a hidden file")
+            elif path.exists() and not path.is_file():
+                leave(path, "no regular file")  # reading a pipe might never end
+            elif name.lower().endswith(_SUFFIXES) or is_image(path):
+                found.append(path)
+            else:
+                leave(path, "no image")
     return found
 
 
 def as_sequence(images: UserImages) -> Sequence[UserImage]:
-    """Returns the images as a sequence; one path or Pillow image becomes a list of one.
+    """Returns the images as a sequence; a single one becomes a list of one.
 
     Raises:
       InputError: an array that is not uint8 `[n, height, width, 3]`.
     """
-    if isinstance(images, str | os.PathLike | Image.Image):
+    if isinstance(images, str | os.PathLike | bytes | Image.Image):
         return [images]
     if isinstance(images, np.ndarray):
         if images.ndim != 4:
@@ -94,12 +133,16 @@ def as_sequence(images: UserImages) -> Sequence[UserImage]:
     return images
 
 
-def read_image(image: UserImage, size: int) -> np.ndarray:
+def read_image(image: UserImage, size: int, orientation: Orientation = "upright") -> np.ndarray:
     """Returns one image as the network's data set would store it, uint8 `[size, size, 3]`.
 
-    Files and Pillow images are turned upright as their EXIF orientation says (phones). Then the
-    shorter side is rescaled to `size` and the central square kept, as for training images; an
+    The shorter side is rescaled to `size` and the central square kept, as for training images; an
     array of exactly that size stays as it is.
+
+    Args:
+      image: path, bytes of an image file, Pillow image, or array.
+      size: stored height and width, pixels.
+      orientation: whether files and Pillow images are turned as their EXIF says (phones).
 
     Raises:
       BadImageError: the file cannot be read or is no image.
@@ -109,14 +152,15 @@ def read_image(image: UserImage, size: int) -> np.ndarray:
         _check_array(image)
         return fit_square(Image.fromarray(np.ascontiguousarray(image)), size)
     if isinstance(image, Image.Image):
-        picture = to_rgb(image)
-    elif isinstance(image, str | os.PathLike):
-        picture = decode_rgb(_read_bytes(image))
-    else:
+        return fit_square(to_rgb(upright(image) if orientation == "upright" else image), size)
+    if isinstance(image, str | os.PathLike):
+        image = _read_bytes(image)
+    if not isinstance(image, bytes):
         raise InputError(
-            f"images should be paths, Pillow images or uint8 arrays, not {type(image).__name__}"
+            "images should be paths, bytes, Pillow images or uint8 arrays, not "
+            f"{type(image).__name__}"
         )
-    return fit_square(ImageOps.exif_transpose(picture), size)
+    return fit_square(decode_rgb(image, orientation), size)
 
 
 def name_of(image: UserImage, index: int) -> str:
@@ -126,9 +170,18 @@ def name_of(image: UserImage, index: int) -> str:
 
 def _read_bytes(path: str | os.PathLike) -> bytes:
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            return within_limit(file)
     except OSError as error:
         raise BadImageError(error.strerror or str(error)) from None
+
+
+def within_limit(file: BinaryIO) -> bytes:
+    """Returns what a file or pipe holds; raises `BadImageError` where that is no image's size."""
+    data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise BadImageError(f"more than {MAX_FILE_BYTES // 2**20} MiB")
+    return data
 
 
 def _check_array(array: np.ndarray) -> None:

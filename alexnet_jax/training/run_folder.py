@@ -19,9 +19,10 @@ import filelock
 import jax
 import numpy as np
 
-from alexnet_jax.config import Config, differing_fields
+from alexnet_jax.config import Config, Orientation, differing_fields
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.locations import check_utf8
 from alexnet_jax.network.layers import Network, parametric_layers, summarize
 from alexnet_jax.network.networks import NETWORKS
 
@@ -32,11 +33,13 @@ HOW_NOT_WHAT = {
     "towers",
     "replicas",
     "data.source",
+    "data.orientation",
     "data.cache_bytes",
     "final_views",
 }
 """Fields that change how a run goes about its work but not its parameters, except for their
-rounding on other devices; a resumed run may change them."""
+rounding on other devices; a resumed run may change them. The images themselves are held by the
+fingerprint of the data set."""
 
 RETUNABLE = (
     "schedule.",
@@ -84,6 +87,14 @@ class Run(NamedTuple):
     class_names: tuple[str, ...]
     inputs: Inputs
     info: dict[str, Any]
+
+    @property
+    def orientation(self) -> Orientation:
+        """Which way up photos are shown to the network: as in its training.
+
+        The first runs trained on photos as stored; imported networks get them upright.
+        """
+        return self.info.get("orientation", "upright" if "import" in self.info else "stored")
 
 
 def resolve_network(config: Config, classes: int) -> tuple[Network, int]:
@@ -142,6 +153,7 @@ def locked(workdir: Path) -> Iterator[None]:
     """Makes the folder and holds its lock; raises `InputError` when another process does."""
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {workdir} is a file; name a folder")
+    check_utf8(workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(workdir / ".lock", timeout=0)

@@ -52,6 +52,7 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
         "seed": config.seed,
         "class_names": list(dataset.class_names),
         "stored_size": dataset.stored_size,
+        "orientation": dataset.orientation,
         "data_path": str(dataset.path),
         "data_fingerprint": dataset.fingerprint,
         "train_images": dataset.split(config.data.train_split).num_examples,
@@ -62,9 +63,7 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
     if bad.exists():
         shutil.copyfile(bad, workdir / bad.name)
     run_folder.start_run(workdir, config, inputs, info)
-    return run_folder.Run(
-        workdir, config, network, image_size, dataset.stored_size, dataset.class_names, inputs, info
-    )
+    return run_folder.read_run(workdir)
 
 
 def join_run(config: Config, workdir: Path) -> run_folder.Run:

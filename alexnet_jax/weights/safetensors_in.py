@@ -66,6 +66,7 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
         inputs=inputs,
         form="safetensors of alexnet_jax",
         class_names=names,
+        orientation="stored" if settings.get("orientation") == "stored" else "upright",
         augment=AugmentConfig(mirror=bool(settings.get("mirror", True))),
         notes=(f"step {step} of its run",),
     )

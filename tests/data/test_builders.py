@@ -1,6 +1,8 @@
 """Every kind of source is listed with the right classes, splits and bytes; bad ones are named."""
 
 import io
+import json
+import os
 import pickle
 import tarfile
 from typing import Any, Literal
@@ -87,6 +89,85 @@ def test_links_and_hidden_files_are_left_out_and_counted(tmp_path):
     assert source.ignored == {
         "links": 2, "hidden files and folders": 2, "files of the operating system": 1,
     }  # fmt: skip
+
+
+def test_files_beside_the_classes_are_counted(tmp_path):
+    beside = ("front.jpg", "read me.txt")
+    root = write(tmp_path / "x", "a/1.png", "b/2.png", *beside)
+    (root / "class_names.csv").write_text("a,ant\n")  # that one is read
+    source = listed(root, tmp_path, validation_fraction=0.0)
+    assert source.class_names == ("ant", "b")
+    assert source.ignored == {"files beside the class folders": 2}
+    root = write(
+        tmp_path / "y",
+        "train/a/1.png",
+        "train/b/2.png",
+        "train/odd.png",
+        "val/a/3.png",
+        "val/odd.png",
+        "read me",
+    )
+    assert listed(root, tmp_path).ignored == {
+        "files beside the class folders": 2, "files outside train, validation and test": 1,
+    }  # fmt: skip
+    root = write(tmp_path / "z", "odd.png")
+    files = {name.removeprefix("x/train/"): data for name, data in FILES.items() if "train" in name}
+    pack(root / "train.tar", files | {"odd.png": png()})
+    assert listed(root, tmp_path).ignored == {
+        "files beside the archives": 1, "files beside the class folders": 1,
+    }  # fmt: skip
+
+
+NO_UTF8 = os.fsdecode(b"caf\xe9")
+
+
+@pytest.fixture
+def any_names(tmp_path):
+    """Skips where the file system takes names in UTF-8 only."""
+    try:
+        (tmp_path / NO_UTF8).touch()
+        (tmp_path / NO_UTF8).unlink()
+    except OSError:
+        pytest.skip("the file system takes names in UTF-8 only")
+
+
+def test_names_that_are_no_utf8_become_names_that_are(tmp_path, any_names):
+    root = tmp_path / os.fsdecode(b"photos \xff")
+    write(root, f"{NO_UTF8}/{NO_UTF8}.png", "plain/1.png", f"plain/{NO_UTF8}/2.png")
+    archive = pack(
+        tmp_path / "x.tar",
+        {f"x/{NO_UTF8}/{NO_UTF8}.png": png(0), "x/plain/1.png": png(1),
+         f"x/plain/{NO_UTF8}/2.png": png(2)},
+    )  # fmt: skip
+    for place in (root, archive):
+        source = listed(place, tmp_path, validation_fraction=0.0)
+        assert source.class_names == source.class_ids == ("caf\\xe9", "plain")
+        assert keys(source)["train"] == [
+            "caf\\xe9/caf\\xe9.png", "plain/1.png", "plain/caf\\xe9/2.png"
+        ]  # fmt: skip
+        values = [int(read_square(record, 8).max()) for record in source.splits["train"]]
+        assert values == [0, 1, 2]
+
+
+def test_names_that_are_no_utf8_stand_in_every_file_of_a_set(tmp_path, any_names):
+    root = tmp_path / os.fsdecode(b"photos \xff")
+    write(root, *(f"{name}/{NO_UTF8}{i}.png" for name in (NO_UTF8, "plain") for i in range(8)))
+    (root / NO_UTF8 / "0bad.png").write_bytes(b"no image")
+    data = DataConfig("", "folder", str(root), stored_size=8)
+    folder = prepare(data, tmp_path / "data", progress=False)
+    dataset = open_dataset(folder)
+    assert dataset.class_names == ("caf\\xe9", "plain")
+    assert all(key.startswith(("caf\\xe9/", "plain/")) for key in dataset.split("train").keys)
+    assert json.loads((folder / "prepared.json").read_text("utf-8"))["options"]["source"] == str(
+        root
+    )
+    assert (
+        json.loads((folder / "bad_images.jsonl").read_text("utf-8"))["key"] == "caf\\xe9/0bad.png"
+    )
+    assert prepare(data, tmp_path / "data", progress=False) == folder
+    with pytest.raises(InputError, match=r"caf\\xe9/photos.* no UTF-8; name another"):
+        prepare(data, tmp_path / NO_UTF8, progress=False)
+    assert not (tmp_path / NO_UTF8).exists()
 
 
 def test_images_in_subfolders_belong_to_the_class(tmp_path):
@@ -398,6 +479,20 @@ def test_imagenet_unpacked(tmp_path):
         record.label for record in source.splits["validation"]
     ] == [0, 0, 1, 1, 2, 2]
     assert len(source.splits["train"]) == 6
+
+
+def test_what_is_no_image_of_imagenet_is_counted(tmp_path):
+    paths = [f"{split}/{name}/1.JPEG" for split in ("train", "val") for name in IDS]
+    odd = ("train/read me.txt", "train/misc/1.JPEG", "val/n99999999/1.JPEG", "val/.x.JPEG")
+    source = listed(write(tmp_path / "x", *paths, *odd), tmp_path, "imagenet2012")
+    assert {split: len(records) for split, records in source.splits.items()} == {
+        "train": 3, "validation": 3,
+    }  # fmt: skip
+    assert source.ignored == {
+        "training files outside the classes' folders": 2,
+        "validation files of no class of the training set": 1,
+        "hidden files and folders": 1,
+    }
 
 
 def test_imagenet_folder_is_missing_or_empty(tmp_path):

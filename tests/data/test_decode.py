@@ -5,8 +5,9 @@ import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
+from alexnet_jax.data import decode
 from alexnet_jax.data.decode import (
     BadImageError,
     decode_jpeg,
@@ -33,6 +34,7 @@ def encoded(image, kind="PNG", **options):
     [
         ("RGB", "JPEG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("RGB", "PNG"), ("RGBA", "PNG"),
         ("P", "PNG"), ("1", "PNG"), ("LA", "PNG"), ("P", "GIF"), ("RGB", "BMP"), ("RGB", "WEBP"),
+        ("RGB", "TIFF"), ("CMYK", "TIFF"), ("1", "TIFF"), ("P", "TIFF"),
     ],
 )  # fmt: skip
 def test_every_usual_kind_becomes_rgb(mode, kind):
@@ -50,10 +52,47 @@ def test_sixteen_bit_grey_keeps_its_contrast():
     np.testing.assert_array_equal(decoded[:, :, 0], ramp >> 8)
 
 
-def test_exif_orientation_is_not_applied():
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    assert decode_rgb(encoded(Image.fromarray(picture()), "JPEG", exif=exif)).size == (40, 30)
+def test_sixteen_bit_scans_keep_their_contrast():
+    ramp = np.linspace(0, 65535, 40 * 30).reshape(30, 40).astype(np.uint16)
+    decoded = np.asarray(decode_rgb(encoded(Image.fromarray(ramp), "TIFF")))
+    np.testing.assert_array_equal(decoded[:, :, 0], ramp >> 8)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_avif_is_read():
+    decoded = decode_rgb(encoded(Image.fromarray(picture()), "AVIF", quality=95))
+    assert np.abs(np.asarray(decoded, float) - picture()).mean() < 6
+
+
+def test_heic_is_read_or_named_with_what_reads_it(monkeypatch):
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
+    monkeypatch.setattr(decode, "_formats", lambda: ("JPEG", "PNG"))
+    with pytest.raises(BadImageError, match="a HEIC image; to read it: pip install pillow-heif"):
+        decode_rgb(heic)
+    monkeypatch.undo()
+    pytest.importorskip("pillow_heif", reason="pillow-heif, which reads HEIC, is not installed")
+    with pytest.raises(BadImageError):
+        decode_rgb(heic)  # a header and nothing behind it
+    decoded = decode_rgb(encoded(Image.fromarray(picture()), "HEIF", quality=95))
+    assert np.abs(np.asarray(decoded, float) - picture()).mean() < 6
+
+
+@pytest.mark.parametrize("tags", [{50706: b"\1\4\0\0"}, {254: 1}])
+def test_the_preview_in_a_raw_file_is_not_taken_for_the_photo(tags):
+    with pytest.raises(BadImageError, match="a camera's raw file"):
+        decode_rgb(encoded(Image.fromarray(picture()), "TIFF", tiffinfo=tags))
+
+
+def test_floating_point_pixels_are_refused():
+    grey = Image.fromarray(np.linspace(0, 1, 1200, dtype=np.float32).reshape(30, 40))
+    with pytest.raises(BadImageError, match="floating-point pixels"):
+        decode_rgb(encoded(grey, "TIFF"))
+
+
+def test_of_a_scan_of_several_pages_the_first_is_taken():
+    pages = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+    data = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    assert decode_rgb(data).getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_bytes_after_the_image_are_ignored():
@@ -71,7 +110,8 @@ def bad_files():
         "nearly whole": jpeg[: int(len(jpeg) * 0.95)],
         "header only": jpeg[:20],
         "bomb": bytes(header),
-        "tiff": encoded(Image.fromarray(picture()), "TIFF"),
+        "half a scan": encoded(Image.fromarray(picture()), "TIFF")[:2000],
+        "icon": encoded(Image.fromarray(picture(32, 32)), "ICO"),
     }
 
 

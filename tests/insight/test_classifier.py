@@ -107,7 +107,7 @@ def test_paths_pillow_images_and_arrays_agree(classifier, files):
     paths, pixels = files
     expected = classifier.probabilities(pixels)
     opened = [Image.open(path) for path in paths]
-    mixed = [str(paths[0]), paths[1], opened[2], pixels[3], opened[4]]
+    mixed = [str(paths[0]), paths[1], opened[2], pixels[3], paths[4].read_bytes()]
     for images in (paths, [str(path) for path in paths], opened, list(pixels), mixed):
         np.testing.assert_array_equal(classifier.probabilities(images), expected)
     one = classifier.probabilities(str(paths[0]))
@@ -226,7 +226,7 @@ def test_an_unreadable_file_stops_or_is_listed(classifier, files, tmp_path):
         (np.zeros((2, 12, 12, 3), np.float32), "should be uint8 in 0..255, not float32"),
         (np.zeros((12, 12, 3), np.uint8), r"array\[None\]"),
         (np.zeros((2, 12, 12, 1), np.uint8), r"\[height, width, 3\], not \[12, 12, 1\]"),
-        ([3], "should be paths, Pillow images or uint8 arrays, not int"),
+        ([3], "should be paths, bytes, Pillow images or uint8 arrays, not int"),
     ],
 )
 def test_images_of_the_wrong_kind_say_what_would_do(classifier, images, message):

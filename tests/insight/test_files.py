@@ -1,6 +1,9 @@
 """A run folder's parameters, classifier and files, without its data set."""
 
+import io
 import json
+import os
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -140,6 +143,70 @@ def test_files_are_predicted_and_bad_ones_reported(run, photos):
     assert predict_files(workdir, [str(photos / "x.png")]).complaint() == ""
     with pytest.raises(InputError, match="--format should be one of"):
         predict_files(workdir, [str(photos)], form="xml")
+
+
+def test_a_missing_file_does_not_stop_the_others(run, photos, tmp_path):
+    workdir, _ = run
+    (tmp_path / "empty").mkdir()
+    patterns = [str(photos / "gone.jpg"), str(photos), f"{photos}/*.tiff", str(tmp_path / "empty")]
+    found = predict_files(workdir, patterns, form="json")
+    assert [row["image"].rpartition("/")[2] for row in json.loads(found.text)] == ["x.png", "y.png"]
+    assert found.complaint().splitlines() == [
+        f"{photos}/gone.jpg does not exist and matches no file",
+        f"{photos}/*.tiff does not exist and matches no file",
+        f"folder {tmp_path}/empty holds no image",
+    ]
+    features = write_features(workdir, patterns, tmp_path / "f.npz", layer="fc1")
+    assert features.complaint() == found.complaint() and "of 2 images" in features.text
+    with pytest.raises(InputError, match="gone.jpg does not exist .*; .*none.jpg does not exist"):
+        predict_files(workdir, [str(photos / "gone.jpg"), str(photos / "none.jpg")])
+
+
+def test_what_is_not_taken_is_named_but_no_complaint(run, photos):
+    workdir, _ = run
+    for number in range(30):
+        (photos / f"notes {number:02d}.txt").write_text("no image")
+    found = predict_files(workdir, [str(photos)])
+    notes = found.notes().splitlines()
+    assert notes[0] == f"not taken: {photos}/notes 00.txt (no image)"
+    assert len(notes) == 21 and notes[-1] == "not taken: 10 more"
+    assert found.complaint() == ""
+
+
+def test_standard_input_is_an_image(run, photos, tmp_path, monkeypatch):
+    workdir, _ = run
+
+    def pipe(data):
+        return SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda: False)
+
+    monkeypatch.setattr("sys.stdin", pipe((photos / "x.png").read_bytes()))
+    rows = json.loads(predict_files(workdir, ["-", str(photos), "-"], form="json").text)
+    assert [row["image"].rpartition("/")[2] for row in rows] == ["-", "x.png", "y.png"]
+    assert rows[0]["predictions"] == rows[1]["predictions"]
+    monkeypatch.setattr("sys.stdin", pipe((photos / "y.png").read_bytes()))
+    write_features(workdir, ["-"], tmp_path / "f.npz", layer="fc1")
+    with np.load(tmp_path / "f.npz", allow_pickle=False) as arrays:
+        assert arrays["images"].tolist() == ["-"] and arrays["features"].shape == (1, 6)
+    for data in (b"", b"GIF89a", b"text"):
+        monkeypatch.setattr("sys.stdin", pipe(data))
+        complaint = predict_files(workdir, ["-", str(photos)]).complaint()
+        assert complaint.startswith("- cannot be read: ") and complaint.count("\n") == 1
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    with pytest.raises(InputError, match="pipe an image into it"):
+        predict_files(workdir, ["-"])
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_file_names_that_are_no_utf8_are_printed(run, photos, form):
+    workdir, _ = run
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        (photos / "x.png").rename(photos / name)
+    except OSError:
+        pytest.skip("the file system takes names in UTF-8 only")
+    found = predict_files(workdir, [str(photos / name)], form=form)
+    assert ("caf\\\\xe9.png" if form == "json" else "caf\\xe9.png") in found.text
+    found.text.encode("utf-8")
 
 
 def test_features_of_files_are_written_once(run, photos, tmp_path):

@@ -1,11 +1,20 @@
 """Which files a pattern names."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet_jax.data.decode import BadImageError
 from alexnet_jax.errors import InputError
 from alexnet_jax.insight.images import expand_images, read_image
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc0"
+    "000003010100c9fe92ef0000000049454e44ae426082"
+)
 
 
 @pytest.fixture
@@ -49,6 +58,39 @@ def test_a_pattern_that_names_nothing_is_an_error(folder, tmp_path):
         expand_images([])
 
 
+def test_what_a_folder_holds_besides_is_named(folder):
+    (folder / "no suffix").write_bytes(PNG)
+    (folder / "photo.dat").write_bytes(PNG)
+    (folder / "empty").write_bytes(b"")
+    (folder / "linked").symlink_to(folder / "sub")
+    (folder / "gone.jpg").symlink_to(folder / "nowhere")
+    os.mkfifo(folder / "pipe.jpg")
+    not_taken = []
+    found = expand_images([folder], not_taken)
+    assert names(found, folder) == [
+        "a.PNG", "b.jpg", "gone.jpg", "no suffix", "photo.dat", "sub/c.webp"
+    ]  # fmt: skip
+    assert {Path(name).name: reason for name, reason in not_taken} == {
+        ".cache": "a hidden folder", "linked": "a link to a folder", ".hidden.jpg": "a hidden file",
+        "empty": "no image", "notes.txt": "no image", "pipe.jpg": "no regular file",
+    }  # fmt: skip
+
+
+def test_a_folder_without_an_image_says_what_it_holds(tmp_path):
+    (tmp_path / "a.txt").write_text("no image")
+    with pytest.raises(InputError, match="holds no image; not taken: 1, e.g. .*a.txt"):
+        expand_images([tmp_path])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may read every folder")
+def test_a_folder_that_may_not_be_read_is_named(folder):
+    (folder / "sub").chmod(0)
+    not_taken = []
+    assert names(expand_images([folder], not_taken), folder) == ["a.PNG", "b.jpg"]
+    assert ("Permission denied") in [reason for _, reason in not_taken]
+    (folder / "sub").chmod(0o700)
+
+
 def test_an_array_of_stored_size_stays_as_it_is():
     pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
     np.testing.assert_array_equal(read_image(pixels, 9), pixels)
@@ -59,3 +101,9 @@ def test_pillow_images_of_any_mode_become_rgb(mode):
     image = Image.new("RGB", (9, 9), (255, 255, 255)).convert(mode)
     found = read_image(image, 9)
     assert found.shape == (9, 9, 3) and found.dtype == np.uint8 and found.min() >= 254
+
+
+def test_bytes_are_an_image_file():
+    assert read_image(PNG, 9).shape == (9, 9, 3)
+    with pytest.raises(BadImageError, match="not a JPEG, PNG"):
+        read_image(b"no image", 9)

@@ -8,11 +8,13 @@ import stat
 import tarfile
 import zlib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.locations import readable
 
 MAX_ENTRIES = 30_000_000
 _MAX_GZIP_RATIO = 100
@@ -20,7 +22,11 @@ _NOT_IMAGES = {"thumbs.db", "desktop.ini"}
 
 
 class Entry(NamedTuple):
-    """A regular file: its path inside the tree, and the file and bytes that hold it."""
+    """A regular file: its path inside the tree, and the file and bytes that hold it.
+
+    What is no UTF-8 in a name stands escaped in `parts`, as names go into JSON, tables and pages;
+    `path` is the system's own.
+    """
 
     parts: tuple[str, ...]
     path: str
@@ -70,7 +76,7 @@ def walk_folder(root: Path) -> Tree:
         raise DataError(f"cannot read {error.filename}: {error.strerror}")
 
     for place, folders, files in os.walk(root, onerror=fail):
-        parts = Path(place).relative_to(root).parts
+        parts = _readable(Path(place).relative_to(root).parts)
         for name in list(folders):
             if os.path.islink(os.path.join(place, name)):
                 tree.ignored["links"] += 1
@@ -79,13 +85,14 @@ def walk_folder(root: Path) -> Tree:
                 tree.ignored["hidden files and folders"] += 1
                 folders.remove(name)
             else:
-                tree.folders.add((*parts, name))
+                tree.folders.add((*parts, readable(name)))
         folders.sort()
         for name in sorted(files):
             path = os.path.join(place, name)
             status = os.lstat(path)
             if stat.S_ISREG(status.st_mode) and _takes(tree, name):
-                tree.entries.append(Entry((*parts, name), path, 0, status.st_size))
+                inside = (*parts, readable(name))
+                tree.entries.append(Entry(inside, path, 0, status.st_size))
             elif not stat.S_ISREG(status.st_mode):
                 tree.ignored["links" if stat.S_ISLNK(status.st_mode) else "special files"] += 1
     return tree
@@ -112,7 +119,8 @@ def list_tar(path: Path, shown: str) -> Tree:
                 raise tarfile.ReadError("damaged or cut off in the middle")
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise DataError(f"{shown} can not be read as a tar: {error}") from None
-    tree.entries = [seen[parts] for parts in sorted(seen)]
+    tree.entries = [seen[parts]._replace(parts=_readable(parts)) for parts in sorted(seen)]
+    tree.folders = {_readable(parts) for parts in tree.folders}
     return tree
 
 
@@ -180,6 +188,10 @@ def _entry(tree: Tree, member: tarfile.TarInfo, path: Path) -> Entry | None:
         tree.folders |= {parts[:depth] for depth in range(1, len(parts))}
         return Entry(parts, str(path), member.offset_data, member.size)
     return None
+
+
+def _readable(parts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(readable(part) for part in parts)
 
 
 def _takes(tree: Tree, name: str) -> bool:

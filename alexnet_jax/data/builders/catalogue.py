@@ -36,6 +36,7 @@ def list_images(data: DataConfig, work: Path) -> Source:
     builder = _open(data.source)
     names = _class_names(builder, data.source)
     splits = {}
+    unlabelled = 0
     for split, theirs in _SPLITS.items():
         found = next((name for name in theirs if name in builder.info.splits), None)
         if found:
@@ -47,13 +48,15 @@ def list_images(data: DataConfig, work: Path) -> Source:
                 for i, label in enumerate(labels)
                 if label >= 0
             ]
+            unlabelled += len(labels) - len(splits[split])
     splits = {split: records for split, records in splits.items() if records}
     if "train" not in splits:
         raise DataError(f"the TFDS set {data.source} has no split 'train'")
     if list(splits) == ["train"] and data.validation_fraction:
         train, validation = hold_out(splits["train"], data.validation_fraction)
         splits = {"train": train, "validation": validation}
-    return Source(unique_names(names, names), tuple(names), splits)
+    ignored = {"examples without a label": unlabelled} if unlabelled else {}
+    return Source(unique_names(names, names), tuple(names), splits, ignored)
 
 
 def _open(source: str) -> Any:

@@ -12,7 +12,6 @@ readable names. The content of a file decides whether it is an image, not its na
 
 import csv
 import io
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -31,6 +30,7 @@ _SPLITS = {
     "validation": "validation",
     "test": "test",
 }
+_BESIDE = "files beside the class folders"
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 _MAX_CSV_BYTES = 16 * 1024**2
 
@@ -55,12 +55,12 @@ def list_images(data: DataConfig, work: Path) -> Source:
             f"{root} has no class folders{links}; expected {root.name}/<class>/<image> or "
             f"{root.name}/train/<class>/<image>"
         )
-    records = {split: _records(root, split, tree, ids) for split, tree in splits.items()}
+    records = {split: _records(root, split, tree, ids, ignored) for split, tree in splits.items()}
     names = _read_names(splits, ids)
     if list(records) == ["train"] and data.validation_fraction:
         train, validation = hold_out(records["train"], data.validation_fraction)
         records = {"train": train, "validation": validation}
-    return Source(unique_names(names, ids), tuple(ids), records, dict(ignored))
+    return Source(unique_names(names, ids), tuple(ids), records, dict(+ignored))
 
 
 def split_trees(root: Path, work: Path) -> tuple[dict[str, Tree], Counter[str]]:
@@ -75,11 +75,12 @@ def split_trees(root: Path, work: Path) -> tuple[dict[str, Tree], Counter[str]]:
     tops = {parts[0] for parts in tree.folders}
     if archives and not any(top.lower() in _SPLITS for top in tops):
         splits = {}
+        ignored["files beside the archives"] += len(tree.entries) - len(archives)
         for split, path in archives.items():
             part = list_tar(plain_tar(path, work), str(path))
             ignored.update(part.ignored)
             splits[split] = _without_top(part, split)
-        return splits, ignored
+        return splits, +ignored
     if not root.is_dir():
         tree = _without_wrapper(tree)
         tops = {parts[0] for parts in tree.folders}
@@ -128,19 +129,22 @@ def _below(tree: Tree, top: str) -> Tree:
     return Tree([entry for entry in entries if entry.parts], folders)
 
 
-def _records(root: Path, split: str, tree: Tree, ids: list[str]) -> list[Record]:
+def _records(
+    root: Path, split: str, tree: Tree, ids: list[str], ignored: Counter[str]
+) -> list[Record]:
+    """Returns the images of a split; counts the files beside its class folders in `ignored`."""
     labels = {class_id: label for label, class_id in enumerate(ids)}
     records = []
     for entry in tree.entries:
         if len(entry.parts) == 1:
-            continue  # beside the class folders: class_names.csv, a read-me
+            ignored[_BESIDE] += entry.name != CLASS_NAMES
+            continue
         if entry.parts[0] not in labels:
             raise DataError(
                 f"class '{entry.parts[0]}' of the {split} split of {root} is not in train"
             )
-        key = "/".join(entry.parts)
-        key = os.fsencode(key).decode("utf-8", "backslashreplace")
-        records.append(Record(key, labels[entry.parts[0]], entry.path, entry.offset, entry.size))
+        key, label = "/".join(entry.parts), labels[entry.parts[0]]
+        records.append(Record(key, label, entry.path, entry.offset, entry.size))
     if not records:
         raise DataError(f"the {split} split of {root} has no images")
     return records

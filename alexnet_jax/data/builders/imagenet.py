@@ -13,6 +13,7 @@ devkit, classes are named by their WordNet ids, and only a validation set in cla
 import io
 import re
 import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from alexnet_jax.config import DataConfig
 from alexnet_jax.data.builders.archives import Entry, Tree, read_tree
 from alexnet_jax.data.source import Record, Source, unique_names
 from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.locations import readable
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train", "ILSVRC2012_img_val"
 DEVKIT = "ILSVRC2012_devkit_t12"
@@ -55,8 +57,9 @@ def list_images(data: DataConfig, work: Path) -> Source:
             f"{VALIDATION}.tar and {DEVKIT}.tar.gz"
         )
     root = Path(data.source)
+    ignored: Counter[str] = Counter()
     devkit = _read_devkit(root, work)
-    train = _training_entries(root, work)
+    train = _training_entries(root, work, ignored)
     ids = sorted(train)
     if data.class_order == "ilsvrc":
         if devkit is None:
@@ -77,34 +80,37 @@ def list_images(data: DataConfig, work: Path) -> Source:
             for entry in train[wordnet_id]
         ]
     }
-    validation = _validation_records(root, work, labels, devkit)
+    validation = _validation_records(root, work, labels, devkit, ignored)
     if validation:
         splits["validation"] = validation
-    return Source(unique_names(list(names), ids), tuple(ids), splits)
+    return Source(unique_names(list(names), ids), tuple(ids), splits, dict(+ignored))
 
 
 def _record(key: str, label: int, entry: Entry) -> Record:
     return Record(key, label, entry.path, entry.offset, entry.size)
 
 
-def _training_entries(root: Path, work: Path) -> dict[str, list[Entry]]:
-    """Returns the training images by WordNet id."""
+def _training_entries(root: Path, work: Path, ignored: Counter[str]) -> dict[str, list[Entry]]:
+    """Returns the training images by WordNet id; counts what else there is in `ignored`."""
     tree = _tree(root, work, f"{TRAIN}.tar", TRAIN, "train")
     if tree is None:
         raise DataError(f"{root} has neither {TRAIN}.tar nor a folder 'train'")
+    ignored.update(tree.ignored)
     classes: dict[str, list[Entry]] = {}
     for entry in tree.entries:
         stem, dot, ending = entry.name.rpartition(".")
         if dot and ending == "tar" and _WORDNET_ID.fullmatch(stem):
-            classes[stem] = _inner_entries(entry)
+            classes[stem] = _inner_entries(entry, ignored)
         elif len(entry.parts) > 1 and _WORDNET_ID.fullmatch(entry.parts[-2]):
             classes.setdefault(entry.parts[-2], []).append(entry)
+        else:
+            ignored["training files outside the classes' folders"] += 1
     if not classes:
         raise DataError(f"the training images of {root} have no WordNet ids (n01440764 …)")
     return classes
 
 
-def _inner_entries(outer: Entry) -> list[Entry]:
+def _inner_entries(outer: Entry, ignored: Counter[str]) -> list[Entry]:
     """Lists the images of one class: a tar that lies in `outer`, perhaps inside another tar."""
     entries = []
     end = outer.offset + outer.size
@@ -117,14 +123,20 @@ def _inner_entries(outer: Entry) -> list[Entry]:
                         raise tarfile.ReadError("a file reaches over the end")
                     if member.isreg() and not member.issparse():
                         place = (outer.path, member.offset_data, member.size)
-                        entries.append(Entry((Path(member.name).name,), *place))
+                        entries.append(Entry((readable(Path(member.name).name),), *place))
+                    elif not member.isdir():
+                        ignored["links and special files"] += 1
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(f"{outer.name} in {outer.path} is damaged: {error}") from None
     return sorted(entries)
 
 
 def _validation_records(
-    root: Path, work: Path, labels: dict[str, int], devkit: Devkit | None
+    root: Path,
+    work: Path,
+    labels: dict[str, int],
+    devkit: Devkit | None,
+    ignored: Counter[str],
 ) -> list[Record]:
     tree = _tree(root, work, f"{VALIDATION}.tar", VALIDATION, "val", "validation")
     records = []
@@ -141,6 +153,9 @@ def _validation_records(
             wordnet_id = devkit.wordnet_ids[devkit.validation[int(number[1]) - 1] - 1]
         if wordnet_id in labels:
             records.append(_record(entry.name, labels[wordnet_id], entry))
+        else:
+            ignored["validation files of no class of the training set"] += 1
+    ignored.update(tree.ignored if tree else {})
     return sorted(records, key=lambda record: record.key)
 
 
