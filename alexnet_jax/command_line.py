@@ -177,15 +177,18 @@ def format_evaluation(result: Any, checkpoint: str, views: int) -> str:
         f"{test.count:,} images, {'ten views' if views == 10 else 'centre view'}",
         f"loss         {test.loss:.4f}",
         f"top-1 error  {100 * test.top1_error:.2f} %",
-        f"top-5 error  {100 * test.top5_error:.2f} %",
     ]
+    if test.top5_error is not None:
+        lines.append(f"top-5 error  {100 * test.top5_error:.2f} %")
     if many:
         pairs = zip(result.coefficients, result.names, strict=True)
         lines += [f"weight       {value:.2f}  {name}" for value, name in pairs]
     if tuning is not None:
+        equal = f"{100 * result.equal.top1_error:.2f} % top-1"
+        if result.equal.top5_error is not None:
+            equal += f", {100 * result.equal.top5_error:.2f} % top-5"
         lines += [
-            f"equal        {100 * result.equal.top1_error:.2f} % top-1, "
-            f"{100 * result.equal.top5_error:.2f} % top-5 with equal weights",
+            f"equal        {equal} with equal weights",
             f"tuned        top-{tuning.answers} error {100 * tuning.equal_error:.2f} -> "
             f"{100 * tuning.error:.2f} % on {tuning.count:,} images, "
             + (

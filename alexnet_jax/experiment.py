@@ -22,7 +22,7 @@ from alexnet_jax.data.prepare import ensure_prepared
 from alexnet_jax.errors import CheckpointError, DataError, InputError
 from alexnet_jax.evaluation.ensemble import Ensemble, Member, alternate, evaluate_members
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
-from alexnet_jax.evaluation.metrics import confusion_matrix
+from alexnet_jax.evaluation.metrics import confusion_matrix, describe_errors
 from alexnet_jax.insight.examples import Example, choose_examples
 from alexnet_jax.insight.report import write_report
 from alexnet_jax.locations import default_data_dir
@@ -180,11 +180,7 @@ def _tell(run: Run, steps_done: int, say: Callable) -> None:
         say(f"{run.workdir} holds a finished run of this configuration: nothing to do")
     for views, values in summary.items():
         kind = "centre view" if views == "1" else f"{views} views"
-        say(
-            f"test error {100 * values['top1_error']:.2f} % "
-            f"(top-5 {100 * values['top5_error']:.2f} %), {kind}, "
-            f"{info['validation_images']:,} images"
-        )
+        say(f"test error {describe_errors(values)}, {kind}, {info['validation_images']:,} images")
     say(f"trained {info['step']} steps in {duration(info['wall_seconds'])}")
     say(f"report      {run.workdir / 'report.html'}")
     say(f"metrics     {run.workdir / 'metrics.csv'}")

@@ -31,26 +31,24 @@ class Evaluation:
 
     Attributes:
       loss: mean -log p(label) of the (averaged) probabilities, in nats.
-      top1_error, top5_error: fractions, ties counted as in `metrics.credit`.
+      top1_error: fraction, ties counted as in `metrics.credit`.
       count: images.
       labels: int32 `[count]`, in the split's order.
+      top5_error: the same for five answers; None where there are no more classes than that.
       probabilities: float32 `[count, classes]`; None where they were not kept.
     """
 
     loss: float
     top1_error: float
-    top5_error: float
     count: int
     labels: np.ndarray
+    top5_error: float | None = None
     probabilities: np.ndarray | None = None
 
     def metrics(self) -> dict[str, float]:
-        """Returns the three numbers under their `metrics.jsonl` names, without prefix."""
-        return {
-            "loss": self.loss,
-            "top1_error": self.top1_error,
-            "top5_error": self.top5_error,
-        }
+        """Returns loss and errors under their `metrics.jsonl` names, without prefix."""
+        values = {"loss": self.loss, "top1_error": self.top1_error}
+        return values if self.top5_error is None else values | {"top5_error": self.top5_error}
 
 
 def make_view_step(
@@ -184,6 +182,7 @@ def evaluate(
     put = np.asarray if mesh is None else placement.batch_putter(mesh, micro_batch)
     rows = placement.own_rows(mesh, micro_batch)
     total, kept, labels = metrics.ZERO, [], []
+    classes = 0
     pending: tuple | None = None
 
     def collect(batch: Batch, probabilities: jax.Array, sums: metrics.Sums) -> None:
@@ -198,18 +197,22 @@ def evaluate(
 
     for batch in evaluation_batches(split, micro_batch, rows=rows):
         probabilities = predict_step(params, inputs, put(batch.images))
-        sums = _batch_sums(probabilities, batch.labels, batch.mask)
+        sums, classes = _batch_sums(probabilities, batch.labels, batch.mask), probabilities.shape[1]
         # One batch behind, so that the host decodes while the device computes.
         if pending is not None:
             collect(*pending)
         pending = (batch, probabilities, sums)
     if pending is not None:
         collect(*pending)
-    return _result(total, labels, kept if keep_probabilities else None, split.num_examples)
+    return _result(total, labels, kept if keep_probabilities else None, split.num_examples, classes)
 
 
 def _result(
-    total: metrics.Sums, labels: list[np.ndarray], kept: list[np.ndarray] | None, expected: int
+    total: metrics.Sums,
+    labels: list[np.ndarray],
+    kept: list[np.ndarray] | None,
+    expected: int,
+    classes: int,
 ) -> Evaluation:
     count = int(total.count)
     if count != expected or not count:
@@ -217,7 +220,7 @@ def _result(
             f"the test saw {count} images, but the split has {expected}; prepare the data again"
         )
     return Evaluation(
-        **metrics.means(total),
+        **metrics.means(total, classes),
         count=count,
         labels=np.concatenate(labels).astype(np.int32),
         probabilities=None if kept is None else np.concatenate(kept).astype(np.float32),
@@ -234,4 +237,4 @@ def evaluation_of(
         total = metrics.add(
             total, _batch_sums(probabilities[start:stop], labels[start:stop].astype(np.int32))
         )
-    return _result(total, [labels], [probabilities], len(labels))
+    return _result(total, [labels], [probabilities], len(labels), probabilities.shape[1])

@@ -4,6 +4,7 @@ The device sums one batch in float32 (counts below 2^24 are exact); the host add
 Python floats.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -34,12 +35,27 @@ def add(total: Sums, sums: Sums) -> Sums:
     return Sums(*(float(a) + float(b) for a, b in zip(total, sums, strict=True)))
 
 
-def means(sums: Sums) -> dict[str, float]:
-    """Returns `loss` in nats and `top1_error`, `top5_error` as fractions, per image."""
+def means(sums: Sums, classes: int) -> dict[str, float]:
+    """Returns `loss` in nats, `top1_error` and `top5_error` as fractions, per image.
+
+    With five classes or fewer no answer among five is wrong, and there is no `top5_error`.
+
+    Args:
+      sums: over any number of images.
+      classes: that the answers are among.
+    """
     loss, top1, top5, count = (float(value) for value in sums)
     if not count:
         raise ValueError("means of no images")
-    return {"loss": loss / count, "top1_error": 1 - top1 / count, "top5_error": 1 - top5 / count}
+    errors = {"loss": loss / count, "top1_error": 1 - top1 / count}
+    return errors | ({"top5_error": 1 - top5 / count} if classes > 5 else {})
+
+
+def describe_errors(values: Mapping[str, float]) -> str:
+    """Returns the errors of `means` in percent, as in `39.00 % (top-5 17.25 %)`."""
+    text = f"{100 * values['top1_error']:.2f} %"
+    top5 = values.get("top5_error")
+    return text if top5 is None else f"{text} (top-5 {100 * top5:.2f} %)"
 
 
 def credit(scores: jax.Array, labels: jax.Array, k: int) -> jax.Array:

@@ -22,7 +22,7 @@ from alexnet_jax.data.pipeline import (
 )
 from alexnet_jax.errors import CheckpointError, DivergedError
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
-from alexnet_jax.evaluation.metrics import ZERO, Sums, add, means
+from alexnet_jax.evaluation.metrics import ZERO, Sums, add, describe_errors, means
 from alexnet_jax.network import placement
 from alexnet_jax.training import run_folder
 from alexnet_jax.training.checkpoint import Checkpoints, Restored, digest_of
@@ -346,7 +346,8 @@ class _Loop:
         return (evaluates, saves) if evaluates or saves else None
 
     def _log(self, step: int, rates: CurrentRates, rate: float, records: Records) -> None:
-        values = {f"train/{name}": value for name, value in means(self.window).items()}
+        classes = self.run.network.classes
+        values = {f"train/{name}": value for name, value in means(self.window, classes).items()}
         values["train/learning_rate"] = rates.weights
         epoch = self.clock.epochs(step)
         if step % self.config.log_every_steps == 0:
@@ -390,8 +391,8 @@ class _Loop:
         records.add({"step": step, "epoch": epoch, **metrics})
         records.write_csv()
         self.progress.say(
-            f"epoch {epoch:.2f}: validation error {100 * result.top1_error:.2f} % "
-            f"(top-5 {100 * result.top5_error:.2f} %), loss {result.loss:.4f}"
+            f"epoch {epoch:.2f}: validation error {describe_errors(result.metrics())}, "
+            f"loss {result.loss:.4f}"
         )
         passed = config.evaluate_every_epochs
         self.evaluated_epochs += passed

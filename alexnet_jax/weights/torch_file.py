@@ -24,6 +24,8 @@ _PROTOCOL = 1001
 _LARGEST_PICKLE = 16 * 1024**2  # of the zip's data.pkl, which has some kilobytes
 _MOST_ENTRIES = 10_000
 _REMEDY = "save it again in PyTorch: torch.save(model.state_dict(), FILE)"
+INNER = ("state_dict", "model_state_dict", "model", "net", "network")
+"""Where dictionaries of training keep that of the network."""
 
 _STORAGES = {
     "torch.FloatStorage": "f4",
@@ -61,8 +63,7 @@ class Tensor(NamedTuple):
 def read_torch(file: SourceFile) -> dict[str, np.ndarray]:
     """Returns the arrays of a `state_dict` by name, of the types they have in the file.
 
-    A dictionary of training is looked into (`state_dict`, `model`), and the prefixes of
-    `DataParallel` (`module.`) are dropped.
+    A dictionary of training is looked into, for the first of `INNER` that is one, too.
 
     Raises:
       InputError: not such a file, damaged, or it wants to run something.
@@ -251,23 +252,15 @@ def _read_legacy(file: SourceFile) -> tuple[Any, Callable[[_Storage], Any]]:
 def _state_dict(file: SourceFile, value: Any) -> dict[str, Tensor]:
     """Returns the tensors by name, whatever the dictionary is wrapped in."""
     for _ in range(3):
-        inner = next(
-            (value[key] for key in ("state_dict", "model") if key in value)
-            if isinstance(value, dict)
-            else iter(()),
-            None,
-        )
-        if not isinstance(inner, dict):
-            break
-        value = inner
+        inner = [value.get(key) for key in INNER] if isinstance(value, dict) else []
+        value = next((dictionary for dictionary in inner if isinstance(dictionary, dict)), value)
     if not isinstance(value, dict) or not any(isinstance(t, Tensor) for t in value.values()):
         raise InputError(f"{file.name} holds no tensors by name; {_REMEDY}")
-    found: dict[str, Tensor] = {}
-    for name, tensor in value.items():
-        if isinstance(name, str) and isinstance(tensor, Tensor):
-            plain = ".".join(part for part in name.split(".") if part != "module")
-            found[plain] = tensor
-    return found
+    return {
+        name: tensor
+        for name, tensor in value.items()
+        if isinstance(name, str) and isinstance(tensor, Tensor)
+    }
 
 
 def _array(what: str, tensor: Tensor, storage_bytes: Callable[[_Storage], Any], big: bool):

@@ -38,6 +38,17 @@ _PUBLISHED = {"7be5be79": "alexnet-owt-7be5be79.pth", "4df8aa71": "alexnet-owt-4
 """torchvision's own files, whose names end with the first digits of their SHA-256."""
 
 
+_WRAPPERS = {
+    "module",
+    "_module",
+    "_orig_mod",
+    "_forward_module",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+}
+_COUNTER = "n_averaged"  # of `torch.optim.swa_utils.AveragedModel`, beside its `module.`
+
+
 class Key(NamedTuple):
     """Where torchvision keeps a layer.
 
@@ -57,7 +68,8 @@ class Key(NamedTuple):
 def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = None) -> Reading:
     """Reads torchvision's AlexNet from a `.pth` or `.safetensors` file, without PyTorch.
 
-    The layers `features.*` alone will do (a convolutional trunk).
+    The layers `features.*` alone will do (a convolutional trunk). What wrappers of PyTorch add to
+    the keys is taken off again, see `unwrap`.
 
     Args:
       file: the file; its contents say which of the containers it is.
@@ -73,6 +85,7 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
         form, arrays = "safetensors", read_safetensors(file.path)[0]
     else:
         form, arrays = "PyTorch", read_torch(file)
+    arrays = unwrap(arrays, file.name)
     network = find_network(network_name or NETWORK)
     classifier = keys(network)[-1].prefix
     shape = arrays[f"{classifier}.weight"].shape if f"{classifier}.weight" in arrays else ()
@@ -94,6 +107,37 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
         class_order="wordnet" if network.classes == NETWORKS[NETWORK].classes else "names",
         notes=(f"this is torchvision's {published}",) if published else (),
     )
+
+
+def unwrap(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """Returns the arrays under the keys that they had before their network was wrapped.
+
+    Wrappers (`DataParallel`, `torch.compile`, FSDP, activation checkpoints, Opacus) put a part of
+    their own anywhere into a key, in any order and depth; a module that holds the network as its
+    only child puts the child's name in front of all of them.
+
+    Args:
+      arrays: by key.
+      name: of the file, for messages.
+
+    Raises:
+      InputError: two keys become one.
+    """
+    parts = {
+        key: [part for part in key.split(".") if part not in _WRAPPERS]
+        for key in arrays
+        if key != _COUNTER
+    }
+    while parts and all(len(words) > 3 for words in parts.values()):
+        if len({words[0] for words in parts.values()}) > 1:
+            break
+        parts = {key: words[1:] for key, words in parts.items()}
+    plain: dict[str, np.ndarray] = {}
+    for key, words in parts.items():
+        if ".".join(words) in plain:
+            raise InputError(f"{name} holds '{'.'.join(words)}' twice, once as '{key}'")
+        plain[".".join(words)] = arrays[key]
+    return plain
 
 
 def to_torchvision(params: Any, network: Network) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ from alexnet_jax.data.prepare import ensure_prepared
 from alexnet_jax.data.preprocess import make_inputs
 from alexnet_jax.data.statistics import load_statistics
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
-from alexnet_jax.evaluation.metrics import ZERO, add, means
+from alexnet_jax.evaluation.metrics import ZERO, add
 from alexnet_jax.network.layers import Layer, Lrn, MaxPool, Network, ResponseNorm, with_changes
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
@@ -122,7 +122,7 @@ def learn(change: Change, dataset: Dataset, folder: Path) -> list[dict[str, Any]
                 if done >= config.epochs - 1:
                     total = add(total, sums)
         found = evaluate(predict, state.params, inputs, test, 128, keep_probabilities=False)
-        results.append(found.metrics() | {"seed": seed, "training_loss": means(total)["loss"]})
+        results.append(found.metrics() | {"seed": seed, "training_loss": total.loss / total.count})
         print(change.__name__, {k: round(v, 4) for k, v in results[-1].items()}, flush=True)
     return results
 

@@ -101,11 +101,22 @@ def test_means_add_batches_in_double_precision():
     for _ in range(3):
         total = metrics.add(total, metrics.Sums(*(jnp.float32(v) for v in (0.1, 1.0, 2.0, 2.0))))
     assert total.count == 6.0 and isinstance(total.count, float)
-    found = metrics.means(total)
+    found = metrics.means(total, 6)
     assert found["top1_error"] == 0.5 and found["top5_error"] == 0.0
     assert found["loss"] == pytest.approx(0.05)
     with pytest.raises(ValueError, match="no images"):
-        metrics.means(metrics.ZERO)
+        metrics.means(metrics.ZERO, 6)
+
+
+def test_there_is_no_top_5_error_of_five_classes_or_fewer():
+    for classes in (2, 5):
+        assert metrics.means(metrics.Sums(1.0, 1.0, 2.0, 2.0), classes).keys() == {
+            "loss", "top1_error",
+        }  # fmt: skip
+    assert metrics.describe_errors({"top1_error": 0.5}) == "50.00 %"
+    assert metrics.describe_errors({"top1_error": 0.5, "top5_error": 0.25}) == (
+        "50.00 % (top-5 25.00 %)"
+    )
 
 
 def test_the_confusion_matrix_has_labels_in_rows():

@@ -21,8 +21,8 @@ from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.weights.run import import_weights
 from alexnet_jax.weights.safe_pickle import read_pickle
 from alexnet_jax.weights.source_file import open_source
-from alexnet_jax.weights.torch_file import read_torch
-from alexnet_jax.weights.torchvision import from_torchvision, keys, to_torchvision
+from alexnet_jax.weights.torch_file import INNER, read_torch
+from alexnet_jax.weights.torchvision import from_torchvision, keys, to_torchvision, unwrap
 
 pytestmark = pytest.mark.filterwarnings("ignore:THESE WEIGHTS LOOK RANDOM")
 
@@ -159,13 +159,41 @@ def test_both_containers_are_read_without_pytorch(container, arrays, tmp_path):
         np.testing.assert_array_equal(array, arrays[name])
 
 
-def test_wrappings_of_training_are_opened(arrays, tmp_path):
-    wrapped = {f"module.{name}".replace("features.", "features.module."): array
-               for name, array in arrays.items()}  # fmt: skip
-    description = described(wrapped)[2:-1]
-    data = as_zip(wrapped, b"\x80\x02}(" + text("epoch") + b"K\x07" + text("state_dict")
-                  + description + b"u.")  # fmt: skip
-    assert read_bytes(tmp_path, data).keys() == arrays.keys()
+def test_dictionaries_of_training_are_opened(arrays, tmp_path):
+    for inner in INNER:
+        data = as_zip(arrays, b"\x80\x02}(" + text("epoch") + b"K\x07" + text(inner)
+                      + described(arrays)[2:-1] + b"u.")  # fmt: skip
+        assert read_bytes(tmp_path, data).keys() == arrays.keys()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        "module.{}", "_orig_mod.{}", "module._orig_mod.{}", "_orig_mod.module.{}", "model.{}",
+        "_orig_mod.model.module.{}", "_fsdp_wrapped_module.net._checkpoint_wrapped_module.{}",
+        "_forward_module.{}", "_module.{}",
+    ],
+)  # fmt: skip
+def test_whatever_wrappers_add_to_the_keys_is_taken_off(wrap, arrays):
+    for inside in ("features.", "features.module.", "features._orig_mod.module."):
+        keys = {name: wrap.format(name.replace("features.", inside)) for name in arrays}
+        wrapped = {key: arrays[name] for name, key in keys.items()}
+        found = unwrap(wrapped | {"n_averaged": np.zeros(())}, "a.pth")
+        assert {name: array is arrays[name] for name, array in found.items()} == dict.fromkeys(
+            arrays, True
+        )
+    trunk = {name: arrays[name] for name in arrays if name.startswith("features.")}
+    assert (
+        unwrap({wrap.format(name): trunk[name] for name in trunk}, "a.pth").keys() == trunk.keys()
+    )
+
+
+def test_two_keys_that_become_one_are_refused(arrays):
+    twice = arrays | {"module.features.0.bias": arrays["features.0.bias"]}
+    with pytest.raises(InputError, match="a.pth holds 'features.0.bias' twice"):
+        unwrap(twice, "a.pth")
+    other = {name.replace("features", "encoder"): array for name, array in arrays.items()}
+    assert unwrap(other, "a.pth").keys() == other.keys(), "nothing is guessed"
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
