@@ -8,6 +8,7 @@ The public names load on first use, so that `import alexnet_jax` is instant:
 """
 
 import importlib
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from alexnet_jax.weights.run import import_weights
 
 __version__ = "0.1.0"
+
+FIRST_IMPORT = time.monotonic(), time.process_time()
+"""Wall clock and processor time at the first import, in seconds; see `command_line.program_start`."""
 
 __all__ = [
     "NETWORKS",

@@ -10,13 +10,12 @@ import re
 import shutil
 import sys
 import textwrap
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from alexnet_jax import FIRST_IMPORT
 from alexnet_jax.errors import AlexNetError, did_you_mean
 
 USAGE_ERROR = 2
@@ -65,15 +64,14 @@ def exit_code(command: Callable[[], int], *, debug: bool) -> int:
         return 1
 
 
-def process_start() -> float:
-    """Returns the time at which this process began, on the clock of `time.monotonic`."""
-    try:
-        # Field 22 of proc(5); the name, field 2, stands in brackets and may hold anything.
-        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError, ValueError, IndexError):  # not Linux: nearly as good
-        age = time.process_time()
-    return time.monotonic() - age
+def program_start() -> float:
+    """Returns the time at which this program began, on the clock of `time.monotonic`.
+
+    The system knows only when the process began, and a shell that becomes its last command
+    (`bash -c "pip install … && python …"`) may have worked for minutes in it before. So this is the
+    first import of this package, less the processor's time until then: the interpreter's start.
+    """
+    return FIRST_IMPORT[0] - FIRST_IMPORT[1]
 
 
 def _show(line: str, debug: bool) -> None:

@@ -109,7 +109,7 @@ class Train(Processes, Options):
             self.workdir,
             data_dir=self.data_dir,
             retune=self.retune,
-            started=command_line.process_start(),
+            started=command_line.program_start(),
         )
 
 

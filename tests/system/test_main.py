@@ -2,6 +2,8 @@
 
 import json
 import logging
+import shlex
+import shutil
 import subprocess
 import sys
 import warnings
@@ -401,3 +403,15 @@ def test_doctor_verifies_both_checkpoints(tmp_path, capsys, monkeypatch):
     assert code == 1 and "1 to mend" in text
     assert "preset digits, network digits, status done" in text
     assert "last: step 9, digests match" in text and "best: checkpoint 7 is damaged" in text
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
+def test_a_users_waiting_is_counted_from_the_programs_own_start():
+    python = (
+        "import time; from alexnet_jax.command_line import program_start; "
+        "print(time.monotonic() - program_start())"
+    )
+    # Of its last command the shell makes no new process, but becomes it.
+    line = f"sleep 2 && {shlex.quote(sys.executable)} -c {shlex.quote(python)}"
+    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert 0 < float(run.stdout) < 2
