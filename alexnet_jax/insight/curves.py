@@ -92,6 +92,7 @@ def draw(
     *,
     rates: Sequence[tuple[float, float]] = (),
     chance: float | None = None,
+    stuck: Sequence[tuple[float, float]] = (),
     as_percent: bool = False,
 ) -> str:
     """Returns one chart as an `<svg>` element, or "" if no line has a point.
@@ -100,6 +101,7 @@ def draw(
       title: short description for screen readers.
       lines: the curves; the last value of each is written at its end.
       rates: (epoch, learning rate) where the rate changes, marked by vertical hairlines.
+      stuck: (first, last) epochs in which nothing was learnt, shaded.
       chance: level of guessing, drawn as a dashed line if the curves come near it.
       as_percent: values are fractions to be written in percent, and the axis starts at zero.
     """
@@ -119,7 +121,7 @@ def draw(
     last = max(float(line.series.epochs.max()) for line in lines) or 1.0
     scale = _Scale(last, low, high, logarithmic)
     write = percent if as_percent else measured
-    parts = [*_axes(scale, as_percent), *_rate_marks(scale, rates)]
+    parts = [*_stuck_marks(scale, stuck), *_axes(scale, as_percent), *_rate_marks(scale, rates)]
     seen = chance is not None and low <= chance <= high
     if chance is not None and seen:
         parts.append(_stroke(LEFT, scale.y(chance), scale.x(last), scale.y(chance), "chance"))
@@ -190,6 +192,18 @@ def _axes(scale: _Scale, as_percent: bool) -> list[str]:
         y = scale.y(tick)
         parts.append(_stroke(LEFT, y, scale.x(scale.last), y, "grid"))
         parts.append(_text(LEFT - 7, y + 4.5, words, "tick", "end"))
+    return parts
+
+
+def _stuck_marks(scale: _Scale, stuck: Sequence[tuple[float, float]]) -> list[str]:
+    parts = []
+    for first, last in stuck:
+        x, width = scale.x(first), scale.x(last) - scale.x(first)
+        parts.append(
+            f'<rect x="{x:.1f}" y="{TOP:g}" width="{width:.1f}" height="{HEIGHT - TOP - BOTTOM:g}" '
+            f'class="stuck"><title>epochs {number(first)} to {number(last)}: nothing learnt</title>'
+            "</rect>"
+        )
     return parts
 
 

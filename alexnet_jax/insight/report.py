@@ -21,6 +21,7 @@ import numpy as np
 
 from alexnet_jax.config import Config, differing_fields
 from alexnet_jax.errors import InputError
+from alexnet_jax.evaluation.guessing import Guess, watched
 from alexnet_jax.insight import curves
 from alexnet_jax.insight.confusion import class_errors, confused_pairs, heat_map, row_shares
 from alexnet_jax.insight.examples import Example, photo_uri, png_uri, top_answers
@@ -73,6 +74,7 @@ def write_report(
     path = Path(path)
     names = _class_names(class_names or run.get("class_names") or (), confusion, examples)
     results = summarize_results(config, run, metrics, evaluation, len(names))
+    stuck = _stuck(run, metrics, len(names))
     context = {
         "config": config,
         "run": run,
@@ -81,7 +83,8 @@ def write_report(
         "results": results,
         "progress": summarize_progress(config, run, metrics),
         "commands": _commands(path, run),
-        "charts": _charts(metrics, len(names)),
+        "charts": _charts(metrics, len(names), stuck),
+        "stuck": stuck,
         "towers": _towers(conv1_kernel, groups),
         "confusion": _confusion(confusion, names),
         "errors": _class_table(confusion, names),
@@ -152,7 +155,17 @@ def _commands(path: Path, run: Mapping[str, Any]) -> list[tuple[str, str]]:
     return commands
 
 
-def _charts(metrics: Metrics, classes: int) -> list[dict[str, str]]:
+def _stuck(run: Mapping[str, Any], metrics: Metrics, classes: int) -> list[tuple[float, float]]:
+    """Returns the (first, last) epochs of the stretches in which nothing was learnt."""
+    equal = math.log(max(1, classes))
+    watch = watched(Guess(*run.get("guess_loss", (equal, equal))), metrics)
+    epochs = {row["step"]: row["epoch"] for row in metrics if row.get("epoch") is not None}
+    return [(epochs.get(first, 0.0), epochs[last]) for first, last in watch.stretches]
+
+
+def _charts(
+    metrics: Metrics, classes: int, stuck: Sequence[tuple[float, float]]
+) -> list[dict[str, str]]:
     """Returns the charts that have something to show: heading and SVG."""
     rates = rate_changes(metrics)
 
@@ -168,6 +181,7 @@ def _charts(metrics: Metrics, classes: int) -> list[dict[str, str]]:
         ],
         rates=rates,
         chance=math.log(classes) if classes > 1 else None,
+        stuck=stuck,
     )
     error = curves.draw(
         "Error rates against epochs",

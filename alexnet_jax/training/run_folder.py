@@ -6,6 +6,7 @@ the preprocessing, so that a run predicts without its data set) and `.lock`.
 
 import contextlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -22,6 +23,7 @@ import numpy as np
 from alexnet_jax.config import Config, Orientation, differing_fields
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.evaluation.guessing import Guess
 from alexnet_jax.locations import check_utf8
 from alexnet_jax.network.layers import Network, parametric_layers, summarize
 from alexnet_jax.network.networks import NETWORKS
@@ -87,6 +89,12 @@ class Run(NamedTuple):
     class_names: tuple[str, ...]
     inputs: Inputs
     info: dict[str, Any]
+
+    @property
+    def guess(self) -> Guess:
+        """Training losses that mean that nothing has been learnt."""
+        equal = math.log(max(1, len(self.class_names)))
+        return Guess(*self.info.get("guess_loss", (equal, equal)))
 
     @property
     def orientation(self) -> Orientation:

@@ -5,12 +5,14 @@ import uuid
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from alexnet_jax.config import Config
 from alexnet_jax.data.dataset import Dataset, Split
 from alexnet_jax.data.preprocess import make_inputs
 from alexnet_jax.data.statistics import load_statistics
 from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.evaluation.guessing import Guess
 from alexnet_jax.training import run_folder
 from alexnet_jax.training.transfer import check_transfer
 
@@ -46,6 +48,8 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
     inputs = make_inputs(
         config.preprocess, config.augment, load_statistics(dataset.path), image_size
     )
+    labels = dataset.split(config.data.train_split).labels
+    guess = Guess.of(np.bincount(labels, minlength=len(dataset.class_names)))
     info = run_folder.environment() | {
         "status": "running",
         "run_id": uuid.uuid4().hex,
@@ -55,6 +59,7 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
         "orientation": dataset.orientation,
         "data_path": str(dataset.path),
         "data_fingerprint": dataset.fingerprint,
+        "guess_loss": guess,
         "train_images": dataset.split(config.data.train_split).num_examples,
         "validation_images": dataset.split(config.data.validation_split).num_examples,
         "wall_seconds": 0.0,

@@ -22,6 +22,7 @@ from alexnet_jax.data.pipeline import (
 )
 from alexnet_jax.errors import CheckpointError, DivergedError
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
+from alexnet_jax.evaluation.guessing import STEPS, Watch
 from alexnet_jax.evaluation.metrics import ZERO, Sums, add, describe_errors, means
 from alexnet_jax.network import placement
 from alexnet_jax.training import run_folder
@@ -139,6 +140,7 @@ class _Loop:
         self.checkpoints = Checkpoints(run.workdir)
         self.plateau = PlateauState()
         self.window = ZERO
+        self.watch = Watch(run.guess)
         self.saved_step = -1
         self.evaluated_epochs = 0.0
         self.dtype = jnp.dtype(config.compute_dtype)
@@ -353,8 +355,34 @@ class _Loop:
         if step % self.config.log_every_steps == 0:
             records.add({"step": step, "epoch": epoch, **values, "images_per_second": rate})
             self.window = ZERO
+            self._watch(step, values["train/loss"], rates)
         eta = (self.total_steps - step) * self.config.batch_size / max(rate, 1e-9)
         self.progress.update(step, epoch, values, rate, eta)
+
+    def _watch(self, step: int, loss: float, rates: CurrentRates) -> None:
+        """Says so once when nothing is being learnt, and once when that is over."""
+        was_stuck = self.watch.stuck
+        self.watch.add(step, loss, self.config.log_every_steps)
+        if self.watch.stuck == was_stuck or len(self.watch.stretches) > 1:
+            return
+        if self.watch.stuck:
+            self.progress.say(
+                f"nothing is being learnt yet: the loss of the last {STEPS} steps is that of "
+                f"guessing ({loss:.3f}); {self._what_helps(rates)}"
+            )
+        else:
+            self.progress.say(f"something is being learnt now: the loss is {loss:.3f}")
+
+    def _what_helps(self, rates: CurrentRates) -> str:
+        config = self.config
+        phases = config.schedule.phases[:1] if config.schedule.kind == "step" else ()
+        set_there = any(p.epoch <= 1 and p.learning_rate is not None for p in phases)
+        option = "--schedule.phases.0.learning-rate" if set_there else "--optimizer.learning-rate"
+        larger = "--network original (larger initial weights) or " * (config.network == "paper")
+        return (
+            f"if it stays so, start in another --workdir with {larger}another rate ({option}, now "
+            f"{rates.weights:g}: a third or three times of it)"
+        )
 
     def _pause(
         self, state: TrainState, step: int, records: Records, evaluates: bool, saves: bool

@@ -1,6 +1,7 @@
 """The report: complete, harmless whatever the names are, and possible at any time of a run."""
 
 import dataclasses
+import math
 import re
 from html.parser import HTMLParser
 from typing import Literal
@@ -274,6 +275,18 @@ def test_two_classes_and_one_tower(tmp_path):
     assert "top-5" not in page.words and "top 5" not in page.words
     assert "Filters 1 to 96" in page.words and "Tower" not in page.words
     assert "2 best answers" in page.words
+
+
+def test_a_stretch_in_which_nothing_was_learnt_is_marked(tmp_path):
+    run = whole_run()
+    for row in run["metrics"]:
+        if "train/loss" in row and row["step"] <= 100:
+            row["train/loss"] = math.log(len(NAMES))
+    page = read(tmp_path, **run)
+    assert "Shaded: from epoch 0 to 5 nothing was learnt" in page.words
+    assert [place["class"] for place in page.all("rect")] == ["stuck"]
+    page = read(tmp_path, **whole_run())
+    assert "nothing was learnt" not in page.words and not page.all("rect")
 
 
 def test_large_photos_keep_the_page_small(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import signal
@@ -11,8 +12,11 @@ import jax
 import numpy as np
 import pytest
 
-from alexnet_jax.config import Config, OptimizerConfig, TransferConfig
+from alexnet_jax.config import Config, OptimizerConfig, Phase, ScheduleConfig, TransferConfig
 from alexnet_jax.errors import CheckpointError, DataError, DivergedError, InputError
+from alexnet_jax.evaluation.guessing import watched
+from alexnet_jax.network.layers import Dense, Flatten, Network
+from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.training import steps as steps_module
 from alexnet_jax.training import train as train_module
 from alexnet_jax.training.checkpoint import Checkpoints, digest_of
@@ -95,6 +99,26 @@ def test_a_run_broken_at_any_step_and_resumed_is_the_unbroken_run(
     assert digest_of(resumed.state.params) == digest_of(outcome.state.params)
     assert digest_of(resumed.state.opt_state) == digest_of(outcome.state.opt_state)
     assert rows_without_rate(broken) == rows_without_rate(folder)
+
+
+def test_the_display_says_once_that_nothing_is_learnt_and_once_that_something_is(
+    config, dataset, tmp_path, capsys, monkeypatch
+):
+    layers = (Flatten(), Dense("fc1", 2, weight_std=1e-5))
+    monkeypatch.setitem(NETWORKS, "faint", Network("faint", layers, 8, "tests"))
+    rates = ScheduleConfig("step", (Phase(1, 0.0, 0.0), Phase(60, 1e-5, 1e-5)))
+    changes = {"network": "faint", "epochs": 120, "evaluate_every_epochs": 1000}
+    slow = dataclasses.replace(config, schedule=rates, log_every_steps=20, **changes)
+    train(slow, tmp_path / "run", dataset)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "being learnt" in line]
+    assert len(lines) == 2, lines
+    assert lines[0].startswith("nothing is being learnt yet: the loss of the last 100 steps is")
+    assert "another rate (--schedule.phases.0.learning-rate, now 0:" in lines[0]
+    assert lines[1].startswith("something is being learnt now: the loss is 0.")
+    run = read_run(tmp_path / "run")
+    assert run.guess == pytest.approx((math.log(2), math.log(2)))
+    watch = watched(run.guess, read_rows(tmp_path / "run" / "metrics.jsonl"))
+    assert watch.stretches[0][0] == 0 and watch.stretches[-1][1] < 400 and not watch.stuck
 
 
 def test_a_finished_run_does_no_work(unbroken, config, dataset, monkeypatch):
