@@ -8,19 +8,20 @@ import logging
 import os
 import re
 import shutil
+import signal
 import sys
 import textwrap
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from alexnet_jax import FIRST_IMPORT
+from alexnet_jax import FIRST_IMPORT, processes
 from alexnet_jax.errors import AlexNetError, did_you_mean
 
 USAGE_ERROR = 2
-INTERRUPTED = 130  # 128 + SIGINT and 128 + SIGPIPE, as every Unix tool has it
-PIPE_CLOSED = 141
+PIPE_CLOSED = 141  # 128 + SIGPIPE, as every Unix tool has it
 
 
 class UsageError(AlexNetError):
@@ -39,7 +40,8 @@ def exit_code(command: Callable[[], int], *, debug: bool) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a label in Greek must not end a run
     try:
-        code = command()
+        with _stops_as_interrupts():
+            code = command()
         sys.stdout.flush()
         return code
     except SystemExit as stop:  # the help was asked for
@@ -48,10 +50,10 @@ def exit_code(command: Callable[[], int], *, debug: bool) -> int:
         # The reader (`head`) has left. What Python flushes at exit must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         # Training stops by its own signal handler, after saving; this is any other moment.
         _show("interrupted; the same command starts or goes on from what was saved", debug)
-        return INTERRUPTED
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except AlexNetError as error:
         _show(f"error: {_one_line(error)}", debug)
         return error.exit_code
@@ -62,6 +64,27 @@ def exit_code(command: Callable[[], int], *, debug: bool) -> int:
         hint = "" if debug else " (unexpected; --debug shows where)"
         _show(f"error: {type(error).__name__}: {_one_line(error)}{hint}", debug)
         return 1
+
+
+@contextlib.contextmanager
+def _stops_as_interrupts() -> Iterator[None]:
+    """Lets SIGTERM and a closed terminal end a command as Ctrl-C does: after tidying up."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        processes.stop_asked = True
+        raise KeyboardInterrupt(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        usual = (signal.SIG_DFL, signal.default_int_handler)
+        others = (number for number in processes.STOPS if signal.getsignal(number) in usual)
+        before = {number: signal.signal(number, interrupt) for number in others}
+    try:
+        yield
+    finally:
+        processes.stop_asked = False
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def program_start() -> float:

@@ -8,12 +8,23 @@ checkpoints, and prints the progress. With one process all of this does nothing.
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import resource_tracker
+from typing import Any, TypeVar
 
 from alexnet_jax import errors
 from alexnet_jax.errors import AlexNetError, InputError, PeerLostError
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What tells a program to stop: Ctrl-C, a batch system, a terminal that is closed."""
+
+stop_asked = False
+"""A command was told to stop, see `command_line.exit_code`; whatever swallows the exception."""
+
+T = TypeVar("T")
 
 _PATIENCE_SECONDS = 300  # for all processes to start
 _HEARTBEAT_SECONDS = 30  # without a sign of life before a process counts as lost
@@ -69,6 +80,26 @@ def connect(coordinator: str = "", processes: int = 0, process_id: int = -1) -> 
         what = str(error).strip().splitlines()[0][:200]
         raise InputError(f"the processes did not come together: {what}") from error
     _connected = True
+
+
+def without_signals(start: Callable[[], T]) -> T:
+    """Calls a function that starts processes, and keeps the signals that stop a program from them.
+
+    A terminal and a batch system send them to all processes of a program. The first process decides
+    what then happens to the others, which would else break off, each with a traceback of its own.
+    It goes on receiving signals itself, also while `start` is waiting.
+
+    Args:
+      start: called in a thread of its own, whose mask of signals its processes inherit.
+    """
+    # Else started by the thread, with which it would let go of the signals again.
+    resource_tracker.ensure_running()
+
+    def block() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+
+    with ThreadPoolExecutor(1, "start", block) as thread:
+        return thread.submit(start).result()
 
 
 def leave(exit_code: int) -> None:

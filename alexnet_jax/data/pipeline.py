@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import multiprocessing
 import os
-import signal
 import threading
 import weakref
 from collections import deque
@@ -26,6 +25,7 @@ import numpy as np
 from alexnet_jax.config import AugmentConfig
 from alexnet_jax.data import augment as augmentation
 from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.processes import without_signals
 
 _ENDLESS = 2**48  # steps that Grain is told of
 _READY = 2  # batches that may lie ready besides those that threads compute
@@ -182,10 +182,8 @@ class TrainingBatches(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         """Returns the next batch; raises what reading it raised."""
-        if not self._running:
-            self._running.append(self._start())
         try:
-            batch = next(self._running[0])
+            batch = next(self._running[0]) if self._running else self._begin()
         except BaseException as error:
             self.close()  # so that a further `next` starts afresh at the same step
             if self._workers and "terminated unexpectedly" in str(error):  # Grain's RuntimeError
@@ -195,6 +193,10 @@ class TrainingBatches(Iterator[Batch]):
                 ) from error
             raise
         self._next_step += 1
+        if self._workers:
+            # Grain's arrays lie in shared memory until they are deleted, and JAX deletes what it
+            # was handed at a time of its own, after the last use or even at exit.
+            batch = jax.tree.map(np.array, batch)
         return batch
 
     def get_state(self) -> dict[str, int]:
@@ -218,6 +220,15 @@ class TrainingBatches(Iterator[Batch]):
         """Closes."""
         self.close()
 
+    def _begin(self) -> Batch:
+        """Starts threads or processes; returns their first batch."""
+
+        def first() -> Batch:
+            self._running.append(self._start())
+            return next(self._running[0])
+
+        return without_signals(first) if self._workers else first()
+
     def _start(self) -> Any:
         source = dataclasses.replace(self._stream, first_step=self._next_step)
         options = grain.ReadOptions(
@@ -235,9 +246,8 @@ class TrainingBatches(Iterator[Batch]):
 
 
 def _start_worker(worker: int, workers: int) -> None:
-    """Leaves Ctrl-C to the training process, and ends with it even if it is killed."""
+    """Ends with the training process even if that is killed."""
     del worker, workers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

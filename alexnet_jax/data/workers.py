@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -13,6 +12,7 @@ from typing import Any
 from alexnet_jax.data.shards import Progress, write_shard
 from alexnet_jax.data.storage import Shard, ShardResult, Storage
 from alexnet_jax.errors import DataError
+from alexnet_jax.processes import without_signals
 
 _POLL_SECONDS = 0.2
 _REPORT_EVERY = 16
@@ -92,7 +92,7 @@ def write_shards(
         min(workers, len(shards)), context, _start, (folder, storage, good, bad, stopping)
     )
     try:
-        pending = {pool.submit(_write, shard) for shard in shards}
+        pending = without_signals(lambda: {pool.submit(_write, shard) for shard in shards})
         while pending:
             done, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
             show(good.value, bad.value)
@@ -109,9 +109,8 @@ def write_shards(
 
 
 def _start(folder: Path, storage: Storage, good: Any, bad: Any, stopping: Any) -> None:
-    """Begins a worker process: Ctrl-C is the parent's business, the parent's end is ours."""
+    """Begins a worker process, which ends with its parent."""
     global _job
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _job = (folder, storage, _Shared(good, bad, stopping))
     parent = multiprocessing.parent_process()
     assert parent is not None

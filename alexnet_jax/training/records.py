@@ -134,8 +134,7 @@ class Progress:
         )
         now = time.monotonic()
         if self._terminal:
-            self._stream.write(f"\r\x1b[K{line}")
-            self._stream.flush()
+            self._write(f"\r\x1b[K{line}")
             self._pending = True
         elif now - self._last >= 5 or step == self._total:
             self._last = now
@@ -144,10 +143,16 @@ class Progress:
     def say(self, line: str) -> None:
         """Writes a line of its own."""
         if self._pending:
-            self._stream.write("\r\x1b[K")
+            self._write("\r\x1b[K")
             self._pending = False
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        self._write(line + "\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:  # the terminal is closed, or the reader gone: the run is worth more
+            self._stream = io.StringIO()
 
 
 def duration(seconds: float) -> str:

@@ -1,21 +1,25 @@
-"""Ctrl-C and SIGTERM: finish the step and save; once more, end at once."""
+"""Ctrl-C, SIGTERM and a closed terminal: finish the step and save; once more, end at once."""
 
 import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from alexnet_jax import processes
+
 
 class Signals:
-    """Notes SIGINT and SIGTERM for the loop; a second one ends the process at once."""
+    """Notes SIGINT, SIGTERM and SIGHUP for the loop; a second one ends the process at once."""
 
     def __init__(self, say: Callable[[str], None]):
-        self.received = False
+        self.received = processes.stop_asked
         self._say = say
         self._old: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in processes.STOPS:
+            if signal.getsignal(number) is signal.SIG_IGN:  # nohup
+                continue
             try:
                 self._old[number] = signal.signal(number, self._note)
             except ValueError:  # not the main thread (a notebook's worker): leave signals alone

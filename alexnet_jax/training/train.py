@@ -148,6 +148,16 @@ class _Loop:
 
     def go(self) -> Outcome:
         """Restores or starts, trains until the end or a signal, and closes everything."""
+        try:
+            return self._go()
+        except (KeyboardInterrupt, SystemExit):
+            self._note(status="interrupted")
+            raise
+        except BaseException:
+            self._note(status="failed")
+            raise
+
+    def _go(self) -> Outcome:
         state, first_step = self._start()
         if self._finished_before(first_step):
             self.checkpoints.close()
@@ -171,6 +181,7 @@ class _Loop:
             digest = digest_of(state.params)
             self._note(status="finished", step=step, params_sha256=digest)
         else:
+            self._note(status="interrupted", step=step)
             self.progress.say(
                 f"interrupted: saved step {step}; the same command goes on from there"
             )
@@ -187,7 +198,7 @@ class _Loop:
         shape = {} if self.mesh is None else {k: int(v) for k, v in self.mesh.shape.items()}
         here: dict[str, Any] = {"mesh": shape, "processes": processes.count()}
         starts = [*self.run.info.get("starts", []), {"step": step, **here}]
-        self._note(**here, starts=starts)
+        self._note(**here, starts=starts, status="running")
         return False
 
     def _note(self, **changes: Any) -> None:

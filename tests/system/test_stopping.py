@@ -1,0 +1,143 @@
+"""Commands that are told to stop as a terminal or a batch system does it: all processes at once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_jax import command_line, processes
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED_MEMORY = Path("/dev/shm")
+
+pytestmark = pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="needs Linux's shared memory")
+
+
+def start(*words):
+    """Starts a command in a process group of its own."""
+    command = [sys.executable, "-u", "-m", "alexnet_jax.main", *map(str, words)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def read_until(process, text):
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return lines
+    raise AssertionError("".join(lines))
+
+
+def ended(process):
+    """Returns what a stopped command still prints; nothing of it is left then."""
+    rest, _ = process.communicate(timeout=60)
+    for _ in range(100):
+        left = [p for p in _group(process.pid) if "spawn_main" in p or "alexnet_jax" in p]
+        if not left:
+            return rest
+        time.sleep(0.05)
+    raise AssertionError(left)
+
+
+def _group(number):
+    """Returns the command lines of the processes of a group; one that has ended has none."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(folder.name)) == number:
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+def shared_memory():
+    return {p.name for p in SHARED_MEMORY.iterdir() if p.name.startswith(("psm_", "sem.mp"))}
+
+
+@pytest.mark.parametrize(
+    ("workers", "number"),
+    [(0, signal.SIGINT), (0, signal.SIGHUP), (2, signal.SIGINT), (2, signal.SIGTERM)],
+)
+def test_training_saves_and_leaves_nothing_behind(tmp_path, workers, number):
+    before = shared_memory()
+    words = ("--workdir", tmp_path / "run", "--epochs", 3000, "--workers", workers)
+    process = start(*words, "--data-dir", tmp_path / "data")
+    read_until(process, "first step after")
+    os.killpg(process.pid, number)
+    rest = [line for line in ended(process).splitlines() if not line.startswith(("step", "epoch"))]
+    assert process.returncode == 0
+    assert rest[0] == "stopping after this step (once more: at once) …"
+    assert rest[1].startswith("interrupted: saved step ") and len(rest) == 2, rest
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert info["status"] == "interrupted" and info["step"] >= 1
+    assert shared_memory() <= before
+
+
+def test_a_second_signal_ends_training_at_once(tmp_path):
+    before = shared_memory()
+    words = ("--workdir", tmp_path / "run", "--epochs", 3000, "--workers", 2)
+    process = start(*words, "--data-dir", tmp_path / "data", "--evaluate-every-epochs", 0.05)
+    read_until(process, "first step after")
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.01)
+    rest = ended(process)
+    assert process.returncode in (0, 130)  # 0: the step was over before the second one came
+    assert "Traceback" not in rest and "leaked" not in rest
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+    assert shared_memory() <= before
+
+
+def test_a_preparation_keeps_its_finished_parts(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(300):
+            pixels = rng.integers(0, 256, (20, 20, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
+    words = ("prepare", "--source", "folder", tmp_path / "photos", "--name", "photos")
+    options = ("--data-dir", tmp_path / "data", "--workers", 2, "--stored-size", 384)
+    process = start(*words, *options)
+    work = tmp_path / "data" / "photos" / "work"
+    while process.poll() is None and not list(work.glob("*.npz")):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)
+    rest = ended(process)
+    assert process.returncode == 143
+    assert "parts are kept, the same command continues" in rest
+    assert "Traceback" not in rest and "worker process died" not in rest
+    process = start(*words, *options)
+    assert "continuing: " in process.communicate(timeout=120)[0] and process.returncode == 0
+
+
+def test_a_stop_whose_exception_is_swallowed_is_remembered():
+    def command():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            pass  # as some libraries do while they are imported
+        return 7 if processes.stop_asked else 0
+
+    handler = signal.getsignal(signal.SIGTERM)
+    assert command_line.exit_code(command, debug=False) == 7
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert command_line.exit_code(lambda: int(processes.stop_asked), debug=False) == 0
+
+    def hung():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+        return 0
+
+    assert command_line.exit_code(hung, debug=False) == 128 + signal.SIGTERM
