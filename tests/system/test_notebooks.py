@@ -23,6 +23,7 @@ def run(name, folder, **variables):
         "PYTHONPATH": str(ROOT),
         "ALEXNET_DATA_DIR": str(folder / "data"),
         "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiled sooner
         **variables,
     }
     environment.pop("JAX_NUM_CPU_DEVICES", None)

@@ -1,6 +1,7 @@
 """A batch computed in parts: the same step as in one piece, in less memory."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import chex
@@ -84,10 +85,13 @@ def test_parts_make_the_same_step_with_the_same_dropout(float64):
 
 def test_an_image_has_the_dropout_mask_of_its_place_in_the_batch():
     images = jnp.ones((6, SIZE, SIZE, 3))
-    variables = AlexNet(NETWORK).init(jax.random.key(0), images)
-    rngs = {"dropout": jax.random.key(7)}
-    whole = AlexNet(NETWORK).apply(variables, images, train=True, rngs=rngs)
-    part = AlexNet(NETWORK, first_row=2).apply(variables, images[:3], train=True, rngs=rngs)
+    variables = jax.jit(AlexNet(NETWORK).init)(jax.random.key(0), images)
+
+    def outputs(first_row, images):
+        model, rngs = AlexNet(NETWORK, first_row=first_row), {"dropout": jax.random.key(7)}
+        return jax.jit(partial(model.apply, train=True, rngs=rngs))(variables, images)
+
+    whole, part = outputs(0, images), outputs(2, images[:3])
     assert len(np.unique(np.asarray(whole), axis=0)) == 6  # equal images, unlike masks
     np.testing.assert_allclose(np.asarray(part), np.asarray(whole)[2:5], rtol=1e-5)
 
