@@ -147,8 +147,8 @@ def in_parts(
     for first in range(size, rows, size):
         # Where a part begins depends on the sums before it, or XLA would compute the parts side by
         # side (its CPU backend drops `optimization_barrier`); a sum that is NaN is lost anyway.
-        lost = jnp.isnan(sum(leaf.ravel()[0] for leaf in jax.tree.leaves(total)))
-        part = _rows(batch, first + lost.astype(jnp.int32), size, mesh)
+        lost = sum(jnp.isnan(leaf.ravel()[0]).astype(jnp.int32) for leaf in jax.tree.leaves(total))
+        part = _rows(batch, first + lost, size, mesh)
         total = jax.tree.map(jnp.add, total, function(params, part, (first, rows)))
     return total
 

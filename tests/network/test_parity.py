@@ -21,12 +21,7 @@ DOUBLE = (
 )
 
 
-@pytest.fixture(autouse=True)
-def quick():
-    """Programs that are compiled in a fifth of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("few_optimizations")
 
 
 def difference(name, dtype, change=lambda network: network):

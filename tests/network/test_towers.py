@@ -83,7 +83,7 @@ def assert_close(ours, theirs, tolerance):
 
 
 @pytest.mark.parametrize(("name", "mesh"), [("paper", "2x2"), ("paper", "2x1"), ("no-talk", "1x2")])
-def test_outputs_and_gradients_are_those_of_one_device(name, mesh):
+def test_outputs_and_gradients_are_those_of_one_device(name, mesh, few_optimizations):
     network, params, images, labels = setting(name)
     mesh = mesh_of(mesh)
     params = jax.device_put(params, placement.shardings(mesh, network, params))
@@ -143,7 +143,7 @@ def test_a_tower_is_half_of_everything_but_the_classifier(name):
     assert towers.tower_network(network, 1) is network
 
 
-def test_a_layer_is_captured_whole():
+def test_a_layer_is_captured_whole(few_optimizations):
     network, params, images, _ = setting("paper")
     whole = towers.make_forward(network)
     sharded = towers.make_forward(network, mesh=mesh_of("2x2"))

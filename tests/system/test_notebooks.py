@@ -23,6 +23,7 @@ def run(name, folder, **variables):
         "PYTHONPATH": str(ROOT),
         "ALEXNET_DATA_DIR": str(folder / "data"),
         "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiled sooner
         **variables,
     }
     environment.pop("JAX_NUM_CPU_DEVICES", None)
@@ -171,7 +172,8 @@ def test_the_second_notebook_finds_one_network_on_two_devices(tmp_path):
     gathers = found(r"\n(gather\d) .*<- both towers", text)
     assert gathers == ["gather2", "gather5", "gather6", "gather7"]
     differences = found(r"largest difference: (\d\.\de-\d\d|0\.0e\+00)", text)
-    assert len(differences) == 4 and max(map(float, differences)) < 1e-5
+    assert len(differences) == 4 and max(map(float, differences[:3])) < 1e-5
+    assert float(differences[3]) < 1e-12  # after training, in float64
     assert found(r"\n(all-gather|reduce-scatter): (\d)", text) == [
         ("all-gather", "4"),
         ("reduce-scatter", "3"),
@@ -182,5 +184,5 @@ def test_the_second_notebook_finds_one_network_on_two_devices(tmp_path):
     (one,), (two,) = (found(rf"\n{who} +: ([\d. ]+)", text) for who in ("one device", "two towers"))
     losses, others = (np.array(line.split(), float) for line in (one, two))
     assert len(losses) == 5 and losses.min() < losses[0]  # with dropout, on a small batch
-    np.testing.assert_allclose(others, losses, rtol=1e-4)
+    np.testing.assert_array_equal(others, losses)  # as printed: five decimals
     assert "'one-weird-trick' has no groups" in text and "across the border" in text

@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import float64
 import numpy as np
 import pytest
 
-from alexnet_jax.experiment import evaluate_run
+from alexnet_jax import experiment
+from alexnet_jax.main import parse
 from alexnet_jax.training.load import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,14 +24,17 @@ SHORT = ("--epochs", "1", "--evaluate-every-epochs", "1", "--log-every-steps", "
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with the environment of the processes: one CPU device each, a cache of their own."""
-    folder = tmp_path_factory.mktemp("processes")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-    environment |= {"JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(folder / "cache")}
-    return folder, environment
+    """A folder, and the environment of the processes: one CPU device each, quickly compiled."""
+    environment = {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": "1",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "oracle"))),
+    }
+    return tmp_path_factory.mktemp("processes"), os.environ | environment
 
 
-def start(place, number, port, *words, processes=2, verb="train"):
+def start(place, number, port, *words, processes=2, verb="train", program="alexnet_jax.main"):
     """Starts process `number` of a command; 1 process: without any option for several."""
     folder, environment = place
     several = (
@@ -38,7 +43,7 @@ def start(place, number, port, *words, processes=2, verb="train"):
         if processes > 1
         else ()
     )
-    command = [sys.executable, "-m", "alexnet_jax.main", verb, *several]
+    command = [sys.executable, "-m", program, verb, *several]
     command += ["--data-dir", str(folder / "data"), *words]
     return subprocess.Popen(
         command,
@@ -56,10 +61,10 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def both(place, *words, verb="train", differing=((), ())):
+def both(place, *words, differing=((), ()), **options):
     """Starts two processes; `differing` are words of one of them."""
     port = free_port()
-    return [start(place, i, port, *words, *differing[i], verb=verb) for i in (0, 1)]
+    return [start(place, i, port, *words, *differing[i], **options) for i in (0, 1)]
 
 
 def ended(processes, seconds=150):
@@ -99,53 +104,55 @@ def steps_of(workdir):
     return rows
 
 
-@pytest.fixture(scope="module")
-def alone(place):
-    """The run of one process with one device."""
-    workdir = place[0] / "alone"
-    ((code, _, err),) = ended([start(place, 0, 0, "--workdir", str(workdir), *SHORT, processes=1)])
-    assert code == 0, err
+def train_alone(workdir, data_dir):
+    """Trains with one device of this process."""
+    config = parse("train", ["--workdir", str(workdir), *SHORT, "--replicas", "1"]).config
+    experiment.train(config, workdir, data_dir)
     return workdir
 
 
 @pytest.fixture(scope="module")
-def together(place, alone):
-    """The run of two processes, which are two towers."""
-    workdir = place[0] / "together"
-    results = ended(both(place, "--workdir", str(workdir), "--towers", "2", *SHORT))
-    assert [code for code, _, _ in results] == [0, 0], results
-    return workdir, results
+def alone(place):
+    """The run of one device."""
+    return train_alone(place[0] / "alone", place[0] / "data")
 
 
-def losses(workdir, name):
-    rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    return [row[name] for row in rows if name in row]
+@pytest.fixture(scope="module")
+def exact(place):
+    """The run of one device in float64."""
+    with float64.training():
+        return train_alone(place[0] / "exact", place[0] / "data")
 
 
-def assert_same_course(ours, theirs):
-    """The losses are the same; later ones feel the rounding, through ReLU and pooling."""
-    ours, theirs = losses(ours, "train/loss"), losses(theirs, "train/loss")
-    assert len(ours) == len(theirs) == 23
-    np.testing.assert_allclose(ours[:10], theirs[:10], rtol=1e-5)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-2)
+def assert_same_run(ours, theirs):
+    """Two runs in float64 have the same losses and the same last test, as logged and in float32."""
+    rows = [
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (ours, theirs)
+    ]
+    losses = [[row["train/loss"] for row in some if "train/loss" in row] for some in rows]
+    assert len(losses[0]) == 23
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+    finals = [np.load(folder / "final.npz") for folder in (ours, theirs)]
+    np.testing.assert_allclose(*(final["probabilities"] for final in finals), atol=1e-5)
+    np.testing.assert_array_equal(*(final["labels"] for final in finals))
 
 
-def test_two_processes_train_the_network_of_one(alone, together):
-    workdir, ((_, out, _), (_, other_out, _)) = together
+def test_two_processes_train_the_network_of_one(place, exact):
+    workdir = place[0] / "together"  # two towers
+    words = ("--workdir", str(workdir), "--towers", "2", *SHORT)
+    (code, out, err), (other_code, other_out, _) = ended(both(place, *words, program="float64"))
+    assert (code, other_code) == (0, 0), err
     assert "2 x cpu" in out and "test error" in out
     assert other_out == ""  # process 0 alone speaks and writes
     info = json.loads((workdir / "run.json").read_text())
     assert info["processes"] == 2 and info["mesh"] == {"data": 1, "tower": 2}
-    assert_same_course(workdir, alone)
-    ours, theirs = (np.load(folder / "final.npz") for folder in (workdir, alone))
-    np.testing.assert_allclose(ours["probabilities"], theirs["probabilities"], atol=0.05)
-    np.testing.assert_array_equal(ours["labels"], theirs["labels"])
+    assert_same_run(workdir, exact)
 
 
-def test_two_processes_evaluate_what_one_does(place, together):
-    workdir, _ = together
-    one = evaluate_run(workdir, "last", 1, replicas=1)
-    words = ("--workdir", str(workdir), "--checkpoint", "last", "--views", "1")
+def test_two_processes_evaluate_what_one_does(place, alone):
+    one = experiment.evaluate_run(alone, "last", 1, replicas=1)
+    words = ("--workdir", str(alone), "--checkpoint", "last", "--views", "1")
     (code, out, err), (other_code, other_out, _) = ended(both(place, *words, verb="evaluate"))
     assert (code, other_code, other_out) == (0, 0, ""), err
     assert f"{one.count:,} images" in out
@@ -153,22 +160,23 @@ def test_two_processes_evaluate_what_one_does(place, together):
     assert f"top-1 error  {100 * one.top1_error:.2f} %" in out
 
 
-def test_a_stop_of_one_process_ends_both_and_one_process_goes_on(place, alone):
+def test_a_stop_of_one_process_ends_both_and_one_process_goes_on(place, exact):
     workdir = place[0] / "stopped"
     words = ("--workdir", str(workdir), *SHORT)  # two replicas
-    processes = both(place, *words)
+    processes = both(place, *words, program="float64")
     wait_for(lambda: len(steps_of(workdir)) >= 3)
     processes[1].send_signal(signal.SIGTERM)
     results = ended(processes)
     assert [code for code, _, _ in results] == [0, 0], results
     assert "interrupted: saved step" in results[0][1]
-    ((code, out, err),) = ended([start(place, 0, 0, *words, processes=1)])
+    one = start(place, 0, 0, *words, processes=1, program="float64")
+    ((code, out, err),) = ended([one])
     assert code == 0, err
     assert "resumed" in out and "test error" in out
-    assert_same_course(workdir, alone)
+    assert_same_run(workdir, exact)
 
 
-def test_two_processes_go_on_where_one_has_stopped(place, alone, together):
+def test_two_processes_go_on_where_one_has_stopped(place, alone):
     """The velocities of one device are split over two processes, and then are whole again."""
     workdir = place[0] / "back"
     shutil.copytree(alone, workdir)

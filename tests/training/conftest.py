@@ -26,7 +26,7 @@ TINY = Network(
 )
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _tiny_network():
     NETWORKS["tiny"] = TINY
     yield

@@ -1,7 +1,8 @@
-"""The 2012 update rule against its two printed equations, in NumPy."""
+"""The 2012 update rule against its two printed equations, in NumPy and float64."""
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from alexnet_jax.config import OptimizerConfig
 from alexnet_jax.training.optimizer import update_rule
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def run(config, params, grads, rates) -> tuple[Any, Any]:
@@ -28,7 +31,7 @@ def run(config, params, grads, rates) -> tuple[Any, Any]:
 
 
 def tree(kernel, bias):
-    return {"fc": {"kernel": jnp.float32(kernel), "bias": jnp.float32(bias)}}
+    return {"fc": {"kernel": jnp.float64(kernel), "bias": jnp.float64(bias)}}
 
 
 def test_golden_value_with_a_drop_of_the_rate():
@@ -50,10 +53,10 @@ def test_rate_zero_leaves_parameter_and_velocity_alone():
     rates = [tree(0.1, 0.2), tree(0.0, 0.2), tree(0.1, 0.2)]
     config = OptimizerConfig(weight_decay=0.0)
     frozen, velocity = run(config, tree(1.0, 0.0), grads[:2], rates[:2])
-    np.testing.assert_allclose(frozen["fc"]["kernel"], 0.9, rtol=1e-6)
-    np.testing.assert_allclose(velocity["fc"]["kernel"], -0.1, rtol=1e-6)
+    np.testing.assert_allclose(frozen["fc"]["kernel"], 0.9, rtol=1e-14)
+    np.testing.assert_allclose(velocity["fc"]["kernel"], -0.1, rtol=1e-14)
     thawed, _ = run(config, tree(1.0, 0.0), grads, rates)
-    np.testing.assert_allclose(thawed["fc"]["kernel"], 0.9 - 0.9 * 0.1 - 0.1, rtol=1e-6)
+    np.testing.assert_allclose(thawed["fc"]["kernel"], 0.9 - 0.9 * 0.1 - 0.1, rtol=1e-14)
 
 
 @pytest.mark.parametrize("steps", [1, 7])
@@ -83,13 +86,7 @@ def test_layers_follow_the_equations_of_the_paper(steps):
                 velocity[name][leaf] = 0.9 * v - d * e * w - e * grad[name][leaf]
                 expected[name][leaf] = w + velocity[name][leaf]
 
-    def as_float32(values):
-        return jax.tree.map(jnp.float32, values)
-
-    params, trace = run(
-        config, as_float32(start), [as_float32(g) for g in grads], [as_float32(r) for r in rates]
-    )
+    start, grads, rates = jax.tree.map(jnp.float64, (start, grads, rates))
+    params, trace = run(config, start, grads, rates)
     for ours, theirs in ((params, expected), (trace, velocity)):
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), ours, theirs
-        )
+        chex.assert_trees_all_close(ours, theirs, rtol=1e-12)

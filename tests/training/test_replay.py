@@ -6,13 +6,13 @@ logs count epochs from 1, name the weights' rates, and say when the colour noise
 rates are those at the end of the files (see `presets.RUN_145_2010` for what is assumed of them).
 """
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import numpy_trainer as oracle
 import pytest
 
 from alexnet_jax.config import OptimizerConfig
@@ -33,21 +33,7 @@ from alexnet_jax.training.optimizer import update_rule
 from alexnet_jax.training.schedule import rate_tree, rates_at
 from alexnet_jax.training.steps import TrainState, make_train_step
 
-TESTS = Path(__file__).parents[1]
-GOLDEN = TESTS / "golden" / "replay.json"
-
-
-def _numpy_trainer() -> Any:
-    spec = importlib.util.spec_from_file_location(
-        "numpy_trainer", TESTS / "oracle" / "numpy_trainer.py"
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-oracle = _numpy_trainer()
+GOLDEN = Path(__file__).parents[1] / "golden" / "replay.json"
 
 # Epochs from .. to, the weights' and the biases' rate of each group, colour noise. A group that a
 # row does not name has the rates of "rest".
@@ -292,15 +278,6 @@ def assert_same(found, expected, tolerance=1e-9):
             np.testing.assert_allclose(
                 array, values, rtol=0, atol=tolerance * scale, err_msg=f"{layer} {leaf}"
             )
-
-
-@pytest.fixture
-def float64():
-    """Double precision, and programs that are compiled in a fifth of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    with jax.enable_x64(True):
-        yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def test_ten_steps_through_the_log_are_those_of_the_independent_trainer(float64):

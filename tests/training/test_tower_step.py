@@ -102,16 +102,15 @@ def test_steps_of_many_devices_are_one_program_whose_state_stays_where_it_is():
 
 
 @pytest.mark.parametrize(("towers", "replicas"), [(2, 1), (1, 2), (2, 2)])
-def test_ten_steps_in_float64_are_those_of_one_device(towers, replicas):
-    with jax.enable_x64(True):
-        found, _, _ = steps_on(placement.make_mesh(towers, replicas), 10, np.float64)
-        expected, _, _ = steps_on(None, 10, np.float64)
-        assert jax.tree.leaves(found.params)[0].dtype == np.float64
-        assert largest_difference(found, expected) <= 1e-12
+def test_ten_steps_in_float64_are_those_of_one_device(float64, towers, replicas):
+    found, _, _ = steps_on(placement.make_mesh(towers, replicas), 10, np.float64)
+    expected, _, _ = steps_on(None, 10, np.float64)
+    assert jax.tree.leaves(found.params)[0].dtype == np.float64
+    assert largest_difference(found, expected) <= 1e-12
 
 
-def test_a_batch_in_parts_on_many_devices_is_that_of_one():
-    found, sums, _ = steps_on(placement.make_mesh(2), 1, accumulation=2)
-    expected, expected_sums, _ = steps_on(None, 1)
-    np.testing.assert_allclose(sums, expected_sums, rtol=1e-5)
-    assert largest_difference(found, expected) <= 1e-5
+def test_a_batch_in_parts_on_many_devices_is_that_of_one(float64):
+    found, sums, _ = steps_on(placement.make_mesh(2), 1, np.float64, accumulation=2)
+    expected, expected_sums, _ = steps_on(None, 1, np.float64)
+    np.testing.assert_allclose(sums, expected_sums, rtol=1e-12)
+    assert largest_difference(found, expected) <= 1e-12
