@@ -7,6 +7,8 @@ import json
 import shlex
 import time
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -23,6 +25,7 @@ from alexnet_jax.errors import CheckpointError, DataError, InputError
 from alexnet_jax.evaluation.ensemble import Ensemble, Member, alternate, evaluate_members
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import confusion_matrix, describe_errors
+from alexnet_jax.files import write_arrays
 from alexnet_jax.insight.examples import Example, choose_examples
 from alexnet_jax.insight.report import write_report
 from alexnet_jax.locations import default_data_dir
@@ -80,7 +83,7 @@ def train(
         raise InputError(f"--workdir {workdir} is a file; name a folder")
     what = {k: v for k, v in fields_of(config).items() if k not in _OF_THE_HOST}
     processes.check_agreement(what | {"retune": retune, "version": __version__})
-    if (workdir / "config.json").exists():
+    if run_folder.holds_config(workdir):
         run_folder.check_same_config(workdir, config, retune)
     _check_network(config)
 
@@ -153,8 +156,9 @@ def _write_final(run: Run, step: int, results: dict[int, Evaluation]) -> None:
         row = {"step": step, "epoch": _epochs(run, step), "test_views": views}
         records.add(row | {f"final/{k}": v for k, v in result.metrics().items()})
     records.close()
-    _write_arrays(
+    write_arrays(
         run.workdir / FINAL,
+        run_id=np.array(run.info.get("run_id", "")),
         probabilities=probabilities,
         labels=results[best_views].labels,
         summary=np.array(json.dumps(summary)),
@@ -164,12 +168,6 @@ def _write_final(run: Run, step: int, results: dict[int, Evaluation]) -> None:
 
 def _epochs(run: Run, step: int) -> float:
     return step * run.config.batch_size / run.info["train_images"]
-
-
-def _write_arrays(path: Path, **arrays: Any) -> None:
-    temporary = path.with_name("tmp." + path.name)
-    np.savez(temporary, **arrays)
-    temporary.replace(path)
 
 
 def _tell(run: Run, steps_done: int, say: Callable) -> None:
@@ -198,13 +196,24 @@ class _FinalTest(NamedTuple):
 
 
 def _final(workdir: Path) -> _FinalTest:
+    """Reads `final.npz`; one that is damaged or of another run is reported and left alone."""
     path = workdir / FINAL
     if not path.exists():
         return _FinalTest()
-    with np.load(path, allow_pickle=False) as arrays:
-        step = int(arrays["step"]) if "step" in arrays else -1
-        summary = json.loads(str(arrays["summary"]))
-        return _FinalTest(step, summary, arrays["probabilities"], arrays["labels"])
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            step = int(arrays["step"]) if "step" in arrays else -1
+            summary = json.loads(str(arrays["summary"]))
+            run_id = str(arrays["run_id"]) if "run_id" in arrays else ""
+            if run_id and run_id != run_folder.read_info(workdir).get("run_id"):
+                raise ValueError("of another run")
+            return _FinalTest(step, summary, arrays["probabilities"], arrays["labels"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        warnings.warn(
+            f"{path} is damaged ({error}) and left out; the training command makes it anew",
+            stacklevel=2,
+        )
+        return _FinalTest()
 
 
 def _evaluate(

@@ -18,6 +18,7 @@ from alexnet_jax.data.source import Source
 from alexnet_jax.data.statistics import reduce, save_statistics
 from alexnet_jax.data.storage import Shard, ShardResult, Storage
 from alexnet_jax.errors import DataError
+from alexnet_jax.files import write_arrays, write_text
 
 MAX_BAD_FRACTION = 0.1
 
@@ -37,7 +38,7 @@ def _write_bad(folder: Path, results: list[ShardResult]) -> list[dict[str, str]]
     bad = [row for result in results for row in result.bad]
     bad.sort(key=lambda row: (row["split"], row["key"]))
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in bad)
-    (folder / storage.BAD_IMAGES).write_text(text, "utf-8")
+    write_text(folder / storage.BAD_IMAGES, text)
     return bad
 
 
@@ -76,7 +77,7 @@ def finish(
         arrays[f"{split}_labels"] = np.concatenate([result.labels for result in parts])
         arrays[f"{split}_keys"] = storage.pack_strings([key for r in parts for key in r.keys])
         arrays[f"{split}_places"] = np.concatenate([result.places for result in parts])
-    np.savez_compressed(folder / storage.EXAMPLES, **arrays)
+    write_arrays(folder / storage.EXAMPLES, compressed=True, **arrays)
     title = f"{data.name}, prepared by alexnet_jax from {data.source_kind}"
     storage.write_tfds_metadata(folder, stored, by_split, title)
     prepared = _describe(data, source, by_split, counts, len(bad))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from alexnet_jax.errors import DataError
+from alexnet_jax.files import write_arrays
 
 FILE_NAME = "statistics.npz"
 
@@ -97,7 +98,7 @@ def reduce(parts: Iterable[tuple[int, np.ndarray, np.ndarray]], size: int) -> St
 
 def save_statistics(folder: Path, statistics: Statistics) -> None:
     """Writes `statistics.npz` into the folder of a prepared set."""
-    np.savez(folder / FILE_NAME, **statistics._asdict())
+    write_arrays(folder / FILE_NAME, **statistics._asdict())
 
 
 def load_statistics(folder: str | Path) -> Statistics:

@@ -23,6 +23,7 @@ import numpy as np
 from alexnet_jax.config import Orientation
 from alexnet_jax.data.source import Record
 from alexnet_jax.errors import DataError
+from alexnet_jax.files import write_arrays, write_text
 
 PREPARED = "prepared.json"
 EXAMPLES = "examples.npz"
@@ -120,23 +121,17 @@ def _sidecar(folder: Path, file: str) -> Path:
 
 def save_result(folder: Path, result: ShardResult) -> None:
     """Writes the sidecar of a finished shard, which makes it count as finished."""
-    path = _sidecar(folder, result.file)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     text = {"split": result.split, "digest": result.digest, "num_bytes": result.num_bytes}
     with write_errors(folder):
-        with open(temporary, "wb") as file:
-            np.savez(
-                file,
-                text=pack_strings([json.dumps(text), json.dumps(result.bad)]),
-                labels=result.labels,
-                keys=pack_strings(result.keys),
-                places=result.places,
-                pixels=result.pixels,
-                products=result.products,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_arrays(
+            _sidecar(folder, result.file),
+            text=pack_strings([json.dumps(text), json.dumps(result.bad)]),
+            labels=result.labels,
+            keys=pack_strings(result.keys),
+            places=result.places,
+            pixels=result.pixels,
+            products=result.products,
+        )
 
 
 def load_result(folder: Path, file: str) -> ShardResult | None:
@@ -205,14 +200,11 @@ def write_tfds_metadata(
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON atomically.
+    """Writes indented JSON, whole or not at all.
 
     What UTF-8 cannot hold (a source whose path is none) becomes JSON's own escapes.
     """
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    temporary.write_text(text, "utf-8", "backslashreplace")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_prepared(folder: str | Path) -> dict[str, Any] | None:

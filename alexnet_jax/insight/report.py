@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import json
 import math
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -22,6 +21,7 @@ import numpy as np
 from alexnet_jax.config import Config, differing_fields
 from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.guessing import Guess, watched
+from alexnet_jax.files import write_text
 from alexnet_jax.insight import curves
 from alexnet_jax.insight.confusion import class_errors, confused_pairs, heat_map, row_shares
 from alexnet_jax.insight.examples import Example, photo_uri, png_uri, top_answers
@@ -112,12 +112,9 @@ def _template():
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-        os.replace(temporary, path)
+        write_text(path, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(f"cannot write the report {path}: {error.strerror or error}") from None
 
 

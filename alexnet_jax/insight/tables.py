@@ -3,13 +3,13 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from alexnet_jax.errors import InputError
+from alexnet_jax.files import write_arrays
 from alexnet_jax.insight.classifier import Prediction
 
 FORMATS = ("table", "csv", "json")
@@ -131,14 +131,9 @@ def save_features(
         "layer": np.array(layer),
         "source": np.array(source),
     }
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, target)
+        write_arrays(target, **arrays)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return target

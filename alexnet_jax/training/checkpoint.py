@@ -21,9 +21,9 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from alexnet_jax import processes
 from alexnet_jax.errors import CheckpointError, InputError
 from alexnet_jax.network.placement import put_whole, to_host
+from alexnet_jax.training.run_folder import CHECKPOINTS as FOLDER
 from alexnet_jax.training.steps import TrainState
 
-FOLDER = "checkpoints"
 _ERROR = "validation/top1_error"
 
 

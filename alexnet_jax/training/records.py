@@ -1,5 +1,6 @@
 """What a run tells: `metrics.jsonl`, `metrics.csv`, TensorBoard, a progress line."""
 
+import contextlib
 import csv
 import io
 import json
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from alexnet_jax.training.run_folder import write_text
+from alexnet_jax.files import write_text
 
 
 class Records:
@@ -85,15 +86,15 @@ def _board(folder: Path, step: int) -> Any:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Returns the rows of a `metrics.jsonl`; a last line cut off by a crash is left out."""
+    """Returns the rows of a `metrics.jsonl`; lines that a crash has damaged are left out."""
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            row = json.loads(line)
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                rows.append(row)
     return rows
 
 

@@ -5,16 +5,21 @@ the preprocessing, so that a run predicts without its data set) and `.lock`.
 """
 
 import contextlib
+import dataclasses
+import hashlib
 import json
 import math
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import filelock
 import jax
@@ -24,9 +29,14 @@ from alexnet_jax.config import Config, Orientation, differing_fields
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.evaluation.guessing import Guess
+from alexnet_jax.files import write_arrays, write_text
 from alexnet_jax.locations import check_utf8
 from alexnet_jax.network.layers import Network, parametric_layers, summarize
 from alexnet_jax.network.networks import NETWORKS
+
+CHECKPOINTS = "checkpoints"
+
+T = TypeVar("T")
 
 HOW_NOT_WHAT = {
     "log_every_steps",
@@ -188,8 +198,7 @@ def check_same_config(workdir: Path, config: Config, retune: bool = False) -> bo
     Raises:
       InputError: it holds another run, with the fields that differ.
     """
-    path = workdir / "config.json"
-    if not path.exists():
+    if not (workdir / "config.json").exists():
         return False
     fields = differing_fields(read_config(workdir), config)
     changed = {name: pair for name, pair in fields.items() if name not in HOW_NOT_WHAT}
@@ -219,28 +228,128 @@ def note_changes(workdir: Path, config: Config, step: int) -> None:
     write_text(workdir / "config.json", config.to_json())
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def start_run(workdir: Path, config: Config, inputs: Inputs, info: dict[str, Any]) -> None:
     """Writes `inputs.npz`, `run.json` and, last, `config.json`, which makes the folder a run."""
-    temporary = workdir / "inputs.tmp.npz"
-    np.savez(temporary, **inputs._asdict())
-    os.replace(temporary, workdir / "inputs.npz")
-    update_info(workdir, **info)
+    write_inputs(workdir, inputs)
+    info = info | {"inputs_sha256": _digest(inputs)}
+    write_text(workdir / "run.json", json.dumps(info, indent=2) + "\n")
     write_text(workdir / "config.json", config.to_json())
+
+
+def write_inputs(workdir: Path, inputs: Inputs) -> None:
+    """Writes `inputs.npz`."""
+    write_arrays(workdir / "inputs.npz", **inputs._asdict())
+
+
+def description(config: Config, info: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a checkpoint says of its run, lest one torn file make all of them useless."""
+    return {"config": dataclasses.asdict(config), "info": info}
+
+
+def _described(workdir: Path) -> tuple[int, dict[str, Any]] | None:
+    """Returns the step of the newest checkpoint that describes its run, and the description."""
+    steps = [folder for folder in (workdir / CHECKPOINTS).glob("[0-9]*") if folder.name.isdigit()]
+    for folder in sorted(steps, key=lambda folder: -int(folder.name)):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            found = json.loads((folder / "meta" / "metadata").read_text("utf-8"))["run"]
+            if found["info"]["class_names"] and found["config"]:
+                return int(folder.name), found
+    return None
+
+
+def mend(workdir: Path, say: Callable[[str], None]) -> None:
+    """Writes `config.json` and `run.json` anew where a checkpoint says what they have lost.
+
+    Where nothing was saved yet, nothing is lost: the run begins anew.
+
+    Args:
+      workdir: run folder, locked.
+      say: takes a line for the user.
+    """
+    files = {"config.json": _load_config, "run.json": _load_info}
+    bad = [name for name, load in files.items() if _failure(load, workdir)]
+    if not bad or not any((workdir / name).exists() for name in (*files, CHECKPOINTS)):
+        return
+    found = _described(workdir)
+    if found is not None:
+        step, described = found
+        config = Config.from_json(json.dumps(described["config"]))
+        write_text(workdir / "run.json", json.dumps(described["info"], indent=2) + "\n")
+        write_text(workdir / "config.json", config.to_json())
+        say(f"{' and '.join(bad)} written anew from the checkpoint of step {step}")
+    elif not any((workdir / CHECKPOINTS).glob("[0-9]*")):
+        (workdir / "config.json").unlink(missing_ok=True)
+
+
+def _failure(load: Callable[[Path], Any], workdir: Path) -> str:
+    try:
+        load(workdir)
+    except FileNotFoundError:
+        return "is missing"
+    except (OSError, ValueError, KeyError, TypeError, InputError) as error:
+        return f"is damaged ({' '.join(str(error).split())[:80]})"
+    return ""
+
+
+def holds_config(workdir: Path) -> bool:
+    """Returns whether the folder has a `config.json` that can be read."""
+    return not _failure(_load_config, workdir)
+
+
+def _load_config(workdir: Path) -> Config:
+    return Config.from_json((workdir / "config.json").read_text("utf-8"))
+
+
+def _load_info(workdir: Path) -> dict[str, Any]:
+    info = json.loads((workdir / "run.json").read_text("utf-8"))
+    if not info["class_names"] or not info["stored_size"]:
+        raise ValueError("fields are missing")
+    return info
+
+
+def _loaded(load: Callable[[Path], T], name: str, workdir: Path) -> T | None:
+    """Returns the contents of a file; None where a checkpoint has to stand in for it.
+
+    Raises:
+      InputError: none can.
+    """
+    failure = _failure(load, workdir)
+    if not failure:
+        return load(workdir)
+    found = _described(workdir)
+    if found is None:
+        raise InputError(
+            f"{workdir / name} {failure}, and no checkpoint says what it held; bring back a copy, "
+            "or use another --workdir"
+        )
+    warnings.warn(
+        f"{workdir / name} {failure}: read from the checkpoint of step {found[0]}; "
+        "the training command writes it anew",
+        stacklevel=3,
+    )
+    return None
 
 
 def update_info(workdir: Path, **changes: Any) -> dict[str, Any]:
     """Changes fields of `run.json`; returns all of it."""
-    path = workdir / "run.json"
-    info = json.loads(path.read_text()) if path.exists() else {}
-    info |= changes
-    write_text(path, json.dumps(info, indent=2) + "\n")
+    info = read_info(workdir) | changes
+    write_text(workdir / "run.json", json.dumps(info, indent=2) + "\n")
+    return info
+
+
+def read_info(workdir: Path) -> dict[str, Any]:
+    """Returns what `run.json` says, or a checkpoint in its stead; errors as `read_run`."""
+    info = _loaded(_load_info, "run.json", workdir)
+    found = _described(workdir)
+    if info is None:
+        assert found is not None
+        return found[1]["info"]
+    theirs = found[1]["info"].get("run_id") if found else None
+    if theirs and theirs != info.get("run_id"):
+        raise InputError(
+            f"{workdir / 'run.json'} is of another run than the checkpoints; remove it, and the "
+            "training command writes it anew, or bring back its own"
+        )
     return info
 
 
@@ -250,28 +359,73 @@ def read_config(workdir: Path) -> Config:
     Raises:
       InputError: the folder holds no run, or `config.json` cannot be read.
     """
-    path = Path(workdir) / "config.json"
-    if not path.is_file():
+    workdir = Path(workdir)
+    if not (workdir / "config.json").exists() and _described(workdir) is None:
         raise InputError(f"{workdir} holds no run (config.json is missing); train one first")
+    config = _loaded(_load_config, "config.json", workdir)
+    found = _described(workdir)
+    if found is None:
+        assert config is not None
+        return config
+    theirs = Config.from_json(json.dumps(found[1]["config"]))
+    if config is None:
+        return theirs
+    other = [
+        name
+        for name in differing_fields(config, theirs)
+        if name not in HOW_NOT_WHAT and not name.startswith(RETUNABLE)
+    ]
+    if other:
+        raise InputError(
+            f"{workdir / 'config.json'} is of another run than the checkpoints ({', '.join(other)} "
+            "differ); remove it, and the training command writes it anew, or bring back its own"
+        )
+    return config
+
+
+def read_inputs(workdir: Path, info: dict[str, Any]) -> Inputs:
+    """Returns the arrays of the preprocessing.
+
+    Raises:
+      InputError: `inputs.npz` is missing, damaged, or of another run.
+    """
+    path = workdir / "inputs.npz"
     try:
-        return Config.from_json(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+        with np.load(path, allow_pickle=False) as arrays:
+            inputs = Inputs(**{name: arrays[name] for name in Inputs._fields})
+        if info.get("inputs_sha256", _digest(inputs)) != _digest(inputs):
+            raise ValueError("of another run")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        remedy = (
+            "import the weights again"
+            if "import" in info
+            else ("the training command makes it anew from the data set")
+        )
+        raise InputError(f"{path} is missing or damaged ({error}); {remedy}") from None
+    return inputs
 
 
 def read_run(workdir: str | Path) -> Run:
-    """Returns what is needed to use the run in `workdir`; raises `InputError` if there is none."""
+    """Returns what is needed to use the run in `workdir`.
+
+    Raises:
+      InputError: there is none, or a file is damaged and nothing else says what it held.
+    """
     folder = Path(workdir).absolute()
     config = read_config(folder)
-    try:
-        info = json.loads((folder / "run.json").read_text())
-        with np.load(folder / "inputs.npz", allow_pickle=False) as arrays:
-            inputs = Inputs(**{name: arrays[name] for name in Inputs._fields})
-        class_names = tuple(info["class_names"])
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder} is not a whole run folder: {error}") from None
+    info = read_info(folder)
+    inputs = read_inputs(folder, info)
+    class_names = tuple(info["class_names"])
     network, image_size = resolve_network(config, len(class_names))
     return Run(folder, config, network, image_size, info["stored_size"], class_names, inputs, info)
+
+
+def _digest(inputs: Inputs) -> str:
+    """Returns a SHA-256 over all arrays."""
+    digest = hashlib.sha256()
+    for array in inputs:
+        digest.update(np.ascontiguousarray(array, np.float32).tobytes())
+    return digest.hexdigest()
 
 
 def environment() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -31,13 +32,14 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
       DataError: the data set is not the one that the run began with.
     """
     if resumed:
-        run = run_folder.read_run(workdir)
-        if run.info["data_fingerprint"] != dataset.fingerprint:
+        info = run_folder.read_info(workdir)
+        if info["data_fingerprint"] != dataset.fingerprint:
             raise DataError(
                 f"the data set {dataset.path} has changed since this run began; bring the old one "
                 "back, or start anew in another --workdir"
             )
-        return run._replace(config=config)
+        _mend_inputs(config, workdir, dataset, info)
+        return run_folder.read_run(workdir)._replace(config=config)
     network, image_size = run_folder.resolve_network(config, len(dataset.class_names))
     run_folder.check_image_size(config, image_size, dataset.stored_size)
     run_folder.check_layer_names(config, network)
@@ -69,6 +71,18 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
         shutil.copyfile(bad, workdir / bad.name)
     run_folder.start_run(workdir, config, inputs, info)
     return run_folder.read_run(workdir)
+
+
+def _mend_inputs(config: Config, workdir: Path, dataset: Dataset, info: dict[str, Any]) -> None:
+    """Makes a lost or damaged `inputs.npz` anew from the data set, which is the same."""
+    try:
+        run_folder.read_inputs(workdir, info)
+    except InputError:
+        _, image_size = run_folder.resolve_network(config, len(dataset.class_names))
+        statistics = load_statistics(dataset.path)
+        inputs = make_inputs(config.preprocess, config.augment, statistics, image_size)
+        run_folder.write_inputs(workdir, inputs)
+        print(f"inputs.npz made anew from {dataset.path}")
 
 
 def join_run(config: Config, workdir: Path) -> run_folder.Run:

@@ -100,6 +100,7 @@ def train(
 
         def begin() -> run_folder.Run:
             stack.enter_context(run_folder.locked(workdir))
+            run_folder.mend(workdir, print)
             resumed = run_folder.check_same_config(workdir, config, retune)
             return open_run(config, workdir, dataset, resumed)
 
@@ -192,7 +193,7 @@ class _Loop:
         status = ""
         if self.chief:
             run_folder.note_changes(self.run.workdir, self.config, step)
-            status = run_folder.read_run(self.run.workdir).info["status"]
+            status = run_folder.read_info(self.run.workdir)["status"]
         if processes.exchange(status)[0] == "finished":
             return True
         shape = {} if self.mesh is None else {k: int(v) for k, v in self.mesh.shape.items()}
@@ -203,6 +204,7 @@ class _Loop:
 
     def _note(self, **changes: Any) -> None:
         """Changes fields of `run.json`."""
+        self.run.info.update(changes)
         if self.chief:
             run_folder.update_info(self.run.workdir, **changes)
 
@@ -451,6 +453,7 @@ class _Loop:
             "plateau": plateau,
             "window": list(self.window),
             "evaluated_epochs": self.evaluated_epochs,
+            "run": run_folder.description(self.config, self.run.info),
         }
         if not all_finite(state.params):
             raise DivergedError(

@@ -302,7 +302,9 @@ def _write(workdir: Path, config: Config, reading: Reading, info: dict[str, Any]
         state = TrainState(jnp.zeros((), jnp.int32), params, velocities, key)
         checkpoints = Checkpoints(workdir)
         try:
-            checkpoints.save(state, {"imported": info["import"]["sha256"]}, {})
+            meta = {"imported": info["import"]["sha256"]}
+            described = {"run": run_folder.description(config, info)}
+            checkpoints.save(state, meta | described, {})
         finally:
             checkpoints.close()
         run_folder.start_run(workdir, config, reading.inputs, info)

@@ -1,0 +1,46 @@
+"""Files that are there whole or not at all, even after a power cut."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+_STALE_SECONDS = 3600
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8; what that cannot hold (names of files that are none) is escaped."""
+    _replace(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
+
+
+def write_arrays(path: Path, compressed: bool = False, **arrays: Any) -> None:
+    """Writes arrays by name as `np.load` reads them."""
+    save = np.savez_compressed if compressed else np.savez
+    _replace(path, lambda file: save(file, **arrays))
+
+
+def _replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Replaces a file: a temporary beside it is written, synced and renamed, its folder synced."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    for left in path.parent.glob(f".{path.name}.*.tmp"):  # of a process that was killed
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                left.unlink()
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not every system opens folders
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
