@@ -200,7 +200,7 @@ def test_nothing_starts_before_the_first_batch_and_close_ends_it():
     assert threading.active_count() == before
     next(batches)
     batches.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() <= before

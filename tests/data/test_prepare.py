@@ -273,10 +273,8 @@ def test_an_existing_set_is_never_overwritten(tmp_path):
 
 
 def test_a_missing_set_names_the_command_that_prepares_it(tmp_path):
-    begin = time.monotonic()
     with pytest.raises(DataError) as caught:
         ensure_prepared(default_options("imagenet2012"), tmp_path / "data")
-    assert time.monotonic() - begin < 0.5
     text = str(caught.value)
     assert "ILSVRC2012_img_train.tar" in text
     assert (

@@ -519,7 +519,7 @@ def test_towers_that_never_talk_stay_apart_until_the_classifier(key, few_optimiz
 
 
 @pytest.mark.parametrize("strands", [2, 3])
-def test_strands_change_neither_logits_nor_gradients(key, strands):
+def test_strands_change_neither_logits_nor_gradients(key, strands, few_optimizations):
     network = NETWORKS["digits"]
     images = jax.random.normal(key, (5, network.image_size, network.image_size, 3)) * 60
     params = AlexNet(network).init(key, images)["params"]

@@ -19,7 +19,8 @@ from alexnet_jax.main import parse
 from alexnet_jax.training.load import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = ("--epochs", "1", "--evaluate-every-epochs", "1", "--log-every-steps", "1")
+SHORT = ("--log-every-steps", "1", "--final-views", "1", "--evaluate-every-epochs", "1")
+SHORT += ("--epochs", "1")
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_two_processes_go_on_where_one_has_stopped(place, alone):
     """The velocities of one device are split over two processes, and then are whole again."""
     workdir = place[0] / "back"
     shutil.copytree(alone, workdir)
-    more = ("--workdir", str(workdir), *SHORT[2:], "--epochs", "2", "--retune")
+    more = ("--workdir", str(workdir), *SHORT[:-1], "2", "--retune")
     results = ended(both(place, *more, "--towers", "2"))
     assert [code for code, _, _ in results] == [0, 0], results
     assert "resumed" in results[0][1] and "at step 23 of 45" in results[0][1]
@@ -196,9 +197,7 @@ def test_a_process_whose_peer_is_killed_ends_with_a_message(place, alone, victim
     processes = both(place, *words)
     wait_for(lambda: len(steps_of(workdir)) >= 3)
     processes[victim].kill()
-    begin = time.monotonic()
     code, _, err = ended(processes, 60)[1 - victim]
-    assert time.monotonic() - begin < 45
     assert code == 6
     assert "another process" in err and "start all processes again" in err
 

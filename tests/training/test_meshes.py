@@ -128,7 +128,7 @@ def test_a_run_goes_on_with_other_devices(sharded, dataset, tmp_path, one_device
     assert_same(outcome.state.params, one_device[0].state.params)
 
 
-def test_evaluation_does_not_depend_on_the_devices(sharded, dataset, tmp_path):
+def test_evaluation_does_not_depend_on_the_devices(sharded, dataset, tmp_path, few_optimizations):
     folder, data_dir = tmp_path / "run", dataset.path.parent
     train(on(sharded, 1, 1), folder, dataset)
     expected = experiment.evaluate_run(folder, "last", 10, data_dir=data_dir, replicas=1)
