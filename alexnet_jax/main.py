@@ -589,7 +589,8 @@ def _overview() -> str:
         f"  {PROGRAM} --workdir runs/           # trains preset {DEFAULT_PRESET}; needs no data\n"
         f"  {PROGRAM} VERB --help               # options and an example of each verb\n\n"
         "Exit codes: 0 done, or interrupted and saved; 1 bad input; 2 usage; 3 diverged; "
-        "4 checkpoint unusable; 5 data error; 6 another process of the run was lost."
+        "4 checkpoint unusable; 5 data error; 6 another process of the run was lost; "
+        "130, 143 stopped before anything could be saved."
     )
 
 

@@ -110,6 +110,10 @@ def test_files_beside_the_classes_are_counted(tmp_path):
     assert listed(root, tmp_path).ignored == {
         "files beside the class folders": 2, "files outside train, validation and test": 1,
     }  # fmt: skip
+    wrapped = {name: png() for name in ("y/a/1.png", "y/b/2.png", "y/odd.png", "y/read me")}
+    source = listed(pack(tmp_path / "y.tar", wrapped), tmp_path, validation_fraction=0.0)
+    assert source.class_names == ("a", "b")
+    assert source.ignored == {"files beside the class folders": 2}
     root = write(tmp_path / "z", "odd.png")
     files = {name.removeprefix("x/train/"): data for name, data in FILES.items() if "train" in name}
     pack(root / "train.tar", files | {"odd.png": png()})

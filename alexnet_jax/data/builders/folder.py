@@ -117,7 +117,7 @@ def _without_top(tree: Tree, split: str) -> Tree:
 def _without_wrapper(tree: Tree) -> Tree:
     """Takes off a single top folder that only wraps the others, as archives often have it."""
     tops = {entry.parts[0] for entry in tree.entries}
-    deep = all(len(entry.parts) >= 3 or entry.name == CLASS_NAMES for entry in tree.entries)
+    deep = any(len(entry.parts) >= 3 for entry in tree.entries)
     if len(tops) == 1 and deep and next(iter(tops)).lower() not in _SPLITS:
         return _below(tree, tops.pop())
     return tree
