@@ -156,7 +156,7 @@ def _unframed(text: str) -> str:
 
 @contextlib.contextmanager
 def quiet_libraries(verbose: bool) -> Iterator[None]:
-    """Silences log messages and warnings of libraries; our own warnings become one line.
+    """Silences log messages and warnings of libraries; our own become one line each, once.
 
     To be entered before the libraries are imported. With `verbose` it does nothing.
     """
@@ -172,14 +172,22 @@ def quiet_libraries(verbose: bool) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.filterwarnings("always", category=UserWarning, module=r"alexnet_jax\b")
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _show_once()
             yield
     finally:
         logging.disable(before)
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+def _show_once() -> Callable[..., None]:
+    shown = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        line = f"warning: {' '.join(str(message).split())}"
+        if line not in shown:
+            print(line, file=sys.stderr)
+        shown.add(line)
+
+    return show
 
 
 def format_evaluation(result: Any, checkpoint: str, views: int) -> str:

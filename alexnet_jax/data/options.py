@@ -64,7 +64,10 @@ def resolve(data: DataConfig) -> DataConfig:
 
 
 def orientation_of(data: DataConfig) -> Orientation:
-    """Returns which way up the images of a set are stored that is prepared from `data`."""
+    """Returns which way up the images of a set are stored that is prepared from `data`.
+
+    Deviation: 2012 read all photos as they are stored; of ImageNet's tars this does, too.
+    """
     if data.orientation == "auto":
         return "stored" if data.source_kind == "imagenet2012" else "upright"
     return data.orientation

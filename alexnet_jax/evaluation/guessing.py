@@ -79,13 +79,20 @@ class Watch:
         below = means <= self.guess.by_number + high
         return bool(above.all() and (before or below.all()))
 
+    def close(self, step: int) -> None:
+        """Ends at `step`; a last stretch reaches it unless the steps in between say otherwise."""
+        rest = np.array(self._losses)
+        if self.stuck and len(rest) and self._guessed(rest, before=True):
+            self.stretches.append((self.stretches.pop()[0], step))
+
 
 def watched(guess: Guess, rows: Iterable[Mapping[str, Any]]) -> Watch:
-    """Returns a watch that has followed the rows of a `metrics.jsonl`."""
+    """Returns a watch that has followed the rows of a `metrics.jsonl` to their end."""
     watch, last = Watch(guess), 0
     for row in rows:
         loss = row.get("train/loss")
         if isinstance(loss, int | float) and math.isfinite(loss) and row["step"] > last:
             watch.add(row["step"], loss, row["step"] - last)
             last = row["step"]
+    watch.close(last)
     return watch
