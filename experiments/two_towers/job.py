@@ -5,6 +5,7 @@ job, where the other rows find them.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,13 @@ from alexnet_jax.network import placement, traffic
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.training.schedule import rate_tree, rates_at
 from alexnet_jax.training.steps import TrainState, init_state, make_train_step
-from experiments.two_towers.run import CONTROL, ROWS
 
 _AUGMENT = AugmentConfig(colour_noise=0.1)
 _PREPROCESS = PreprocessConfig()
 _TEST_BATCH = 32
+
+VARIABLE = "TWO_TOWERS_JOB"
+"""Of the environment: the job of a process, as JSON."""
 
 
 class _Head:
@@ -78,7 +81,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     inputs = make_inputs(_PREPROCESS, _AUGMENT, load_statistics(folder), size)
     inputs = placement.put(mesh, network, cast(inputs))
     state = cast(init_state(network, optimizer, size, seed=0))
-    if job["row"] == CONTROL:
+    if job["moved"]:
         state = state._replace(params=_moved(state.params))
     start = jax.tree.map(np.asarray, state.params)
     state = placement.put(mesh, network, state)
@@ -110,7 +113,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     del state
 
     reference = _Reference(Path(job["folder"]), job["dtype"])
-    is_reference = job["row"] == ROWS[0][0]
+    is_reference = job["reference"]
     if is_reference:
         reference.write("gradients", gradients)
         reference.write("params", params)
@@ -205,3 +208,7 @@ def collectives(text: str, mesh_shape: dict[str, int], batch_size: int) -> dict[
         "scalar_sums": sum(len(one.arrays) for one in found.scalars),
         "others": [f"{one.operation} {one.arrays}" for one in found.others],
     }
+
+
+if __name__ == "__main__":
+    serve(json.loads(os.environ[VARIABLE]))

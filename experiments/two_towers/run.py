@@ -22,10 +22,11 @@ from typing import Any
 
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
+from experiments.two_towers.job import VARIABLE
 
 RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).resolve().parents[2]
-_MODULE = "experiments.two_towers.run"
+_MODULE = "experiments.two_towers.job"
 CONTROL = "1 device, start moved by one rounding"
 ROWS = (  # name, replicas, towers, processes
     ("1 device", 1, 1, 1),
@@ -75,7 +76,8 @@ def main() -> None:
                 if place and arguments.rows and name not in arguments.rows:
                     continue
                 mesh = {"replicas": replicas, "towers": towers, "processes": count}
-                job = settings | mesh | {"dtype": dtype, "folder": folder, "row": name}
+                job = settings | mesh | {"dtype": dtype, "folder": folder}
+                job |= {"reference": not place, "moved": name == CONTROL}
                 result = in_processes(job)
                 stamp = {"name": name, "date": here["date"], "commit": here["commit"]}
                 rows.setdefault(name, stamp | mesh)[dtype] = result
@@ -116,7 +118,7 @@ def in_processes(job: dict[str, Any]) -> dict[str, Any]:
         subprocess.Popen(
             [sys.executable, "-m", _MODULE],
             cwd=_ROOT,
-            env=variables | {"TWO_TOWERS_JOB": json.dumps(job | {"process": number} | where)},
+            env=variables | {VARIABLE: json.dumps(job | {"process": number} | where)},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -135,9 +137,4 @@ def in_processes(job: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if "TWO_TOWERS_JOB" in os.environ:
-        from experiments.two_towers import job
-
-        job.serve(json.loads(os.environ["TWO_TOWERS_JOB"]))
-    else:
-        main()
+    main()
