@@ -1,6 +1,7 @@
 """The default command as a stranger types it, killed and resumed; what a run is good for."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -35,7 +36,8 @@ def train(*arguments):
 def cache(tmp_path_factory):
     """A cache folder of these tests' own, for the programs that the commands compile."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+        for name in [name for name in os.environ if "_CACHE_" in name]:
+            patch.delenv(name)
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder
