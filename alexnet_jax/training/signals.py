@@ -18,7 +18,8 @@ class Signals:
 
     def __enter__(self) -> "Signals":
         for number in processes.STOPS:
-            if signal.getsignal(number) is signal.SIG_IGN:  # nohup
+            # Of a job in the background a shell has SIGINT ignored, but who sends it means it.
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:  # nohup
                 continue
             try:
                 self._old[number] = signal.signal(number, self._note)

@@ -1,5 +1,6 @@
 """Commands that are told to stop as a terminal or a batch system does it: all processes at once."""
 
+import contextlib
 import json
 import os
 import signal
@@ -20,13 +21,25 @@ SHARED_MEMORY = Path("/dev/shm")
 pytestmark = pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="needs Linux's shared memory")
 
 
-def start(*words):
-    """Starts a command in a process group of its own."""
-    command = [sys.executable, "-u", "-m", "alexnet_jax.main", *map(str, words)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+@pytest.fixture
+def start():
+    """Starts commands in process groups of their own, none of which outlives the test."""
+    started = []
+
+    def start(*words):
+        command = [sys.executable, "-u", "-m", "alexnet_jax.main", *map(str, words)]
+        started.append(
+            subprocess.Popen(
+                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                start_new_session=True,
+            )
+        )  # fmt: skip
+        return started[-1]
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def read_until(process, text):
@@ -79,7 +92,7 @@ def left_since(before):
     ("workers", "number"),
     [(0, signal.SIGINT), (0, signal.SIGHUP), (2, signal.SIGINT), (2, signal.SIGTERM)],
 )
-def test_training_saves_and_leaves_nothing_behind(tmp_path, workers, number):
+def test_training_saves_and_leaves_nothing_behind(start, tmp_path, workers, number):
     before = shared_memory()
     words = ("--workdir", tmp_path / "run", "--epochs", 3000, "--workers", workers)
     process = start(*words, "--data-dir", tmp_path / "data")
@@ -94,7 +107,7 @@ def test_training_saves_and_leaves_nothing_behind(tmp_path, workers, number):
     assert not left_since(before)
 
 
-def test_a_second_signal_ends_training_at_once(tmp_path):
+def test_a_second_signal_ends_training_at_once(start, tmp_path):
     before = shared_memory()
     words = ("--workdir", tmp_path / "run", "--epochs", 3000, "--workers", 2)
     process = start(*words, "--data-dir", tmp_path / "data", "--evaluate-every-epochs", 0.05)
@@ -109,7 +122,7 @@ def test_a_second_signal_ends_training_at_once(tmp_path):
     assert not left_since(before)
 
 
-def test_a_preparation_keeps_its_finished_parts(tmp_path):
+def test_a_preparation_keeps_its_finished_parts(start, tmp_path):
     rng = np.random.default_rng(0)
     for name in "ab":
         (tmp_path / "photos" / name).mkdir(parents=True)
