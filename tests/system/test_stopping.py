@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,7 +99,9 @@ def test_training_saves_and_leaves_nothing_behind(start, tmp_path, workers, numb
     process = start(*words, "--data-dir", tmp_path / "data")
     read_until(process, "first step after")
     os.killpg(process.pid, number)
-    rest = [line for line in ended(process).splitlines() if not line.startswith(("step", "epoch"))]
+    # Besides the progress; some versions of XLA log what they load from the cache of programs.
+    progress = re.compile(r"step |epoch |[IWE]\d{4} .*\.cc:")
+    rest = [line for line in ended(process).splitlines() if not progress.match(line)]
     assert process.returncode == 0
     assert rest[0] == "stopping after this step (once more: at once) …"
     assert rest[1].startswith("interrupted: saved step ") and len(rest) == 2, rest
