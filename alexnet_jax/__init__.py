@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from alexnet_jax.network.model import AlexNet
     from alexnet_jax.network.networks import NETWORKS
     from alexnet_jax.presets import PRESETS
-    from alexnet_jax.weights.run import import_weights
+    from alexnet_jax.weights.importing import import_weights
 
 __version__ = "0.1.0"
 
@@ -41,7 +41,7 @@ _HOMES = {
     "Config": "alexnet_jax.config",
     "NETWORKS": "alexnet_jax.network.networks",
     "PRESETS": "alexnet_jax.presets",
-    "import_weights": "alexnet_jax.weights.run",
+    "import_weights": "alexnet_jax.weights.importing",
     "load": "alexnet_jax.insight.classifier",
     "train": "alexnet_jax.experiment",
 }

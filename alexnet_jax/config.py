@@ -21,6 +21,9 @@ Rates = tuple[tuple[str, float], ...]
 Orientation = Literal["upright", "stored"]
 """How encoded images lie: turned as their EXIF says, or as their pixels are stored."""
 
+IMAGE_FILES = ("folder", "imagenet2012", "tfds")
+"""Kinds of sources whose images are image files."""
+
 
 @dataclass(frozen=True)
 class DataConfig:

@@ -138,7 +138,7 @@ def _data_sets(data_dir: Path) -> Iterator[Finding]:
 
 def _data_set(folder: Path) -> Finding:
     """Looks at one prepared set: its description, and whether every file has its size."""
-    from alexnet_jax.data.storage import read_prepared
+    from alexnet_jax.data.prepared import read_prepared
 
     try:
         prepared = read_prepared(folder)
@@ -163,8 +163,8 @@ def _run(workdir: Path) -> Iterator[Finding]:
     if not (workdir / "config.json").exists():
         yield Finding("note", "run", f"{workdir} holds no run yet")
         return
-    from alexnet_jax.training.load import load_weights
-    from alexnet_jax.training.run_folder import read_run
+    from alexnet_jax.runs.folder import read_run
+    from alexnet_jax.runs.weights import load_weights
 
     try:
         run = read_run(workdir)

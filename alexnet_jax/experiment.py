@@ -20,7 +20,6 @@ from jax.sharding import Mesh
 from alexnet_jax import __version__, processes
 from alexnet_jax.config import Config, check_values, fields_of
 from alexnet_jax.data.dataset import Dataset, open_dataset
-from alexnet_jax.data.prepare import ensure_prepared
 from alexnet_jax.errors import CheckpointError, DataError, InputError
 from alexnet_jax.evaluation.ensemble import Ensemble, Member, alternate, evaluate_members
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
@@ -31,11 +30,12 @@ from alexnet_jax.insight.report import write_report
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network import placement
 from alexnet_jax.network.towers import tower_network
-from alexnet_jax.training import run_folder
-from alexnet_jax.training.load import load_weights
-from alexnet_jax.training.records import Records, duration, read_rows
-from alexnet_jax.training.run_folder import Run, read_run
-from alexnet_jax.training.steps import TrainState
+from alexnet_jax.preparation.prepare import ensure_prepared
+from alexnet_jax.runs import folder as run_folder
+from alexnet_jax.runs.folder import Run, read_run
+from alexnet_jax.runs.records import Records, duration, read_rows
+from alexnet_jax.runs.state import TrainState
+from alexnet_jax.runs.weights import load_weights
 from alexnet_jax.training.train import Outcome, mesh_of
 from alexnet_jax.training.train import train as train_loop
 

@@ -294,8 +294,8 @@ class Export(Options):
 
     def run(self) -> None:
         """Exports."""
-        from alexnet_jax.training.load import load_weights
-        from alexnet_jax.weights.formats import export
+        from alexnet_jax.runs.weights import load_weights
+        from alexnet_jax.weights.exporting import export
 
         weights = load_weights(self.workdir, self.checkpoint)
         print(export(weights, self.output, self.format).summary())
@@ -332,7 +332,7 @@ class ImportWeights(Options):
 
     def run(self) -> None:
         """Imports."""
-        from alexnet_jax.weights.run import import_weights
+        from alexnet_jax.weights.importing import import_weights
 
         done = import_weights(
             self.file,
@@ -387,7 +387,7 @@ class Prepare(Options):
 
     def run(self) -> None:
         """Prepares."""
-        from alexnet_jax.data.prepare import prepare
+        from alexnet_jax.preparation.prepare import prepare
 
         data_dir = self.data_dir or default_data_dir()
         folder = prepare(self.data(), data_dir, workers=self.workers, bad_images=self.bad_images)
@@ -395,7 +395,7 @@ class Prepare(Options):
 
     def data(self) -> DataConfig:
         """Returns the data set that the options describe; raises `InputError` if they cannot."""
-        from alexnet_jax.data.options import default_options
+        from alexnet_jax.preparation.options import default_options
 
         kind, _, catalogue_name = self.source.partition(":")
         known = ["tfds:NAME" if name == "tfds" else name for name in SOURCES]

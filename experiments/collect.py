@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from alexnet_jax.training.records import read_rows
+from alexnet_jax.runs.records import read_rows
 
 _KEPT = (
     "status",

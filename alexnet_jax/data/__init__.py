@@ -1,1 +1,1 @@
-"""What goes in: data sets at rest, statistics, augmentation, the pipeline."""
+"""What goes in at every step: stored images to augmented batches."""

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from alexnet_jax.config import Orientation
-from alexnet_jax.data import augment, storage
+from alexnet_jax.data import augment
 from alexnet_jax.data.decode import decode_jpeg
-from alexnet_jax.data.options import orientation_in
+from alexnet_jax.data.prepared import EXAMPLES, WORK, orientation_in, read_prepared, unpack_strings
 from alexnet_jax.data.records import MappedImages, ParsedImages
 from alexnet_jax.errors import DataError, InputError, did_you_mean
 
@@ -118,7 +118,7 @@ class Split:
     @property
     def keys(self) -> list[str]:
         """Names of the images in their source, in the order of the examples."""
-        return storage.unpack_strings(self._column("keys"))
+        return unpack_strings(self._column("keys"))
 
     def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Returns stored images.
@@ -248,7 +248,7 @@ class Split:
         """Returns the stored bytes of the images by index."""
         if self._stored is None:
             places = self._column("places", optional=True)
-            prepared = storage.read_prepared(self.path) or {}
+            prepared = read_prepared(self.path) or {}
             if len(places) == self.num_examples and places[:, 0].min(initial=0) >= 0:
                 shards = prepared["splits"][self.name]["shards"]
                 counted = [(file, count) for file, count, _ in shards]
@@ -259,7 +259,7 @@ class Split:
 
     def _column(self, name: str, optional: bool = False) -> np.ndarray:
         if name not in self._index:
-            path = self.path / storage.EXAMPLES
+            path = self.path / EXAMPLES
             try:
                 with np.load(path, allow_pickle=False) as arrays:
                     if optional and f"{self.name}_{name}" not in arrays:
@@ -283,9 +283,9 @@ def open_dataset(folder: str | Path, cache_bytes: int = 2 * 1024**3) -> Dataset:
       DataError: no complete set there, or one of its files is missing or has another length.
     """
     path = Path(folder).absolute()
-    prepared = storage.read_prepared(path)
+    prepared = read_prepared(path)
     if prepared is None:
-        unfinished = (path / storage.WORK).is_dir()
+        unfinished = (path / WORK).is_dir()
         raise DataError(
             f"{path} holds no prepared data set"
             + (
@@ -317,7 +317,7 @@ def open_dataset(folder: str | Path, cache_bytes: int = 2 * 1024**3) -> Dataset:
 def describe(folder: str | Path) -> dict[str, Any]:
     """Returns what a person wants to know of a prepared set: counts, sizes, source, bad images."""
     dataset = open_dataset(folder)
-    prepared = storage.read_prepared(folder)
+    prepared = read_prepared(folder)
     assert prepared is not None
     return {
         "name": prepared["name"],

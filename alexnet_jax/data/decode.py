@@ -19,6 +19,7 @@ from PIL import Image, features
 from alexnet_jax.config import Orientation
 
 MAX_PIXELS = 64_000_000
+MAX_FILE_BYTES = 256 * 1024**2
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 # The kinds of ISO media files that hold a picture, by the brand after `ftyp`.
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")

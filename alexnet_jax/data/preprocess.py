@@ -10,7 +10,7 @@ from alexnet_jax.config import AugmentConfig, PreprocessConfig
 from alexnet_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from alexnet_jax.data.statistics import Statistics
+    from alexnet_jax.data.prepared import Statistics
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 """Channel means of ImageNet that torchvision's networks expect, in 0..255."""

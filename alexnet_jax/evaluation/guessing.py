@@ -30,6 +30,12 @@ class Guess(NamedTuple):
         shares = counts[counts > 0] / counts.sum()
         return cls(float(-(shares * np.log(shares)).sum()), math.log(len(counts)))
 
+    @classmethod
+    def of_run(cls, info: Mapping[str, Any]) -> "Guess":
+        """Returns the losses that `run.json` tells; those of equal classes where it does not."""
+        equal = math.log(max(1, len(info["class_names"])))
+        return cls(*info.get("guess_loss", (equal, equal)))
+
 
 class Watch:
     """Follows a training loss.

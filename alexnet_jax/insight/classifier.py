@@ -27,7 +27,7 @@ from alexnet_jax.insight.images import (
     read_image,
 )
 from alexnet_jax.network.layers import Activation, Network, Parametric, layer_names
-from alexnet_jax.training.load import load_weights
+from alexnet_jax.runs.weights import load_weights
 
 _LARGEST_BATCH = 64
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from alexnet_jax.config import Orientation
 from alexnet_jax.data.decode import (
+    MAX_FILE_BYTES,
     BadImageError,
     decode_rgb,
     fit_square,
@@ -18,7 +19,6 @@ from alexnet_jax.data.decode import (
     to_rgb,
     upright,
 )
-from alexnet_jax.data.source import MAX_FILE_BYTES
 from alexnet_jax.errors import InputError
 
 _SUFFIXES = (

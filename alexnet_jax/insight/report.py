@@ -74,7 +74,7 @@ def write_report(
     path = Path(path)
     names = _class_names(class_names or run.get("class_names") or (), confusion, examples)
     results = summarize_results(config, run, metrics, evaluation, len(names))
-    stuck = _stuck(run, metrics, len(names))
+    stuck = _stuck(run, metrics)
     context = {
         "config": config,
         "run": run,
@@ -152,10 +152,9 @@ def _commands(path: Path, run: Mapping[str, Any]) -> list[tuple[str, str]]:
     return commands
 
 
-def _stuck(run: Mapping[str, Any], metrics: Metrics, classes: int) -> list[tuple[float, float]]:
+def _stuck(run: Mapping[str, Any], metrics: Metrics) -> list[tuple[float, float]]:
     """Returns the (first, last) epochs of the stretches in which nothing was learnt."""
-    equal = math.log(max(1, classes))
-    watch = watched(Guess(*run.get("guess_loss", (equal, equal))), metrics)
+    watch = watched(Guess.of_run(run), metrics)
     epochs = {row["step"]: row["epoch"] for row in metrics if row.get("epoch") is not None}
     return [(epochs.get(first, 0.0), epochs[last]) for first, last in watch.stretches]
 

@@ -51,6 +51,9 @@ _STRANDED = (
     Gather,
 )
 
+Params = Any
+"""`{layer: {"kernel": float32, "bias": float32}}`."""
+
 DATA, TOWER = "data", "tower"
 """Mesh axes over which `towers.make_forward` maps this module: images, and channels."""
 
@@ -237,3 +240,19 @@ class AlexNet(nn.Module):
             mask = lax.dynamic_slice_in_dim(mask, lax.axis_index(TOWER) * units, units, axis=-1)
         kept = x / keep if layer.inverted else x
         return jnp.where(mask, kept, jnp.zeros_like(kept))
+
+
+def init_params(network: Network, image_size: int, seed: int) -> Params:
+    """Returns fresh float32 parameters of `network`, `{layer: {"kernel": …, "bias": …}}`."""
+    return jax.jit(lambda key: fresh_params(network, image_size, key))(jax.random.key(seed))
+
+
+def fresh_params(network: Network, image_size: int, key: jax.Array) -> Params:
+    """Returns the same for a key; to be called where it is compiled as part of something."""
+    images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
+    return AlexNet(network).init(key, images)["params"]
+
+
+def count_params(params: Params) -> int:
+    """Returns the number of scalars in `params`."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))

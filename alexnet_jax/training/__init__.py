@@ -1,1 +1,1 @@
-"""How it learns: the 2012 update rule, schedules, the step, checkpoints, the loop."""
+"""How it learns: the 2012 update rule, schedules, the step, the loop."""

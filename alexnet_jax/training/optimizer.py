@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from alexnet_jax.config import OptimizerConfig
+from alexnet_jax.network.model import Params
 
-Params = Any
 RateTree = Any
 """A tree like the parameters with one float32 scalar per leaf: its learning rate."""
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from alexnet_jax.config import Config
 from alexnet_jax.data.dataset import Dataset, Split
+from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.preprocess import make_inputs
-from alexnet_jax.data.statistics import load_statistics
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.evaluation.guessing import Guess
-from alexnet_jax.training import run_folder
+from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.training.transfer import check_transfer
 
 

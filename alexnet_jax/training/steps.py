@@ -1,11 +1,10 @@
-"""The training state and the jitted step that advances it."""
+"""The jitted step that advances the training state."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -15,34 +14,9 @@ from alexnet_jax.data.preprocess import Inputs, preprocess
 from alexnet_jax.evaluation.metrics import Sums, batch_sums
 from alexnet_jax.network import ops, placement, towers
 from alexnet_jax.network.layers import Network
-from alexnet_jax.network.model import DATA, AlexNet
-from alexnet_jax.training.optimizer import Params, RateTree, update_rule
-
-
-class TrainState(NamedTuple):
-    """Everything that changes in training; arrays only.
-
-    Attributes:
-      step: int32 scalar, number of finished updates; the one clock.
-      params: `{layer: {"kernel": float32, "bias": float32}}`.
-      opt_state: velocities.
-      key: uint32 data of the PRNG key of the run; dropout uses `fold_in(key, step)`.
-    """
-
-    step: jax.Array
-    params: Params
-    opt_state: optax.OptState
-    key: jax.Array
-
-
-def init_params(network: Network, image_size: int, seed: int) -> Params:
-    """Returns fresh float32 parameters of `network`, `{layer: {"kernel": …, "bias": …}}`."""
-    return jax.jit(lambda key: _init_params(network, image_size, key))(jax.random.key(seed))
-
-
-def _init_params(network: Network, image_size: int, key: jax.Array) -> Params:
-    images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
-    return AlexNet(network).init(key, images)["params"]
+from alexnet_jax.network.model import DATA, AlexNet, Params, fresh_params
+from alexnet_jax.runs.state import TrainState
+from alexnet_jax.training.optimizer import RateTree, update_rule
 
 
 def init_state(
@@ -52,7 +26,7 @@ def init_state(
 
     @jax.jit  # as one program, because each small one costs a start some time
     def init(key):
-        params = _init_params(network, image_size, key)
+        params = fresh_params(network, image_size, key)
         opt_state = update_rule(optimizer, params).init(params)
         dropout_key = jax.random.key_data(jax.random.fold_in(key, 1))
         return TrainState(jnp.zeros((), jnp.int32), params, opt_state, dropout_key)
@@ -163,18 +137,3 @@ def _rows(batch: Batch, first: Any, size: int, mesh: Mesh | None) -> Batch:
         return own.reshape(size, *array.shape[1:])
 
     return Batch(*(cut(array) for array in batch))
-
-
-def all_finite(params: Params) -> bool:
-    """Returns whether every parameter is finite."""
-    return bool(_all_finite(params))
-
-
-@jax.jit
-def _all_finite(params: Params) -> jax.Array:
-    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]).all()
-
-
-def count_params(params: Params) -> int:
-    """Returns the number of scalars in `params`."""
-    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))

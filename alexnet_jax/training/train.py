@@ -22,12 +22,14 @@ from alexnet_jax.data.pipeline import (
 )
 from alexnet_jax.errors import CheckpointError, DivergedError
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
-from alexnet_jax.evaluation.guessing import STEPS, Watch
+from alexnet_jax.evaluation.guessing import STEPS, Guess, Watch
 from alexnet_jax.evaluation.metrics import ZERO, Sums, add, describe_errors, means
 from alexnet_jax.network import placement
-from alexnet_jax.training import run_folder
-from alexnet_jax.training.checkpoint import Checkpoints, Restored, digest_of
-from alexnet_jax.training.records import Progress, Records
+from alexnet_jax.network.model import count_params
+from alexnet_jax.runs import folder as run_folder
+from alexnet_jax.runs.checkpoint import Checkpoints, Restored, digest_of
+from alexnet_jax.runs.records import Progress, Records
+from alexnet_jax.runs.state import TrainState, all_finite
 from alexnet_jax.training.schedule import (
     Clock,
     CurrentRates,
@@ -39,13 +41,7 @@ from alexnet_jax.training.schedule import (
 )
 from alexnet_jax.training.signals import Signals
 from alexnet_jax.training.start import headline, join_run, open_run
-from alexnet_jax.training.steps import (
-    TrainState,
-    all_finite,
-    count_params,
-    init_state,
-    make_train_step,
-)
+from alexnet_jax.training.steps import init_state, make_train_step
 from alexnet_jax.training.transfer import transferred
 
 
@@ -141,7 +137,7 @@ class _Loop:
         self.checkpoints = Checkpoints(run.workdir)
         self.plateau = PlateauState()
         self.window = ZERO
-        self.watch = Watch(run.guess)
+        self.watch = Watch(Guess.of_run(run.info))
         self.saved_step = -1
         self.evaluated_epochs = 0.0
         self.dtype = jnp.dtype(config.compute_dtype)

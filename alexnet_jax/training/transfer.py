@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from alexnet_jax.config import TransferConfig
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.network.layers import Network
-from alexnet_jax.training.load import load_weights
-from alexnet_jax.training.optimizer import Params
-from alexnet_jax.training.run_folder import read_run
-from alexnet_jax.training.steps import TrainState, init_params
+from alexnet_jax.network.model import Params, init_params
+from alexnet_jax.runs.folder import read_run
+from alexnet_jax.runs.state import TrainState
+from alexnet_jax.runs.weights import load_weights
 
 
 def check_transfer(transfer: TransferConfig, network: Network, image_size: int) -> None:

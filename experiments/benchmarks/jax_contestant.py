@@ -17,14 +17,15 @@ import numpy as np
 from jax import lax
 
 from alexnet_jax.data.pipeline import Batch
+from alexnet_jax.data.prepared import Statistics
 from alexnet_jax.data.preprocess import Inputs, make_inputs
-from alexnet_jax.data.statistics import Statistics
 from alexnet_jax.evaluation.evaluate import make_predict_step
 from alexnet_jax.network import ops
 from alexnet_jax.network.host_memory import keep_freed_memory
+from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.training.schedule import PlateauState, rate_tree, rates_at
-from alexnet_jax.training.steps import init_params, init_state, make_train_step
+from alexnet_jax.training.steps import init_state, make_train_step
 from experiments.benchmarks import contest, work
 
 Run = Callable[[int], None]

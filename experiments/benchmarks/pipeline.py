@@ -26,7 +26,7 @@ from alexnet_jax.config import AugmentConfig, DataConfig
 from alexnet_jax.data.dataset import Split, open_dataset
 from alexnet_jax.data.decode import decode_jpeg
 from alexnet_jax.data.pipeline import training_batches
-from alexnet_jax.data.prepare import prepare
+from alexnet_jax.preparation.prepare import prepare
 from experiments.benchmarks.environment import environment
 
 OUTPUT = Path(__file__).parent / "results" / "pipeline.json"

@@ -24,14 +24,15 @@ from alexnet_jax.config import (
 )
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.pipeline import Batch
-from alexnet_jax.data.prepare import ensure_prepared
+from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.preprocess import make_inputs
-from alexnet_jax.data.statistics import load_statistics
 from alexnet_jax.locations import default_data_dir
+from alexnet_jax.network.model import count_params
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.training.run_folder import environment
+from alexnet_jax.preparation.prepare import ensure_prepared
+from alexnet_jax.runs.folder import environment
 from alexnet_jax.training.schedule import rate_tree, rates_at
-from alexnet_jax.training.steps import count_params, init_state, make_train_step
+from alexnet_jax.training.steps import init_state, make_train_step
 
 
 def main() -> None:

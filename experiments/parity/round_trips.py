@@ -11,8 +11,8 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.weights.source_file import open_source
-from alexnet_jax.weights.torchvision import from_torchvision, read, to_torchvision
+from alexnet_jax.weights.readers.source_file import open_source
+from alexnet_jax.weights.readers.torchvision import from_torchvision, read, to_torchvision
 from experiments.parity.compare import apart, ours
 from experiments.parity.samples import make_images, make_params
 

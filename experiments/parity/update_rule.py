@@ -23,9 +23,10 @@ from alexnet_jax.config import (
 from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.network.layers import Dropout, Network, without
+from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.optimizer import update_rule
 from alexnet_jax.training.schedule import rate_tree, rates_at
-from alexnet_jax.training.steps import TrainState, make_train_step
+from alexnet_jax.training.steps import make_train_step
 from experiments.parity.compare import apart
 from experiments.parity.samples import make_params, small, uniform
 

@@ -32,8 +32,8 @@ from alexnet_jax.config import (
     TransferConfig,
 )
 from alexnet_jax.data.dataset import Dataset, open_dataset
-from alexnet_jax.training.load import load_weights
-from alexnet_jax.training.records import read_rows
+from alexnet_jax.runs.records import read_rows
+from alexnet_jax.runs.weights import load_weights
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.real_weights import page, trunk

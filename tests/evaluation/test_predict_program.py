@@ -12,8 +12,8 @@ from alexnet_jax.config import PreprocessConfig
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.evaluation.evaluate import make_predict_step
 from alexnet_jax.network.layers import Conv, MaxPool, Network, with_features
+from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.training.steps import init_params
 
 WIDTHS = {"conv1": 8, "conv2": 16, "conv3": 24, "conv4": 24, "conv5": 16, "fc6": 32, "fc7": 32}
 PLATFORMS = ("cpu", "cuda", "tpu")

@@ -17,9 +17,9 @@ from alexnet_jax.errors import CheckpointError, InputError
 from alexnet_jax.insight.files import predict_files, write_features
 from alexnet_jax.network.layers import Activation, Dense, Flatten, Network
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.training.checkpoint import Checkpoints
-from alexnet_jax.training.load import load_weights
-from alexnet_jax.training.run_folder import start_run
+from alexnet_jax.runs.checkpoint import Checkpoints
+from alexnet_jax.runs.folder import start_run
+from alexnet_jax.runs.weights import load_weights
 from alexnet_jax.training.steps import init_state
 
 NETWORK = Network(

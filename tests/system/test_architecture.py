@@ -63,7 +63,7 @@ sys.meta_path.insert(0, Finder())
 import alexnet_jax
 alexnet_jax.train, alexnet_jax.load, alexnet_jax.AlexNet
 assert "alexnet_jax.training.train" in sys.modules and "jax" in sys.modules
-from alexnet_jax.training.records import Records
+from alexnet_jax.runs.records import Records
 folder = Path({str(tmp_path)!r})
 records = Records(folder, 0)
 assert "tensorboardX" not in sys.modules  # not before it has something to write

@@ -396,8 +396,8 @@ def test_doctor_verifies_both_checkpoints(tmp_path, capsys, monkeypatch):
     run = SimpleNamespace(
         config=PRESETS["digits"], network=SimpleNamespace(name="digits"), info={"status": "done"}
     )
-    monkeypatch.setattr("alexnet_jax.training.run_folder.read_run", lambda workdir: run)
-    monkeypatch.setattr("alexnet_jax.training.load.load_weights", load_weights)
+    monkeypatch.setattr("alexnet_jax.runs.folder.read_run", lambda workdir: run)
+    monkeypatch.setattr("alexnet_jax.runs.weights.load_weights", load_weights)
     (tmp_path / "config.json").write_text("{}")
     code, text = doctor("--workdir", tmp_path, "--data-dir", tmp_path / "data", capsys=capsys)
     assert code == 1 and "1 to mend" in text

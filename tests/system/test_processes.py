@@ -16,7 +16,7 @@ import pytest
 
 from alexnet_jax import experiment
 from alexnet_jax.main import parse
-from alexnet_jax.training.load import load_weights
+from alexnet_jax.runs.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--log-every-steps", "1", "--final-views", "1", "--evaluate-every-epochs", "1")

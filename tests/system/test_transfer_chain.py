@@ -19,7 +19,7 @@ from alexnet_jax.main import main
 from alexnet_jax.network.layers import Lrn, Network, ResponseNorm, with_features, without
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import NOTES
-from alexnet_jax.training.load import load_weights
+from alexnet_jax.runs.weights import load_weights
 
 CHAIN = ("imagenet-original", "fall-2009", "fall-2011-pretrain", "imagenet-finetune")
 SIZE, STORED = 52, 60

@@ -7,9 +7,9 @@ from PIL import Image
 
 from alexnet_jax.config import AugmentConfig, Config, DataConfig, ScheduleConfig
 from alexnet_jax.data.dataset import open_dataset
-from alexnet_jax.data.prepare import prepare
 from alexnet_jax.network.layers import Activation, Conv, Dense, Dropout, Flatten, MaxPool, Network
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.preparation.prepare import prepare
 
 TINY = Network(
     "tiny",

@@ -16,7 +16,7 @@ from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import Activation, Conv, Dense, Dropout, Flatten, MaxPool, Network
 from alexnet_jax.network.model import AlexNet
-from alexnet_jax.training.run_folder import check_same_config
+from alexnet_jax.runs.folder import check_same_config
 from alexnet_jax.training.steps import init_state, make_train_step
 
 ROWS, SIZE = 12, 16

@@ -22,9 +22,9 @@ from alexnet_jax.network.layers import (
     Network,
 )
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.runs.checkpoint import Checkpoints
 from alexnet_jax.training import steps as steps_module
 from alexnet_jax.training import train as train_module
-from alexnet_jax.training.checkpoint import Checkpoints
 from alexnet_jax.training.train import train
 
 TOWERS = Network(

@@ -29,9 +29,10 @@ from alexnet_jax.network.layers import (
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
+from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.optimizer import update_rule
 from alexnet_jax.training.schedule import rate_tree, rates_at
-from alexnet_jax.training.steps import TrainState, make_train_step
+from alexnet_jax.training.steps import make_train_step
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "replay.json"
 

@@ -8,8 +8,8 @@ from alexnet_jax.config import OptimizerConfig, Phase, ScheduleConfig
 from alexnet_jax.errors import DivergedError, InputError
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
+from alexnet_jax.runs.folder import check_layer_names
 from alexnet_jax.training import train as train_module
-from alexnet_jax.training.run_folder import check_layer_names
 from alexnet_jax.training.train import train
 
 

@@ -4,8 +4,9 @@ import jax
 import pytest
 
 from alexnet_jax.config import OptimizerConfig
+from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.training.steps import init_params, init_state
+from alexnet_jax.training.steps import init_state
 
 
 @pytest.mark.parametrize("seed", (0, 2**31, 2**33 + 5))

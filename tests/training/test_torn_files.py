@@ -12,7 +12,7 @@ from PIL import Image
 from alexnet_jax import command_line, experiment, files
 from alexnet_jax.config import PreprocessConfig
 from alexnet_jax.insight.files import predict_files
-from alexnet_jax.training.run_folder import read_run
+from alexnet_jax.runs.folder import read_run
 
 DAMAGES = ("missing", "empty", "cut", "other")
 DESCRIBED = ("run.json", "config.json")  # checkpoints say what these say

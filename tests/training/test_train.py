@@ -14,14 +14,14 @@ import pytest
 
 from alexnet_jax.config import Config, OptimizerConfig, Phase, ScheduleConfig, TransferConfig
 from alexnet_jax.errors import CheckpointError, DataError, DivergedError, InputError
-from alexnet_jax.evaluation.guessing import watched
+from alexnet_jax.evaluation.guessing import Guess, watched
 from alexnet_jax.network.layers import Dense, Flatten, Network
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.runs.checkpoint import Checkpoints, digest_of
+from alexnet_jax.runs.folder import read_config, read_run
+from alexnet_jax.runs.records import Records, read_rows
 from alexnet_jax.training import steps as steps_module
 from alexnet_jax.training import train as train_module
-from alexnet_jax.training.checkpoint import Checkpoints, digest_of
-from alexnet_jax.training.records import Records, read_rows
-from alexnet_jax.training.run_folder import read_config, read_run
 from alexnet_jax.training.train import train
 
 
@@ -116,8 +116,9 @@ def test_the_display_says_once_that_nothing_is_learnt_and_once_that_something_is
     assert "another rate (--schedule.phases.0.learning-rate, now 0:" in lines[0]
     assert lines[1].startswith("something is being learnt now: the loss is 0.")
     run = read_run(tmp_path / "run")
-    assert run.guess == pytest.approx((math.log(2), math.log(2)))
-    watch = watched(run.guess, read_rows(tmp_path / "run" / "metrics.jsonl"))
+    guess = Guess.of_run(run.info)
+    assert guess == pytest.approx((math.log(2), math.log(2)))
+    watch = watched(guess, read_rows(tmp_path / "run" / "metrics.jsonl"))
     assert watch.stretches[0][0] == 0 and watch.stretches[-1][1] < 400 and not watch.stuck
 
 
@@ -327,7 +328,7 @@ def test_workdir_that_is_a_file(config, dataset, tmp_path):
 
 def test_two_runs_in_one_workdir(unbroken, config, dataset):
     _, folder = unbroken
-    from alexnet_jax.training.run_folder import locked
+    from alexnet_jax.runs.folder import locked
 
     with locked(folder), pytest.raises(InputError, match="another process"):
         train(config, folder, dataset)

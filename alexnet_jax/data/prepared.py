@@ -1,0 +1,102 @@
+"""What lies in the folder of a prepared set, and how it is read again.
+
+A set is the folder `<data_dir>/<name>/` with these files:
+
+- `<tfds name>-<split>.array_record-00000-of-00018`: examples of image, label, key
+- `dataset_info.json`, `features.json`, `label.labels.txt`: what TFDS wants
+- `statistics.npz`, `examples.npz` (labels, keys, places in the shards), `bad_images.jsonl`
+- `prepared.json`: written last; its presence says that the set is complete
+- `work/`: sidecars of finished shards, only while the set is being prepared
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from alexnet_jax.config import IMAGE_FILES, Orientation
+from alexnet_jax.errors import DataError
+
+PREPARED = "prepared.json"
+EXAMPLES = "examples.npz"
+BAD_IMAGES = "bad_images.jsonl"
+STATISTICS = "statistics.npz"
+WORK = "work"
+FORMAT_VERSION = 1
+
+
+class Statistics(NamedTuple):
+    """Of the stored training images, in 0..255 units; s is the stored size.
+
+    Attributes:
+      mean_image: float32 [s, s, 3].
+      channel_mean: float32 [3], mean of each of red, green, blue over all pixels.
+      channel_std: float32 [3], standard deviation of each.
+      colour_std: float32 [3], standard deviations along the principal directions of the RGB
+        values, that is, roots of the covariance's eigenvalues, ascending as in 2012.
+      colour_vectors: float32 [3, 3], the directions as columns, of unit length; the sign is
+        chosen so that the largest component is positive.
+    """
+
+    mean_image: np.ndarray
+    channel_mean: np.ndarray
+    channel_std: np.ndarray
+    colour_std: np.ndarray
+    colour_vectors: np.ndarray
+
+
+def read_prepared(folder: str | Path) -> dict[str, Any] | None:
+    """Reads `prepared.json`; None where the folder holds no complete set.
+
+    Raises:
+      DataError: the file is damaged or of another version of this program.
+    """
+    path = Path(folder) / PREPARED
+    try:
+        prepared = json.loads(path.read_text("utf-8"))
+        version = prepared["format_version"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is damaged ({error}); remove the folder and prepare again"
+        ) from None
+    if version != FORMAT_VERSION:
+        raise DataError(
+            f"{path} has format {version}, this program reads {FORMAT_VERSION}; prepare again "
+            "under another --name"
+        )
+    return prepared
+
+
+def orientation_in(prepared: dict[str, Any]) -> Orientation:
+    """Returns which way up the images of a prepared set are: the first sets were as stored.
+
+    Sets without image files have no orientation; photos are shown upright to their networks.
+    """
+    options = prepared["options"]
+    first = "stored" if options["source_kind"] in IMAGE_FILES else "upright"
+    return options.get("orientation", first)
+
+
+def load_statistics(folder: str | Path) -> Statistics:
+    """Reads the statistics of the prepared set in `folder`; raises `DataError` if it can not."""
+    path = Path(folder) / STATISTICS
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Statistics(*(arrays[name] for name in Statistics._fields))
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{path} is missing or damaged ({error}); remove the folder and prepare the set again"
+        ) from None
+
+
+def pack_strings(strings: list[str]) -> np.ndarray:
+    """Returns strings as one uint8 array, 0 after each: compact, and no pickle to read it."""
+    return np.frombuffer("".join(f"{s}\0" for s in strings).encode(), np.uint8)
+
+
+def unpack_strings(packed: np.ndarray) -> list[str]:
+    """Undoes `pack_strings`."""
+    return packed.tobytes().decode().split("\0")[:-1]

@@ -1,0 +1,1 @@
+"""Preparing a data set, once: listing, decoding, storing, measuring."""

@@ -1,0 +1,155 @@
+"""The options of a preparation: defaults per kind of source, derived names, comparisons."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from alexnet_jax.config import IMAGE_FILES, DataConfig, Orientation
+from alexnet_jax.data.prepared import orientation_in
+from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.preparation.sources import check_kind
+
+_OWN_SIZE = 32  # of CIFAR-10, and of the digits as they are usually enlarged
+
+
+def default_options(source_kind: str, source: str = "", name: str = "") -> DataConfig:
+    """Returns the usual options for a kind of source: small sets stay small and raw."""
+    check_kind(source_kind)
+    small = source_kind in ("digits", "cifar10")
+    return DataConfig(
+        name=name,
+        source_kind=source_kind,  # pyright: ignore[reportArgumentType] - checked above
+        source=source,
+        stored_size=_OWN_SIZE if small else 256,
+        store="raw" if small else "jpeg",
+        validation_split="test" if small else "validation",
+    )
+
+
+def resolve(data: DataConfig) -> DataConfig:
+    """Checks the options, makes the source absolute and derives an empty name.
+
+    Raises:
+      InputError: an option is impossible; the message names it.
+    """
+    check_kind(data.source_kind)
+    if not 8 <= data.stored_size <= 2048:
+        raise InputError(f"data.stored_size is {data.stored_size}; it must be 8 to 2048 pixels")
+    if not 1 <= data.jpeg_quality <= 100:
+        raise InputError(f"data.jpeg_quality is {data.jpeg_quality}; it must be 1 to 100")
+    if not 0 <= data.validation_fraction < 1:
+        raise InputError(
+            f"data.validation_fraction is {data.validation_fraction}; it must be 0 or more, below 1"
+        )
+    if data.orientation != "auto" and data.source_kind not in IMAGE_FILES:
+        raise InputError(
+            f"data.orientation '{data.orientation}' has no effect: {data.source_kind} holds no "
+            "image files; leave it at auto"
+        )
+    if data.source_kind == "digits":
+        data = dataclasses.replace(data, store="raw", source="")
+    elif data.source and (data.source_kind != "tfds" or Path(data.source).is_absolute()):
+        data = dataclasses.replace(data, source=os.path.abspath(Path(data.source).expanduser()))
+    name = data.name or _derived_name(data)
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name, re.ASCII):
+        raise InputError(
+            f"data.name is '{name}'; a name is letters, digits, '-', '_', '.', and no folder"
+        )
+    return dataclasses.replace(data, name=name)
+
+
+def orientation_of(data: DataConfig) -> Orientation:
+    """Returns which way up the images of a set are stored that is prepared from `data`.
+
+    Deviation: 2012 read all photos as they are stored; of ImageNet's tars this does, too.
+    """
+    if data.orientation == "auto":
+        return "stored" if data.source_kind == "imagenet2012" else "upright"
+    return data.orientation
+
+
+def described_options(data: DataConfig) -> dict[str, Any]:
+    """Returns what decides the contents of a prepared set, as it is kept in `prepared.json`."""
+    options: dict[str, Any] = {
+        "source_kind": data.source_kind,
+        "source": data.source,
+        "stored_size": data.stored_size,
+        "store": data.store,
+    }
+    if data.store == "jpeg":
+        options["jpeg_quality"] = data.jpeg_quality
+    if data.source_kind in ("folder", "tfds"):
+        options["validation_fraction"] = data.validation_fraction
+    if data.source_kind == "imagenet2012":
+        options["class_order"] = data.class_order
+    if data.source_kind in IMAGE_FILES:
+        options["orientation"] = orientation_of(data)
+    return options
+
+
+def check_same(folder: Path, prepared: dict[str, Any], data: DataConfig) -> None:
+    """Raises `DataError` if the set in `folder` was prepared otherwise than `data` asks.
+
+    Without a source in `data`, the set is taken as it is, as long as the stored size agrees; and
+    so is its orientation unless `data` asks for one.
+    """
+    have = {"orientation": orientation_in(prepared)} | prepared["options"]
+    want = described_options(data) | {"orientation": orientation_of(data)}
+    names = list(want) if data.source or data.source_kind == "digits" else ["stored_size"]
+    names = [name for name in names if name != "orientation"]
+    names += [] if data.orientation == "auto" else ["orientation"]
+    different = [name for name in names if name in have and have[name] != want[name]]
+    if different:
+        values = "; ".join(f"{name} {have[name]!r}, asked for {want[name]!r}" for name in different)
+        raise DataError(
+            f"{folder} was prepared with {values}; choose another data.name, or remove that folder"
+        )
+
+
+def command(data: DataConfig, data_dir: Path) -> str:
+    """Returns the command line that prepares `data`, with PATH where the source is unknown."""
+    words = ["python", "-m", "alexnet_jax.main", "prepare", "--source"]
+    if data.source_kind == "tfds":
+        words.append(f"tfds:{data.source or 'NAME'}")
+    else:
+        words += [data.source_kind, data.source or "PATH"]
+    words += ["--name", data.name, "--data-dir", str(data_dir)]
+    usual = default_options(data.source_kind)
+    if data.stored_size != usual.stored_size:
+        words += ["--stored-size", str(data.stored_size)]
+    if data.store != usual.store:
+        words += ["--store", data.store]
+    if data.orientation != usual.orientation:
+        words += ["--orientation", data.orientation]
+    return shlex.join(words)
+
+
+def _derived_name(data: DataConfig) -> str:
+    usual = default_options(data.source_kind)
+    size = "" if data.stored_size == usual.stored_size else f"-{data.stored_size}"
+    size += "" if data.store == usual.store else f"-{data.store}"
+    if data.source_kind == "digits":
+        return f"digits-{data.stored_size}"
+    if data.source_kind in ("cifar10", "imagenet2012"):
+        return f"{data.source_kind}{size}"
+    if not data.source:
+        raise DataError(
+            "no data set is named: give a folder or tar of photos, one folder per class, with "
+            "--data.source PHOTOS; or type python -m alexnet_jax.main prepare --source "
+            f"{'tfds:NAME' if data.source_kind == 'tfds' else 'folder PHOTOS'} --name photos, "
+            "and then give --data.name photos"
+        )
+    base = re.sub(r"\.(tar|tgz|tar\.gz)$", "", Path(data.source).name)
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", base).strip("-").lower() or "images"
+    if data.source_kind == "tfds" and not Path(data.source).is_absolute():
+        return f"{slug}{size}"
+    options = described_options(data)
+    if data.orientation == "auto":  # sets that were prepared before there was this choice are found
+        del options["orientation"]
+    digest = hashlib.sha256(json.dumps(options).encode()).hexdigest()
+    return f"{slug}-{digest[:8]}"

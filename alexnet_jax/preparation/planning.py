@@ -1,0 +1,85 @@
+"""Cuts a source into shards, and remembers the plan while it is being carried out."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from alexnet_jax.config import DataConfig
+from alexnet_jax.data.prepared import WORK
+from alexnet_jax.errors import DataError
+from alexnet_jax.preparation import storage
+from alexnet_jax.preparation.options import described_options
+from alexnet_jax.preparation.progress import say
+from alexnet_jax.preparation.sources.source import Source
+from alexnet_jax.preparation.splitting import shuffled
+from alexnet_jax.preparation.storage import Shard, Storage
+
+_SHARD_BYTES = 256 * 1024**2
+_SPLIT_ORDER = ("train", "validation", "test")
+
+
+def plan_shards(
+    data: DataConfig, source: Source, bad_images: Literal["error", "skip"] = "skip"
+) -> list[Shard]:
+    """Cuts the records of a source into shards, independent of workers and machine.
+
+    Training records are shuffled, once and for all; the others keep the source's order.
+    """
+    record_bytes = 3 * data.stored_size**2 // (1 if data.store == "raw" else 5) + 64
+    most = max(1, min(4096, _SHARD_BYTES // record_bytes))
+    shards = []
+    for split in sorted(source.splits, key=_SPLIT_ORDER.index):
+        records = source.splits[split]
+        if split == "train":
+            records = shuffled(records)
+        length = min(most, max(256, len(records) // 16))
+        count = -(-len(records) // length)
+        for index in range(count):
+            part = records[index * len(records) // count : (index + 1) * len(records) // count]
+            file = storage.shard_file(data.name, split, index, count)
+            shards.append(Shard(file, split, part, bad_images))
+    return shards
+
+
+def check_plan(
+    folder: Path, data: DataConfig, source: Source, shards: Sequence[Shard], progress: bool
+) -> None:
+    """Remembers what is being prepared; refuses to continue something else."""
+    digest = hashlib.sha256(json.dumps(source.class_names).encode())
+    for shard in shards:
+        digest.update(f"{shard.file}\n".encode())
+        for record in shard.records:
+            digest.update(f"{record.label} {record.size} {record.key}\n".encode())
+    plan = {"options": described_options(data), "images": digest.hexdigest()}
+    path = folder / WORK / "plan.json"
+    if path.exists():
+        begun = json.loads(path.read_text("utf-8"))
+        if begun["options"] != plan["options"]:
+            raise DataError(
+                f"{folder} holds the unfinished preparation of another source or of other options "
+                f"({begun['options']}); remove that folder or choose another --name"
+            )
+        if begun["images"] == plan["images"]:
+            return
+        say("the source has changed since the interruption; starting afresh", progress)
+        for stale in (*folder.glob("*.array_record-*"), *path.parent.glob("*.npz")):
+            stale.unlink()
+    storage.write_json(path, plan)
+
+
+def check_space(folder: Path, images: int, stored: Storage) -> None:
+    """Stops at once, not after hours, where the set can not fit on the disk."""
+    needed = images * stored.stored_size**2 * 3 // (1 if stored.store == "raw" else 12)
+    free = _free_bytes(folder)
+    if needed > free:
+        raise DataError(
+            f"{folder} needs about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; choose "
+            "another --data-dir" + (", or store JPEG" if stored.store == "raw" else "")
+        )
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free

@@ -1,0 +1,128 @@
+"""Writes one shard: decode, fit, encode, sum, digest; the file appears whole or not at all."""
+
+import functools
+import hashlib
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet_jax.data import records
+from alexnet_jax.data.decode import BadImageError, decode_jpeg, encode_jpeg
+from alexnet_jax.data.prepared import WORK
+from alexnet_jax.preparation import storage
+from alexnet_jax.preparation.sources.source import Record, read_square
+from alexnet_jax.preparation.statistics import Sums
+from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
+
+MAX_BAD_IN_A_ROW = 20
+
+_features = functools.lru_cache(maxsize=2)(storage.features)
+
+
+class Progress:
+    """Where a worker reports its images and asks whether to go on."""
+
+    def add(self, good: int, bad: int) -> None:
+        """Counts images."""
+
+    def stop(self) -> bool:
+        """Says whether the preparation was interrupted."""
+        return False
+
+
+class _Part:
+    """What is gathered about a shard while it is written."""
+
+    def __init__(self, stored: Storage):
+        self.labels: list[int] = []
+        self.images: list[records.Stored] = []
+        self.bad: list[dict[str, str]] = []
+        self.sums = Sums(stored.stored_size)
+        self.digest = hashlib.sha256()
+
+    def add(self, record: Record, image: Any) -> None:
+        """Remembers a stored image; lengths in the digest keep its parts apart."""
+        image = bytes(image)
+        for part in (record.key.encode(), struct.pack("<q", record.label), image):
+            self.digest.update(struct.pack("<q", len(part)) + part)
+        self.labels.append(record.label)
+        self.images.append(records.remember(record.key, image))
+
+
+def write_shard(folder: Path, shard: Shard, stored: Storage, progress: Progress) -> ShardResult:
+    """Decodes the records of a shard, writes its file and its sidecar, both atomically.
+
+    Bad images are left out and listed. Statistics are summed over what was stored, after JPEG
+    compression, because that is what training will read.
+
+    Raises:
+      DataError: the file can not be written.
+    """
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    part = _Part(stored)
+    temporary = folder / WORK / f"{shard.file}.{os.getpid()}.tmp"
+    with storage.write_errors(folder):
+        writer = ArrayRecordWriter(os.fspath(temporary), records.WRITER_OPTIONS)
+        stopped = _fill(writer, part, shard, stored, progress)
+        writer.close()
+        places = records.find_places(temporary, [] if stopped else part.images)
+        num_bytes = 0 if stopped else _finish(temporary, folder / shard.file, len(part.labels))
+        temporary.unlink(missing_ok=True)
+    result = ShardResult(
+        shard.file, shard.split, np.array(part.labels, np.int32), [i.key for i in part.images],
+        places, part.digest.hexdigest(), num_bytes, part.bad, part.sums.pixels, part.sums.products,
+        stopped,
+    )  # fmt: skip
+    if not stopped:
+        storage.save_result(folder, result)
+    return storage.without_sums(result)
+
+
+def _fill(writer: Any, part: _Part, shard: Shard, stored: Storage, progress: Progress) -> str:
+    """Writes the records; returns why it stopped early, or nothing."""
+    serializer = _features(stored)
+    in_a_row = 0
+    for record in shard.records:
+        if progress.stop():
+            return "interrupted"
+        try:
+            pixels = read_square(record, stored.stored_size, stored.orientation)
+        except BadImageError as error:
+            part.bad.append({"key": record.key, "split": shard.split, "reason": str(error)})
+            progress.add(0, 1)
+            in_a_row += 1
+            if shard.bad_images == "error" or in_a_row == MAX_BAD_IN_A_ROW:
+                return "bad"
+            continue
+        in_a_row = 0
+        image: Any = np.ascontiguousarray(pixels)
+        if stored.store == "jpeg":
+            image = encode_jpeg(pixels, stored.jpeg_quality)
+            pixels = decode_jpeg(image)
+        if shard.split == "train":
+            part.sums.add(pixels)
+        example = {"image": image, "label": record.label, "key": record.key}
+        writer.write(serializer.serialize_example(example))
+        part.add(record, image)
+        progress.add(1, 0)
+    return ""
+
+
+def _finish(temporary: Path, final: Path, count: int) -> int:
+    """Checks that the file is whole, makes it durable, gives it its name; returns its bytes."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    if count:  # an empty ArrayRecord has no readable footer
+        reader = ArrayRecordReader(os.fspath(temporary))
+        written = reader.num_records()
+        reader.close()
+        if written != count:
+            raise OSError(f"{temporary.name} has {written} of {count} records")
+    os.replace(temporary, final)
+    return final.stat().st_size

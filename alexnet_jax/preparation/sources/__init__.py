@@ -1,0 +1,69 @@
+"""Readers of raw image collections: folders, tars, CIFAR-10, ILSVRC, digits, TFDS.
+
+Each module lists the images of one kind of source; `list_images` picks the module. Nothing here
+decodes an image or writes into a source.
+"""
+
+import importlib
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+from alexnet_jax.config import DataConfig
+from alexnet_jax.errors import DataError, InputError, did_you_mean
+from alexnet_jax.preparation.sources.source import Source
+
+_MODULES = {
+    "digits": "digits",
+    "folder": "folder",
+    "cifar10": "cifar10",
+    "imagenet2012": "imagenet",
+    "tfds": "catalogue",
+}
+
+
+def list_images(data: DataConfig, work: Path) -> Source:
+    """Lists all images of `data.source` with split and label.
+
+    Args:
+      data: which source, and its options.
+      work: folder for what must be unpacked on the way (compressed archives).
+
+    Returns:
+      The source; at least two classes, each with at least one training image.
+
+    Raises:
+      InputError: unknown kind, or a source that is missing or of the wrong kind.
+      DataError: a source of the right kind without usable contents.
+    """
+    check_kind(data.source_kind)
+    module = importlib.import_module(f"{__name__}.{_MODULES[data.source_kind]}")
+    source: Source = module.list_images(data, work)
+    _check(source, data.source or data.source_kind)
+    return source
+
+
+def check_kind(kind: str) -> None:
+    """Raises `InputError` unless `kind` is a kind of source."""
+    kinds = get_args(get_type_hints(DataConfig)["source_kind"])
+    if kind not in kinds:
+        raise InputError(
+            f"unknown kind of source '{kind}'; one of {', '.join(kinds)}."
+            f"{did_you_mean(kind, kinds)}"
+        )
+
+
+def _check(source: Source, name: str) -> None:
+    if len(source.class_names) < 2:
+        raise DataError(
+            f"{name} has only one class ('{source.class_ids[0]}'); a classifier needs at least two"
+        )
+    train = source.splits.get("train")
+    if not train:
+        raise DataError(f"{name} has no training images")
+    used = {record.label for record in train}
+    for label, class_id in enumerate(source.class_ids):
+        if label not in used:
+            raise DataError(
+                f"class '{class_id}' of {name} has no training images; add some, or remove "
+                "its folder"
+            )

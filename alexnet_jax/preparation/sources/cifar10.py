@@ -1,0 +1,146 @@
+"""CIFAR-10: 60,000 photos of 32x32 pixels in ten classes (A. Krizhevsky, 2009).
+
+Four forms are read, in an archive or unpacked: the python version (pickled batches), the binary
+version, and train and test folders (or tars) of class folders. Splits are train and test; labels
+follow the published order, which is alphabetical.
+"""
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet_jax.config import DataConfig
+from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.preparation.sources import folder
+from alexnet_jax.preparation.sources.archives import Entry, Tree, read_tree
+from alexnet_jax.preparation.sources.source import Record, Source
+
+CLASS_NAMES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+_PYTHON = {**{f"data_batch_{i}": "train" for i in range(1, 6)}, "test_batch": "test"}
+_BINARY = {f"{name}.bin": split for name, split in _PYTHON.items()}
+_ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz")
+_RECORD_BYTES = 1 + 3 * 32 * 32
+_MAX_BATCH_BYTES = 64 * 1024**2
+
+
+def list_images(data: DataConfig, work: Path) -> Source:
+    """Lists the images of `data.source`, an archive or a folder in any of the four forms.
+
+    Raises:
+      InputError: nothing there, or a file that is no archive.
+      DataError: no form of CIFAR-10, or a damaged batch.
+    """
+    if not data.source:
+        raise InputError("data.source is empty; give cifar-10-python.tar.gz or its folder")
+    root = Path(data.source)
+    published = next((root / name for name in _ARCHIVES if (root / name).is_file()), root)
+    tree = read_tree(published, work)
+    for files, read in ((_PYTHON, _read_python), (_BINARY, _read_binary)):
+        batches = {e.name: e for e in tree.entries if e.name in files}
+        if not batches:
+            continue
+        missing = [name for name in files if name not in batches]
+        if missing:
+            raise DataError(f"{root} lacks {', '.join(missing)} of CIFAR-10")
+        splits: dict[str, list[Record]] = {"train": [], "test": []}
+        for name, split in files.items():
+            splits[split] += read(batches[name])
+        return Source(CLASS_NAMES, CLASS_NAMES, splits)
+    return _read_folders(data, tree, work)
+
+
+def _read_folders(data: DataConfig, tree: Tree, work: Path) -> Source:
+    if not tree.folders and not any(e.parts[0].startswith("train.") for e in tree.entries):
+        raise DataError(f"{data.source} holds no CIFAR-10: no batches, no class folders")
+    source = folder.list_images(data, work)
+    if source.class_ids != CLASS_NAMES:
+        raise DataError(
+            f"the class folders of {data.source} are {', '.join(source.class_ids[:12])}; CIFAR-10 "
+            f"has {', '.join(CLASS_NAMES)}"
+        )
+    return source
+
+
+def _read_binary(entry: Entry) -> list[Record]:
+    """Lists a binary batch: per image one byte of label, then 32x32 of red, green and blue."""
+    if entry.size == 0 or entry.size % _RECORD_BYTES:
+        raise DataError(f"{entry.name} has {entry.size} bytes, no multiple of {_RECORD_BYTES}")
+    images = np.frombuffer(_read(entry), np.uint8).reshape(-1, _RECORD_BYTES)
+    return [
+        Record(
+            f"{entry.name.removesuffix('.bin')}/{index:05d}",
+            _label(entry, label),
+            entry.path,
+            entry.offset + index * _RECORD_BYTES + 1,
+            _RECORD_BYTES - 1,
+            form="planar",
+        )
+        for index, label in enumerate(images[:, 0])
+    ]
+
+
+def _read_python(entry: Entry) -> list[Record]:
+    """Lists a pickled batch; its file names become the keys."""
+    try:
+        read = _Restricted(io.BytesIO(_read(entry)), encoding="latin1").load()
+        # Python 2 wrote the published files; copies that Python 3 wrote anew have bytes for text.
+        batch = {_text(name): value for name, value in read.items()}
+        for name in ("data", "labels", "filenames"):
+            if name not in batch:
+                raise ValueError(f"it has no '{name}'")
+        images = np.asarray(batch["data"])
+        if images.dtype != np.uint8 or images.shape != (len(batch["labels"]), 3072):
+            raise ValueError(f"data is {images.dtype} {images.shape}")
+        names = [_text(name) for name in batch["filenames"]]
+        images = images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        return [
+            # The batch is part of the key: nothing promises that file names are unique over all.
+            Record(f"{entry.name}/{name}", _label(entry, label), form="pixels", pixels=image)
+            for name, label, image in zip(names, batch["labels"], images, strict=True)
+        ]
+    except (pickle.UnpicklingError, AttributeError, ValueError, TypeError, EOFError) as error:
+        raise DataError(f"{entry.name} is no batch of CIFAR-10: {error}") from None
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin1") if isinstance(value, bytes) else str(value)
+
+
+class _Restricted(pickle.Unpickler):
+    """Builds arrays, text and plain containers; any other object is refused, not made."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Returns what builds a NumPy array; a pickle may name any function."""
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+            if name == "_reconstruct":
+                return np._core.multiarray._reconstruct  # pyright: ignore
+        elif module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        elif (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes in protocol 2
+            return _latin1
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is refused")
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it names the encoding {encoding!r}, which is refused")
+    return text.encode("latin1")
+
+
+def _read(entry: Entry) -> bytes:
+    if entry.size > _MAX_BATCH_BYTES:
+        raise DataError(f"{entry.name} has {entry.size} bytes; no CIFAR-10 batch")
+    with open(entry.path, "rb") as file:
+        file.seek(entry.offset)
+        return file.read(entry.size)
+
+
+def _label(entry: Entry, label: Any) -> int:
+    if not 0 <= int(label) < len(CLASS_NAMES):
+        raise DataError(f"{entry.name} has the label {label}; CIFAR-10 has 0 to 9")
+    return int(label)

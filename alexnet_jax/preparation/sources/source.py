@@ -1,0 +1,113 @@
+"""What a builder hands to `prepare`: the list of images of a source, and how to read one."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from alexnet_jax.config import Orientation
+from alexnet_jax.data.decode import MAX_FILE_BYTES, BadImageError, decode_rgb, fit_square
+
+
+class Record(NamedTuple):
+    """One image of a source, and where its bytes are.
+
+    Attributes:
+      key: name of the image inside its source; unique within a split.
+      label: class index.
+      path: file that holds the bytes (an image, a tar, a CIFAR batch), or a TFDS folder.
+      offset, size: the bytes' place in that file; offset 0: the whole file, as nothing begins
+        there in a tar. For `tfds`, offset is the index of the example.
+      form: `file` is an encoded image, `planar` 32x32 bytes of red, then green, then blue,
+        `pixels` an array in memory, `tfds` an example of a prepared TFDS set.
+      pixels: uint8 [h, w, 3] where `form` is `pixels`.
+      split: split of the TFDS set where `form` is `tfds`.
+    """
+
+    key: str
+    label: int
+    path: str = ""
+    offset: int = 0
+    size: int = 0
+    form: Literal["file", "planar", "pixels", "tfds"] = "file"
+    pixels: np.ndarray | None = None
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """All images of a source.
+
+    Attributes:
+      class_names: readable names in the order of the labels, each once.
+      class_ids: folder names or WordNet ids in the same order.
+      splits: records by split name (`train`, `validation`, `test`), in the source's order.
+      ignored: why entries of the source were not taken for images, and how many.
+    """
+
+    class_names: tuple[str, ...]
+    class_ids: tuple[str, ...]
+    splits: dict[str, list[Record]]
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_square(record: Record, size: int, orientation: Orientation = "stored") -> np.ndarray:
+    """Reads one image of a source and fits it to the stored square.
+
+    Args:
+      record: which image.
+      size: stored height and width, pixels.
+      orientation: whether encoded images are turned as their EXIF orientation says.
+
+    Returns:
+      uint8 [size, size, 3].
+
+    Raises:
+      BadImageError: the image can not be read or decoded.
+    """
+    from PIL import Image
+
+    if record.form == "pixels":
+        assert record.pixels is not None
+        return fit_square(Image.fromarray(record.pixels), size)
+    if record.form == "planar":
+        planes = np.frombuffer(_read_bytes(record), np.uint8).reshape(3, 32, 32)
+        return fit_square(Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0))), size)
+    data = _read_tfds(record) if record.form == "tfds" else _read_bytes(record)
+    return fit_square(decode_rgb(data, orientation), size)
+
+
+def unique_names(names: list[str], ids: list[str]) -> tuple[str, ...]:
+    """Returns `names` with the id added where two classes share a name (there are two cranes)."""
+    return tuple(
+        name if name and names.count(name) == 1 else f"{name} ({id_})".strip()
+        for name, id_ in zip(names, ids, strict=True)
+    )
+
+
+def _read_bytes(record: Record) -> bytes:
+    if record.size > MAX_FILE_BYTES:
+        raise BadImageError(f"file of {record.size} bytes is over {MAX_FILE_BYTES}")
+    try:
+        with open(record.path, "rb") as file:
+            file.seek(record.offset)
+            data = file.read(record.size if record.offset else MAX_FILE_BYTES)
+    except OSError as error:
+        raise BadImageError(error.strerror or str(error)) from None
+    if record.offset and len(data) != record.size:
+        raise BadImageError("the archive ends inside this file")
+    return data
+
+
+def _read_tfds(record: Record) -> bytes:
+    return _open_tfds(record.path, record.split)[record.offset]["image"]
+
+
+@functools.lru_cache(maxsize=8)
+def _open_tfds(path: str, split: str) -> Any:
+    import tensorflow_datasets as tfds
+
+    builder: Any = tfds.builder_from_directory(path)
+    return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})

@@ -1,0 +1,129 @@
+"""A pool of processes that write shards: spawned, stoppable, gone when the parent is gone."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from alexnet_jax.errors import DataError
+from alexnet_jax.preparation.shards import Progress, write_shard
+from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
+from alexnet_jax.processes import without_signals
+
+_POLL_SECONDS = 0.2
+_REPORT_EVERY = 16
+
+
+class _Shared(Progress):
+    """Progress of a worker process: shared counters, updated now and then."""
+
+    def __init__(self, good: Any, bad: Any, stopping: Any):
+        self._good, self._bad, self._stopping = good, bad, stopping
+        self._waiting = [0, 0]
+
+    def add(self, good: int, bad: int) -> None:
+        self._waiting[0] += good
+        self._waiting[1] += bad
+        if bad or sum(self._waiting) >= _REPORT_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        for counter, count in zip((self._good, self._bad), self._waiting, strict=True):
+            with counter.get_lock():
+                counter.value += count
+        self._waiting = [0, 0]
+
+    def stop(self) -> bool:
+        return bool(self._stopping.value)
+
+
+class _Local(Progress):
+    """Progress in this process: shows itself after every image."""
+
+    def __init__(self, show: Callable[[int, int], None]):
+        self._show, self._counts = show, [0, 0]
+
+    def add(self, good: int, bad: int) -> None:
+        self._counts[0] += good
+        self._counts[1] += bad
+        self._show(*self._counts)
+
+
+_job: tuple[Path, Storage, _Shared]
+
+
+def write_shards(
+    folder: Path,
+    shards: list[Shard],
+    storage: Storage,
+    workers: int,
+    show: Callable[[int, int], None],
+) -> Generator[ShardResult, None, None]:
+    """Writes shards, in this process or in `workers` spawned ones, and yields each result.
+
+    Leaving the iterator early (an exception, Ctrl-C) stops the workers after their current image;
+    what they had begun is discarded, what they had finished stays.
+
+    Args:
+      folder: of the prepared set.
+      shards: what to write.
+      storage: how images are stored.
+      workers: number of processes; 0 or 1: this one.
+      show: called often with the numbers of good and bad images so far.
+
+    Yields:
+      One result per shard, in order of completion.
+
+    Raises:
+      DataError: a shard can not be written, or a worker process died.
+    """
+    if workers <= 1 or len(shards) <= 1:
+        progress = _Local(show)
+        for shard in shards:
+            yield write_shard(folder, shard, storage, progress)
+        return
+    context = multiprocessing.get_context("spawn")  # fork would copy JAX's threads' locks
+    good, bad, stopping = context.Value("q"), context.Value("q"), context.Value("b")
+    pool = ProcessPoolExecutor(
+        min(workers, len(shards)), context, _start, (folder, storage, good, bad, stopping)
+    )
+    try:
+        pending = without_signals(lambda: {pool.submit(_write, shard) for shard in shards})
+        while pending:
+            done, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
+            show(good.value, bad.value)
+            for future in done:
+                yield future.result()
+    except BrokenProcessPool:
+        raise DataError(
+            "a worker process died (out of memory?); run the same command again to continue, "
+            "perhaps with fewer --workers"
+        ) from None
+    finally:
+        stopping.value = 1
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(folder: Path, storage: Storage, good: Any, bad: Any, stopping: Any) -> None:
+    """Begins a worker process, which ends with its parent."""
+    global _job
+    _job = (folder, storage, _Shared(good, bad, stopping))
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _write(shard: Shard) -> ShardResult:
+    folder, storage, progress = _job
+    result = write_shard(folder, shard, storage, progress)
+    progress.flush()
+    return result

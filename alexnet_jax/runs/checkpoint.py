@@ -1,0 +1,298 @@
+"""Checkpoints: Orbax behind one file, with `last` and `best` by name and digests of our own.
+
+A checkpoint holds three items: `params`, `opt_state` and `meta` (JSON: step, data-iterator
+state, schedule state, PRNG key, one SHA-256 per array and one of `meta` itself). Orbax restores a
+flipped bit in silence, so every restore is compared with the digests.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from alexnet_jax import processes
+from alexnet_jax.errors import CheckpointError, InputError
+from alexnet_jax.network.placement import put_whole, to_host
+from alexnet_jax.runs.folder import CHECKPOINTS as FOLDER
+from alexnet_jax.runs.state import TrainState
+
+_ERROR = "validation/top1_error"
+
+
+class Restored(NamedTuple):
+    """A state with what a resumed run needs beside it."""
+
+    state: TrainState
+    meta: dict[str, Any]
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's manager, which a damaged file of metrics does not keep from opening or saving."""
+
+    def metrics(self, step: int) -> dict[str, float] | None:
+        """Returns the metrics saved with a step; None when there are none that can be read."""
+        try:
+            metrics = super().metrics(step)
+            if metrics is None or math.isfinite(metrics[_ERROR]):
+                return metrics
+        except Exception:  # not JSON, or not what `save` has written
+            pass
+        warnings.warn(
+            f"the metrics of checkpoint {self.directory / str(step)} are damaged; "
+            "it cannot be chosen as the best",
+            stacklevel=2,
+        )
+        return None
+
+
+class Checkpoints:
+    """The checkpoints of one run folder. Keeps the two newest and the best."""
+
+    def __init__(self, workdir: Path, *, read_only: bool = False):
+        """Opens `workdir/checkpoints` (made when absent, unless `read_only`).
+
+        Opening for writing removes what an interrupted save left behind. Of several processes all
+        open for writing, save and restore together; each opens `read_only` for itself.
+        """
+        self.folder = Path(workdir).absolute() / FOLDER
+        policies = [
+            preservation_policy.LatestN(2),
+            preservation_policy.BestN(
+                get_metric_fn=_goodness, n=1, keep_checkpoints_without_metrics=False
+            ),
+        ]
+        options = ocp.CheckpointManagerOptions(
+            best_fn=_goodness,
+            preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=not read_only,
+            create=not read_only,
+            read_only=read_only,
+            enable_async_checkpointing=False,
+            multiprocessing_options=_alone() if read_only else _together(),
+        )
+        items = ("params", "opt_state", "meta", "metrics")
+        self._manager = _Manager(self.folder, options=options, item_names=items)
+
+    def save(self, state: TrainState, meta: dict[str, Any], metrics: dict[str, float]) -> None:
+        """Saves `state`; returns when it is on disk.
+
+        Args:
+          state: to be saved; its step names the checkpoint.
+          meta: JSON-able; returned by `restore`.
+          metrics: must hold a finite `validation/top1_error` (fraction) to compete for `best`;
+            empty otherwise.
+
+        Raises:
+          CheckpointError: the files could not be written.
+        """
+        step = int(state.step)
+        if not all(np.isfinite(value) for value in metrics.values()):
+            raise ValueError(f"metrics of a checkpoint must be finite, not {metrics}")
+        digests = _digests({"params": state.params, "opt_state": state.opt_state})
+        key = [int(word) for word in to_host(state.key)]
+        meta = meta | {"step": step, "key": key, "digests": digests}
+        meta["sha256"] = _digest_of_meta(meta)
+        arguments = ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),  # type: ignore[call-arg]
+            opt_state=ocp.args.StandardSave(state.opt_state),  # type: ignore[call-arg]
+            meta=ocp.args.JsonSave(meta),  # type: ignore[call-arg]
+        )
+        try:
+            saved = self._manager.save(step, args=arguments, metrics=metrics or None, force=True)
+            self._manager.wait_until_finished()
+        except Exception as error:
+            processes.explain(error)
+            raise CheckpointError(
+                f"checkpoint of step {step} could not be written to {self.folder}: "
+                f"{_first_line(error)}; free some space and run the same command again"
+            ) from error
+        if not saved:
+            raise CheckpointError(f"checkpoint of step {step} was not saved: it exists already")
+
+    def steps(self) -> list[int]:
+        """Returns the steps that have a checkpoint, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def step_of(self, which: str | int) -> int:
+        """Returns the step of `last`, `best` or a number.
+
+        Raises:
+          CheckpointError: there is none.
+          InputError: `which` is neither name nor number.
+        """
+        steps = self.steps()
+        if not steps:
+            raise CheckpointError(f"{self.folder} holds no checkpoint; train first")
+        if which == "last":
+            return steps[-1]
+        if which == "best":
+            rated = {step: self.metrics(step).get(_ERROR) for step in steps}
+            errors = {step: error for step, error in rated.items() if error is not None}
+            return min(errors, key=lambda step: errors[step]) if errors else steps[-1]
+        if not str(which).isdigit():
+            raise InputError(f"checkpoint '{which}' is neither best, last nor a step number")
+        if int(which) not in steps:
+            known = ", ".join(map(str, steps))
+            raise CheckpointError(
+                f"no checkpoint of step {which} in {self.folder}; there are {known}"
+            )
+        return int(which)
+
+    def metrics(self, step: int) -> dict[str, float]:
+        """Returns the metrics saved with a step; empty when there are none."""
+        return dict(self._manager.metrics(step) or {})
+
+    def restore(self, target: TrainState, step: int) -> Restored:
+        """Returns the state of `step`, verified.
+
+        Args:
+          target: a state (or `ShapeDtypeStruct`s) of the shapes to expect. Where its leaves have
+            a sharding, that is where the restored ones lie, whatever devices have saved them;
+            else they lie on this process's first device.
+          step: from `step_of` or `steps`.
+
+        Raises:
+          CheckpointError: damaged, or of another network.
+        """
+        params, meta = self._restore_item("params", target.params, step)
+        opt_state, _ = self._restore_item("opt_state", target.opt_state, step)
+        # On the same device as the rest: the step compiles anew for arguments that lie elsewhere.
+        clock = put_whole(np.int32(step), _sharding_of(target.step))
+        key = put_whole(np.asarray(meta["key"], np.uint32), _sharding_of(target.key))
+        return Restored(TrainState(clock, params, opt_state, key), meta)
+
+    def restore_params(self, target: Any, step: int) -> Any:
+        """Returns the parameters of `step`, verified; arguments and errors as `restore`."""
+        return self._restore_item("params", target, step)[0]
+
+    def _restore_item(self, item: str, target: Any, step: int) -> tuple[Any, dict[str, Any]]:
+        where = f"checkpoint {self.folder / str(step)}"
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=_sharding_of(leaf)),
+            target,
+        )
+        arguments = ocp.args.Composite(
+            meta=ocp.args.JsonRestore(),
+            **{item: ocp.args.StandardRestore(abstract)},  # type: ignore[call-arg]
+        )
+        try:
+            restored = self._manager.restore(step, args=arguments)
+            tree, meta = restored[item], restored["meta"]
+        except Exception as error:
+            processes.explain(error)
+            raise CheckpointError(
+                f"{where} is damaged or of another network: {_first_line(error)}"
+            ) from error
+        # Checkpoints from before meta had a digest of its own hold none.
+        if meta.get("sha256", _digest_of_meta(meta)) != _digest_of_meta(meta):
+            raise CheckpointError(f"{where} is damaged: meta does not match its SHA-256")
+        digests = _digests({item: tree})
+        for path, digest in digests.items():
+            if meta.get("digests", {}).get(path) != digest:
+                raise CheckpointError(f"{where} is damaged: {path} does not match its SHA-256")
+        return tree, meta
+
+    def restore_newest(self, target: TrainState) -> Restored | None:
+        """Returns the newest state that can be read, or None when there is no checkpoint at all.
+
+        A damaged checkpoint is reported and set aside in `damaged_checkpoints/`, and the next
+        older one is taken.
+
+        Raises:
+          CheckpointError: there are checkpoints, but none can be read. Nothing is overwritten.
+        """
+        steps = self.steps()
+        damaged: list[int] = []
+        for step in reversed(steps):
+            restored, failure = None, ""
+            try:
+                restored = self.restore(target, step)
+            except CheckpointError as error:
+                failure = str(error)
+            # What one process cannot read, none takes.
+            failures = [told for told in processes.exchange(failure) if told]
+            if restored is None or failures:
+                warnings.warn(f"{failures[0]}; trying the one before it", stacklevel=2)
+                damaged.append(step)
+                continue
+            for bad in damaged:
+                self._set_aside(bad)
+            return restored
+        if steps:
+            raise CheckpointError(
+                f"none of the {len(steps)} checkpoints in {self.folder} can be read; "
+                "nothing was changed: use another --workdir, or bring back a good copy"
+            )
+        return None
+
+    def _set_aside(self, step: int) -> None:
+        aside = self.folder.parent / "damaged_checkpoints"
+
+        def move() -> None:
+            aside.mkdir(exist_ok=True)
+            shutil.move(self.folder / str(step), aside / f"{step}-{len(list(aside.iterdir()))}")
+
+        processes.chief_first(move, lambda: None)
+        self._manager.reload()
+
+    def close(self) -> None:
+        """Ends the manager's threads."""
+        self._manager.close()
+
+
+def _together() -> ocp.options.MultiprocessingOptions:
+    return ocp.options.MultiprocessingOptions()
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Returns options under which Orbax waits for no other process."""
+    here = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"alone{here}"
+    )
+
+
+def _goodness(metrics: dict[str, float]) -> float:
+    return -metrics[_ERROR]
+
+
+def _sharding_of(leaf: Any) -> jax.sharding.Sharding:
+    """Returns where a leaf of a target is to lie."""
+    sharding = getattr(leaf, "sharding", None)
+    return sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+
+def _digest_of_meta(meta: dict[str, Any]) -> str:
+    """Returns the SHA-256 of the JSON text of `meta` without its own digest."""
+    content = {name: value for name, value in meta.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _digests(tree: Any) -> dict[str, str]:
+    """Returns `{path of a leaf: SHA-256 of its bytes}`."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): hashlib.sha256(
+            np.ascontiguousarray(to_host(leaf)).data
+        ).hexdigest()
+        for path, leaf in leaves
+    }
+
+
+def digest_of(tree: Any) -> str:
+    """Returns one SHA-256 over all leaves of `tree` (paths and bytes)."""
+    text = "".join(f"{path} {digest}\n" for path, digest in sorted(_digests(tree).items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line.partition(" See full TensorStore")[0][:200]  # what follows is a Python repr

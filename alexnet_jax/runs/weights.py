@@ -1,0 +1,56 @@
+"""The parameters of a run together with what is needed to use them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from alexnet_jax.errors import CheckpointError
+from alexnet_jax.runs.checkpoint import FOLDER, Checkpoints
+from alexnet_jax.network.model import Params
+from alexnet_jax.runs.folder import Run, read_run
+from alexnet_jax.network.model import init_params
+
+
+class RunWeights(NamedTuple):
+    """A run and the parameters of one of its checkpoints.
+
+    Attributes:
+      run: the run folder's contents.
+      params: `{layer: {"kernel": float32, "bias": float32}}`, NumPy.
+      step: finished updates at the checkpoint.
+    """
+
+    run: Run
+    params: Params
+    step: int
+
+
+def load_weights(workdir: str | Path, checkpoint: str | int = "best") -> RunWeights:
+    """Reads a run folder and verifies the checkpoint against its digests.
+
+    Args:
+      workdir: run folder.
+      checkpoint: `best` (lowest validation error), `last`, or a step.
+
+    Raises:
+      InputError: no run there, or `checkpoint` is neither name nor number.
+      CheckpointError: the checkpoint is missing or damaged.
+    """
+    run = read_run(workdir)
+    if not (run.workdir / FOLDER).is_dir():
+        raise CheckpointError(f"{run.workdir / FOLDER} does not exist; train first")
+    target = jax.eval_shape(lambda: init_params(run.network, run.image_size, 0))
+    checkpoints = Checkpoints(run.workdir, read_only=True)
+    try:
+        step = checkpoints.step_of(checkpoint)
+        try:
+            params = checkpoints.restore_params(target, step)
+        except CheckpointError as error:
+            others = ", ".join(str(other) for other in checkpoints.steps() if other != step)
+            remedy = f"choose another with --checkpoint ({others})" if others else "train again"
+            raise CheckpointError(f"{error}; {remedy}") from error
+    finally:
+        checkpoints.close()
+    return RunWeights(run, jax.tree.map(np.asarray, params), step)

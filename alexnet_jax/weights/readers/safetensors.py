@@ -1,0 +1,117 @@
+"""Our own export read back: `writers.safetensors` in reverse, bit for bit.
+
+All that is needed stands in the header of the file; the `.config.json` beside it is for people.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from alexnet_jax.config import AugmentConfig, PreprocessConfig
+from alexnet_jax.errors import InputError
+from alexnet_jax.network.model import Params
+from alexnet_jax.weights.readers.reading import Reading, find_network, make_arrays
+from alexnet_jax.weights.readers.source_file import SourceFile, check_finite
+
+FORMAT = "alexnet_jax"
+_LARGEST_SIDE = 4096
+
+
+def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = None) -> Reading:
+    """Reads a file that `export --format safetensors` wrote.
+
+    Args:
+      file: the file.
+      network_name: must be empty, or the name that the file has itself.
+      mean: must be None: the file holds the arrays of its preprocessing.
+
+    Raises:
+      InputError: the file is damaged, of another program, or of an unknown network.
+    """
+    if mean is not None:
+        raise InputError(f"{file.name} has its own mean; leave --mean out")
+    tensors, metadata = read_safetensors(file.path)
+    if metadata.get("format") != FORMAT:
+        raise InputError(
+            f"{file.name} was not written by this program's export; of torchvision's layout is "
+            "--source torchvision"
+        )
+    try:
+        name, classes = metadata["network"], int(metadata["classes"])
+        size, step = int(metadata["image_size"]), int(metadata["step"])
+        settings = json.loads(metadata["preprocessing"])
+        names = tuple(str(name) for name in json.loads(metadata["class_names"]))
+        stored = int(settings["stored_size"])
+        preprocess = _preprocess(settings)
+        params, arrays = unflatten(tensors)
+        inputs = make_arrays(arrays["mean"], arrays["scale"])
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"the header of {file.name} is damaged: {error!r}; export again") from None
+    if network_name not in ("", name):
+        raise InputError(f"{file.name} holds network '{name}', not '{network_name}'")
+    if not 0 < size <= stored <= _LARGEST_SIDE or len(names) != classes:
+        raise InputError(
+            f"the header of {file.name} contradicts itself: {size} of {stored} pixels, "
+            f"{len(names)} names for {classes} classes; export again"
+        )
+    if inputs.scale.shape != (3,) or inputs.mean.shape != _mean_shape(preprocess, size, stored):
+        raise InputError(f"{file.name}: the preprocessing has arrays of wrong shapes")
+    check_finite(tensors, file.name)
+    return Reading(
+        network=find_network(name, classes),
+        params=params,
+        image_size=size,
+        stored_size=stored,
+        preprocess=preprocess,
+        inputs=inputs,
+        form="safetensors of alexnet_jax",
+        class_names=names,
+        orientation="stored" if settings.get("orientation") == "stored" else "upright",
+        augment=AugmentConfig(mirror=bool(settings.get("mirror", True))),
+        notes=(f"step {step} of its run",),
+    )
+
+
+def _preprocess(settings: dict[str, Any]) -> PreprocessConfig:
+    known = PreprocessConfig.__dataclass_fields__
+    config = PreprocessConfig(**{name: settings[name] for name in known})
+    if config.scale not in ("none", "channel", "imagenet"):
+        raise ValueError(f"scale {str(config.scale)[:20]!r}")
+    return config
+
+
+def _mean_shape(preprocess: PreprocessConfig, size: int, stored: int) -> tuple[int, ...]:
+    sides = {"image": size, "image-aligned": stored, "channel": 0, "imagenet": 0, "none": 0}
+    if preprocess.mean not in sides:
+        raise InputError(f"the file's mean is of unknown kind '{str(preprocess.mean)[:20]}'")
+    side = sides[preprocess.mean]
+    return (side, side, 3) if side else np.zeros(3).shape
+
+
+def unflatten(tensors: dict[str, np.ndarray]) -> tuple[Params, dict[str, np.ndarray]]:
+    """Returns the parameter tree and the preprocessing arrays (`mean`, `scale`)."""
+    params: dict[str, dict[str, np.ndarray]] = {}
+    for key, array in tensors.items():
+        layer, _, name = key.rpartition(".")
+        params.setdefault(layer, {})[name] = array
+    inputs = params.pop("inputs", {})
+    return params, inputs
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Returns all tensors of a file, and the metadata of its header.
+
+    Raises:
+      InputError: the file is missing, or no whole safetensors file.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} is not a whole safetensors file: {error}") from None

@@ -1,0 +1,261 @@
+"""torchvision's AlexNet: its key layout to ours and back.
+
+Its `state_dict` numbers the modules of two sequences, `features` and `classifier`, activations
+and poolings included. Kernels are OIHW, dense weights `[out, in]`, and the image that fc6 sees
+was flattened in the order channel, height, width. The network is `one-weird-trick`; its images are
+RGB in 0..1, less ImageNet's mean, divided by its standard deviation, 224 pixels from the centre of
+256, and its classes lie in the order of their WordNet ids.
+Source: pytorch/vision torchvision/models/alexnet.py.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from alexnet_jax.config import PreprocessConfig
+from alexnet_jax.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from alexnet_jax.errors import InputError
+from alexnet_jax.network.layers import (
+    AdaptiveAvgPool,
+    Conv,
+    Dense,
+    Flatten,
+    Layer,
+    Network,
+)
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.weights.readers.reading import Reading, find_network, make_arrays
+from alexnet_jax.weights.readers.safetensors import read_safetensors
+from alexnet_jax.weights.readers.source_file import SourceFile, check_finite
+from alexnet_jax.weights.readers.torch_file import read_torch
+
+NETWORK = "one-weird-trick"
+
+
+_PUBLISHED = {"7be5be79": "alexnet-owt-7be5be79.pth", "4df8aa71": "alexnet-owt-4df8aa71.pth"}
+"""torchvision's own files, whose names end with the first digits of their SHA-256."""
+
+
+_WRAPPERS = {
+    "module",
+    "_module",
+    "_orig_mod",
+    "_forward_module",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+}
+_COUNTER = "n_averaged"  # of `torch.optim.swa_utils.AveragedModel`, beside its `module.`
+
+
+class Key(NamedTuple):
+    """Where torchvision keeps a layer.
+
+    Attributes:
+      prefix: of its keys, such as `features.0`.
+      layer: our layer.
+      weight_shape: of torchvision's weight.
+      channels: of the image that its input was flattened from; 1 where it was none.
+    """
+
+    prefix: str
+    layer: Conv | Dense
+    weight_shape: tuple[int, ...]
+    channels: int = 1
+
+
+def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = None) -> Reading:
+    """Reads torchvision's AlexNet from a `.pth` or `.safetensors` file, without PyTorch.
+
+    The layers `features.*` alone will do (a convolutional trunk). What wrappers of PyTorch add to
+    the keys is taken off again, see `unwrap`.
+
+    Args:
+      file: the file; its contents say which of the containers it is.
+      network_name: key in `NETWORKS`; empty: `one-weird-trick`.
+      mean: must be None: torchvision's constants are part of its networks.
+
+    Raises:
+      InputError: the file is damaged, wants to run something, or holds other arrays.
+    """
+    if mean is not None:
+        raise InputError("torchvision's networks come with their own mean; leave --mean out")
+    if bytes(file.data[8:9]) == b"{":
+        form, arrays = "safetensors", read_safetensors(file.path)[0]
+    else:
+        form, arrays = "PyTorch", read_torch(file)
+    arrays = unwrap(arrays, file.name)
+    network = find_network(network_name or NETWORK)
+    classifier = keys(network)[-1].prefix
+    shape = arrays[f"{classifier}.weight"].shape if f"{classifier}.weight" in arrays else ()
+    network = network.with_classes(shape[0]) if len(shape) == 2 else network
+    check_finite(arrays, file.name)
+    try:
+        params = from_torchvision(arrays, network)
+    except InputError as error:
+        raise InputError(f"{file.name}: {error}") from None
+    published = _PUBLISHED.get(file.sha256()[:8])
+    return Reading(
+        network=network,
+        params=params,
+        image_size=network.image_size,
+        stored_size=max(256, network.image_size),
+        preprocess=PreprocessConfig(mean="imagenet", scale="imagenet"),
+        inputs=make_arrays(IMAGENET_MEAN, IMAGENET_STD),
+        form=form,
+        class_order="wordnet" if network.classes == NETWORKS[NETWORK].classes else "names",
+        notes=(f"this is torchvision's {published}",) if published else (),
+    )
+
+
+def unwrap(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """Returns the arrays under the keys that they had before their network was wrapped.
+
+    Wrappers (`DataParallel`, `torch.compile`, FSDP, activation checkpoints, Opacus) put a part of
+    their own anywhere into a key, in any order and depth; a module that holds the network as its
+    only child puts the child's name in front of all of them.
+
+    Args:
+      arrays: by key.
+      name: of the file, for messages.
+
+    Raises:
+      InputError: two keys become one.
+    """
+    parts = {
+        key: [part for part in key.split(".") if part not in _WRAPPERS]
+        for key in arrays
+        if key != _COUNTER
+    }
+    while parts and all(len(words) > 3 for words in parts.values()):
+        if len({words[0] for words in parts.values()}) > 1:
+            break
+        parts = {key: words[1:] for key, words in parts.items()}
+    plain: dict[str, np.ndarray] = {}
+    for key, words in parts.items():
+        if ".".join(words) in plain:
+            raise InputError(f"{name} holds '{'.'.join(words)}' twice, once as '{key}'")
+        plain[".".join(words)] = arrays[key]
+    return plain
+
+
+def to_torchvision(params: Any, network: Network) -> dict[str, np.ndarray]:
+    """Returns the parameters under torchvision's keys and in its layouts, contiguous float32.
+
+    Args:
+      params: `{layer: {"kernel": …, "bias": …}}`.
+      network: `one-weird-trick`, with any numbers of filters, units and classes.
+
+    Raises:
+      InputError: the network is another one, or its layers have no parameters in `params`.
+    """
+    arrays = {}
+    for key in keys(network):
+        leaves = params.get(key.layer.name)
+        if leaves is None:
+            raise InputError(f"the parameters have no layer '{key.layer.name}'")
+        kernel = np.asarray(leaves["kernel"], np.float32)
+        weight = _to_weight(kernel, key.weight_shape, key.channels)
+        arrays[f"{key.prefix}.weight"] = np.ascontiguousarray(weight)
+        arrays[f"{key.prefix}.bias"] = np.array(leaves["bias"], np.float32)
+    return arrays
+
+
+def from_torchvision(
+    arrays: Mapping[str, np.ndarray], network: Network
+) -> dict[str, dict[str, np.ndarray]]:
+    """Returns our parameters, contiguous float32, for the layers that `arrays` holds.
+
+    Args:
+      arrays: by torchvision's keys; a layer may be absent, but not half of one.
+      network: `one-weird-trick`, with any numbers of filters, units and classes.
+
+    Raises:
+      InputError: the network is another one, a key is unknown or half a layer, or a shape differs.
+    """
+    params: dict[str, dict[str, np.ndarray]] = {}
+    known = keys(network)
+    expected = {f"{key.prefix}.{leaf}" for key in known for leaf in ("weight", "bias")}
+    if unknown := sorted(set(arrays) - expected):
+        raise InputError(
+            f"'{unknown[0]}' is no array of torchvision's AlexNet, which has "
+            f"{', '.join(key.prefix for key in known)}, each .weight and .bias"
+        )
+    for key in known:
+        names = [f"{key.prefix}.{leaf}" for leaf in ("weight", "bias")]
+        present = [name for name in names if name in arrays]
+        if not present:
+            continue
+        if len(present) == 1:
+            missing = next(name for name in names if name not in arrays)
+            raise InputError(f"'{missing}' is missing beside '{present[0]}'")
+        shapes = key.weight_shape, (key.layer.features,)
+        for name, shape in zip(names, shapes, strict=True):
+            if arrays[name].shape != shape:
+                raise InputError(
+                    f"'{name}' should be {list(shape)} in network '{network.name}', not "
+                    f"{list(arrays[name].shape)}"
+                )
+        weight, bias = (np.asarray(arrays[name], np.float32) for name in names)
+        kernel = np.ascontiguousarray(_to_kernel(weight, key.weight_shape, key.channels))
+        params[key.layer.name] = {"kernel": kernel, "bias": np.array(bias)}
+    return params
+
+
+def keys(network: Network) -> list[Key]:
+    """Returns the keys of the layers with parameters, in order; see `to_torchvision` for errors."""
+    _check_network(network)
+    flat = next(i for i, layer in enumerate(network.layers) if isinstance(layer, Flatten))
+    found: list[Key] = []
+    inputs, channels = 3, 1
+    for i, layer in enumerate(network.layers):
+        if isinstance(layer, AdaptiveAvgPool):
+            inputs, channels = inputs * layer.size**2, inputs
+        elif isinstance(layer, Conv):
+            shape = (layer.features, inputs, layer.window, layer.window)
+            found.append(Key(f"features.{i}", layer, shape))
+            inputs = layer.features
+        elif isinstance(layer, Dense):
+            shape = (layer.features, inputs)
+            found.append(Key(f"classifier.{i - flat - 1}", layer, shape, channels))
+            inputs, channels = layer.features, 1
+    return found
+
+
+def _check_network(network: Network) -> None:
+    """Raises `InputError` unless the network is torchvision's in all but its widths."""
+    if _shape_of(network) != _shape_of(NETWORKS[NETWORK]):
+        raise InputError(
+            f"network '{network.name}' is not torchvision's AlexNet, which is '{NETWORK}'; only "
+            "that has torchvision's key layout"
+        )
+
+
+def _shape_of(network: Network) -> list[Layer]:
+    """Returns the layers without widths and initial values."""
+    anonymous = {"features": 0, "weight_std": None, "bias": 0.0}
+    return [
+        dataclasses.replace(layer, **anonymous) if isinstance(layer, Conv | Dense) else layer
+        for layer in network.layers
+    ]
+
+
+def _to_kernel(weight: np.ndarray, shape: tuple[int, ...], channels: int) -> np.ndarray:
+    if len(shape) == 4:
+        return weight.transpose(2, 3, 1, 0)  # OIHW to HWIO
+    if channels == 1:
+        return weight.T
+    outputs, inputs = shape
+    side = round((inputs // channels) ** 0.5)
+    return weight.reshape(outputs, channels, side, side).transpose(2, 3, 1, 0).reshape(inputs, -1)
+
+
+def _to_weight(kernel: np.ndarray, shape: tuple[int, ...], channels: int) -> np.ndarray:
+    if kernel.ndim == 4:
+        return kernel.transpose(3, 2, 0, 1)
+    if channels == 1:
+        return kernel.T
+    outputs, inputs = shape
+    side = round((inputs // channels) ** 0.5)
+    return kernel.reshape(side, side, channels, outputs).transpose(3, 2, 0, 1).reshape(shape)

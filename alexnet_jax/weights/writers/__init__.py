@@ -1,0 +1,1 @@
+"""Weights and programs, out."""

@@ -1,0 +1,112 @@
+"""The whole program, from stored images to probabilities, as StableHLO for CPUs, GPUs and TPUs."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export as jax_export
+from jax import lax
+
+from alexnet_jax.data.preprocess import preprocess
+from alexnet_jax.evaluation.views import centre_view
+from alexnet_jax.network.layers import Dense
+from alexnet_jax.network.model import AlexNet
+from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.weights.writers import output as out
+from alexnet_jax.weights.writers.interface import describe_program
+from alexnet_jax.weights.writers.probe import check, make_probe
+from alexnet_jax.weights.writers.safetensors import check_params
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+USE = (
+    "from jax import export; program = export.deserialize(bytearray(open(FILE, 'rb').read())); "
+    "program.call(images)['probabilities']; the StableHLO itself, for programs without JAX: "
+    "program.mlir_module_serialized"
+)
+
+
+def export_stablehlo(weights: RunWeights, output: str | Path) -> out.Exported:
+    """Writes one artifact of `jax.export` for any batch size and three platforms.
+
+    It holds the centre crop, the preprocessing and the parameters. A JAX of the next six months
+    at least reads it; without the network's code, and without this program.
+
+    Args:
+      weights: from `load_weights`.
+      output: a file name ending in `.stablehlo`; nothing may exist there, nor at `<output>.json`.
+
+    Raises:
+      InputError: the name does not fit, exists already, or cannot be written; a package is missing.
+      CheckpointError: the parameters are not finite, or the file computes other logits.
+    """
+    path, sidecar = out.names(output, ".stablehlo")
+    out.need("flatbuffers", "a StableHLO export")
+    check_params(weights)
+    probe = make_probe(weights)
+    exported = lower(weights)
+    with out.fresh(path, sidecar) as (file, notes):
+        file.write_bytes(exported.serialize())
+        program = jax_export.deserialize(bytearray(file.read_bytes()))
+        with _uncached():
+            checked = check(
+                "the StableHLO program",
+                f"JAX {jax.__version__} on the CPU",
+                probe,
+                lambda images: program.call(images)["logits"],
+            )
+        facts = {
+            "jax": jax.__version__,
+            "platforms": list(program.platforms),
+            "calling_convention_version": program.calling_convention_version,
+            "use": USE,
+        }
+        out.write_json(notes, describe_program(weights, "stablehlo", checked) | facts)
+    return out.Exported(path, sidecar, out.size_of(path), checked)
+
+
+def lower(weights: RunWeights) -> jax_export.Exported:
+    """Returns the program with a symbolic batch size.
+
+    From uint8 `[batch, s, s, 3]` to `logits` and `probabilities`, float32 `[batch, classes]`.
+    """
+    run = weights.run
+    grouped = {
+        layer.name for layer in run.network.layers if isinstance(layer, Dense) and layer.groups > 1
+    }
+
+    def program(images: jax.Array) -> dict[str, jax.Array]:
+        # The compiler would rearrange grouped dense kernels ahead of time, for many seconds.
+        params: Any = {
+            name: lax.optimization_barrier(jax.tree.map(jnp.asarray, leaves))
+            if name in grouped
+            else leaves
+            for name, leaves in weights.params.items()
+        }
+        ready = preprocess(
+            run.inputs,
+            centre_view(images, run.image_size),
+            config=(run.config.preprocess, run.config.augment),
+        )
+        logits: Any = AlexNet(run.network).apply({"params": params}, ready)
+        return {"logits": logits, "probabilities": jax.nn.softmax(logits)}
+
+    (batch,) = jax_export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, run.stored_size, run.stored_size, 3), np.uint8)
+    return jax_export.export(jax.jit(program), platforms=PLATFORMS)(images)
+
+
+@contextlib.contextmanager
+def _uncached() -> Iterator[None]:
+    """Keeps what is compiled out of the user's cache, since it holds all parameters each time."""
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, name)
+    jax.config.update(name, math.inf)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)

@@ -1,0 +1,169 @@
+"""Any of our networks in TensorFlow's operators, for SavedModel and TFLite."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf  # pyright: ignore[reportMissingImports]
+
+from alexnet_jax.errors import InputError
+from alexnet_jax.network.layers import (
+    Activation,
+    AdaptiveAvgPool,
+    AvgPool,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    Local,
+    Lrn,
+    MaxPool,
+    ResponseNorm,
+    layer_names,
+    padding_of,
+    summarize,
+)
+from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.weights.writers.interface import mean_and_scale
+
+
+class Program(tf.Module):
+    """From stored images to `logits` and `probabilities`, for any number of images.
+
+    Layouts are those of our parameters. Only operators that TFLite has, too: convolutions have no
+    groups, but are one for each.
+    """
+
+    def __init__(self, weights: RunWeights):
+        super().__init__(name="alexnet_jax")
+        self.run = weights.run
+        self.shapes = {name: leaves["kernel"].shape for name, leaves in weights.params.items()}
+        self.kernels = {k: tf.Variable(v["kernel"], name=k) for k, v in weights.params.items()}
+        self.biases = {k: tf.Variable(v["bias"], name=k) for k, v in weights.params.items()}
+        size = self.run.stored_size
+        images = tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")
+        self.compute = tf.function(self._compute, input_signature=[images], autograph=False)
+
+    def _compute(self, images: Any) -> dict[str, Any]:
+        run = self.run
+        start = (run.stored_size - run.image_size) // 2
+        window = slice(start, start + run.image_size)
+        x = tf.cast(images[:, window, window, :], tf.float32)
+        mean, scale = mean_and_scale(run)
+        x = x if mean is None else x - mean
+        x = x if scale is None else x / scale
+        summaries = summarize(run.network, run.image_size)
+        for name, summary in zip(layer_names(run.network.layers), summaries, strict=True):
+            x = self._layer(name, summary.layer, x, summary.input_shape)
+        return {"logits": x, "probabilities": tf.nn.softmax(x)}
+
+    def _layer(self, name: str, layer: Layer, x: Any, shape: tuple[int, ...]) -> Any:
+        """Returns a layer's output; `shape` is that of its input, without the batch axis."""
+        match layer:
+            case Conv():
+                return self._convolution(layer, x)
+            case Local():
+                return self._local(layer, x)
+            case Dense():
+                return self._dense(layer, x)
+            case Activation(kind=kind):
+                return {"relu": tf.nn.relu, "tanh": tf.tanh}[kind](x)
+            case Lrn():
+                return _lrn(name, layer, x)
+            case ResponseNorm(window, alpha, beta, bias):
+                before, after = window // 2, window - 1 - window // 2
+                squares = _padded(tf.square(x), [(before, after)] * 2)
+                ones = np.ones((window, window, shape[2], 1), np.float32)
+                total = tf.nn.depthwise_conv2d(squares, ones, [1, 1, 1, 1], "VALID")
+                return x / tf.pow(bias + alpha * total, beta)
+            case MaxPool():
+                lowest = x.dtype.min
+                x = _padded(x, [padding_of(size, layer) for size in shape[:2]], lowest)
+                return tf.nn.max_pool2d(x, layer.window, layer.stride, "VALID")
+            case AvgPool():
+                return _average(layer, x, shape)
+            case AdaptiveAvgPool(size=size):
+                return _adaptive_average(size, x, shape)
+            case Flatten(groups=1):
+                return tf.reshape(x, [-1, int(np.prod(shape))])
+            case Flatten(groups=groups):
+                parts = [tf.reshape(part, [-1, int(np.prod(shape)) // groups])
+                         for part in tf.split(x, groups, axis=-1)]  # fmt: skip
+                return tf.concat(parts, -1)
+            case Dropout(rate=rate, inverted=inverted):
+                return x if inverted else x * (1 - rate)
+        raise InputError(f"layer '{name}' ({type(layer).__name__}) has no form in TensorFlow here")
+
+    def _convolution(self, layer: Conv, x: Any) -> Any:
+        x = _padded(x, [padding_of(size, layer) for size in x.shape[1:3]])
+        kernels = tf.split(self.kernels[layer.name], layer.groups, axis=-1)
+        parts = tf.split(x, layer.groups, axis=-1)
+        outputs = [
+            tf.nn.conv2d(part, kernel, layer.stride, "VALID")
+            for part, kernel in zip(parts, kernels, strict=True)
+        ]
+        return tf.concat(outputs, -1) + self.biases[layer.name]
+
+    def _local(self, layer: Local, x: Any) -> Any:
+        """Computes an unshared convolution: a matrix product for every position."""
+        rows, columns, window, _, channels, features = self.shapes[layer.name]
+        x = _padded(x, [(layer.padding, layer.padding)] * 2)
+        patches = [
+            x[:, row : row + rows, column : column + columns]
+            for row in range(window)
+            for column in range(window)
+        ]
+        positions = tf.transpose(tf.concat(patches, -1), [1, 2, 0, 3])
+        bank = tf.reshape(
+            self.kernels[layer.name], [rows, columns, window * window * channels, features]
+        )
+        return tf.transpose(positions @ bank, [2, 0, 1, 3]) + self.biases[layer.name]
+
+    def _dense(self, layer: Dense, x: Any) -> Any:
+        kernels = tf.split(self.kernels[layer.name], layer.groups, axis=1)
+        parts = tf.split(x, layer.groups, axis=1)
+        outputs = [part @ kernel for part, kernel in zip(parts, kernels, strict=True)]
+        return tf.concat(outputs, 1) + self.biases[layer.name]
+
+
+def _padded(x: Any, edges: list[tuple[int, int]], value: float = 0) -> Any:
+    if not any(any(pair) for pair in edges):
+        return x
+    return tf.pad(x, [(0, 0), *edges, (0, 0)], constant_values=value)
+
+
+def _lrn(name: str, layer: Lrn, x: Any) -> Any:
+    if layer.depth % 2 == 0:
+        raise InputError(
+            f"layer '{name}' normalizes over {layer.depth} channels; TensorFlow knows odd windows "
+            "only"
+        )
+    options = {"bias": layer.bias, "alpha": layer.alpha, "beta": layer.beta}
+    parts = [
+        tf.nn.local_response_normalization(part, layer.depth // 2, **options)
+        for part in tf.split(x, layer.groups, axis=-1)
+    ]
+    return tf.concat(parts, -1)
+
+
+def _average(layer: AvgPool, x: Any, shape: tuple[int, ...]) -> Any:
+    """Averages the pixels that a window really covers."""
+    edges = [padding_of(size, layer) for size in shape[:2]]
+    shares = []
+    for size, (before, after) in zip(shape[:2], edges, strict=True):
+        first = np.arange(0, size + before + after - layer.window + 1, layer.stride) - before
+        covered = np.minimum(first + layer.window, size) - np.maximum(first, 0)
+        shares.append(layer.window / covered)
+    weight = np.outer(*shares).astype(np.float32)[None, :, :, None]
+    return tf.nn.avg_pool2d(_padded(x, edges), layer.window, layer.stride, "VALID") * weight
+
+
+def _adaptive_average(size: int, x: Any, shape: tuple[int, ...]) -> Any:
+    """Averages windows from floor(i h / size) to ceil((i + 1) h / size): of rows, then columns."""
+    for axis, extent in ((1, shape[0]), (2, shape[1])):
+        if extent == size:
+            continue
+        bounds = [(i * extent // size, -(-(i + 1) * extent // size)) for i in range(size)]
+        windows = [x[:, a:b] if axis == 1 else x[:, :, a:b] for a, b in bounds]
+        x = tf.stack([tf.reduce_mean(window, axis=axis) for window in windows], axis=axis)
+    return x

@@ -1,0 +1,159 @@
+"""`one-weird-trick` as PyTorch users load it: torchvision's keys, in .safetensors or .pth."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from safetensors.numpy import save_file
+
+from alexnet_jax.errors import CheckpointError
+from alexnet_jax.evaluation.views import centre_view
+from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.weights.readers import torch_file
+from alexnet_jax.weights.readers.safetensors import read_safetensors
+from alexnet_jax.weights.readers.source_file import open_source
+from alexnet_jax.weights.readers.torchvision import from_torchvision, to_torchvision
+from alexnet_jax.weights.writers import output as out
+from alexnet_jax.weights.writers import torch_zip
+from alexnet_jax.weights.writers.interface import mean_and_scale
+from alexnet_jax.weights.writers.probe import check, make_probe
+from alexnet_jax.weights.writers.safetensors import check_params, describe
+
+LAYOUT = {
+    "images": "[batch, channels, height, width], RGB",
+    "convolution weight": "OIHW: [channels_out, channels_in, height, width]",
+    "dense weight": "[out, in]; images are flattened in the order channel, height, width",
+}
+
+
+def export_torchvision(weights: RunWeights, output: str | Path) -> out.Exported:
+    """Writes a `state_dict` that torchvision's `alexnet(num_classes=N)` loads.
+
+    Args:
+      weights: from `load_weights`; the network must be `one-weird-trick`.
+      output: a file name ending in `.safetensors` or `.pth`; nothing may exist there, nor at
+        `<output>.json`.
+
+    Raises:
+      InputError: the name does not fit, exists already, or cannot be written; another network.
+      CheckpointError: the parameters are not finite, the file differs from them, or its arrays
+        compute other logits in torchvision's layout.
+    """
+    path, sidecar = out.names(output, ".safetensors", ".pth")
+    arrays = to_torchvision(weights.params, weights.run.network)
+    check_params(weights)
+    probe = make_probe(weights)
+    read = _read_pth if path.suffix == ".pth" else _read_safetensors
+    with out.fresh(path, sidecar) as (file, notes):
+        if path.suffix == ".pth":
+            torch_zip.write(arrays, file)
+        else:
+            save_file(arrays, file, metadata={"format": "pt"})
+        written = read(file)
+        _check_bits(weights, from_torchvision(written, weights.run.network))
+        checked = "read back, largest difference of parameters 0; " + check(
+            "the file",
+            "torchvision's layers in JAX",
+            probe,
+            lambda images: jax.jit(torchvision_logits)(written, prepared(weights, images)),
+        )
+        out.write_json(notes, _describe(weights, checked))
+        shutil.copymode(notes, file)  # safetensors makes files that others cannot read
+    return out.Exported(path, sidecar, out.size_of(path), checked, _notes(weights))
+
+
+def torchvision_logits(arrays: dict[str, np.ndarray], images: Any) -> jax.Array:
+    """Computes torchvision's AlexNet from its own arrays and in its own layout.
+
+    A second reading of the network, which shares nothing with ours but JAX.
+
+    Args:
+      arrays: `state_dict`.
+      images: preprocessed float32 `[n, 3, size, size]`.
+
+    Source: pytorch/vision torchvision/models/alexnet.py.
+    """
+    x = jnp.asarray(images)
+    for module, stride, padding, pooled in (
+        (0, 4, 2, True),
+        (3, 1, 2, True),
+        (6, 1, 1, False),
+        (8, 1, 1, False),
+        (10, 1, 1, True),
+    ):
+        weight, bias = (jnp.asarray(arrays[f"features.{module}.{n}"]) for n in ("weight", "bias"))
+        edges = ((padding, padding),) * 2
+        x = lax.conv_general_dilated(
+            x, weight, (stride, stride), edges, dimension_numbers=("NCHW", "OIHW", "NCHW")
+        )
+        x = jnp.maximum(x + bias[None, :, None, None], jnp.zeros_like(x))
+        if pooled:
+            low = np.array(-np.inf, np.float32)
+            x = lax.reduce_window(x, low, lax.max, (1, 1, 3, 3), (1, 1, 2, 2), "VALID")
+    x = _adaptive_average(x, 6).reshape(x.shape[0], -1)
+    for module in (1, 4, 6):
+        weight, bias = (jnp.asarray(arrays[f"classifier.{module}.{n}"]) for n in ("weight", "bias"))
+        x = x @ weight.T + bias[None]
+        x = x if module == 6 else jnp.maximum(x, jnp.zeros_like(x))
+    return x
+
+
+def prepared(weights: RunWeights, images: np.ndarray) -> np.ndarray:
+    """Returns stored uint8 images as the network sees them, float32, channels first."""
+    mean, scale = mean_and_scale(weights.run)
+    x = np.asarray(centre_view(jnp.asarray(images), weights.run.image_size), np.float32)
+    x = x if mean is None else x - mean
+    x = x if scale is None else x / scale
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+
+
+def _adaptive_average(x: jax.Array, size: int) -> jax.Array:
+    """Returns `[n, c, size, size]`: window i from floor(i h / size) to ceil((i + 1) h / size)."""
+    extent = x.shape[2]
+    bounds = [(i * extent // size, -(-(i + 1) * extent // size)) for i in range(size)]
+    rows = jnp.stack([x[:, :, a:b].mean(axis=2) for a, b in bounds], axis=2)
+    return jnp.stack([rows[:, :, :, a:b].mean(axis=3) for a, b in bounds], axis=3)
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    return read_safetensors(path)[0]
+
+
+def _read_pth(path: Path) -> dict[str, np.ndarray]:
+    return torch_file.read_torch(open_source(path))
+
+
+def _check_bits(weights: RunWeights, params: dict[str, dict[str, np.ndarray]]) -> None:
+    for layer, leaves in weights.params.items():
+        for name, array in leaves.items():
+            written = params.get(layer, {}).get(name)
+            if written is None or written.tobytes() != np.asarray(array).tobytes():
+                raise CheckpointError(f"{layer} {name} changed in writing; check the disk")
+
+
+def _describe(weights: RunWeights, checked: str) -> dict[str, Any]:
+    """Returns the sidecar: what to do with an image before PyTorch sees it."""
+    mean, scale = mean_and_scale(weights.run)
+    facts = describe(weights)
+    del facts["layers"], facts["version"]
+    facts["preprocessing"]["formula"] = "(image - mean) / scale"
+    facts["preprocessing"] |= {
+        "mean_values": None if mean is None else mean.tolist(),
+        "scale_values": None if scale is None else scale.tolist(),
+    }
+    use = f"torchvision.models.alexnet(num_classes={weights.run.network.classes}).load_state_dict"
+    return facts | {"format": "torchvision", "layout": LAYOUT, "check": checked, "use": use}
+
+
+def _notes(weights: RunWeights) -> tuple[str, ...]:
+    settings = weights.run.config.preprocess
+    if (settings.mean, settings.scale) == ("imagenet", "imagenet"):
+        return ()
+    return (
+        "this run does not prepare images as torchvision does (preprocess.mean "
+        f"'{settings.mean}', preprocess.scale '{settings.scale}'); the .json says how",
+    )

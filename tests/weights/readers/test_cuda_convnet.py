@@ -1,0 +1,456 @@
+"""Checkpoints of cuda-convnet, written as Python 2 did, against their own arithmetic in PyTorch."""
+
+import dataclasses
+import io
+import pickle
+import struct
+import tracemalloc
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+
+import alexnet_jax
+from alexnet_jax.errors import InputError
+from alexnet_jax.network.layers import Dropout, with_changes, with_features
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.weights.importing import import_weights
+from alexnet_jax.weights.readers.cuda_convnet import read
+from alexnet_jax.weights.readers.source_file import open_source
+
+pytestmark = pytest.mark.filterwarnings("ignore:THESE WEIGHTS LOOK RANDOM")
+
+SIZE, STORED = 99, 115  # two by two pixels are left before fc6
+
+
+class OptionsParser:
+    """Stands for the object of that name that checkpoints carry along."""
+
+    def __init__(self):
+        self.options = {"gpu": [0, 1]}
+
+
+PurePythonPickler: Any = pickle._Pickler  # type: ignore[attr-defined]
+
+
+class Python2Pickler(PurePythonPickler):
+    """Writes protocol 2 as Python 2 did: 8-bit strings, and arrays whose bytes are one."""
+
+    dispatch = dict(PurePythonPickler.dispatch)
+
+    def save_string(self, value):
+        data = value.encode("latin1") if isinstance(value, str) else value
+        short = len(data) < 256
+        head = b"U" + bytes([len(data)]) if short else b"T" + struct.pack("<i", len(data))
+        self.write(head + data)
+        self.memoize(value)
+
+    def save_array(self, array):
+        fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+        self.write(
+            b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01"
+        )
+        self.save(array.shape)
+        self.write(
+            b"cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
+        )
+        self.write(b"K\x00tb" + (b"\x88" if fortran else b"\x89"))
+        self.save_string(array.tobytes("F" if fortran else "C"))
+        self.write(b"tb")
+
+    dispatch[str] = dispatch[bytes] = save_string
+    dispatch[np.ndarray] = save_array
+
+
+def python2_pickle(value) -> bytes:
+    file = io.BytesIO()
+    Python2Pickler(file, 2).dump(value)
+    return file.getvalue().replace(OptionsParser.__module__.encode() + b"\n", b"options\n")
+
+
+def neuron(name, source):
+    kind = {"type": "relu", "params": {}, "usesActs": True, "usesInputs": False}
+    return {"name": f"{name}_neuron", "type": "neuron", "inputs": [source], "neuron": kind}
+
+
+class Checkpoint:
+    """Builds `model_state['layers']` and keeps the matrices for the oracle."""
+
+    def __init__(self):
+        self.layers = {
+            "data": {"name": "data", "type": "data", "outputs": 3 * SIZE**2},
+            "labels": {"name": "labels", "type": "data", "outputs": 1},
+        }
+        self.rng = np.random.default_rng(7)
+
+    def add(self, name, kind, inputs, **values):
+        self.layers[name] = {"name": name, "type": kind, "inputs": list(inputs)} | values
+
+    def matrices(self, rows, columns, bias_shape, std, order: Any = "C"):
+        weights = [
+            np.array(self.rng.normal(size=(r, columns)) * std, np.float32, order=order)
+            for r in rows
+        ]
+        biases = np.array(self.rng.normal(0, 0.3, bias_shape), np.float32)
+        return {"weights": weights, "weightsInc": [np.zeros_like(w) for w in weights],
+                "biases": biases, "biasesInc": np.zeros_like(biases)}  # fmt: skip
+
+    def conv(
+        self, name, inputs, channels, filters, window, *, stride=1, padding=0, image=9, relu=1
+    ):
+        count = len(inputs)
+        std = (2 / (channels * count * window**2)) ** 0.5 * (0.02 if stride > 1 else 1)
+        self.add(
+            name, "conv", inputs, channels=[channels] * count, filters=filters,
+            filterSize=[window] * count, stride=[stride] * count, padding=[-padding] * count,
+            groups=[1] * count, imgSize=[image] * count, sharedBiases=True, neuron="relu",
+            **self.matrices([channels * window**2] * count, filters, (filters, 1), std),
+        )  # fmt: skip
+        return self.relu(name) if relu else name
+
+    def relu(self, name):
+        self.layers[f"{name}_neuron"] = neuron(name, name)
+        return f"{name}_neuron"
+
+    def fc(self, name, inputs, rows, outputs, *, relu=1):
+        std = (2 / (rows * len(inputs))) ** 0.5
+        made = self.matrices([rows] * len(inputs), outputs, (1, outputs), std, "F")
+        self.add(name, "fc", inputs, outputs=outputs, **made)
+        return self.relu(name) if relu else name
+
+    def pool(self, name, source, *, relu=0):
+        self.add(name, "pool", [source], pool="max", sizeX=3, stride=2, start=0)
+        return self.relu(name) if relu else name
+
+    def lrn(self, name, source, **values):
+        self.add(name, "cmrnorm", [source], size=5, scale=2e-5, pow=0.75, minDiv=2.0, **values)
+        return name
+
+
+WIDTHS = {
+    "conv1": 12,
+    "conv2": 16,
+    "conv3": 12,
+    "conv4": 8,
+    "conv5": 6,
+    "fc6": 14,
+    "fc7": 10,
+    "fc8": 5,
+}
+
+
+def run_145(dropout="hs") -> Checkpoint:
+    """Returns the narrow net 145, layer by layer as `layers-145.cfg` lists them."""
+    c = Checkpoint()
+    half = {name: width // 2 for name, width in WIDTHS.items()}
+    a = [c.conv(f"conv1{t}", ["data"], 3, half["conv1"], 11, stride=4, image=SIZE, relu=0)
+         for t in "ab"]  # fmt: skip
+    a = [c.lrn(f"rnorm1{t}", x) for t, x in zip("ab", a, strict=True)]
+    a = [c.pool(f"pool1{t}", x, relu=1) for t, x in zip("ab", a, strict=True)]
+    a = [c.conv(f"conv2{t}", [x], half["conv1"], half["conv2"], 5, padding=2)
+         for t, x in zip("ab", a, strict=True)]  # fmt: skip
+    a = [c.lrn(f"rnorm2{t}", x) for t, x in zip("ab", a, strict=True)]
+    for t, x in zip("ab", a, strict=True):
+        c.add(f"cnorm2{t}", "rnorm", [x], size=5, scale=4e-5, pow=0.75)
+    a = [c.pool(f"pool2{t}", f"cnorm2{t}") for t in "ab"]
+    a = [c.conv(f"conv3{t}", a, half["conv2"], half["conv3"], 3, padding=1) for t in "ab"]
+    for n, below in (("conv4", "conv3"), ("conv5", "conv4")):
+        a = [c.conv(f"{n}{t}", [x], half[below], half[n], 3, padding=1, relu=n == "conv4")
+             for t, x in zip("ab", a, strict=True)]  # fmt: skip
+    a = [c.pool(f"pool3{t}", x, relu=1) for t, x in zip("ab", a, strict=True)]
+    a = [c.fc(f"fc2048{t}", a, half["conv5"] * 4, half["fc6"]) for t in "ab"]
+    for t, x in zip("ab", a, strict=True):
+        c.add(f"hs1{t}", dropout, [x], keep=0.5)
+    # The second tower names the other one first.
+    a = [c.fc(f"fc2048b{t}", [f"hs1{t}", f"hs1{other}"], half["fc6"], half["fc7"])
+         for t, other in ("ab", "ba")]  # fmt: skip
+    for t, x in zip("ab", a, strict=True):
+        c.add(f"hs2{t}", dropout, [x], keep=0.5)
+    out = c.fc("fc1000", ["hs2a", "hs2b"], half["fc7"], WIDTHS["fc8"], relu=0)
+    c.add("probs", "softmax", [out])
+    c.add("logprob", "cost.logreg", ["labels", "probs"])
+    return c
+
+
+def probabilities(torch, layers, x, keep=0.5):
+    """Interprets the layers' dictionaries by cuda-convnet's definitions; `x` is `[n, 3, y, x]`."""
+    F = torch.nn.functional
+
+    def weigh(layer, inputs):
+        out = torch.tensor(layer["biases"]).reshape(1, -1)
+        if layer["type"] == "fc":
+            for matrix, acts in zip(layer["weights"], inputs, strict=True):
+                out = out + acts.flatten(1) @ torch.tensor(np.array(matrix))
+            return out
+        out = out.reshape(1, -1, 1, 1)
+        stride, padding = layer["stride"][0], -layer["padding"][0]
+        for matrix, acts in zip(layer["weights"], inputs, strict=True):
+            window = layer["filterSize"][0]
+            kernel = torch.tensor(matrix.T.reshape(layer["filters"], -1, window, window))
+            if stride > 1:  # the last window may overhang and reads zeros there
+                acts = F.pad(acts, (0, 3, 0, 3))
+            out = out + F.conv2d(acts, kernel, stride=stride, padding=padding)
+        return out
+
+    outputs = {"data": x, "labels": None}
+    for name, layer in layers.items():
+        if name in outputs or layer["type"].startswith("cost"):
+            continue
+        inputs = [outputs[i] for i in layer["inputs"]]
+        match layer["type"]:
+            case "conv" | "fc":
+                outputs[name] = weigh(layer, inputs)
+            case "neuron":
+                outputs[name] = F.relu(inputs[0])
+            case "pool":
+                outputs[name] = F.max_pool2d(inputs[0], 3, 2, ceil_mode=True)
+            case "cmrnorm":
+                k = layer.get("minDiv", 1.0)
+                outputs[name] = F.local_response_norm(inputs[0], 5, layer["scale"] * 5, 0.75, k)
+            case "rnorm":
+                mean = F.avg_pool2d(inputs[0] ** 2, 5, 1, 2)
+                outputs[name] = inputs[0] / (1 + layer["scale"] * 25 * mean) ** 0.75
+            case "hs" | "dropout2":
+                outputs[name] = keep * inputs[0]
+            case "dropout":
+                outputs[name] = inputs[0]
+            case "softmax":
+                outputs[name] = F.softmax(inputs[0], dim=1)
+    return outputs["probs"].numpy()
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Net 145 with few filters, under its own name."""
+    full = NETWORKS["original"]
+    layers = with_features(full.layers, WIDTHS)
+    network = dataclasses.replace(full, layers=layers, image_size=SIZE)
+    monkeypatch.setitem(NETWORKS, "original", network)
+    return network
+
+
+def checkpoint_bytes(layers, **state) -> bytes:
+    model_state = {"epoch": 90, "batchnum": 1, "train_outputs": [([0.5], 1)], "layers": layers}
+    return python2_pickle({"model_state": model_state | state, "op": OptionsParser()})
+
+
+def write(folder, data: bytes, name="90.1"):
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+def meta_bytes(mean) -> bytes:
+    chw = np.ascontiguousarray(mean.transpose(2, 0, 1), np.float32)
+    return python2_pickle({"data_mean": chw.reshape(-1, 1), "label_names": list("abcde")})
+
+
+def _meta(tmp_path):
+    mean = np.random.default_rng(8).uniform(90, 140, (STORED, STORED, 3)).astype("f4")
+    return mean, write(tmp_path, meta_bytes(mean), "batches.meta")
+
+
+def read_layers(tmp_path, layers, network=""):
+    file = write(tmp_path, checkpoint_bytes(layers))
+    return read(open_source(file), network, open_source(_meta(tmp_path)[1]))
+
+
+@pytest.mark.parametrize("dropout", ["hs", "dropout"])
+def test_probabilities_are_those_of_the_towers(dropout, narrow, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch, the oracle, is not installed")
+    checkpoint = run_145(dropout)
+    folder = tmp_path / "ConvNet__2012-09-06"
+    folder.mkdir()
+    write(folder, checkpoint_bytes(checkpoint.layers))
+    write(folder, b"an older one", "9.1000")
+    mean, meta = _meta(tmp_path)
+    done = import_weights(folder, "cuda-convnet", tmp_path / "run", mean=meta)
+    assert done.network == "original" and not done.fresh
+    images = np.random.default_rng(5).integers(0, 256, (2, STORED, STORED, 3), dtype=np.uint8)
+    classifier = alexnet_jax.load(tmp_path / "run")
+    assert classifier.class_names == tuple("abcde")
+    # The centre window of the mean, as 2012 had it.
+    x = torch.tensor(images[:, 8 : 8 + SIZE, 8 : 8 + SIZE].astype("f4") - mean[8:-8, 8:-8])
+    expected = probabilities(torch, checkpoint.layers, x.permute(0, 3, 1, 2))
+    assert expected.std(axis=0).max() > 1e-3
+    np.testing.assert_allclose(classifier.probabilities(images), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("dropout", "network", "factor"),
+    [("hs", "original", 1), ("hs", "inverted", 0.5), ("dropout", "original", 2),
+     ("dropout", "inverted", 1), ("dropout2", "inverted", 0.5)],
+)  # fmt: skip
+def test_the_convention_of_dropout_is_folded_into_the_weights(
+    dropout, network, factor, narrow, monkeypatch, tmp_path
+):
+    layers = with_changes(narrow.layers, Dropout, inverted=True)
+    monkeypatch.setitem(NETWORKS, "inverted", dataclasses.replace(narrow, layers=layers))
+    reading = read_layers(tmp_path, run_145(dropout).layers, network)
+    plain = read_layers(tmp_path, run_145().layers, "original")
+    for layer, leaves in reading.params.items():
+        expected = factor if layer in ("fc7", "fc8") else 1
+        kernel = plain.params[layer]["kernel"] * np.float32(expected)
+        np.testing.assert_array_equal(leaves["kernel"], kernel, layer)
+        np.testing.assert_array_equal(leaves["bias"], plain.params[layer]["bias"], layer)
+    assert len(reading.notes) == (0 if factor == 1 else 2)
+
+
+def test_the_network_is_known_by_its_layers(narrow, tmp_path):
+    checkpoint = run_145()
+    reading = read_layers(tmp_path, checkpoint.layers)
+    assert reading.network.layers == narrow.layers and reading.image_size == SIZE
+    checkpoint.layers["rnorm1a"]["minDiv"] = checkpoint.layers["rnorm1b"]["minDiv"] = 1.0
+    with pytest.raises(InputError, match="is of none of our networks; it has Conv Lrn MaxPool"):
+        read_layers(tmp_path, checkpoint.layers)
+
+
+def cifar_list(rng) -> list:
+    """Returns the layers of a narrow 13 % net as cuda-convnet 1 kept them: a list, by number."""
+
+    def weighted(name, kind, source, channels, filters, window, padding, side, rows):
+        modules = side**2 if kind == "local" else 1
+        std = (2 / (channels * window**2)) ** 0.5 * (0.02 if name == "conv1" else 1)
+        return {
+            "name": name, "type": kind, "inputs": [source], "channels": [channels],
+            "filters": filters, "filterSize": [window], "padding": [-padding], "stride": [1],
+            "imgSize": [side], "modules": side**2, "groups": [1],
+            "neuron": {"type": "relu", "params": {}},
+            "weights": [(rng.normal(size=(rows, filters)) * std).astype("f4")],
+            "biases": rng.normal(0, 0.3, (filters * modules, 1)).astype("f4"),
+        }  # fmt: skip
+
+    def pool(name, source):
+        return {"name": name, "type": "pool", "inputs": [source], "pool": "max", "sizeX": 3,
+                "stride": 2, "start": 0, "neuron": {"type": "ident", "params": {}}}  # fmt: skip
+
+    return [
+        {"name": "data", "type": "data", "outputs": 1728},
+        weighted("conv1", "conv", 0, 3, 4, 5, 2, 24, 75),
+        pool("pool1", 1),
+        weighted("conv2", "conv", 2, 4, 6, 5, 2, 12, 100),
+        pool("pool2", 3),
+        weighted("local3", "local", 4, 6, 3, 3, 1, 6, 36 * 54),
+        weighted("local4", "local", 5, 3, 2, 3, 1, 6, 36 * 27),
+        {"name": "fc10", "type": "fc", "inputs": [6], "outputs": 4,
+         "weights": [np.asfortranarray(rng.normal(0, 0.05, (72, 4)).astype("f4"))],
+         "biases": rng.normal(size=(1, 4)).astype("f4")},
+        {"name": "probs", "type": "softmax", "inputs": [7]},
+    ]  # fmt: skip
+
+
+def test_unshared_layers_of_the_first_version_in_a_zip(monkeypatch, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch, the oracle, is not installed")
+    F = torch.nn.functional
+    widths = {"conv1": 4, "conv2": 6, "local3": 3, "local4": 2, "fc5": 4}
+    full = NETWORKS["cifar-13pct"]
+    narrow = dataclasses.replace(full, layers=with_features(full.layers, widths))
+    monkeypatch.setitem(NETWORKS, "cifar-13pct", narrow)
+    layers = cifar_list(np.random.default_rng(3))
+    data = checkpoint_bytes(layers)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data", data)
+    file = write(tmp_path, packed.getvalue())
+    with pytest.raises(InputError, match="needs the mean image"):
+        read(open_source(file))
+    mean = np.random.default_rng(8).uniform(90, 140, (32, 32, 3)).astype("f4")
+    meta = write(tmp_path, meta_bytes(mean), "batches.meta")
+    import_weights(file, "cuda-convnet", tmp_path / "run", mean=meta)
+    images = np.random.default_rng(5).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    classifier = alexnet_jax.load(tmp_path / "run")
+    assert (classifier.image_size, classifier.stored_size) == (24, 32)
+
+    w = {layer["name"]: layer for layer in layers}
+    x = torch.tensor(images[:, 4:-4, 4:-4].astype("f4") - mean[4:-4, 4:-4]).permute(0, 3, 1, 2)
+    for name in ("conv1", "conv2"):
+        kernel = torch.tensor(w[name]["weights"][0].T.reshape(w[name]["filters"], -1, 5, 5))
+        x = F.conv2d(x, kernel, torch.tensor(w[name]["biases"]).flatten(), padding=2)
+        x = F.max_pool2d(F.relu(x), 3, 2, ceil_mode=True)
+    for name in ("local3", "local4"):
+        columns = F.unfold(x, 3, padding=1)  # [n, channel * y * x, positions]
+        bank = torch.tensor(w[name]["weights"][0].reshape(36, columns.shape[1], -1))
+        x = torch.einsum("ncp,pcf->nfp", columns, bank)
+        x = F.relu(x + torch.tensor(w[name]["biases"]).reshape(1, -1, 36)).reshape(2, -1, 6, 6)
+    x = x.flatten(1) @ torch.tensor(np.array(w["fc10"]["weights"][0]))
+    expected = F.softmax(x + torch.tensor(w["fc10"]["biases"]), dim=1).numpy()
+    assert expected.std(axis=0).max() > 1e-3
+    np.testing.assert_allclose(classifier.probabilities(images), expected, rtol=1e-4, atol=1e-6)
+
+
+def short_conv3(layers):
+    layers["conv3b"]["weights"][1] = layers["conv3b"]["weights"][1][:-9]
+
+
+def no_conv4b(layers):
+    del layers["conv4b"]
+
+
+def nan_in_fc8(layers):
+    layers["fc1000"]["biases"][0, 2] = np.nan
+
+
+def cycle(layers):
+    layers["pool1a"]["inputs"] = ["conv2a"]
+
+
+def deep_nonsense(layers):
+    layers["conv1a"]["inputs"] = 5
+
+
+def crossed_towers(layers):
+    layers["conv2a"]["inputs"], layers["conv2b"]["inputs"] = (
+        layers["conv2b"]["inputs"],
+        layers["conv2a"]["inputs"],
+    )
+
+
+def objects(layers):
+    layers["conv1a"]["weights"] = [None]
+
+
+def unknown_kind(layers):
+    layers["rnorm1a"]["type"] = "blur"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [(short_conv3, "conv3"), (no_conv4b, "do not exist"), (nan_in_fc8, "fc8.bias.*not"),
+     (cycle, "do not exist"), (deep_nonsense, "90.1"), (objects, "no arrays"),
+     (crossed_towers, "another order"), (unknown_kind, "blur")],
+)  # fmt: skip
+def test_wrong_layers_are_refused_in_one_line(damage, message, narrow, tmp_path):
+    layers = run_145().layers
+    damage(layers)
+    with pytest.raises(InputError, match=message) as caught:
+        read_layers(tmp_path, layers, "original")
+    assert "\n" not in str(caught.value)
+
+
+def test_code_in_a_checkpoint_is_not_run(narrow, tmp_path):
+    sentinel = tmp_path / "sentinel"
+    data = checkpoint_bytes(run_145().layers)
+    code = b"cos\nsystem\n(U" + bytes([len(f"touch {sentinel}")]) + f"touch {sentinel}tR0".encode()
+    file = write(tmp_path, data[:2] + code + data[2:])
+    with pytest.raises(InputError, match="90.1 wants to call 'os.system'"):
+        import_weights(file, "cuda-convnet", tmp_path / "run")
+    assert not sentinel.exists() and not (tmp_path / "run").exists()
+
+
+def test_a_zip_that_would_unpack_to_far_more_is_refused(tmp_path):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data", bytes(50_000_000))
+    path = write(tmp_path, file.getvalue())
+    tracemalloc.start()
+    with pytest.raises(InputError, match="would unpack to 50,000,000 bytes"):
+        read(open_source(path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_a_folder_without_checkpoints_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        import_weights(tmp_path, "cuda-convnet", tmp_path / "run")

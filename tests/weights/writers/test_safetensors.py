@@ -1,0 +1,165 @@
+"""Safetensors out and in again, bit for bit."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alexnet_jax.config import Config, PreprocessConfig
+from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.errors import CheckpointError, InputError
+from alexnet_jax.network.layers import Activation, Conv, Dense, Flatten, Local, Network
+from alexnet_jax.network.model import AlexNet
+from alexnet_jax.runs.folder import Run
+from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.weights.readers.safetensors import read_safetensors, unflatten
+from alexnet_jax.weights.writers import safetensors as export
+from alexnet_jax.weights.writers.safetensors import export_safetensors
+
+NAMES = ("Bär", "cat")
+NETWORK = Network(
+    "tiny",
+    (
+        Conv("conv1", 4, window=3, groups=1),
+        Activation(),
+        Local("local2", 2, window=3),
+        Flatten(),
+        Dense("fc3", 2),
+    ),
+    image_size=8,
+    source="this test",
+)
+
+
+@pytest.fixture
+def weights():
+    blank = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    shapes = jax.eval_shape(AlexNet(NETWORK).init, jax.random.key(0), blank)["params"]
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes)
+    inputs = Inputs(
+        np.random.default_rng(0).uniform(0, 255, (8, 8, 3)).astype(np.float32),
+        np.ones(3, np.float32),
+        np.eye(3, dtype=np.float32),
+    )
+    config = Config(network="tiny", preprocess=PreprocessConfig(mean="image"))
+    run = Run(Path("run"), config, NETWORK, 8, 10, NAMES, inputs, {})
+    return RunWeights(run, params, 40)
+
+
+def test_every_array_comes_back_bit_for_bit(weights, tmp_path):
+    weights.params["conv1"]["bias"] = np.array([-0.0, 1e-42, 3.4e38, 1.0], np.float32)
+    done = export_safetensors(weights, tmp_path / "out" / "a.safetensors")
+    tensors, _ = read_safetensors(done.path)
+    assert set(tensors) == {
+        "conv1.kernel",
+        "conv1.bias",
+        "local2.kernel",
+        "local2.bias",
+        "fc3.kernel",
+        "fc3.bias",
+        "inputs.mean",
+        "inputs.scale",
+    }
+    params, inputs = unflatten(tensors)
+    for layer, arrays in weights.params.items():
+        for name, array in arrays.items():
+            assert params[layer][name].tobytes() == np.asarray(array).tobytes()
+    assert inputs["mean"].tobytes() == weights.run.inputs.mean.tobytes()
+    assert done.tensors == 8 and done.difference == 0.0
+    assert "largest difference 0" in done.summary()
+    assert done.path.stat().st_mode == done.config_path.stat().st_mode
+    assert sorted(p.name for p in done.path.parent.iterdir()) == [
+        "a.config.json",
+        "a.safetensors",
+    ]
+
+
+def test_the_file_alone_reproduces_the_outputs(weights, tmp_path):
+    done = export_safetensors(weights, tmp_path / "a.safetensors")
+    params, inputs = unflatten(read_safetensors(done.path)[0])
+    images = np.random.default_rng(1).integers(0, 256, (2, 8, 8, 3)).astype(np.float32)
+    images -= inputs["mean"]
+    apply = jax.jit(AlexNet(NETWORK).apply)
+    np.testing.assert_array_equal(
+        apply({"params": params}, images), apply({"params": weights.params}, images)
+    )
+
+
+def test_header_and_sidecar_say_how_to_use_it(weights, tmp_path):
+    done = export_safetensors(weights, tmp_path / "a.safetensors")
+    _, metadata = read_safetensors(done.path)
+    assert metadata["format"] == "alexnet_jax" and metadata["network"] == "tiny"
+    assert metadata["classes"] == "2" and metadata["step"] == "40"
+    assert json.loads(metadata["class_names"]) == list(NAMES)
+    assert "HWIO" in json.loads(metadata["layout"])["convolution kernel"]
+    assert json.loads(metadata["preprocessing"])["mean"] == "image"
+    config = json.loads(done.config_path.read_text("utf-8"))
+    assert config["class_names"] == list(NAMES) and config["image_size"] == 8
+    assert [layer["name"] for layer in config["layers"]] == [
+        "conv1",
+        "relu1",
+        "local2",
+        "flatten2",
+        "fc3",
+    ]
+    assert config["layers"][0]["type"] == "Conv" and config["layers"][0]["stride"] == 1
+    assert config["layers"][-1]["output_shape"] == [2]
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.config.json"])
+def test_nothing_is_written_over(weights, tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(InputError, match=f"{name} exists already"):
+        export_safetensors(weights, tmp_path / "a.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_a_link_to_a_disk_that_is_not_there_is_left_alone(weights, tmp_path):
+    (tmp_path / "a.safetensors").symlink_to(tmp_path / "unmounted" / "a.safetensors")
+    with pytest.raises(InputError, match="a.safetensors exists already"):
+        export_safetensors(weights, tmp_path / "a.safetensors")
+    assert (tmp_path / "a.safetensors").is_symlink()
+
+
+def test_another_ending_is_refused(weights, tmp_path):
+    with pytest.raises(InputError, match="should end in .safetensors"):
+        export_safetensors(weights, tmp_path / "a.npz")
+
+
+def test_parameters_that_are_not_finite_are_not_exported(weights, tmp_path):
+    weights.params["fc3"]["bias"] = np.array([np.nan, 0], np.float32)
+    with pytest.raises(CheckpointError, match="fc3.bias has values that are not finite"):
+        export_safetensors(weights, tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_differs_from_the_parameters_is_found_and_removed(
+    weights, tmp_path, monkeypatch
+):
+    save = export.save_file
+
+    def flipping(tensors, path, metadata):
+        save(tensors, path, metadata=metadata)
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+
+    monkeypatch.setattr(export, "save_file", flipping)
+    with pytest.raises(CheckpointError, match="changed in writing"):
+        export_safetensors(weights, tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_not_whole_are_refused(weights, tmp_path):
+    done = export_safetensors(weights, tmp_path / "a.safetensors")
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes(done.path.read_bytes()[:-7])
+    with pytest.raises(InputError, match="torn.safetensors is not a whole safetensors file"):
+        read_safetensors(torn)
+    with pytest.raises(InputError, match="gone.safetensors does not exist"):
+        read_safetensors(tmp_path / "gone.safetensors")
