@@ -7,7 +7,6 @@ Every field can be overridden on the command line (`--optimizer.learning-rate 0.
 
 import dataclasses
 import json
-import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -256,72 +255,6 @@ class Config:
     def from_json(cls, text: str) -> "Config":
         """Returns the configuration in `text`; raises `InputError` for wrong fields."""
         return _from_value(cls, json.loads(text), "config")
-
-
-_AT_LEAST = {
-    "image_size": 0, "classes": 0, "batch_size": 1, "accumulation": 1, "seed": 0, "replicas": 0,
-    "checkpoint_every_steps": 0, "log_every_steps": 1, "workers": 0, "data.cache_bytes": 0,
-    "augment.colour_noise": 0, "augment.rotation_degrees": 0, "augment.crop_chunk": 1,
-    "optimizer.learning_rate": 0, "optimizer.momentum": 0, "optimizer.bias_learning_rate": 0,
-    "optimizer.weight_decay": 0, "schedule.patience_epochs": 0, "schedule.drops": 0,
-}  # fmt: skip
-_ABOVE = {
-    "epochs": 0, "evaluate_every_epochs": 0, "schedule.factor": 0, "schedule.total_factor": 0,
-    "schedule.bias_total_factor": 0,
-}  # fmt: skip
-
-
-def check_values(config: Config) -> None:
-    """Refuses numbers that no run can have, and rates that would have no effect.
-
-    Raises:
-      InputError: names the field, its value and what it must be.
-    """
-    values = fields_of(config)
-    for name, least in _AT_LEAST.items():
-        if not least <= values[name] < math.inf:
-            raise InputError(f"{name} is {values[name]}; it must be {least} or more")
-    for name, bound in _ABOVE.items():
-        if not bound < values[name] < math.inf:
-            raise InputError(f"{name} is {values[name]}; it must be more than {bound}")
-    if config.towers not in (1, 2):
-        raise InputError(f"towers is {config.towers}; it must be 1 or 2")
-    if config.batch_size % config.accumulation:
-        raise InputError(
-            f"accumulation is {config.accumulation}; it must divide batch_size {config.batch_size}"
-        )
-    if config.optimizer.momentum >= 1:
-        raise InputError(f"optimizer.momentum is {config.optimizer.momentum}; it must be below 1")
-    if config.seed >= 2**32:
-        raise InputError(f"seed is {config.seed}; it must be below 2**32")
-    for phase in config.schedule.phases:
-        rates = (
-            phase.learning_rate,
-            phase.bias_learning_rate,
-            *dict(phase.layer_learning_rate).values(),
-            *dict(phase.layer_bias_learning_rate).values(),
-        )
-        if any(rate is not None and not 0 <= rate < math.inf for rate in rates):
-            raise InputError(
-                f"schedule.phases: epoch {phase.epoch:g} has a rate below 0; 0 freezes"
-            )
-    _check_rates_count(config)
-
-
-def _check_rates_count(config: Config) -> None:
-    """A rate that the first phase of a `step` schedule replaces was set in vain."""
-    first = [phase for phase in config.schedule.phases if phase.epoch <= 1]
-    if config.schedule.kind != "step" or not first:
-        return
-    for name in ("learning_rate", "bias_learning_rate"):
-        value, used = getattr(config.optimizer, name), getattr(first[-1], name)
-        if used is not None and value not in (used, getattr(OptimizerConfig, name)):
-            option = name.replace("_", "-")
-            raise InputError(
-                f"optimizer.{name} {value:g} would have no effect: the step schedule begins with "
-                f"{used:g}; set --schedule.phases.0.{option} (and those of the later phases), or "
-                "--schedule.kind constant"
-            )
 
 
 def fields_of(config: Config) -> dict[str, Any]:

@@ -18,7 +18,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from alexnet_jax import __version__, processes
-from alexnet_jax.config import Config, check_values, fields_of
+from alexnet_jax.checks import resolve
+from alexnet_jax.config import Config, fields_of
 from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.errors import CheckpointError, DataError, InputError
 from alexnet_jax.evaluation.ensemble import Ensemble, Member, alternate, evaluate_members
@@ -29,7 +30,6 @@ from alexnet_jax.insight.examples import Example, choose_examples
 from alexnet_jax.insight.report import write_report
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network import placement
-from alexnet_jax.network.towers import tower_network
 from alexnet_jax.preparation.prepare import ensure_prepared
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import Run, read_run
@@ -85,7 +85,7 @@ def train(
     processes.check_agreement(what | {"retune": retune, "version": __version__})
     if run_folder.holds_config(workdir):
         run_folder.check_same_config(workdir, config, retune)
-    _check_network(config)
+    _check(config)
 
     def prepared() -> Path:
         return ensure_prepared(config.data, data_dir or default_data_dir())
@@ -102,22 +102,13 @@ def train(
     return outcome.state
 
 
-def _check_network(config: Config) -> None:
+def _check(config: Config) -> None:
     """Refuses an impossible experiment before hours of preparation, not after."""
-    check_values(config)
-    network, image_size = run_folder.resolve_network(config, config.classes or 2)
-    run_folder.check_image_size(config, image_size, config.data.stored_size)
-    run_folder.check_layer_names(config, network)
-    tower_network(network, config.towers)
+    resolve(config)
     if config.towers > 1 or config.replicas or processes.count() > 1:
         mesh_of(config)  # it starts the devices, which preparing need not hold
     if config.transfer.run:
         read_run(config.transfer.run)
-    elif config.transfer.layers and config.data.source:
-        raise InputError(
-            f"preset '{config.preset}' starts from the layers of another run: name its folder with "
-            "--transfer.run"
-        )
 
 
 def _finish(outcome: Outcome, dataset: Dataset) -> None:

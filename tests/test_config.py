@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from alexnet_jax.config import Config, check_values, differing_fields
+from alexnet_jax.checks import check_values
+from alexnet_jax.config import Config, differing_fields
 from alexnet_jax.errors import InputError
 from alexnet_jax.presets import PRESETS
 

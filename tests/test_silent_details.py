@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alexnet_jax.config import check_values
+from alexnet_jax.checks import check_values
 from alexnet_jax.network.layers import (
     Activation,
     Conv,

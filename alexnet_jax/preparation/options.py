@@ -9,10 +9,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from alexnet_jax.checks import check_data, check_kind
 from alexnet_jax.config import IMAGE_FILES, DataConfig, Orientation
 from alexnet_jax.data.prepared import orientation_in
 from alexnet_jax.errors import DataError, InputError
-from alexnet_jax.preparation.sources import check_kind
 
 _OWN_SIZE = 32  # of CIFAR-10, and of the digits as they are usually enlarged
 
@@ -37,20 +37,7 @@ def resolve(data: DataConfig) -> DataConfig:
     Raises:
       InputError: an option is impossible; the message names it.
     """
-    check_kind(data.source_kind)
-    if not 8 <= data.stored_size <= 2048:
-        raise InputError(f"data.stored_size is {data.stored_size}; it must be 8 to 2048 pixels")
-    if not 1 <= data.jpeg_quality <= 100:
-        raise InputError(f"data.jpeg_quality is {data.jpeg_quality}; it must be 1 to 100")
-    if not 0 <= data.validation_fraction < 1:
-        raise InputError(
-            f"data.validation_fraction is {data.validation_fraction}; it must be 0 or more, below 1"
-        )
-    if data.orientation != "auto" and data.source_kind not in IMAGE_FILES:
-        raise InputError(
-            f"data.orientation '{data.orientation}' has no effect: {data.source_kind} holds no "
-            "image files; leave it at auto"
-        )
+    check_data(data)
     if data.source_kind == "digits":
         data = dataclasses.replace(data, store="raw", source="")
     elif data.source and (data.source_kind != "tfds" or Path(data.source).is_absolute()):

@@ -24,13 +24,13 @@ import filelock
 import jax
 import numpy as np
 
+from alexnet_jax.checks import Facts, resolve
 from alexnet_jax.config import Config, Orientation, differing_fields
 from alexnet_jax.data.preprocess import Inputs
-from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.errors import InputError
 from alexnet_jax.files import write_arrays, write_text
 from alexnet_jax.locations import check_utf8
-from alexnet_jax.network.layers import Network, parametric_layers, summarize
-from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.network.layers import Network
 
 CHECKPOINTS = "checkpoints"
 
@@ -105,57 +105,6 @@ class Run(NamedTuple):
         The first runs trained on photos as stored; imported networks get them upright.
         """
         return self.info.get("orientation", "upright" if "import" in self.info else "stored")
-
-
-def resolve_network(config: Config, classes: int) -> tuple[Network, int]:
-    """Returns the configured network with `classes` outputs, and its input size in pixels.
-
-    Raises:
-      InputError: unknown network, impossible size, or `config.classes` differs from `classes`.
-    """
-    if config.network not in NETWORKS:
-        raise InputError(
-            f"unknown network '{config.network}'.{did_you_mean(config.network, NETWORKS)} "
-            f"Known: {', '.join(NETWORKS)}"
-        )
-    if config.classes and config.classes != classes:
-        raise InputError(
-            f"classes is {config.classes}, but the data set has {classes}; leave it at 0"
-        )
-    network = NETWORKS[config.network].with_classes(classes)
-    image_size = config.image_size or network.image_size
-    summarize(network, image_size)
-    return network, image_size
-
-
-def check_image_size(config: Config, image_size: int, stored_size: int) -> None:
-    """Raises `InputError` when the network reads more pixels than are stored."""
-    if image_size > stored_size:
-        raise InputError(
-            f"network '{config.network}' reads {image_size}x{image_size} pixels, but the images "
-            f"are stored with {stored_size}x{stored_size}; prepare them with a larger "
-            "data.stored-size, or set a smaller --image-size"
-        )
-
-
-def check_layer_names(config: Config, network: Network) -> None:
-    """Raises `InputError` for a rate or decay of a layer that the network does not have."""
-    rates = {
-        "optimizer.layer_learning_rate": config.optimizer.layer_learning_rate,
-        "optimizer.layer_weight_decay": config.optimizer.layer_weight_decay,
-    } | {
-        f"schedule.phases.{i}.{field}": getattr(phase, field)
-        for i, phase in enumerate(config.schedule.phases)
-        for field in ("layer_learning_rate", "layer_bias_learning_rate")
-    }
-    known = [layer.name for layer in parametric_layers(network.layers)]
-    for field, pairs in rates.items():
-        for layer, _ in pairs:
-            if layer not in known:
-                raise InputError(
-                    f"{field}: network '{network.name}' has no layer '{layer}'."
-                    f"{did_you_mean(layer, known)} Layers with parameters: {', '.join(known)}"
-                )
 
 
 @contextlib.contextmanager
@@ -408,7 +357,7 @@ def read_run(workdir: str | Path) -> Run:
     info = read_info(folder)
     inputs = read_inputs(folder, info)
     class_names = tuple(info["class_names"])
-    network, image_size = resolve_network(config, len(class_names))
+    network, image_size = resolve(config, Facts(len(class_names), info["stored_size"]))
     return Run(folder, config, network, image_size, info["stored_size"], class_names, inputs, info)
 
 

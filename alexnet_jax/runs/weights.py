@@ -7,10 +7,9 @@ import jax
 import numpy as np
 
 from alexnet_jax.errors import CheckpointError
+from alexnet_jax.network.model import Params, init_params
 from alexnet_jax.runs.checkpoint import FOLDER, Checkpoints
-from alexnet_jax.network.model import Params
 from alexnet_jax.runs.folder import Run, read_run
-from alexnet_jax.network.model import init_params
 
 
 class RunWeights(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from alexnet_jax.checks import Facts, Resolved, resolve
 from alexnet_jax.config import Config
 from alexnet_jax.data.dataset import Dataset, Split
 from alexnet_jax.data.prepared import load_statistics
@@ -15,7 +16,7 @@ from alexnet_jax.data.preprocess import make_inputs
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.evaluation.guessing import Guess
 from alexnet_jax.runs import folder as run_folder
-from alexnet_jax.training.transfer import check_transfer
+from alexnet_jax.runs.folder import read_run
 
 
 def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> run_folder.Run:
@@ -40,10 +41,12 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
             )
         _mend_inputs(config, workdir, dataset, info)
         return run_folder.read_run(workdir)._replace(config=config)
-    network, image_size = run_folder.resolve_network(config, len(dataset.class_names))
-    run_folder.check_image_size(config, image_size, dataset.stored_size)
-    run_folder.check_layer_names(config, network)
-    check_transfer(config.transfer, network, image_size)
+    source = read_run(config.transfer.run) if config.transfer.run else None
+    _, image_size = resolve(
+        config,
+        Facts(len(dataset.class_names), dataset.stored_size),
+        source and Resolved(source.network, source.image_size),
+    )
     leftover = workdir / "checkpoints"
     if leftover.is_dir() and any(leftover.iterdir()):
         raise InputError(f"{workdir} has checkpoints but no config.json; use another --workdir")
@@ -78,7 +81,7 @@ def _mend_inputs(config: Config, workdir: Path, dataset: Dataset, info: dict[str
     try:
         run_folder.read_inputs(workdir, info)
     except InputError:
-        _, image_size = run_folder.resolve_network(config, len(dataset.class_names))
+        _, image_size = resolve(config, Facts(len(dataset.class_names), dataset.stored_size))
         statistics = load_statistics(dataset.path)
         inputs = make_inputs(config.preprocess, config.augment, statistics, image_size)
         run_folder.write_inputs(workdir, inputs)

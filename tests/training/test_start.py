@@ -4,11 +4,10 @@ import dataclasses
 
 import pytest
 
+from alexnet_jax.checks import resolve
 from alexnet_jax.config import OptimizerConfig, Phase, ScheduleConfig
 from alexnet_jax.errors import DivergedError, InputError
-from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
-from alexnet_jax.runs.folder import check_layer_names
 from alexnet_jax.training import train as train_module
 from alexnet_jax.training.train import train
 
@@ -38,7 +37,7 @@ def test_rates_of_layers_that_do_not_exist_are_refused(config, dataset, tmp_path
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_name_layers_of_their_networks(name):
-    check_layer_names(PRESETS[name], NETWORKS[PRESETS[name].network])
+    resolve(PRESETS[name])
 
 
 def test_a_run_that_diverges_closes_its_stream(config, dataset, tmp_path, monkeypatch):

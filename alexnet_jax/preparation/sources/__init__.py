@@ -6,10 +6,10 @@ decodes an image or writes into a source.
 
 import importlib
 from pathlib import Path
-from typing import get_args, get_type_hints
 
+from alexnet_jax.checks import check_kind
 from alexnet_jax.config import DataConfig
-from alexnet_jax.errors import DataError, InputError, did_you_mean
+from alexnet_jax.errors import DataError
 from alexnet_jax.preparation.sources.source import Source
 
 _MODULES = {
@@ -40,16 +40,6 @@ def list_images(data: DataConfig, work: Path) -> Source:
     source: Source = module.list_images(data, work)
     _check(source, data.source or data.source_kind)
     return source
-
-
-def check_kind(kind: str) -> None:
-    """Raises `InputError` unless `kind` is a kind of source."""
-    kinds = get_args(get_type_hints(DataConfig)["source_kind"])
-    if kind not in kinds:
-        raise InputError(
-            f"unknown kind of source '{kind}'; one of {', '.join(kinds)}."
-            f"{did_you_mean(kind, kinds)}"
-        )
 
 
 def _check(source: Source, name: str) -> None:

@@ -1,0 +1,243 @@
+"""Whether an experiment can be run: asked here and nowhere else, and answered in one line.
+
+`resolve` is asked three times: before the data set is prepared (hours), once its facts are known,
+and when a run is opened again.
+"""
+
+import math
+from typing import NamedTuple, get_args, get_type_hints
+
+import jax
+
+from alexnet_jax.config import (
+    IMAGE_FILES,
+    Config,
+    DataConfig,
+    OptimizerConfig,
+    TransferConfig,
+    fields_of,
+)
+from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.network.layers import Network, parametric_layers, summarize
+from alexnet_jax.network.model import Params, init_params
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.network.towers import tower_network
+
+
+class Resolved(NamedTuple):
+    """What a configuration comes to.
+
+    Attributes:
+      network: with the number of classes of the data set.
+      image_size: height and width of its input, pixels.
+    """
+
+    network: Network
+    image_size: int
+
+
+class Facts(NamedTuple):
+    """What is known of a prepared data set.
+
+    Attributes:
+      classes: number of classes.
+      stored_size: height and width of the images at rest, pixels.
+    """
+
+    classes: int
+    stored_size: int
+
+
+def resolve(config: Config, facts: Facts | None = None, source: Resolved | None = None) -> Resolved:
+    """Returns the network that a configuration comes to, or refuses the configuration.
+
+    Args:
+      config: the experiment.
+      facts: of its data set, once that is prepared; until then what the configuration says.
+      source: of the run that `config.transfer` names, once that is read.
+
+    Raises:
+      InputError: names the field, its value and what it must be.
+    """
+    check_values(config)
+    if facts is None:
+        check_data(config.data)
+    classes, stored_size = facts or Facts(config.classes or 2, config.data.stored_size)
+    if config.network not in NETWORKS:
+        raise InputError(
+            f"unknown network '{config.network}'.{did_you_mean(config.network, NETWORKS)} "
+            f"Known: {', '.join(NETWORKS)}"
+        )
+    if config.classes and config.classes != classes:
+        raise InputError(
+            f"classes is {config.classes}, but the data set has {classes}; leave it at 0"
+        )
+    network = NETWORKS[config.network].with_classes(classes)
+    image_size = config.image_size or network.image_size
+    summarize(network, image_size)
+    if image_size > stored_size:
+        raise InputError(
+            f"network '{config.network}' reads {image_size}x{image_size} pixels, but the images "
+            f"are stored with {stored_size}x{stored_size}; prepare them with a larger "
+            "data.stored-size, or set a smaller --image-size"
+        )
+    tower_network(network, config.towers)
+    _check_layer_names(config, network)
+    resolved = Resolved(network, image_size)
+    _check_transfer(config, resolved, source, known=facts is not None)
+    return resolved
+
+
+def _check_layer_names(config: Config, network: Network) -> None:
+    """Raises `InputError` for a rate or decay of a layer that the network does not have."""
+    rates = {
+        "optimizer.layer_learning_rate": config.optimizer.layer_learning_rate,
+        "optimizer.layer_weight_decay": config.optimizer.layer_weight_decay,
+    } | {
+        f"schedule.phases.{i}.{field}": getattr(phase, field)
+        for i, phase in enumerate(config.schedule.phases)
+        for field in ("layer_learning_rate", "layer_bias_learning_rate")
+    }
+    known = [layer.name for layer in parametric_layers(network.layers)]
+    for field, pairs in rates.items():
+        for layer, _ in pairs:
+            if layer not in known:
+                raise InputError(
+                    f"{field}: network '{network.name}' has no layer '{layer}'."
+                    f"{did_you_mean(layer, known)} Layers with parameters: {', '.join(known)}"
+                )
+
+
+def _check_transfer(config: Config, here: Resolved, source: Resolved | None, known: bool) -> None:
+    """Refuses layers that cannot be copied; `known`: the data set is."""
+    transfer = config.transfer
+    if transfer.layers and not transfer.run and (known or config.data.source):
+        raise InputError(
+            f"preset '{config.preset}' starts from the layers of another run "
+            f"({', '.join(transfer.layers)}): name its folder with --transfer.run"
+        )
+    if transfer.run and not transfer.layers:
+        raise InputError(
+            f"--transfer.run {transfer.run} copies nothing; name layers with --transfer.layers"
+        )
+    if source is not None:
+        check_layers_fit(transfer, _shapes(here), _shapes(source))
+
+
+def _shapes(of: Resolved) -> Params:
+    return jax.eval_shape(lambda: init_params(of.network, of.image_size, 0))
+
+
+def check_layers_fit(transfer: TransferConfig, params: Params, source: Params) -> None:
+    """Raises `InputError` unless the named layers are in both and of the same shapes."""
+    for layer in transfer.layers:
+        for side, tree in (("this network", params), (f"run {transfer.run}", source)):
+            if layer not in tree:
+                raise InputError(
+                    f"transfer.layers: {side} has no layer '{layer}'.{did_you_mean(layer, tree)}"
+                )
+        for leaf in params[layer]:
+            here, there = params[layer][leaf].shape, source[layer][leaf].shape
+            if here != there:
+                raise InputError(
+                    f"transfer.layers: '{layer}' is {list(there)} in {transfer.run}, but "
+                    f"{list(here)} here; leave it out to start it fresh"
+                )
+
+
+_AT_LEAST = {
+    "image_size": 0, "classes": 0, "batch_size": 1, "accumulation": 1, "seed": 0, "replicas": 0,
+    "checkpoint_every_steps": 0, "log_every_steps": 1, "workers": 0, "data.cache_bytes": 0,
+    "augment.colour_noise": 0, "augment.rotation_degrees": 0, "augment.crop_chunk": 1,
+    "optimizer.learning_rate": 0, "optimizer.momentum": 0, "optimizer.bias_learning_rate": 0,
+    "optimizer.weight_decay": 0, "schedule.patience_epochs": 0, "schedule.drops": 0,
+}  # fmt: skip
+_ABOVE = {
+    "epochs": 0, "evaluate_every_epochs": 0, "schedule.factor": 0, "schedule.total_factor": 0,
+    "schedule.bias_total_factor": 0,
+}  # fmt: skip
+
+
+def check_values(config: Config) -> None:
+    """Refuses numbers that no run can have, and rates that would have no effect.
+
+    Raises:
+      InputError: names the field, its value and what it must be.
+    """
+    values = fields_of(config)
+    for name, least in _AT_LEAST.items():
+        if not least <= values[name] < math.inf:
+            raise InputError(f"{name} is {values[name]}; it must be {least} or more")
+    for name, bound in _ABOVE.items():
+        if not bound < values[name] < math.inf:
+            raise InputError(f"{name} is {values[name]}; it must be more than {bound}")
+    if config.towers not in (1, 2):
+        raise InputError(f"towers is {config.towers}; it must be 1 or 2")
+    if config.batch_size % config.accumulation:
+        raise InputError(
+            f"accumulation is {config.accumulation}; it must divide batch_size {config.batch_size}"
+        )
+    if config.optimizer.momentum >= 1:
+        raise InputError(f"optimizer.momentum is {config.optimizer.momentum}; it must be below 1")
+    if config.seed >= 2**32:
+        raise InputError(f"seed is {config.seed}; it must be below 2**32")
+    for phase in config.schedule.phases:
+        rates = (
+            phase.learning_rate,
+            phase.bias_learning_rate,
+            *dict(phase.layer_learning_rate).values(),
+            *dict(phase.layer_bias_learning_rate).values(),
+        )
+        if any(rate is not None and not 0 <= rate < math.inf for rate in rates):
+            raise InputError(
+                f"schedule.phases: epoch {phase.epoch:g} has a rate below 0; 0 freezes"
+            )
+    _check_rates_count(config)
+
+
+def _check_rates_count(config: Config) -> None:
+    """A rate that the first phase of a `step` schedule replaces was set in vain."""
+    first = [phase for phase in config.schedule.phases if phase.epoch <= 1]
+    if config.schedule.kind != "step" or not first:
+        return
+    for name in ("learning_rate", "bias_learning_rate"):
+        value, used = getattr(config.optimizer, name), getattr(first[-1], name)
+        if used is not None and value not in (used, getattr(OptimizerConfig, name)):
+            option = name.replace("_", "-")
+            raise InputError(
+                f"optimizer.{name} {value:g} would have no effect: the step schedule begins with "
+                f"{used:g}; set --schedule.phases.0.{option} (and those of the later phases), or "
+                "--schedule.kind constant"
+            )
+
+
+def check_data(data: DataConfig) -> None:
+    """Refuses options with which no data set can be prepared.
+
+    Raises:
+      InputError: names the field, its value and what it must be.
+    """
+    check_kind(data.source_kind)
+    if not 8 <= data.stored_size <= 2048:
+        raise InputError(f"data.stored_size is {data.stored_size}; it must be 8 to 2048 pixels")
+    if not 1 <= data.jpeg_quality <= 100:
+        raise InputError(f"data.jpeg_quality is {data.jpeg_quality}; it must be 1 to 100")
+    if not 0 <= data.validation_fraction < 1:
+        raise InputError(
+            f"data.validation_fraction is {data.validation_fraction}; it must be 0 or more, below 1"
+        )
+    if data.orientation != "auto" and data.source_kind not in IMAGE_FILES:
+        raise InputError(
+            f"data.orientation '{data.orientation}' has no effect: {data.source_kind} holds no "
+            "image files; leave it at auto"
+        )
+
+
+def check_kind(kind: str) -> None:
+    """Raises `InputError` unless `kind` is a kind of source."""
+    kinds = get_args(get_type_hints(DataConfig)["source_kind"])
+    if kind not in kinds:
+        raise InputError(
+            f"unknown kind of source '{kind}'; one of {', '.join(kinds)}."
+            f"{did_you_mean(kind, kinds)}"
+        )
