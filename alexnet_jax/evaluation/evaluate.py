@@ -15,7 +15,7 @@ from alexnet_jax.data.preprocess import Inputs, preprocess
 from alexnet_jax.errors import DataError
 from alexnet_jax.evaluation import metrics
 from alexnet_jax.evaluation.views import View, choose_views, cut_views
-from alexnet_jax.network import ops, placement, towers
+from alexnet_jax.network import placement, towers
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.model import DATA, AlexNet
 
@@ -87,7 +87,7 @@ def make_view_step(
         if forward is not None:
             outputs = forward(params, ready, capture=capture)
         else:
-            module = AlexNet(network, dtype, strands=ops.strands_for(ready.shape[0]))
+            module = AlexNet(network, dtype)
             outputs = module.apply({"params": params}, ready, train=False, capture=capture)
         outputs = jnp.asarray(outputs)
         return outputs.reshape(images.shape[0], len(chosen), *outputs.shape[1:])

@@ -74,7 +74,7 @@ def write_report(
     path = Path(path)
     names = _class_names(class_names or run.get("class_names") or (), confusion, examples)
     results = summarize_results(config, run, metrics, evaluation, len(names))
-    stuck = _stuck(run, metrics)
+    stuck = _stuck({"class_names": names, **run}, metrics)
     context = {
         "config": config,
         "run": run,

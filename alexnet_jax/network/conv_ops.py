@@ -64,20 +64,21 @@ def plain_convolution(
     )
 
 
-def strands_for(images: int, platform: str | None = None) -> int:
+def strands_for(images: jax.Array) -> int:
     """Returns in how many independent runs the convolutions of a batch are best computed.
 
     XLA's CPU backend spreads a convolution over threads by its filters only, so that one with few
     of them occupies one thread; of independent runs, each is computed by a thread of its own, and
-    their arrays stay in the cache. Elsewhere a batch is best computed as a whole.
+    their arrays stay in the cache. Elsewhere, and where devices share the batch, it is best
+    computed as a whole.
 
     Args:
-      images: in the batch.
-      platform: where they will be computed, by default where JAX runs.
+      images: `[batch, …]`; where they are computed is where JAX runs when this is traced.
     """
-    if (platform or jax.default_backend()) != "cpu":
+    count = images.shape[0]
+    if jax.default_backend() != "cpu" or not isinstance(count, int) or _varying_axes(images):
         return 1
-    return max(1, min(max(4, os.cpu_count() or 1), images // 16))
+    return max(1, min(max(4, os.cpu_count() or 1), count // 16))
 
 
 def match_variance(*arrays: jax.Array) -> tuple[jax.Array, ...]:

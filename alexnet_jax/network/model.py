@@ -100,20 +100,18 @@ class AlexNet(nn.Module):
       network: the layers to interpret.
       dtype: type of the activations. Parameters are float32, and so is the arithmetic of the
         biases (whose gradient sums over all pixels) and of the classifier, the last layer.
-      first_row: place of the first image in its batch, where the images are a part of one: each
-        gets the dropout mask that it has in the whole. May be traced.
-      strands: runs of images in which the layers before the first dense or unshared one are
-        computed, independently of each other; see `ops.strands_for`.
     """
 
     network: Network
     dtype: jnp.dtype = jnp.float32  # type: ignore[assignment]
-    first_row: Any = 0
-    strands: int = 1
 
     @nn.compact
     def __call__(
-        self, images: jax.Array, train: bool = False, capture: str | None = None
+        self,
+        images: jax.Array,
+        train: bool = False,
+        capture: str | None = None,
+        first_row: Any = 0,
     ) -> jax.Array:
         """Returns logits, or one layer's output.
 
@@ -121,6 +119,8 @@ class AlexNet(nn.Module):
           images: float `[batch, height, width, 3]`, preprocessed (2012: 0..255 minus mean).
           train: draw dropout masks (needs an rng called "dropout").
           capture: name of a layer (`layer_names`) whose output is returned instead.
+          first_row: place of the first image in its batch, int32, may be traced: of a batch that
+            is computed in parts each image gets the dropout mask that it has in the whole.
 
         Returns:
           float32 `[batch, classes]`, or the captured output as float32; float64 for that `dtype`.
@@ -141,7 +141,8 @@ class AlexNet(nn.Module):
             )
         summarize(self.network, images.shape[1])
         x = images.astype(self.dtype)
-        strands = jnp.array_split(x, self.strands)
+        # On CPUs runs of images are computed side by side up to the first layer that sees them all.
+        strands = jnp.array_split(x, ops.strands_for(x))
         classifier = parametric_layers(self.network.layers)[-1]
         for name, layer in zip(names, self.network.layers, strict=True):
             if not isinstance(layer, _STRANDED):
@@ -151,13 +152,15 @@ class AlexNet(nn.Module):
             if isinstance(layer, Conv):
                 strands = self._convolution(layer, strands)
             else:
-                strands = [self._apply_layer(name, layer, x, train) for x in strands]
+                strands = [self._apply_layer(name, layer, x, train, first_row) for x in strands]
             if name == capture:
                 break
         x = jnp.concatenate(strands)
         return x.astype(ops.accumulator(x))
 
-    def _apply_layer(self, name: str, layer: Layer, x: jax.Array, train: bool) -> jax.Array:
+    def _apply_layer(
+        self, name: str, layer: Layer, x: jax.Array, train: bool, first_row: Any
+    ) -> jax.Array:
         match layer:
             case Local():
                 return self._local(layer, x)
@@ -183,7 +186,7 @@ class AlexNet(nn.Module):
                 split = x.reshape(*x.shape[:3], groups, -1)
                 return jnp.moveaxis(split, 3, 1).reshape(x.shape[0], -1)
             case Dropout():
-                return self._dropout(layer, x, train)
+                return self._dropout(layer, x, train, first_row)
             case Gather(invariant=invariant):
                 to = "invarying" if invariant else "varying"
                 return lax.all_gather(x, TOWER, axis=x.ndim - 1, tiled=True, to=to)
@@ -226,13 +229,13 @@ class AlexNet(nn.Module):
         grouped = jnp.einsum("ngd,dgf->ngf", inputs, weights)
         return _add_bias(grouped.reshape(x.shape[0], layer.features), bias)
 
-    def _dropout(self, layer: Dropout, x: jax.Array, train: bool) -> jax.Array:
+    def _dropout(self, layer: Dropout, x: jax.Array, train: bool, first_row: Any) -> jax.Array:
         keep = 1.0 - layer.rate
         if not train:
             return x if layer.inverted else x * keep
         units = x.shape[-1]
         # A key per image: of a draw for the batch each device would compute the whole.
-        rows = self.first_row + jnp.arange(x.shape[0], dtype=jnp.int32)
+        rows = first_row + jnp.arange(x.shape[0], dtype=jnp.int32)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("dropout"), rows)
         shape = (*x.shape[1:-1], units * layer.towers)
         mask = jax.vmap(lambda key: jax.random.bernoulli(key, keep, shape))(keys)

@@ -132,8 +132,13 @@ def make_forward(network: Network, dtype: Any = jnp.float32, mesh: Mesh | None =
 
     def apply(params, images, key, train, capture, first_row) -> jax.Array:
         rngs = None if key is None else {"dropout": key}
-        outputs: Any = AlexNet(share, dtype, first_row).apply(
-            {"params": params}, images, train=train, rngs=rngs, capture=capture
+        outputs: Any = AlexNet(share, dtype).apply(
+            {"params": params},
+            images,
+            train=train,
+            rngs=rngs,
+            capture=capture,
+            first_row=first_row,
         )
         return outputs
 

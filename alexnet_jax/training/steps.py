@@ -12,7 +12,7 @@ from alexnet_jax.config import AugmentConfig, OptimizerConfig, PreprocessConfig
 from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs, preprocess
 from alexnet_jax.evaluation.metrics import Sums, batch_sums
-from alexnet_jax.network import ops, placement, towers
+from alexnet_jax.network import placement, towers
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.model import DATA, AlexNet, Params, fresh_params
 from alexnet_jax.runs.state import TrainState
@@ -41,7 +41,6 @@ def make_train_step(
     augment: AugmentConfig,
     dtype: Any = jnp.float32,
     accumulation: int = 1,
-    platform: str | None = None,
     mesh: Mesh | None = None,
 ) -> Callable[[TrainState, Batch, Inputs, RateTree, Any], tuple[TrainState, Sums]]:
     """Returns `step(state, batch, inputs, rates, colour_on) -> (state, sums)`, jitted.
@@ -52,8 +51,7 @@ def make_train_step(
     training: augmented, with dropout, before the update.
 
     With `accumulation` the batch is computed in so many equal parts, one after another, and their
-    gradients are summed: less memory for the same step, up to rounding. `platform` is what the
-    step is made for, by default where it is traced; the arithmetic is the same on all.
+    gradients are summed: less memory for the same step, up to rounding.
 
     With a `mesh` (`placement.make_mesh`) the step is that of one device, computed by many: the
     state comes from `placement.put`, the batch from `placement.batch_putter`.
@@ -73,9 +71,9 @@ def make_train_step(
         if sharded_forward is not None:
             logits: Any = sharded_forward(params, images, train=True, key=key, part=part)
         else:
-            strands = ops.strands_for(images.shape[0], platform)
-            model = AlexNet(network, dtype, part[0], strands)
-            logits = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
+            logits = AlexNet(network, dtype).apply(
+                {"params": params}, images, train=True, rngs={"dropout": key}, first_row=part[0]
+            )
         sums = batch_sums(jax.nn.log_softmax(logits), batch.labels, batch.mask)
         return sums.loss / count.astype(sums.loss.dtype), sums
 

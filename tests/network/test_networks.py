@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from alexnet_jax.errors import InputError
+from alexnet_jax.network import ops
 from alexnet_jax.network.layers import (
     Activation,
     AvgPool,
@@ -519,14 +520,16 @@ def test_towers_that_never_talk_stay_apart_until_the_classifier(key, few_optimiz
 
 
 @pytest.mark.parametrize("strands", [2, 3])
-def test_strands_change_neither_logits_nor_gradients(key, strands, few_optimizations):
+def test_strands_change_neither_logits_nor_gradients(key, strands, few_optimizations, monkeypatch):
     network = NETWORKS["digits"]
     images = jax.random.normal(key, (5, network.image_size, network.image_size, 3)) * 60
     params = AlexNet(network).init(key, images)["params"]
 
     def loss(params, strands):
-        model = AlexNet(network, strands=strands)
-        logits: Any = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
+        monkeypatch.setattr(ops, "strands_for", lambda images: strands)
+        logits: Any = AlexNet(network).apply(
+            {"params": params}, images, train=True, rngs={"dropout": key}
+        )
         return jnp.sum(jnp.square(logits)), logits
 
     gradient = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)

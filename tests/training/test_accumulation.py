@@ -88,8 +88,8 @@ def test_an_image_has_the_dropout_mask_of_its_place_in_the_batch():
     variables = jax.jit(AlexNet(NETWORK).init)(jax.random.key(0), images)
 
     def outputs(first_row, images):
-        model, rngs = AlexNet(NETWORK, first_row=first_row), {"dropout": jax.random.key(7)}
-        return jax.jit(partial(model.apply, train=True, rngs=rngs))(variables, images)
+        options = {"rngs": {"dropout": jax.random.key(7)}, "first_row": first_row}
+        return jax.jit(partial(AlexNet(NETWORK).apply, train=True, **options))(variables, images)
 
     whole, part = outputs(0, images), outputs(2, images[:3])
     assert len(np.unique(np.asarray(whole), axis=0)) == 6  # equal images, unlike masks

@@ -52,9 +52,10 @@ def _texts(name: str, dtype: str) -> tuple[dict[str, str], TrainState]:
         config.preprocess,
         AugmentConfig(colour_noise=0.1),
         jnp.dtype(dtype),
-        platform="tpu",
     )
-    traced = step.trace(state, batch, inputs, rates, _shape((), "bool"))  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "default_backend", lambda: "tpu")
+        traced = step.trace(state, batch, inputs, rates, _shape((), "bool"))  # type: ignore
     return {p: traced.lower(lowering_platforms=(p,)).as_text() for p in PLATFORMS}, state
 
 
