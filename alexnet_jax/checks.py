@@ -59,8 +59,8 @@ def resolve(config: Config, facts: Facts | None = None, source: Resolved | None 
     Raises:
       InputError: names the field, its value and what it must be.
     """
-    check_values(config)
-    if facts is None:
+    if facts is None:  # later it has passed, perhaps by an older version's rules
+        check_values(config)
         check_data(config.data)
     classes, stored_size = facts or Facts(config.classes or 2, config.data.stored_size)
     if config.network not in NETWORKS:
@@ -129,7 +129,13 @@ def _shapes(of: Resolved) -> Params:
 
 
 def check_layers_fit(transfer: TransferConfig, params: Params, source: Params) -> None:
-    """Raises `InputError` unless the named layers are in both and of the same shapes."""
+    """Raises `InputError` unless the named layers are in both and of the same shapes.
+
+    Args:
+      transfer: names the layers and the run.
+      params: of this network, or their shapes.
+      source: of the other run, or their shapes.
+    """
     for layer in transfer.layers:
         for side, tree in (("this network", params), (f"run {transfer.run}", source)):
             if layer not in tree:

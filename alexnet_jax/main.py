@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import tyro
 
-from alexnet_jax import __version__, command_line
+from alexnet_jax import __version__, command_line, weights
 from alexnet_jax.command_line import UsageError
 from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.errors import InputError, did_you_mean
@@ -287,9 +287,7 @@ class Export(Options):
 
     workdir: AbsolutePath
     output: AbsolutePath
-    format: Literal["safetensors", "torchvision", "stablehlo", "onnx", "savedmodel", "tflite"] = (
-        "safetensors"
-    )
+    format: weights.Format = "safetensors"
     checkpoint: str = "best"
 
     def run(self) -> None:
@@ -297,8 +295,8 @@ class Export(Options):
         from alexnet_jax.runs.weights import load_weights
         from alexnet_jax.weights.exporting import export
 
-        weights = load_weights(self.workdir, self.checkpoint)
-        print(export(weights, self.output, self.format).summary())
+        loaded = load_weights(self.workdir, self.checkpoint)
+        print(export(loaded, self.output, self.format).summary())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,7 +321,7 @@ class ImportWeights(Options):
     """
 
     file: tyro.conf.Positional[AbsolutePath]
-    source: Literal["torchvision", "caffe", "cuda-convnet", "safetensors"]
+    source: weights.Source
     workdir: AbsolutePath
     labels: AbsolutePath | None = None
     mean: AbsolutePath | None = None

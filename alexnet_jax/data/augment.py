@@ -65,14 +65,27 @@ def philox(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
 
 
 def random_block(seed: int, epochs: np.ndarray, indices: np.ndarray, block: int) -> np.ndarray:
-    """Returns uint64 [n, 4], 32 random bits each, for images `indices` [n] in `epochs` [n]."""
+    """Returns uint64 [n, 4], 32 random bits each, for images `indices` [n] in `epochs` [n].
+
+    Args:
+      seed: of the run.
+      epochs: int `[n]`, of each image.
+      indices: int `[n]`, of each image in its split.
+      block: number of the block of draws, 0 or more.
+    """
     counter = np.zeros((*np.shape(indices), 4), np.uint64)
     counter[..., 0], counter[..., 1], counter[..., 2] = indices, epochs, block
     return philox(counter, (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF))
 
 
 def permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
-    """Returns int64 [num_examples]: the order in which `epoch` visits the images."""
+    """Returns int64 [num_examples]: the order in which `epoch` visits the images.
+
+    Args:
+      seed: of the run.
+      epoch: from 0.
+      num_examples: of the split.
+    """
     indices = np.arange(num_examples, dtype=np.int64)
     bits = random_block(seed, np.full_like(indices, epoch), indices, _ORDER)
     return np.argsort(bits[:, 0] << _SHIFT | bits[:, 1], kind="stable")
@@ -94,6 +107,15 @@ def draw(
     as in the 2012 file `convdata.py`. Deviation: one draw per image by default, where 2012 drew one
     crop and one flip per 32 consecutive images; that was a saving of its loader, and weaker
     augmentation. `crop_chunk` does so, with the `places` [n] of the images in their epochs' orders.
+
+    Args:
+      augment: kinds and sizes of the changes.
+      seed: of the run.
+      epochs: int `[n]`, of each image.
+      indices: int `[n]`, of each image in its split.
+      stored_size: height and width of the stored images, pixels.
+      image_size: height and width of the network's input, pixels.
+      places: int `[n]`, of each image in the order of its epoch, for `crop_chunk`; None: not known.
 
     Raises:
       InputError: the stored images are smaller than the crop.
@@ -165,7 +187,13 @@ def resized_crop(image: np.ndarray, box: np.ndarray, degrees: float, size: int) 
 
 
 def copy(image: np.ndarray, flip: bool, out: np.ndarray) -> None:
-    """Writes `image`, mirrored where `flip`; three strided copies beat reversed 3-byte pixels."""
+    """Writes `image`, mirrored where `flip`; three strided copies beat reversed 3-byte pixels.
+
+    Args:
+      image: uint8 `[h, w, 3]`.
+      flip: mirror it.
+      out: uint8 `[h, w, 3]` to write.
+    """
     if not flip:
         out[...] = image
         return

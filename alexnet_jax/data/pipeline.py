@@ -62,6 +62,12 @@ class TrainingSplit(Split, Protocol):
         """Writes crops at `offsets` [k, 2], mirrored where `flips` [k], into `out` [k, h, h, 3].
 
         May be called by several threads at once.
+
+        Args:
+          indices: int `[n]`, of the images in the split.
+          offsets: int `[n, 2]`, row and column of each crop.
+          flips: bool `[n]`, which are mirrored.
+          out: uint8 `[n, size, size, 3]` to write.
         """
         ...
 
@@ -92,7 +98,13 @@ def _order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
 
 
 def stream_places(num_examples: int, batch_size: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (epochs, places in their orders) of the images of `step`, int64 [batch_size]."""
+    """Returns (epochs, places in their orders) of the images of `step`, int64 [batch_size].
+
+    Args:
+      num_examples: of the split.
+      batch_size: images per step.
+      step: from 0.
+    """
     positions = step * batch_size + np.arange(batch_size, dtype=np.int64)
     return np.divmod(positions, num_examples)
 
@@ -104,6 +116,12 @@ def stream_indices(
 
     Deviation: every epoch has an order of its own, and a batch may hold the end of one epoch and
     the beginning of the next. The 2012 program shuffled once, when its batch files were made.
+
+    Args:
+      seed: of the run.
+      num_examples: of the split.
+      batch_size: images per step.
+      step: from 0.
     """
     epochs, places = stream_places(num_examples, batch_size, step)
     indices = np.empty_like(places)

@@ -65,6 +65,16 @@ def make_view_step(
 
     Args and call as for `make_predict_step`, but it returns float32 `[n, views, …]`: logits, or
     the output of the layer called `capture`.
+
+    Args:
+      network: with its number of classes set.
+      preprocess_config: arithmetic on the images.
+      image_size: height and width of the network's input, pixels.
+      views: 1 (centre) or 10.
+      dtype: of the activations.
+      augment: how the network was trained; without mirroring no view is mirrored.
+      capture: layer whose output is returned; None: the logits.
+      mesh: from `placement.make_mesh`; None: one device.
     """
     forward = None if mesh is None else towers.make_forward(network, dtype, mesh)
 
@@ -230,7 +240,13 @@ def _result(
 def evaluation_of(
     probabilities: np.ndarray, labels: np.ndarray, chunk_size: int = 4096
 ) -> Evaluation:
-    """Returns the evaluation of given probabilities, float32 `[n, classes]`, against labels."""
+    """Returns the evaluation of given probabilities, float32 `[n, classes]`, against labels.
+
+    Args:
+      probabilities: float32 `[n, classes]`.
+      labels: int `[n]`.
+      chunk_size: images that are counted together.
+    """
     total = metrics.ZERO
     for start in range(0, len(labels), chunk_size):
         stop = start + chunk_size

@@ -60,7 +60,13 @@ class Watch:
         self._first = 0
 
     def add(self, step: int, loss: float, steps: int) -> None:
-        """Counts the mean loss, in nats, of the last `steps` steps up to `step`."""
+        """Counts the mean loss, in nats, of the last `steps` steps up to `step`.
+
+        Args:
+          step: finished steps.
+          loss: mean of the last `steps` steps, nats.
+          steps: number of steps in that mean.
+        """
         if not self._losses:
             self._first = step - steps
         self._losses.append(loss)

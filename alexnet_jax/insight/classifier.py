@@ -214,6 +214,11 @@ def load(
 def capture_name(network: Network, layer: str, before_relu: bool = False) -> str:
     """Returns the name of the layer whose output `Classifier.features` takes.
 
+    Args:
+      network: whose layers are meant.
+      layer: name of a layer.
+      before_relu: the sums of a layer instead of its activations.
+
     Raises:
       InputError: the network has no layer of that name.
     """

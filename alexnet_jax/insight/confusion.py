@@ -38,7 +38,13 @@ def class_errors(confusion: np.ndarray, names: list[str]) -> list[ClassError]:
 
 
 def confused_pairs(confusion: np.ndarray, names: list[str], limit: int) -> list[Pair]:
-    """Returns the `limit` largest entries off the diagonal, largest first, ties in class order."""
+    """Returns the `limit` largest entries off the diagonal, largest first, ties in class order.
+
+    Args:
+      confusion: int `[classes, classes]`, rows are labels, columns answers.
+      names: one per class.
+      limit: most pairs to return.
+    """
     counts = np.array(confusion, np.int64)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:limit]

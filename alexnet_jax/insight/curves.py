@@ -35,7 +35,13 @@ class Line:
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Returns about `count` round numbers (1, 2 or 5 times a power of ten) within [low, high]."""
+    """Returns about `count` round numbers (1, 2 or 5 times a power of ten) within [low, high].
+
+    Args:
+      low: smallest value.
+      high: largest value.
+      count: about how many.
+    """
     if not high > low:
         return [low]
     rough = (high - low) / count
@@ -72,7 +78,14 @@ def measured(value: float) -> str:
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Moves label positions apart to at least `gap`, in order, within [low, high] if they fit."""
+    """Moves label positions apart to at least `gap`, in order, within [low, high] if they fit.
+
+    Args:
+      positions: wished for, pixels.
+      gap: least distance, pixels.
+      low: first allowed position.
+      high: last allowed position.
+    """
     order = sorted(range(len(positions)), key=lambda i: positions[i])
     placed = list(positions)
     floor = low

@@ -56,7 +56,13 @@ def choose_examples(
 
 
 def top_answers(example: Example, names: list[str], count: int = 5) -> list[dict[str, Any]]:
-    """Returns the best `count` answers: name, probability, and whether it is the true class."""
+    """Returns the best `count` answers: name, probability, and whether it is the true class.
+
+    Args:
+      example: image with its probabilities.
+      names: one per class.
+      count: answers to return.
+    """
     order = np.argsort(-example.probabilities, kind="stable")[:count]
     return [
         {

@@ -90,7 +90,13 @@ def tower_pictures(
 
 
 def filter_picture(kernel: np.ndarray, groups: int = 2, magnify: int = 6) -> np.ndarray:
-    """Returns all towers in one picture, a white band between them, uint8 `[h, w, 3]`."""
+    """Returns all towers in one picture, a white band between them, uint8 `[h, w, 3]`.
+
+    Args:
+      kernel: float `[h, w, 3, filters]`.
+      groups: towers, each of which gets rows of its own.
+      magnify: pixels of the picture per weight.
+    """
     pictures = tower_pictures(kernel, groups, magnify=magnify)
     height, width = kernel.shape[0] * magnify // 2, pictures[0].shape[1]
     band = np.full((height, width, 3), 255, np.uint8)

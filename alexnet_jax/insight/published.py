@@ -55,6 +55,11 @@ def published_for(config: Config, classes: int, images: int | None) -> Published
 
     A preset's name is not enough: the same recipe on ten classes, or on a part of the test
     images, is another task.
+
+    Args:
+      config: the experiment.
+      classes: of the data set.
+      images: of the test.
     """
     published = PUBLISHED.get(config.preset)
     if published is None or classes != 1000 or images != published.images:

@@ -19,7 +19,15 @@ def summarize_results(
     evaluation: Mapping[Any, Mapping[str, float]] | None,
     classes: int,
 ) -> dict[str, Any] | None:
-    """Returns the table of test errors, ten views first, or None before the first test."""
+    """Returns the table of test errors, ten views first, or None before the first test.
+
+    Args:
+      config: the experiment.
+      run: `run.json`.
+      metrics: rows of `metrics.jsonl`.
+      evaluation: results by number of views, fractions; None: no test was made.
+      classes: number of classes.
+    """
     if evaluation is None:
         evaluation = _final_rows(metrics)
     rows = []
@@ -60,7 +68,13 @@ def _validation_row(metrics: Metrics) -> list[dict[str, Any]]:
 
 
 def summarize_progress(config: Config, run: Mapping[str, Any], metrics: Metrics) -> dict[str, Any]:
-    """Returns how far the run is, how long it took, how fast it was, and on what."""
+    """Returns how far the run is, how long it took, how fast it was, and on what.
+
+    Args:
+      config: the experiment.
+      run: `run.json`.
+      metrics: rows of `metrics.jsonl`.
+    """
     epochs = [row["epoch"] for row in metrics if row.get("epoch") is not None]
     rates = [row["images_per_second"] for row in metrics if row.get("images_per_second")]
     return {

@@ -53,7 +53,15 @@ def plain_convolution(
     padding: Padding = ((0, 0), (0, 0)),
     groups: int = 1,
 ) -> jax.Array:
-    """Defines `convolution`: the same arguments, one `lax` operation on every platform."""
+    """Defines `convolution`: the same arguments, one `lax` operation on every platform.
+
+    Args:
+      x: float `[n, h, w, c]`.
+      kernel: `[window_h, window_w, c / groups, features]`.
+      stride: pixels between neighbouring windows.
+      padding: zero (rows before, after), (columns before, after).
+      groups: see `convolution`.
+    """
     return lax.conv_general_dilated(
         x,
         kernel,

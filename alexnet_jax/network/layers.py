@@ -302,6 +302,13 @@ def window_count(size: int, window: int, stride: int, padding: int, overhang: bo
 
     `1 + (size + 2 padding - window) / stride`, rounded up with `overhang` (2012 file `layer.py`)
     and down without.
+
+    Args:
+      size: of the input along one axis, pixels.
+      window: of the layer, pixels.
+      stride: pixels between windows.
+      padding: zeros on either side, pixels.
+      overhang: a last window may lie partly outside, as in cuda-convnet and Caffe.
     """
     room = size + 2 * padding - window
     if room < 0:

@@ -246,12 +246,24 @@ class AlexNet(nn.Module):
 
 
 def init_params(network: Network, image_size: int, seed: int) -> Params:
-    """Returns fresh float32 parameters of `network`, `{layer: {"kernel": …, "bias": …}}`."""
+    """Returns fresh float32 parameters of `network`, `{layer: {"kernel": …, "bias": …}}`.
+
+    Args:
+      network: with its number of classes.
+      image_size: height and width of its input, pixels.
+      seed: of the PRNG key.
+    """
     return jax.jit(lambda key: fresh_params(network, image_size, key))(jax.random.key(seed))
 
 
 def fresh_params(network: Network, image_size: int, key: jax.Array) -> Params:
-    """Returns the same for a key; to be called where it is compiled as part of something."""
+    """Returns the same for a key; to be called where it is compiled as part of something.
+
+    Args:
+      network: with its number of classes.
+      image_size: height and width of its input, pixels.
+      key: typed PRNG key.
+    """
     images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
     return AlexNet(network).init(key, images)["params"]
 

@@ -39,7 +39,16 @@ def local_response_norm(
 def plain_local_response_norm(
     x: jax.Array, *, depth: int, alpha: float, beta: float, bias: float, groups: int = 1
 ) -> jax.Array:
-    """Defines `local_response_norm`: the same arguments, in `lax` operations."""
+    """Defines `local_response_norm`: the same arguments, in `lax` operations.
+
+    Args:
+      x: float `[n, h, w, c]`.
+      depth: channels that are summed over.
+      alpha: factor of the sum of squares.
+      beta: exponent.
+      bias: k of the paper.
+      groups: runs of channels that do not see each other.
+    """
     wide = x.astype(accumulator(x))
     grouped = jnp.square(wide).reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
     before = depth // 2
@@ -80,7 +89,15 @@ def response_norm(
 def plain_response_norm(
     x: jax.Array, *, window: int, alpha: float, beta: float, bias: float
 ) -> jax.Array:
-    """Defines `response_norm`: the same arguments, in `lax` operations."""
+    """Defines `response_norm`: the same arguments, in `lax` operations.
+
+    Args:
+      x: float `[n, h, w, c]`.
+      window: rows and columns that are summed over.
+      alpha: factor of the sum of squares.
+      beta: exponent.
+      bias: k of the paper.
+    """
     wide = x.astype(accumulator(x))
     edges = (window // 2, window - 1 - window // 2)
     total = lax.reduce_window(

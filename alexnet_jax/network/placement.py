@@ -109,7 +109,13 @@ def mesh_or_none(mesh: Mesh) -> Mesh | None:
 
 
 def partition_specs(mesh: Mesh, network: Network, tree: Any) -> Any:
-    """Returns one `PartitionSpec` per leaf of `tree`; see `shardings`."""
+    """Returns one `PartitionSpec` per leaf of `tree`; see `shardings`.
+
+    Args:
+      mesh: from `make_mesh`.
+      network: whole, not that of one tower.
+      tree: parameters, a training state or inputs.
+    """
     *others, _ = parametric_layers(network.layers)
     split = {layer.name for layer in others} if mesh.shape[TOWER] > 1 else set()
 
@@ -126,6 +132,11 @@ def shardings(mesh: Mesh, network: Network, tree: Any) -> Any:
     A leaf below `{layer: {"kernel": …, "bias": …}}`, wherever that lies in the tree (parameters,
     gradients, velocities, a whole training state), is split on its last axis over the towers,
     except in the classifier. Every other leaf is whole on each device.
+
+    Args:
+      mesh: from `make_mesh`.
+      network: whole, not that of one tower.
+      tree: parameters, a training state or inputs.
     """
     specs = partition_specs(mesh, network, tree)
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
@@ -145,6 +156,11 @@ def put(mesh: Mesh | None, network: Network, tree: Any) -> Any:
     """Returns `tree` on the devices as `shardings` has it; `mesh` None: on the default device.
 
     In several processes each gives the same values, and none are sent.
+
+    Args:
+      mesh: from `make_mesh`; None: one device.
+      network: whole, not that of one tower.
+      tree: parameters, a training state or inputs.
     """
     if mesh is None:
         return jax.device_put(tree)

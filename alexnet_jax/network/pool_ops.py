@@ -36,7 +36,14 @@ def max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax
 
 
 def plain_max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
-    """Defines `max_pool`: the same arguments, one `lax` operation on every platform."""
+    """Defines `max_pool`: the same arguments, one `lax` operation on every platform.
+
+    Args:
+      x: float `[n, h, w, c]`.
+      window: height and width, pixels.
+      stride: pixels between neighbouring windows.
+      padding: (rows before, after), (columns before, after).
+    """
     return lax.reduce_window(
         x,
         np.array(-np.inf, x.dtype),
@@ -169,7 +176,14 @@ def avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax
 
 
 def plain_avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
-    """Defines `avg_pool`: the same arguments, in `lax` operations."""
+    """Defines `avg_pool`: the same arguments, in `lax` operations.
+
+    Args:
+      x: float `[n, h, w, c]`.
+      window: height and width, pixels.
+      stride: pixels between neighbouring windows.
+      padding: (rows before, after), (columns before, after).
+    """
     total = lax.reduce_window(
         x.astype(accumulator(x)),
         np.zeros((), accumulator(x))[()],

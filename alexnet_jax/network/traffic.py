@@ -73,6 +73,11 @@ def gradient_bytes(network: Network, towers: int = 1, image_size: int | None = N
     """Returns the bytes of float32 gradients that one device sums over the replicas per step.
 
     They are those of the tower's share of the parameters, whatever the dtype of the activations.
+
+    Args:
+      network: whole, not that of one tower.
+      towers: 1 or 2.
+      image_size: height and width of its input, pixels.
     """
     return 4 * sum(
         summary.params for summary in summarize(tower_network(network, towers), image_size)

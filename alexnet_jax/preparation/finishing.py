@@ -32,7 +32,13 @@ MAX_BAD_FRACTION = 0.1
 
 
 def stop_for_bad(results: list[ShardResult], folder: Path, data: DataConfig) -> NoReturn:
-    """Lists the bad images of `results` and raises the `DataError` that ends a preparation."""
+    """Lists the bad images of `results` and raises the `DataError` that ends a preparation.
+
+    Args:
+      results: of the shards that were written.
+      folder: of the set.
+      data: what is prepared.
+    """
     bad = _write_bad(folder, results)
     first = f"{bad[0]['key']}: {bad[0]['reason']}" if bad else ""
     raise DataError(
@@ -59,7 +65,17 @@ def finish(
     results: dict[str, ShardResult],
     progress: bool,
 ) -> None:
-    """Reduces the sidecars and writes everything that makes the shards a data set."""
+    """Reduces the sidecars and writes everything that makes the shards a data set.
+
+    Args:
+      folder: of the set.
+      data: what is prepared.
+      source: its images.
+      stored: how they are stored.
+      shards: all of them.
+      results: of every shard.
+      progress: print lines for the user.
+    """
     by_split: dict[str, list[ShardResult]] = {}
     for shard in shards:
         by_split.setdefault(shard.split, []).append(results[shard.file])

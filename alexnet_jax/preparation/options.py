@@ -18,7 +18,13 @@ _OWN_SIZE = 32  # of CIFAR-10, and of the digits as they are usually enlarged
 
 
 def default_options(source_kind: str, source: str = "", name: str = "") -> DataConfig:
-    """Returns the usual options for a kind of source: small sets stay small and raw."""
+    """Returns the usual options for a kind of source: small sets stay small and raw.
+
+    Args:
+      source_kind: digits, folder, cifar10, imagenet2012 or tfds.
+      source: folder, archive or catalogue name.
+      name: of the set; empty: derived.
+    """
     check_kind(source_kind)
     small = source_kind in ("digits", "cifar10")
     return DataConfig(
@@ -84,6 +90,11 @@ def check_same(folder: Path, prepared: dict[str, Any], data: DataConfig) -> None
 
     Without a source in `data`, the set is taken as it is, as long as the stored size agrees; and
     so is its orientation unless `data` asks for one.
+
+    Args:
+      folder: of the prepared set.
+      prepared: its `prepared.json`.
+      data: what is asked for, resolved.
     """
     have = {"orientation": orientation_in(prepared)} | prepared["options"]
     want = described_options(data) | {"orientation": orientation_of(data)}

@@ -27,6 +27,11 @@ def plan_shards(
     """Cuts the records of a source into shards, independent of workers and machine.
 
     Training records are shuffled, once and for all; the others keep the source's order.
+
+    Args:
+      data: what is prepared.
+      source: its images.
+      bad_images: whether to skip them or to stop.
     """
     record_bytes = 3 * data.stored_size**2 // (1 if data.store == "raw" else 5) + 64
     most = max(1, min(4096, _SHARD_BYTES // record_bytes))
@@ -47,7 +52,15 @@ def plan_shards(
 def check_plan(
     folder: Path, data: DataConfig, source: Source, shards: Sequence[Shard], progress: bool
 ) -> None:
-    """Remembers what is being prepared; refuses to continue something else."""
+    """Remembers what is being prepared; refuses to continue something else.
+
+    Args:
+      folder: of the set.
+      data: what is prepared.
+      source: its images.
+      shards: from `plan_shards`.
+      progress: print lines for the user.
+    """
     digest = hashlib.sha256(json.dumps(source.class_names).encode())
     for shard in shards:
         digest.update(f"{shard.file}\n".encode())
@@ -71,7 +84,13 @@ def check_plan(
 
 
 def check_space(folder: Path, images: int, stored: Storage) -> None:
-    """Stops at once, not after hours, where the set can not fit on the disk."""
+    """Stops at once, not after hours, where the set can not fit on the disk.
+
+    Args:
+      folder: of the set.
+      images: number of them.
+      stored: how they are stored.
+    """
     needed = images * stored.stored_size**2 * 3 // (1 if stored.store == "raw" else 12)
     free = _free_bytes(folder)
     if needed > free:

@@ -84,6 +84,13 @@ def ensure_prepared(
     TFDS catalogue sets are prepared in a process of their own, as only that one may load
     TensorFlow.
 
+    Args:
+      data: what is needed.
+      data_dir: folder of the prepared sets.
+      workers: processes that decode; None: one per core.
+      bad_images: skip them, or stop with an error at the first.
+      progress: print lines for the user.
+
     Raises:
       DataError: the set is missing and no source is given (the message has the command to type),
         or it does not fit `data`; otherwise as `prepare`.

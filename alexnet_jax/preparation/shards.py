@@ -58,6 +58,12 @@ def write_shard(folder: Path, shard: Shard, stored: Storage, progress: Progress)
     Bad images are left out and listed. Statistics are summed over what was stored, after JPEG
     compression, because that is what training will read.
 
+    Args:
+      folder: of the set.
+      shard: what to write.
+      stored: how.
+      progress: takes the number of images written since its last call.
+
     Raises:
       DataError: the file can not be written.
     """

@@ -60,7 +60,14 @@ def tfds_name(name: str) -> str:
 
 
 def shard_file(name: str, split: str, index: int, count: int) -> str:
-    """Returns the file name of a shard in TFDS's convention."""
+    """Returns the file name of a shard in TFDS's convention.
+
+    Args:
+      name: of the set.
+      split: name of the split.
+      index: of the shard, from 0.
+      count: of shards in the split.
+    """
     return f"{tfds_name(name)}-{split}.array_record-{index:05d}-of-{count:05d}"
 
 
@@ -154,7 +161,14 @@ def load_sums(folder: Path, file: str) -> tuple[int, np.ndarray, np.ndarray]:
 def write_tfds_metadata(
     folder: Path, storage: Storage, shards: Mapping[str, list[ShardResult]], description: str
 ) -> None:
-    """Writes the JSON files with which `tfds.builder_from_directory` reads the set."""
+    """Writes the JSON files with which `tfds.builder_from_directory` reads the set.
+
+    Args:
+      folder: of the set.
+      storage: how images are stored.
+      shards: results by split, in the order of the files.
+      description: a sentence about the set.
+    """
     import tensorflow_datasets as tfds
 
     infos = [

@@ -136,6 +136,11 @@ def check_same_config(workdir: Path, config: Config, retune: bool = False) -> bo
 
     With `retune`, the fields in `RETUNABLE` may differ.
 
+    Args:
+      workdir: run folder.
+      config: what is asked for.
+      retune: let the fields in `RETUNABLE` differ.
+
     Raises:
       InputError: it holds another run, with the fields that differ.
     """
@@ -156,7 +161,13 @@ def check_same_config(workdir: Path, config: Config, retune: bool = False) -> bo
 
 
 def note_changes(workdir: Path, config: Config, step: int) -> None:
-    """Makes `config` the run's own from `step` on, and notes in `run.json` what it changes."""
+    """Makes `config` the run's own from `step` on, and notes in `run.json` what it changes.
+
+    Args:
+      workdir: run folder, locked.
+      config: in force from here on.
+      step: finished updates.
+    """
     fields = differing_fields(read_config(workdir), config)
     changes = [
         {"step": step, "field": name, "was": was, "is": now}
@@ -170,7 +181,14 @@ def note_changes(workdir: Path, config: Config, step: int) -> None:
 
 
 def start_run(workdir: Path, config: Config, inputs: Inputs, info: dict[str, Any]) -> None:
-    """Writes `inputs.npz`, `run.json` and, last, `config.json`, which makes the folder a run."""
+    """Writes `inputs.npz`, `run.json` and, last, `config.json`, which makes the folder a run.
+
+    Args:
+      workdir: run folder, locked.
+      config: the experiment.
+      inputs: arrays of the preprocessing.
+      info: for `run.json`.
+    """
     write_inputs(workdir, inputs)
     info = info | {"inputs_sha256": _digest(inputs)}
     write_text(workdir / "run.json", json.dumps(info, indent=2) + "\n")

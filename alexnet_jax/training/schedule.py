@@ -72,7 +72,15 @@ def rates_at(
     total_epochs: float,
     plateau: PlateauState = PlateauState(),  # noqa: B008 - immutable
 ) -> CurrentRates:
-    """Returns the rates in force after `finished_epochs` passes over the data."""
+    """Returns the rates in force after `finished_epochs` passes over the data.
+
+    Args:
+      schedule: how the rates change.
+      optimizer: the rates that it begins with.
+      finished_epochs: may be fractional.
+      total_epochs: of the run.
+      plateau: state of a `plateau` schedule.
+    """
     weights, biases = optimizer.learning_rate, optimizer.bias_learning_rate
     layers: dict[str, float] = {}
     layer_biases: dict[str, float] = {}
@@ -117,6 +125,11 @@ def rate_tree(rates: CurrentRates, optimizer: OptimizerConfig, params) -> dict:
     A layer's absolute rate replaces the general one times the layer's factor. It is that of the
     weights: the 2012 logs name them (`epsw`), and the biases' rates at the end of the files are
     still the first. Only 0 holds for both, as conv1's do there.
+
+    Args:
+      rates: of the moment.
+      optimizer: factors of single layers.
+      params: `{layer: {"kernel": …, "bias": …}}`.
     """
     factors = dict(optimizer.layer_learning_rate)
     tree = {}
@@ -138,6 +151,12 @@ def after_validation(
 
     The rate is divided when the error has not improved for `patience_epochs`; when that happens
     after the last drop, the run stops. Paper §5.
+
+    Args:
+      schedule: how the rates change.
+      plateau: state before.
+      error: top-1, a fraction.
+      epochs_passed: since the last validation.
     """
     if schedule.kind != "plateau" or plateau.stopped:
         return plateau

@@ -104,7 +104,14 @@ def join_run(config: Config, workdir: Path) -> run_folder.Run:
 
 
 def headline(run: run_folder.Run, params: int, split: Split, devices: int) -> str:
-    """Returns the line that begins a run: what is trained on what."""
+    """Returns the line that begins a run: what is trained on what.
+
+    Args:
+      run: what is trained.
+      params: number of parameters.
+      split: of the training.
+      devices: number in use.
+    """
     return (
         f"{run.config.preset}: network '{run.network.name}', {params:,} parameters, "
         f"{run.image_size}x{run.image_size} pixels, {len(run.class_names)} classes, "

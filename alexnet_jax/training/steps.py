@@ -22,7 +22,14 @@ from alexnet_jax.training.optimizer import RateTree, update_rule
 def init_state(
     network: Network, optimizer: OptimizerConfig, image_size: int, seed: int
 ) -> TrainState:
-    """Returns the state before the first step."""
+    """Returns the state before the first step.
+
+    Args:
+      network: with its number of classes.
+      optimizer: for the shapes of its state.
+      image_size: height and width of the input, pixels.
+      seed: of the run.
+    """
 
     @jax.jit  # as one program, because each small one costs a start some time
     def init(key):
@@ -55,6 +62,15 @@ def make_train_step(
 
     With a `mesh` (`placement.make_mesh`) the step is that of one device, computed by many: the
     state comes from `placement.put`, the batch from `placement.batch_putter`.
+
+    Args:
+      network: with its number of classes.
+      optimizer: momentum and decay; the rates are an argument of the step.
+      preprocessing: arithmetic on the images.
+      augment: the colour noise.
+      dtype: of the activations; parameters are float32.
+      accumulation: number of parts; it divides the batch.
+      mesh: from `placement.make_mesh`; None: one device.
     """
     sharded_forward = None if mesh is None else towers.make_forward(network, dtype, mesh)
 
@@ -110,6 +126,13 @@ def in_parts(
     The parts are computed one after another, so that they use the same memory. They are unrolled:
     in the body of a loop XLA's CPU backend computes convolutions many times slower. On a mesh each
     part takes the same number of images from every replica's share; see `towers.make_forward`.
+
+    Args:
+      function: to be summed over the parts.
+      params: passed on.
+      batch: a whole one.
+      parts: number of parts, which divides the batch.
+      mesh: of the step; None: one device.
     """
     rows = batch.labels.shape[0]
     size = rows // parts

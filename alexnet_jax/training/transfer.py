@@ -16,6 +16,11 @@ def transferred(
 ) -> TrainState:
     """Returns `state` with the named layers' parameters of another run; the rest stays fresh.
 
+    Args:
+      state: fresh.
+      transfer: which layers of which run.
+      say: takes a line for the user.
+
     Raises:
       InputError: the run or a layer is missing, or its shapes differ.
       CheckpointError: the run's checkpoint cannot be read.

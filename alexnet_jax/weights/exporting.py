@@ -1,16 +1,15 @@
-"""Every format in which weights leave this program, by name."""
+"""A run's weights written in any format."""
 
+import importlib
 from pathlib import Path
-from typing import Literal
 
 from alexnet_jax.runs.weights import RunWeights
-from alexnet_jax.weights.writers import safetensors as archive
+from alexnet_jax.weights import WRITERS, Format
 from alexnet_jax.weights.writers.output import Exported
+from alexnet_jax.weights.writers.safetensors import Export
 
-Format = Literal["safetensors", "torchvision", "stablehlo", "onnx", "savedmodel", "tflite"]
 
-
-def export(weights: RunWeights, output: str | Path, form: Format) -> archive.Export | Exported:
+def export(weights: RunWeights, output: str | Path, form: Format) -> Export | Exported:
     """Writes parameters, or the program that uses them, and checks what was written.
 
     Args:
@@ -23,26 +22,5 @@ def export(weights: RunWeights, output: str | Path, form: Format) -> archive.Exp
         is missing; the format cannot express the network.
       CheckpointError: the parameters are not finite, or the check failed. Nothing is left then.
     """
-    match form:
-        case "safetensors":
-            return archive.export_safetensors(weights, output)
-        case "torchvision":
-            from alexnet_jax.weights.writers.torchvision import export_torchvision
-
-            return export_torchvision(weights, output)
-        case "stablehlo":
-            from alexnet_jax.weights.writers.stablehlo import export_stablehlo
-
-            return export_stablehlo(weights, output)
-        case "onnx":
-            from alexnet_jax.weights.writers.onnx import export_onnx
-
-            return export_onnx(weights, output)
-        case "savedmodel":
-            from alexnet_jax.weights.writers.tensorflow import export_savedmodel
-
-            return export_savedmodel(weights, output)
-        case "tflite":
-            from alexnet_jax.weights.writers.tensorflow import export_tflite
-
-            return export_tflite(weights, output)
+    module = importlib.import_module(f"{__package__}.writers.{WRITERS[form]}")
+    return getattr(module, f"export_{form}")(weights, output)

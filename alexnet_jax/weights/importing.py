@@ -5,7 +5,7 @@ import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -26,18 +26,13 @@ from alexnet_jax.network.model import init_params
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.checkpoint import FOLDER, Checkpoints
 from alexnet_jax.runs.state import TrainState
+from alexnet_jax.weights import Source
 from alexnet_jax.weights.readers.checks import Check, check_trained, warning_of
 from alexnet_jax.weights.readers.labels import default_names, read_labels
 from alexnet_jax.weights.readers.reading import Arrays, Reading
 from alexnet_jax.weights.readers.source_file import SourceFile, check_finite, open_source
 
-SOURCES = {
-    "torchvision": "torchvision",
-    "caffe": "caffe",
-    "cuda-convnet": "cuda_convnet",
-    "safetensors": "safetensors",
-}
-"""Where weights may come from, and the module of `readers` that reads them with `read`."""
+SOURCES = get_args(Source)
 
 IMAGENET = "imagenet2012"
 
@@ -86,7 +81,7 @@ def import_weights(
 
     Args:
       file: weights; of cuda-convnet also the folder of its checkpoints.
-      source: key of `SOURCES`.
+      source: one of `SOURCES`.
       workdir: folder to make; it must not hold a run.
       labels: class names, see `read_labels`; None: those of the file, else ImageNet's WordNet
         ids, else numbers. A prepared data set's folder also tells `evaluate` where to look.
@@ -107,7 +102,7 @@ def import_weights(
     _check_free(workdir)
     opened = open_source(newest_checkpoint(file) if source == "cuda-convnet" else file)
     reader: Callable[..., Reading] = importlib.import_module(
-        f"alexnet_jax.weights.readers.{SOURCES[source]}"
+        f"{__package__}.readers.{source.replace('-', '_')}"
     ).read
     mean_file = open_source(mean) if mean is not None else None
     reading = reader(opened, network, mean_file)

@@ -76,7 +76,13 @@ def blob_array(file: SourceFile, raw: Any) -> np.ndarray:
 
 
 def parse(name: str, raw: Any, file: SourceFile) -> Any:
-    """Returns the message `name` of `_MESSAGES` in `raw`; raises `InputError` if it is damaged."""
+    """Returns the message `name` of `_MESSAGES` in `raw`; raises `InputError` if it is damaged.
+
+    Args:
+      name: of the message's type.
+      raw: its bytes.
+      file: named in errors.
+    """
     message = _classes()[name]()
     try:
         _check_fields(memoryview(raw))

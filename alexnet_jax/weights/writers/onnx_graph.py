@@ -79,18 +79,38 @@ class Graph:
         self.arrays: list[onnx.TensorProto] = []
 
     def add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Appends a node with one output and returns that output's name, which is the node's."""
+        """Appends a node with one output and returns that output's name, which is the node's.
+
+        Args:
+          op: ONNX operator.
+          inputs: names of its inputs.
+          output: name of its output.
+          **attributes: of the operator.
+        """
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 
     def constant(self, name: str, array: Any, dtype: Any = np.float32) -> str:
-        """Adds an array and returns its name."""
+        """Adds an array and returns its name.
+
+        Args:
+          name: of the constant.
+          array: its values.
+          dtype: to store them as.
+        """
         array = np.ascontiguousarray(array, dtype)
         self.arrays.append(numpy_helper.from_array(array, name))
         return name
 
     def split(self, x: str, name: str, groups: int, width: int) -> list[str]:
-        """Returns the groups of `width` channels of `x`."""
+        """Returns the groups of `width` channels of `x`.
+
+        Args:
+          x: name of the input, channels second.
+          name: of the layer.
+          groups: number of parts.
+          width: channels of each.
+        """
         outputs = [f"{name}.in{i}" for i in range(groups)]
         sizes = self.constant(f"{name}.sizes", [width] * groups, np.int64)
         node = helper.make_node("Split", [x, sizes], outputs, name=f"{name}.split", axis=1)
