@@ -1,7 +1,8 @@
-"""What makes a command pleasant: one-line errors, exit codes, silent libraries."""
+"""How a command is read and run: options, one-line errors, exit codes, silent libraries."""
 
 import contextlib
 import dataclasses
+import inspect
 import io
 import json
 import logging
@@ -15,19 +16,200 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
 
-from alexnet_jax import FIRST_IMPORT, processes
-from alexnet_jax.errors import AlexNetError, did_you_mean
+import tyro
+
+from alexnet_jax import FIRST_IMPORT, __version__, processes
+from alexnet_jax.config import Config
+from alexnet_jax.errors import AlexNetError, InputError, did_you_mean
+from alexnet_jax.locations import use_compilation_cache
+from alexnet_jax.network.host_memory import keep_freed_memory
+from alexnet_jax.presets import PRESETS
 
 USAGE_ERROR = 2
 PIPE_CLOSED = 141  # 128 + SIGPIPE, as every Unix tool has it
+
+
+PROGRAM = "alexnet"
+DEFAULT_PRESET = "digits"
+
+AbsolutePath = Annotated[
+    Path,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        # Absolute from here on: Orbax refuses relative paths, and only in its background thread.
+        instance_from_str=lambda words: Path(words[0]).expanduser().absolute(),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    ),
+]
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of every verb.
+
+    Attributes:
+      debug: show the traceback of an error.
+      verbose: show the messages of the libraries, too.
+    """
+
+    debug: Flag = False
+    verbose: Annotated[Flag, tyro.conf.arg(aliases=["-v"])] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """Options of verbs that can run as several processes, one command each.
+
+    Attributes:
+      cluster: join the other processes that Slurm, Open MPI, GKE or a TPU pod has started.
+      coordinator: HOST:PORT of process 0, where no cluster says it; the same for all.
+      processes: number of processes, with --coordinator.
+      process_id: number of this process from 0, with --coordinator.
+    """
+
+    cluster: Flag = False
+    coordinator: str = ""
+    processes: int = 0
+    process_id: int = -1
+
+    def connect(self) -> None:
+        """Joins the other processes, if there are any."""
+        if self.cluster or self.coordinator or self.processes or self.process_id != -1:
+            processes.connect(self.coordinator, self.processes, self.process_id)
 
 
 class UsageError(AlexNetError):
     """The command was not understood (exit code 2)."""
 
     exit_code = USAGE_ERROR
+
+
+Verbs = Mapping[str, type[Options]]
+
+
+def run(verbs: Verbs, words: list[str]) -> int:
+    """Runs one command and returns its exit code.
+
+    Args:
+      verbs: classes by name.
+      words: what was typed after the program's name; without a verb it is `train`.
+    """
+    code = exit_code(lambda: _run(verbs, words), debug="--debug" in words)
+    return code if "jax" not in sys.modules else _left(code)
+
+
+def _left(code: int) -> int:
+    """Parts from other processes, if there are any; returns `code`."""
+    processes.leave(code)
+    return code
+
+
+def _run(verbs: Verbs, words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview(verbs))
+        return 0 if words else USAGE_ERROR
+    if words[0] == "--version":
+        print(f"{PROGRAM} {__version__}")
+        return 0
+    name = "train"
+    if not words[0].startswith("-"):
+        name = words.pop(0)
+    if name not in verbs:
+        known = ", ".join(verbs)
+        raise UsageError(f"unknown verb '{name}'.{did_you_mean(name, verbs)} Known: {known}")
+    verb = parse(verbs, name, words)
+    # Here and not in the library: the process is ours.
+    keep_freed_memory()
+    use_compilation_cache()
+    with quiet_libraries(verb.verbose):
+        return verb.run() or 0
+
+
+def parse(verbs: Verbs, name: str, words: Sequence[str]) -> Any:
+    """Returns the verb `name` with its options set from `words`.
+
+    Args:
+      verbs: classes by name.
+      name: key of `verbs`.
+      words: the options, as they were typed.
+
+    Raises:
+      UsageError: an unknown option, or a value of the wrong type; one line, with the nearest name.
+      InputError: an unknown preset, or a run folder that is a file.
+      SystemExit: with 0, after printing the help that was asked for.
+    """
+    settings: dict[str, Any] = {
+        "prog": f"{PROGRAM} {name}",
+        "description": _help_text(verbs[name]),
+        "config": (tyro.conf.DisallowNone,),  # an option that is None is one that was not given
+    }
+    if name == "train":
+        settings["default"] = verbs[name](workdir=tyro.MISSING, config=chosen_preset(words))  # type: ignore[call-arg]
+    verb = parse_quietly(partial(tyro.cli, verbs[name], **settings), words)
+    if getattr(verb, "images", None) == ():
+        raise UsageError(f"{PROGRAM} {name} needs at least one image; --help has an example")
+    workdir = getattr(verb, "workdir", None)
+    if workdir is not None and workdir.exists() and not workdir.is_dir():
+        raise InputError(f"--workdir {workdir} is a file; name a folder")
+    return verb
+
+
+def chosen_preset(words: Sequence[str]) -> Config:
+    """Returns the preset named in `words`, whose values are the defaults of all other fields."""
+    name = DEFAULT_PRESET
+    for position, word in enumerate(words):
+        if word == "--preset":
+            name = "".join(words[position + 1 : position + 2])
+        elif word.startswith("--preset="):
+            name = word.removeprefix("--preset=")
+    if name not in PRESETS:
+        raise InputError(
+            f"unknown preset '{name}'.{did_you_mean(name, PRESETS)} Known: {', '.join(PRESETS)}"
+        )
+    return PRESETS[name]
+
+
+def _help_text(verb: type[Options]) -> str:
+    """Returns a verb's docstring without its list of fields, which the help prints itself."""
+    return inspect.cleandoc(verb.__doc__ or "").partition("\nAttributes:")[0].strip()
+
+
+def _overview(verbs: Verbs) -> str:
+    """Returns the help of the program as a whole."""
+    listing = "\n".join(
+        f"  {name:<14} {_help_text(verb).splitlines()[0]}" for name, verb in verbs.items()
+    )
+    return (
+        f"usage: {PROGRAM} [VERB] OPTIONS      (or: python -m alexnet_jax.main [VERB] OPTIONS)\n\n"
+        f"AlexNet in JAX. Without a verb: train.\n\n{listing}\n\n"
+        f"Example:\n"
+        f"  {PROGRAM} --workdir runs/           # trains preset {DEFAULT_PRESET}; needs no data\n"
+        f"  {PROGRAM} VERB --help               # options and an example of each verb\n\n"
+        "Exit codes: 0 done, or interrupted and saved; 1 bad input; 2 usage; 3 diverged; "
+        "4 checkpoint unusable; 5 data error; 6 another process of the run was lost; "
+        "130, 143 stopped before anything could be saved."
+    )
+
+
+def show(text: str, notes: str, complaint: str) -> int:
+    """Prints a result, and the files that it leaves out or lacks; returns the exit code.
+
+    Args:
+      text: of the result, for stdout.
+      notes: on what was left out, for stderr.
+      complaint: about what is lacking, for stderr; empty: nothing.
+    """
+    print(text, end="", flush=True)
+    print(notes + complaint, end="", file=sys.stderr)
+    return 1 if complaint else 0
 
 
 def exit_code(command: Callable[[], int], *, debug: bool) -> int:
@@ -52,17 +234,17 @@ def exit_code(command: Callable[[], int], *, debug: bool) -> int:
         return PIPE_CLOSED
     except KeyboardInterrupt as stop:
         # Training stops by its own signal handler, after saving; this is any other moment.
-        _show("interrupted; the same command starts or goes on from what was saved", debug)
+        _complain("interrupted; the same command starts or goes on from what was saved", debug)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except AlexNetError as error:
-        _show(f"error: {_one_line(error)}", debug)
+        _complain(f"error: {_one_line(error)}", debug)
         return error.exit_code
     except OSError as error:  # no space, no permission: the world's fault, and it names the file
-        _show(f"error: {_one_line(error)}", debug)
+        _complain(f"error: {_one_line(error)}", debug)
         return 1
     except Exception as error:
         hint = "" if debug else " (unexpected; --debug shows where)"
-        _show(f"error: {type(error).__name__}: {_one_line(error)}{hint}", debug)
+        _complain(f"error: {type(error).__name__}: {_one_line(error)}{hint}", debug)
         return 1
 
 
@@ -97,7 +279,7 @@ def program_start() -> float:
     return FIRST_IMPORT[0] - FIRST_IMPORT[1]
 
 
-def _show(line: str, debug: bool) -> None:
+def _complain(line: str, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     with contextlib.suppress(BrokenPipeError):

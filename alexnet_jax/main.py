@@ -1,79 +1,22 @@
-"""The door: one class per verb, its fields are the options, its docstring is the help.
+"""The verbs: one class each, its fields are the options, its docstring is the help.
 
 Libraries that take long to import are imported inside the verbs, so that `--help` is instant.
 """
 
-import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import tyro
 
-from alexnet_jax import __version__, command_line, weights
-from alexnet_jax.command_line import UsageError
+from alexnet_jax import command_line, weights
+from alexnet_jax.command_line import AbsolutePath, Flag, Options, Processes
 from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.errors import InputError, did_you_mean
-from alexnet_jax.locations import default_data_dir, use_compilation_cache
-from alexnet_jax.network.host_memory import keep_freed_memory
-from alexnet_jax.presets import PRESETS
+from alexnet_jax.locations import default_data_dir
 
-PROGRAM = "alexnet"
-DEFAULT_PRESET = "digits"
 SOURCES = get_args(get_type_hints(DataConfig)["source_kind"])
-
-AbsolutePath = Annotated[
-    Path,
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="PATH",
-        # Absolute from here on: Orbax refuses relative paths, and only in its background thread.
-        instance_from_str=lambda words: Path(words[0]).expanduser().absolute(),
-        is_instance=lambda value: isinstance(value, Path),
-        str_from_instance=lambda path: [str(path)],
-    ),
-]
-Flag = tyro.conf.FlagCreatePairsOff[bool]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Options of every verb.
-
-    Attributes:
-      debug: show the traceback of an error.
-      verbose: show the messages of the libraries, too.
-    """
-
-    debug: Flag = False
-    verbose: Annotated[Flag, tyro.conf.arg(aliases=["-v"])] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Processes:
-    """Options of verbs that can run as several processes, one command each.
-
-    Attributes:
-      cluster: join the other processes that Slurm, Open MPI, GKE or a TPU pod has started.
-      coordinator: HOST:PORT of process 0, where no cluster says it; the same for all.
-      processes: number of processes, with --coordinator.
-      process_id: number of this process from 0, with --coordinator.
-    """
-
-    cluster: Flag = False
-    coordinator: str = ""
-    processes: int = 0
-    process_id: int = -1
-
-    def connect(self) -> None:
-        """Joins the other processes, if there are any."""
-        if self.cluster or self.coordinator or self.processes or self.process_id != -1:
-            from alexnet_jax import processes
-
-            processes.connect(self.coordinator, self.processes, self.process_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +157,7 @@ class Predict(Options):
             orientation=self.orientation,
             compute_dtype=self.compute_dtype or "",
         )
-        return _show(result.text, result.notes(), result.complaint())
+        return command_line.show(result.text, result.notes(), result.complaint())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,14 +199,7 @@ class Features(Options):
             checkpoint=self.checkpoint,
             orientation=self.orientation,
         )
-        return _show(result.text, result.notes(), result.complaint())
-
-
-def _show(text: str, notes: str, complaint: str) -> int:
-    """Prints a result, and the files that it leaves out or lacks; returns the exit code."""
-    print(text, end="", flush=True)
-    print(notes + complaint, end="", file=sys.stderr)
-    return 1 if complaint else 0
+        return command_line.show(result.text, result.notes(), result.complaint())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -498,98 +434,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         it is `train`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    code = command_line.exit_code(lambda: _run(words), debug="--debug" in words)
-    return code if "jax" not in sys.modules else _left(code)
-
-
-def _left(code: int) -> int:
-    """Parts from other processes, if there are any; returns `code`."""
-    from alexnet_jax import processes
-
-    processes.leave(code)
-    return code
-
-
-def _run(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help"):
-        print(_overview())
-        return 0 if words else command_line.USAGE_ERROR
-    if words[0] == "--version":
-        print(f"{PROGRAM} {__version__}")
-        return 0
-    name = "train"
-    if not words[0].startswith("-"):
-        name = words.pop(0)
-    if name not in VERBS:
-        known = ", ".join(VERBS)
-        raise UsageError(f"unknown verb '{name}'.{did_you_mean(name, VERBS)} Known: {known}")
-    verb = parse(name, words)
-    # Here and not in the library: the process is ours.
-    keep_freed_memory()
-    use_compilation_cache()
-    with command_line.quiet_libraries(verb.verbose):
-        return verb.run() or 0
+    return command_line.run(VERBS, words)
 
 
 def parse(name: str, words: Sequence[str]) -> Any:
-    """Returns the verb `name` with its options set from `words`.
-
-    Raises:
-      UsageError: an unknown option, or a value of the wrong type; one line, with the nearest name.
-      InputError: an unknown preset, or a run folder that is a file.
-      SystemExit: with 0, after printing the help that was asked for.
-    """
-    settings: dict[str, Any] = {
-        "prog": f"{PROGRAM} {name}",
-        "description": _help_text(VERBS[name]),
-        "config": (tyro.conf.DisallowNone,),  # an option that is None is one that was not given
-    }
-    if name == "train":
-        settings["default"] = Train(workdir=tyro.MISSING, config=chosen_preset(words))
-    verb = command_line.parse_quietly(partial(tyro.cli, VERBS[name], **settings), words)
-    if getattr(verb, "images", None) == ():
-        raise UsageError(f"{PROGRAM} {name} needs at least one image; --help has an example")
-    workdir = getattr(verb, "workdir", None)
-    if workdir is not None and workdir.exists() and not workdir.is_dir():
-        raise InputError(f"--workdir {workdir} is a file; name a folder")
-    return verb
-
-
-def chosen_preset(words: Sequence[str]) -> Config:
-    """Returns the preset named in `words`, whose values are the defaults of all other fields."""
-    name = DEFAULT_PRESET
-    for position, word in enumerate(words):
-        if word == "--preset":
-            name = "".join(words[position + 1 : position + 2])
-        elif word.startswith("--preset="):
-            name = word.removeprefix("--preset=")
-    if name not in PRESETS:
-        raise InputError(
-            f"unknown preset '{name}'.{did_you_mean(name, PRESETS)} Known: {', '.join(PRESETS)}"
-        )
-    return PRESETS[name]
-
-
-def _help_text(verb: type[Options]) -> str:
-    """Returns a verb's docstring without its list of fields, which the help prints itself."""
-    return inspect.cleandoc(verb.__doc__ or "").partition("\nAttributes:")[0].strip()
-
-
-def _overview() -> str:
-    """Returns the help of the program as a whole."""
-    verbs = "\n".join(
-        f"  {name:<14} {_help_text(verb).splitlines()[0]}" for name, verb in VERBS.items()
-    )
-    return (
-        f"usage: {PROGRAM} [VERB] OPTIONS      (or: python -m alexnet_jax.main [VERB] OPTIONS)\n\n"
-        f"AlexNet in JAX. Without a verb: train.\n\n{verbs}\n\n"
-        f"Example:\n"
-        f"  {PROGRAM} --workdir runs/           # trains preset {DEFAULT_PRESET}; needs no data\n"
-        f"  {PROGRAM} VERB --help               # options and an example of each verb\n\n"
-        "Exit codes: 0 done, or interrupted and saved; 1 bad input; 2 usage; 3 diverged; "
-        "4 checkpoint unusable; 5 data error; 6 another process of the run was lost; "
-        "130, 143 stopped before anything could be saved."
-    )
+    """Returns the verb `name` with its options set from `words`; see `command_line.parse`."""
+    return command_line.parse(VERBS, name, words)
 
 
 if __name__ == "__main__":
