@@ -103,12 +103,8 @@ def run(verbs: Verbs, words: list[str]) -> int:
       words: what was typed after the program's name; without a verb it is `train`.
     """
     code = exit_code(lambda: _run(verbs, words), debug="--debug" in words)
-    return code if "jax" not in sys.modules else _left(code)
-
-
-def _left(code: int) -> int:
-    """Parts from other processes, if there are any; returns `code`."""
-    processes.leave(code)
+    if "jax" in sys.modules:
+        processes.leave(code)
     return code
 
 

@@ -15,7 +15,6 @@ from alexnet_jax.config import DataConfig
 from alexnet_jax.data.prepared import WORK, read_prepared
 from alexnet_jax.errors import DataError
 from alexnet_jax.locations import check_utf8
-from alexnet_jax.preparation import sources as builders
 from alexnet_jax.preparation import storage
 from alexnet_jax.preparation.finishing import MAX_BAD_FRACTION, finish, stop_for_bad
 from alexnet_jax.preparation.options import (
@@ -27,6 +26,7 @@ from alexnet_jax.preparation.options import (
 )
 from alexnet_jax.preparation.planning import check_plan, check_space, plan_shards
 from alexnet_jax.preparation.progress import ProgressLine, say
+from alexnet_jax.preparation.sources import list_images
 from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
 from alexnet_jax.preparation.workers import write_shards
 
@@ -178,7 +178,7 @@ def _prepare(
     except OSError as error:
         raise storage.write_error(folder, error) from error
     try:
-        source = builders.list_images(data, work)
+        source = list_images(data, work)
     except BaseException:
         if fresh:  # nothing was begun: leave no trace, so that a corrected command can follow
             shutil.rmtree(work, ignore_errors=True)
