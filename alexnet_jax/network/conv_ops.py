@@ -1,13 +1,13 @@
 """Convolutions: the plain `lax` form, which is the definition, and a fast form for CPUs.
 
-XLA's CPU backend is slow at grouped convolutions, their gradients above all, and at the filter
-gradient of many images at once. The fast form runs one convolution per group, and sums a filter
-gradient over runs of images. Which form runs is decided when the program is lowered
-for a platform; GPUs and TPUs keep the plain one. Images are `[batch, height, width, channels]`.
+XLA's CPU backend is slow at grouped convolutions, their gradients above all. The fast form computes
+one convolution per group, by minimal filtering where that needs far fewer operations; a convolution
+with a stride becomes one without, over squares of pixels. Which form runs is decided when the
+program is lowered for a platform; GPUs and TPUs keep the plain one. Images are
+`[batch, height, width, channels]`.
 """
 
 import functools
-import os
 from typing import Any
 
 import jax
@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-Padding = tuple[tuple[int, int], tuple[int, int]]
+from alexnet_jax.network import minimal_filtering
+from alexnet_jax.network.minimal_filtering import Padding
+
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -72,23 +74,6 @@ def plain_convolution(
     )
 
 
-def strands_for(images: jax.Array) -> int:
-    """Returns in how many independent runs the convolutions of a batch are best computed.
-
-    XLA's CPU backend spreads a convolution over threads by its filters only, so that one with few
-    of them occupies one thread; of independent runs, each is computed by a thread of its own, and
-    their arrays stay in the cache. Elsewhere, and where devices share the batch, it is best
-    computed as a whole.
-
-    Args:
-      images: `[batch, …]`; where they are computed is where JAX runs when this is traced.
-    """
-    count = images.shape[0]
-    if jax.default_backend() != "cpu" or not isinstance(count, int) or _varying_axes(images):
-        return 1
-    return max(1, min(max(4, os.cpu_count() or 1), count // 16))
-
-
 def match_variance(*arrays: jax.Array) -> tuple[jax.Array, ...]:
     """Marks all arrays as varying over the manual mesh axes that any of them varies over.
 
@@ -116,9 +101,13 @@ def accumulator(x: jax.Array) -> Any:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _convolution(x, kernel, stride, padding, groups):
-    plain = functools.partial(plain_convolution, stride=stride, padding=padding, groups=groups)
-    fast = functools.partial(_fast_forward, stride=stride, padding=padding, groups=groups)
-    return lax.platform_dependent(x, kernel, cpu=fast, default=plain)
+    options = {"stride": stride, "padding": padding, "groups": groups}
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=functools.partial(_fast_convolution, **options),
+        default=functools.partial(plain_convolution, **options),
+    )
 
 
 def _convolution_forward(x, kernel, stride, padding, groups):
@@ -126,113 +115,96 @@ def _convolution_forward(x, kernel, stride, padding, groups):
 
 
 def _convolution_backward(stride, padding, groups, residuals, grad):
-    x, kernel = residuals
     options = {"stride": stride, "padding": padding, "groups": groups}
-    plain = functools.partial(plain_convolution, **options)
 
-    def plain_input_gradient(x, kernel, grad):
-        return jax.vjp(lambda x: plain(x, kernel), x)[1](grad)[0]
+    def gradient(form, argument):
+        def compute(x, kernel, grad):
+            def of(value):
+                return form(*(value, kernel) if argument == 0 else (x, value), **options)
 
-    def plain_filter_gradient(x, kernel, grad):
-        return jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](grad)[0]
+            return jax.vjp(of, (x, kernel)[argument])[1](grad)[0]
+
+        return compute
 
     # Two separate choices, so that an unused input gradient (conv1) disappears from the program.
-    input_gradient = lax.platform_dependent(
-        x,
-        kernel,
-        grad,
-        cpu=functools.partial(_fast_input_gradient, **options),
-        default=plain_input_gradient,
+    x_gradient, kernel_gradient = (
+        lax.platform_dependent(
+            *residuals,
+            grad,
+            cpu=gradient(_fast_convolution, argument),
+            default=gradient(plain_convolution, argument),
+        )
+        for argument in (0, 1)
     )
-    filter_gradient = lax.platform_dependent(
-        x,
-        kernel,
-        grad,
-        cpu=functools.partial(_fast_filter_gradient, **options),
-        default=plain_filter_gradient,
-    )
-    return input_gradient, filter_gradient
+    return x_gradient, kernel_gradient
 
 
 _convolution.defvjp(_convolution_forward, _convolution_backward)
 
 
-def _per_group(function, groups: int, *arrays_and_axes):
-    """Applies `function` to group i of every (array, axis) and concatenates on the last axis."""
-    if groups == 1:
-        return function(*(array for array, _ in arrays_and_axes))
-    parts = [jnp.split(array, groups, axis=axis) for array, axis in arrays_and_axes]
-    return jnp.concatenate([function(*group) for group in zip(*parts, strict=True)], axis=-1)
+def _fast_convolution(x, kernel, *, stride, padding, groups):
+    xs, kernels = (jnp.split(array, groups, axis=-1) for array in (x, kernel))
+    parts = [_one_group(*pair, stride, padding) for pair in zip(xs, kernels, strict=True)]
+    return jnp.concatenate(parts, axis=-1)
 
 
-def _fast_forward(x, kernel, *, stride, padding, groups):
-    return _per_group(
-        functools.partial(plain_convolution, stride=stride, padding=padding),
-        groups,
-        (x, -1),
-        (kernel, -1),
+def _one_group(x, kernel, stride, padding):
+    squared = _without_stride(x, kernel, stride, padding) if stride > 1 else (x, kernel, padding)
+    tile = minimal_filtering.best_tile(*squared)
+    if tile is None and kernel[..., 0].size <= _FEW_VALUES:
+        return _by_patches(x, kernel, stride, padding)
+    if tile is None:
+        return plain_convolution(x, kernel, stride=stride, padding=padding)
+    x, kernel, padding = squared
+    wide = accumulator(x)  # the transforms subtract large values, which bfloat16 does not bear
+    return minimal_filtering.convolve(x.astype(wide), kernel.astype(wide), padding, tile).astype(
+        x.dtype
     )
 
 
-def _fast_input_gradient(x, kernel, grad, *, stride, padding, groups):
-    def one_group(x, kernel, grad):
-        plain = functools.partial(plain_convolution, stride=stride, padding=padding)
-        return jax.vjp(lambda x: plain(x, kernel), x)[1](grad)[0]
-
-    return _per_group(one_group, groups, (x, -1), (kernel, -1), (grad, -1))
+# Filters of so few values keep XLA's convolution busy with the loops around its inner products.
+_FEW_VALUES = 160
 
 
-# The output gradient of a run of images, for some of the filters, stays in the second-level cache
-# of a core while XLA's CPU convolution goes through it for each place of the window.
-_CACHED_BYTES = 2**20
-_FILTERS_AT_A_TIME = 192
+def _by_patches(x, kernel, stride, padding):
+    """Returns the convolution as one product of all windows with all filters."""
+    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)))
+    for axis in (2, 1):  # The windows along a row are collected only once.
+        window = kernel.shape[axis - 1]
+        length = (x.shape[axis] - window) // stride * stride + 1
+        places = [
+            lax.slice_in_dim(x, first, first + length, stride, axis=axis)
+            for first in range(window)
+        ]
+        x = jnp.concatenate(places, axis=-1)
+    filters = kernel.reshape(-1, kernel.shape[-1])
+    return lax.dot_general(x, filters, (((3,), (0,)), ((), ())))
 
 
-def _fast_filter_gradient(x, kernel, grad, *, stride, padding, groups):
-    """Returns the filter gradient, summed over runs of images."""
-    n, features = grad.shape[0], grad.shape[3]
-    pieces = groups * -(-features // (groups * _FILTERS_AT_A_TIME))
-    while features % pieces:
-        pieces += groups
-    run = _CACHED_BYTES * pieces // (grad[0].size * grad.dtype.itemsize)
-    run = min(n, 1 << (max(2, run).bit_length() - 1))  # a power of two, like most batch sizes
-    edges = [
-        # Behind the last window the padding may be negative: what no filter sees is cut off.
-        (before, (count - 1) * stride + window - extent - before)
-        for extent, window, count, (before, _) in zip(
-            x.shape[1:3], kernel.shape[:2], grad.shape[1:3], padding, strict=True
-        )
+def _without_stride(x, kernel, stride, padding):
+    """Returns the images, the kernel and the padding of the same convolution with stride 1.
+
+    Squares of `stride` x `stride` pixels become the channels of one pixel: of conv1 of the paper,
+    3x3 windows over 48 channels, the last row and column of whose squares are zeros.
+    """
+    window = -(-kernel.shape[0] // stride)
+    counts = [
+        (extent + sum(edges) - size) // stride + window
+        for extent, edges, size in zip(x.shape[1:3], padding, kernel.shape[:2], strict=True)
     ]
-
-    def of_run(x, grad):
-        # The images are the channels of this convolution, and its batch the input channels. It is
-        # written in XLA's own order, without which a loop would run it without its fast library.
-        xs = [x.transpose(3, 1, 2, 0) for x in jnp.split(x, groups, axis=-1)]
-        grads = [grad.transpose(1, 2, 0, 3) for grad in jnp.split(grad, pieces, axis=-1)]
-        return tuple(
-            lax.conv_general_dilated(
-                xs[i * groups // pieces],
-                grad,
-                (1, 1),
-                edges,
-                rhs_dilation=(stride, stride),
-                dimension_numbers=_LAYOUT,
-                preferred_element_type=accumulator(x),
-            )
-            for i, grad in enumerate(grads)
-        )
-
-    def add(total, pair):
-        return jax.tree.map(lax.add, total, of_run(*pair)), None
-
-    whole = n // run * run
-    runs = [array[:whole].reshape(-1, run, *array.shape[1:]) for array in (x, grad)]
-    total = of_run(runs[0][0], runs[1][0])
-    if whole > run:
-        total, _ = lax.scan(add, total, tuple(array[1:] for array in runs), unroll=4)
-    if whole < n:
-        total, _ = add(total, (x[whole:], grad[whole:]))
-    return jnp.concatenate(total, axis=-1).transpose(1, 2, 0, 3).astype(kernel.dtype)
+    zero = jnp.zeros((), x.dtype)
+    edges = [
+        (before, count * stride - extent - before, 0)
+        for (before, _), count, extent in zip(padding, counts, x.shape[1:3], strict=True)
+    ]
+    x = lax.pad(x, zero, ((0, 0, 0), *edges, (0, 0, 0)))
+    x = x.reshape(x.shape[0], counts[0], stride, counts[1], stride, x.shape[3])
+    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(x.shape[0], *counts, -1)
+    missing = [(0, window * stride - size, 0) for size in kernel.shape[:2]]
+    kernel = lax.pad(kernel, zero, (*missing, (0, 0, 0), (0, 0, 0)))
+    kernel = kernel.reshape(window, stride, window, stride, *kernel.shape[2:])
+    kernel = kernel.transpose(0, 2, 1, 3, 4, 5).reshape(window, window, x.shape[3], -1)
+    return x, kernel, ((0, 0), (0, 0))
 
 
 def local_convolution(

@@ -5,7 +5,6 @@ Layout is `[batch, height, width, channels]`. Parameters are float32 under the l
 `[out_height, out_width, height, width, in, out]`) and `bias`.
 """
 
-import functools
 import math
 from typing import Any
 
@@ -36,19 +35,6 @@ from alexnet_jax.network.layers import (
     padding_of,
     parametric_layers,
     summarize,
-)
-
-# Layers that the strands of a batch go through one by one; the others see the batch as a whole.
-_STRANDED = (
-    Conv,
-    Activation,
-    Lrn,
-    ResponseNorm,
-    MaxPool,
-    AvgPool,
-    AdaptiveAvgPool,
-    Flatten,
-    Gather,
 )
 
 Params = Any
@@ -141,27 +127,21 @@ class AlexNet(nn.Module):
             )
         summarize(self.network, images.shape[1])
         x = images.astype(self.dtype)
-        # On CPUs runs of images are computed side by side up to the first layer that sees them all.
-        strands = jnp.array_split(x, ops.strands_for(x))
         classifier = parametric_layers(self.network.layers)[-1]
         for name, layer in zip(names, self.network.layers, strict=True):
-            if not isinstance(layer, _STRANDED):
-                strands = [jnp.concatenate(strands)]
             if layer is classifier:  # bfloat16 logits would tie, and the loss see their rounding
-                strands = [x.astype(ops.accumulator(x)) for x in strands]
-            if isinstance(layer, Conv):
-                strands = self._convolution(layer, strands)
-            else:
-                strands = [self._apply_layer(name, layer, x, train, first_row) for x in strands]
+                x = x.astype(ops.accumulator(x))
+            x = self._apply_layer(name, layer, x, train, first_row)
             if name == capture:
                 break
-        x = jnp.concatenate(strands)
         return x.astype(ops.accumulator(x))
 
     def _apply_layer(
         self, name: str, layer: Layer, x: jax.Array, train: bool, first_row: Any
     ) -> jax.Array:
         match layer:
+            case Conv():
+                return self._convolution(layer, x)
             case Local():
                 return self._local(layer, x)
             case Dense():
@@ -196,17 +176,15 @@ class AlexNet(nn.Module):
         holder = _Parameters(layer, tuple(kernel_shape), tuple(bias_shape), fan_in, name=layer.name)
         return holder()
 
-    def _convolution(self, layer: Conv, strands: list[jax.Array]) -> list[jax.Array]:
-        x = strands[0]
+    def _convolution(self, layer: Conv, x: jax.Array) -> jax.Array:
         depth = x.shape[3] // layer.groups
         shape = (layer.window, layer.window, depth, layer.features)
         kernel, bias = self._parameters(layer, shape, (layer.features,), math.prod(shape[:3]))
         padding = (padding_of(x.shape[1], layer), padding_of(x.shape[2], layer))
-        kernel = kernel.astype(x.dtype)
-        convolve = functools.partial(
-            ops.convolution, stride=layer.stride, padding=padding, groups=layer.groups
+        out = ops.convolution(
+            x, kernel.astype(x.dtype), stride=layer.stride, padding=padding, groups=layer.groups
         )
-        return [_add_bias(convolve(x, kernel), bias) for x in strands]
+        return _add_bias(out, bias)
 
     def _local(self, layer: Local, x: jax.Array) -> jax.Array:
         height, width = (

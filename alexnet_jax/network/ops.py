@@ -6,7 +6,6 @@ from alexnet_jax.network.conv_ops import (
     convolution,
     local_convolution,
     plain_convolution,
-    strands_for,
 )
 from alexnet_jax.network.norm_ops import (
     local_response_norm,
@@ -37,5 +36,4 @@ __all__ = [
     "plain_max_pool",
     "plain_response_norm",
     "response_norm",
-    "strands_for",
 ]
