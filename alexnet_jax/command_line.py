@@ -27,7 +27,6 @@ from alexnet_jax import FIRST_IMPORT, __version__, processes
 from alexnet_jax.config import Config
 from alexnet_jax.errors import AlexNetError, InputError, did_you_mean
 from alexnet_jax.locations import use_compilation_cache
-from alexnet_jax.network.host_memory import keep_freed_memory
 from alexnet_jax.presets import PRESETS
 
 USAGE_ERROR = 2
@@ -123,7 +122,6 @@ def _run(verbs: Verbs, words: list[str]) -> int:
         raise UsageError(f"unknown verb '{name}'.{did_you_mean(name, verbs)} Known: {known}")
     verb = parse(verbs, name, words)
     # Here and not in the library: the process is ours.
-    keep_freed_memory()
     use_compilation_cache()
     with quiet_libraries(verb.verbose):
         return verb.run() or 0

@@ -157,9 +157,8 @@ def _one_group(x, kernel, stride, padding):
         return plain_convolution(x, kernel, stride=stride, padding=padding)
     x, kernel, padding = squared
     wide = accumulator(x)  # the transforms subtract large values, which bfloat16 does not bear
-    return minimal_filtering.convolve(x.astype(wide), kernel.astype(wide), padding, tile).astype(
-        x.dtype
-    )
+    out: Any = minimal_filtering.convolve(x.astype(wide), kernel.astype(wide), padding, tile)
+    return out.astype(x.dtype)
 
 
 # Filters of so few values keep XLA's convolution busy with the loops around its inner products.
@@ -173,8 +172,7 @@ def _by_patches(x, kernel, stride, padding):
         window = kernel.shape[axis - 1]
         length = (x.shape[axis] - window) // stride * stride + 1
         places = [
-            lax.slice_in_dim(x, first, first + length, stride, axis=axis)
-            for first in range(window)
+            lax.slice_in_dim(x, first, first + length, stride, axis=axis) for first in range(window)
         ]
         x = jnp.concatenate(places, axis=-1)
     filters = kernel.reshape(-1, kernel.shape[-1])

@@ -1,20 +1,22 @@
 """How the C library gives out the memory of a training step on a CPU."""
 
 import ctypes
+import functools
 import platform
 
 # Parameters of mallopt(3), from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
+@functools.cache
 def keep_freed_memory() -> bool:
     """Asks glibc to keep the memory that is freed, instead of returning it to the system.
 
     XLA's CPU backend allocates the buffers of a step anew in every step. By default glibc maps and
     unmaps the large ones each time, and the system zeroes every page again, which costs pointwise
     layers more than their arithmetic. One arena for all threads belongs to it: the others hold no
-    block above 64 MiB. The process then stays as large as its largest step. Call it once, before
-    the first array; a second call changes nothing.
+    block above 64 MiB. The process then stays as large as its largest step. `AlexNet` calls it when
+    it is traced for a CPU; a second call changes nothing.
 
     Returns:
       Whether it was done: False where the C library is not glibc.

@@ -123,7 +123,9 @@ def _tiles(
     return jnp.concatenate([part.reshape(-1, n * rows * columns, channels) for part in parts])
 
 
-def best_tile(x: jax.Array, kernel: jax.Array, padding: Padding) -> int | None:
+def best_tile(
+    x: jax.Array | jax.ShapeDtypeStruct, kernel: jax.Array | jax.ShapeDtypeStruct, padding: Padding
+) -> int | None:
     """Returns the tile with which a convolution is fastest, None: it is faster directly.
 
     Args:

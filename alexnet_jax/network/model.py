@@ -15,6 +15,7 @@ from jax import lax
 
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.network import ops
+from alexnet_jax.network.host_memory import keep_freed_memory
 from alexnet_jax.network.layers import (
     Activation,
     AdaptiveAvgPool,
@@ -82,6 +83,8 @@ def _uniform(bound: float):
 class AlexNet(nn.Module):
     """Computes the logits of a network.
 
+    On a CPU the process keeps the memory that a step frees for the next one (`host_memory`).
+
     Attributes:
       network: the layers to interpret.
       dtype: type of the activations. Parameters are float32, and so is the arithmetic of the
@@ -126,6 +129,8 @@ class AlexNet(nn.Module):
                 "crop or resize them to squares"
             )
         summarize(self.network, images.shape[1])
+        if jax.default_backend() == "cpu":
+            keep_freed_memory()
         x = images.astype(self.dtype)
         classifier = parametric_layers(self.network.layers)[-1]
         for name, layer in zip(names, self.network.layers, strict=True):

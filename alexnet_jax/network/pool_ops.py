@@ -64,14 +64,13 @@ def _max_pool(x, window, stride, padding):
 
 
 def _max_pool_forward(x, window, stride, padding):
-    fast = functools.partial(_fast_max_pool_winners, window=window, stride=stride, padding=padding)
-    shapes = jax.eval_shape(fast, x)[1]
-
     # Each platform keeps what its gradient needs, and the compiler drops the other residual.
     def plain(x):
         y = plain_max_pool(x, window=window, stride=stride, padding=padding)
-        return y, [jnp.zeros(shape.shape, shape.dtype) for shape in shapes]
+        rows = lax.slice_in_dim(x, 0, y.shape[2], axis=2)
+        return y, [jnp.zeros_like(array, jnp.uint8) for array in (rows, y)]
 
+    fast = functools.partial(_fast_max_pool_winners, window=window, stride=stride, padding=padding)
     y, winners = lax.platform_dependent(x, cpu=fast, default=plain)
     return y, (x, winners)
 

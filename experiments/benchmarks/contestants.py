@@ -5,6 +5,7 @@ from experiments.benchmarks.contest import Contestant
 
 OURS = "this library"
 OURS_BFLOAT16 = "this library, bfloat16"
+MODULE = "module and optax"
 PLAIN = "plain Flax"
 CONTIGUOUS = "PyTorch, contiguous"
 CHANNELS_LAST = "PyTorch, channels_last"
@@ -21,6 +22,7 @@ PRODUCTS = (PRODUCT_XLA, PRODUCT_TORCH)
 _PROGRAMS = {
     OURS: ("jax_contestant", {"kind": "ours"}),
     OURS_BFLOAT16: ("jax_contestant", {"kind": "ours", "dtype": "bfloat16"}),
+    MODULE: ("jax_contestant", {"kind": "module"}),
     PLAIN: ("jax_contestant", {"kind": "plain"}),
     CONTIGUOUS: ("torch_contestant", {"kind": "torch", "memory_format": "contiguous"}),
     CHANNELS_LAST: ("torch_contestant", {"kind": "torch", "memory_format": "channels_last"}),

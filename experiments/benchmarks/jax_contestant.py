@@ -1,27 +1,31 @@
 """The contestants in JAX: this library's own steps, their plain form, and a matrix product.
 
 Options (JSON):
-  kind: "ours"; "plain", with each fast kernel replaced by its definition in `lax` and the C
-    library's allocator left alone; or "bound", square float32 matrix products.
+  kind: "ours"; "module", a program that knows only the public module and Optax; "plain", with each
+    fast kernel replaced by its definition in `lax` and the C library's allocator left alone; or
+    "bound", square float32 matrix products.
   network, batch, what: "train", the jitted training step, or "inference", the jitted test.
   views: of the test, 1 or 10.
   dtype: of the activations in the test.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
 
+from alexnet_jax import AlexNet
 from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.prepared import Statistics
 from alexnet_jax.data.preprocess import Inputs, make_inputs
 from alexnet_jax.evaluation.evaluate import make_predict_step
+from alexnet_jax.network import model as module
 from alexnet_jax.network import ops
-from alexnet_jax.network.host_memory import keep_freed_memory
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.training.schedule import PlateauState, rate_tree, rates_at
@@ -36,10 +40,10 @@ def build(options: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     details: dict[str, Any] = {}
     if options["kind"] == "plain":
         details["replaced"] = use_plain_kernels()
-    else:
-        details["keeps_freed_memory"] = keep_freed_memory()
     if options["kind"] == "bound":
         return matrix_products(options["size"]), details
+    if options["kind"] == "module":
+        return _module(options), details
     make = {"train": training, "inference": inference}[options["what"]]
     return make(options)[0], details
 
@@ -54,7 +58,47 @@ def use_plain_kernels() -> list[str]:
         if plain is not None:
             setattr(ops, name, plain)
             replaced.append(name)
+    module.keep_freed_memory = lambda: False
     return sorted(replaced)
+
+
+def _module(options: dict[str, Any]) -> Run:
+    """Returns training steps or inference as anybody writes them who reads only the README."""
+    net, batch = NETWORKS[options["network"]], options["batch"]
+    model = AlexNet(net)
+    rng = np.random.default_rng(0)
+    images = 60 * rng.standard_normal((batch, net.image_size, net.image_size, 3), np.float32)
+    images, labels = jax.device_put((images, rng.integers(0, net.classes, batch, np.int32)))
+    params = model.init(jax.random.key(0), images[:1])["params"]
+    if options["what"] == "inference":
+        apply = jax.jit(model.apply)
+
+        def run(iterations: int) -> None:
+            for _ in range(iterations):
+                jax.block_until_ready(apply({"params": params}, images))
+
+        return run
+
+    optimizer = optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(1e-4, momentum=0.9))
+    opt_state = optimizer.init(params)
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(params, opt_state, key):
+        def loss(params):
+            logits: Any = model.apply({"params": params}, images, train=True, rngs={"dropout": key})
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+        gradients = jax.grad(loss)(params)
+        updates, opt_state = optimizer.update(gradients, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    def train(iterations: int) -> None:
+        nonlocal params, opt_state
+        for _ in range(iterations):
+            params, opt_state = step(params, opt_state, jax.random.key(1))
+        jax.block_until_ready(params)
+
+    return train
 
 
 def _plain_local_convolution(x, kernel, *, padding=((0, 0), (0, 0))):

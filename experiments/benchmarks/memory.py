@@ -71,9 +71,6 @@ def measure(
     name: str, batch_size: int, parts: int, options: argparse.Namespace
 ) -> dict[str, float]:
     """Returns sizes in MiB and seconds per step of one network in this process."""
-    from alexnet_jax.network.host_memory import keep_freed_memory
-
-    keep_freed_memory()
     import jax
     import numpy as np
 

@@ -36,7 +36,7 @@ def measure(
       extra: further contestants.
       say: told what happens.
     """
-    names = [who.OURS, who.CHANNELS_LAST, who.CONTIGUOUS, *extra, who.PLAIN]
+    names = [who.OURS, who.MODULE, who.CHANNELS_LAST, who.CONTIGUOUS, *extra, who.PLAIN]
     if what == "inference":
         names.insert(1, who.OURS_BFLOAT16)
     entries: list[Contestant] = [who.contestant(n, network, what, batch) for n in names]

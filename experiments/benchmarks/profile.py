@@ -20,7 +20,6 @@ from typing import Any
 
 import jax
 
-from alexnet_jax.network.host_memory import keep_freed_memory
 from experiments.benchmarks import jax_contestant
 from experiments.benchmarks.environment import environment, threads
 from experiments.benchmarks.records import RESULTS, write
@@ -112,7 +111,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--output", type=Path, default=RESULTS / "profile.json")
     options = parser.parse_args()
-    keep_freed_memory()
     rows = []
     for network in options.networks.split(","):
         for what in options.what.split(","):

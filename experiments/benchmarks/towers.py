@@ -77,9 +77,6 @@ def rows(title: str, records: dict[str, dict[str, Any]]) -> list[dict[str, Any]]
 
 def build(options: dict[str, Any]) -> tuple[Callable[[int], None], dict[str, Any]]:
     """Is one contestant, see `contest.serve`."""
-    from alexnet_jax.network.host_memory import keep_freed_memory
-
-    keep_freed_memory()
     import jax
 
     jax.config.update("jax_num_cpu_devices", options["towers"])

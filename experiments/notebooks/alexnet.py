@@ -43,10 +43,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import alexnet_jax
-from alexnet_jax.network.host_memory import keep_freed_memory
 
 logging.disable(logging.WARNING)  # what the libraries tell each other
-keep_freed_memory()  # on a CPU: the memory of a step is kept for the next one
 for device in jax.devices():
     print(f"{device.platform}: {device.device_kind}")
 

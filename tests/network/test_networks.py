@@ -3,16 +3,13 @@
 import dataclasses
 import functools
 import math
-from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.network import ops
 from alexnet_jax.network.layers import (
     Activation,
     AvgPool,
@@ -517,24 +514,3 @@ def test_towers_that_never_talk_stay_apart_until_the_classifier(key, few_optimiz
     np.testing.assert_allclose(before[:, :3], after[:, :3], rtol=1e-5, atol=1e-6)
     assert np.abs(np.asarray(before - after))[:, 3:].max() > 0.01
     assert np.abs(np.asarray(logits - changed_logits)).max() > 0.01
-
-
-@pytest.mark.parametrize("strands", [2, 3])
-def test_strands_change_neither_logits_nor_gradients(key, strands, few_optimizations, monkeypatch):
-    network = NETWORKS["digits"]
-    images = jax.random.normal(key, (5, network.image_size, network.image_size, 3)) * 60
-    params = AlexNet(network).init(key, images)["params"]
-
-    def loss(params, strands):
-        monkeypatch.setattr(ops, "strands_for", lambda images: strands)
-        logits: Any = AlexNet(network).apply(
-            {"params": params}, images, train=True, rngs={"dropout": key}
-        )
-        return jnp.sum(jnp.square(logits)), logits
-
-    gradient = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
-    (expected, logits), (found, other) = gradient(params, 1), gradient(params, strands)
-    np.testing.assert_allclose(other, logits, rtol=1e-4, atol=1e-4)
-    chex.assert_trees_all_equal_shapes(found, expected)
-    for leaf, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(leaf, wanted, rtol=0, atol=1e-5 * float(jnp.abs(wanted).max()))

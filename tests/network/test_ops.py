@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from alexnet_jax.network import conv_ops, ops
+from alexnet_jax.network import ops
 
 DTYPES = ("float32", "bfloat16")
 
@@ -69,22 +69,6 @@ def test_convolution_equals_its_definition(case, dtype):
         _normal(0, shape, dtype),
         _normal(1, (*window, shape[-1] // groups, features), dtype),
         dtype=dtype,
-    )
-
-
-@pytest.mark.parametrize("images", (4, 7, 16))
-@pytest.mark.parametrize("case", ("conv1 overhanging", "conv1 two towers", "conv2", "wide"))
-def test_filter_gradients_are_summed_over_runs_of_images_and_pieces(case, images, monkeypatch):
-    """Runs of two images and few filters at a time: a loop, and a rest where the number is odd."""
-    monkeypatch.setattr(conv_ops, "_CACHED_BYTES", 1)
-    monkeypatch.setattr(conv_ops, "_FILTERS_AT_A_TIME", 3)
-    shape, window, features, stride, padding, groups = CONVOLUTIONS[case]
-    options = {"stride": stride, "padding": padding, "groups": groups}
-    _assert_same(
-        functools.partial(ops.convolution, **options),
-        functools.partial(ops.plain_convolution, **options),
-        _normal(0, (images, *shape[1:])),
-        _normal(1, (*window, shape[-1] // groups, features)),
     )
 
 
@@ -385,10 +369,3 @@ def test_cpu_gets_the_fast_form():
     lowered = jax.jit(jax.grad(_small_network)).lower(_small_params(), _normal(0, (4, 36, 36, 3)))
     assert "select_and_scatter" not in lowered.as_text()
     assert "conditional" not in (lowered.compile().as_text() or "conditional")
-
-
-def test_a_batch_is_cut_into_strands_on_cpus_only(monkeypatch):
-    many, few = jnp.zeros((128, 1, 1, 3)), jnp.zeros((8, 1, 1, 3))
-    assert ops.strands_for(many) >= 4 and ops.strands_for(few) == 1
-    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
-    assert ops.strands_for(many) == 1
