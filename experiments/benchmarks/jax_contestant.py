@@ -6,7 +6,7 @@ Options (JSON):
     "bound", square float32 matrix products.
   network, batch, what: "train", the jitted training step, or "inference", the jitted test.
   views: of the test, 1 or 10.
-  dtype: of the activations in the test.
+  dtype: of the activations.
 """
 
 import functools
@@ -127,7 +127,8 @@ def training(options: dict[str, Any]) -> tuple[Run, Any]:
     tree = rate_tree(rates, config.optimizer, state.params)
     # The training loop, too, hands the step batches that its prefetching thread has placed.
     batch, inputs = jax.device_put((_batch(network.classes, batch_size, size), _inputs(name)))
-    step = make_train_step(network, config.optimizer, config.preprocess, config.augment)
+    dtype = jnp.dtype(options.get("dtype", "float32"))
+    step = make_train_step(network, config.optimizer, config.preprocess, config.augment, dtype)
     others = (batch, inputs, tree, np.bool_(rates.colour_noise))
     compiled = step.lower(state, *others).compile()  # type: ignore[attr-defined]
 

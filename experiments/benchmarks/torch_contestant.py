@@ -56,7 +56,8 @@ def _network(options: dict[str, Any]) -> tuple[Any, Any]:
     if options["memory_format"] == "channels_last":
         model = model.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
-    return model, images
+    device = options.get("device", "cpu")
+    return model.to(device), images.to(device)
 
 
 def training(options: dict[str, Any]) -> Run:
@@ -66,7 +67,8 @@ def training(options: dict[str, Any]) -> Run:
     model, images = _network(options)
     model.train()
     settings = work.experiment(options["network"]).optimizer
-    labels = torch.randint(NETWORKS[options["network"]].classes, (options["batch"],))
+    classes = NETWORKS[options["network"]].classes
+    labels = torch.randint(classes, (options["batch"],), device=images.device)
     groups = [
         {
             "params": list(model.weights.parameters()),

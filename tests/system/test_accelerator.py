@@ -1,0 +1,49 @@
+"""The script that measures a GPU or TPU, in small on whatever device is here."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from experiments.benchmarks import accelerator
+
+
+@pytest.mark.timeout(600)
+def test_the_quick_form_measures_every_case_and_equality(tmp_path):
+    output = tmp_path / "accelerator.json"
+    command = [sys.executable, "-m", accelerator.__name__, "--quick", "--output", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=True)
+    result = json.loads(output.read_text("utf-8"))
+    ours = result["this library"]
+    assert len(ours["rows"]) == len(list(accelerator.cases(quick=True))) == 4
+    assert all(row["images_per_second"] > 0 and row["share_of_peak"] > 0 for row in ours["rows"])
+    assert ours["equality"]["float64_parameters_after_ten_steps"] < 1e-9
+    assert ours["equality"]["losses"][0] != ours["equality"]["losses"][1]
+    assert ours["equality"]["logits"]["float32, highest precision"] < 1e-4
+    assert result["input_pipeline_images_per_second"] > 0
+    rows = result["PyTorch"].get("rows", [])
+    assert rows or "not installed" in result["PyTorch"]["left_out"]
+    assert all(row.get("images_per_second", 0) > 0 for row in rows)
+    assert "`digits`, 4, float32" in done.stdout
+
+
+def test_what_there_is_no_time_for_is_said(capsys):
+    class Options:
+        quick, begin, seconds = True, 0.0, -1.0
+
+    rows = accelerator._measure(lambda case: pytest.fail("measured all the same"), Options)
+    assert {row["left_out"] for row in rows} == {"out of time"}
+
+
+def test_what_does_not_fit_is_said_and_the_rest_goes_on(capsys):
+    class Options:
+        quick, begin, seconds = True, 1e12, 1.0
+
+    def build(case):
+        if case["dtype"] == "float32":
+            raise MemoryError("out of memory")
+        return lambda iterations: None
+
+    rows = accelerator._measure(build, Options)
+    assert [("left_out" in row) for row in rows] == [row["dtype"] == "float32" for row in rows]
