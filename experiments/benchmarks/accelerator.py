@@ -279,6 +279,9 @@ def main() -> None:
         result = {"torch": _torch_cases, "jax": _jax_cases}[options.contestant](options)
         options.output.write_text(json.dumps(result), "utf-8")
         return
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")  # this process leaves the device to the others
     rival = _child("torch", options, RIVAL_SHARE * options.seconds)
     images = input_pipeline(options.quick)
     ours = _child("jax", options, options.seconds - (time.perf_counter() - begin))
