@@ -1,7 +1,10 @@
 """On a GPU or TPU: images/s of whole networks, their share of the device's peak, PyTorch beside.
 
     python -m experiments.benchmarks.accelerator            # eight minutes at most
+    python -m experiments.benchmarks.accelerator --networks original --batches 1024
     python -m experiments.benchmarks.accelerator --quick    # small, anywhere
+
+A run on the same device replaces what it measures in the result file and keeps the rest.
 
 PyTorch and JAX come one after the other, each in a process of its own, so that neither holds the
 memory of the other. What does not fit into the time or the memory is named in the result. The peak
@@ -17,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +28,13 @@ from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.pipeline import training_batches
 from experiments.benchmarks import pipeline, work
 from experiments.benchmarks.environment import environment
-from experiments.benchmarks.records import RESULTS, write
+from experiments.benchmarks.records import RESULTS, read, write
 
 NETWORKS = ("paper", "original", "one-weird-trick")
 BATCHES = (128, 1024)
 DTYPES = ("bfloat16", "float32")
 WHAT = ("train", "inference")
+OURS, RIVAL = "this library", "PyTorch"
 TURNS, TURN_SECONDS = 5, 0.5
 PRODUCT = 8192
 RIVAL_SHARE = 0.3
@@ -39,9 +43,8 @@ RIVAL_SHARE = 0.3
 Run = Callable[[int], None]
 
 
-def cases(quick: bool) -> Iterator[dict[str, Any]]:
+def cases(networks: Iterable[str], batches: Iterable[int]) -> Iterator[dict[str, Any]]:
     """Yields what is measured, the most important first."""
-    networks, batches = (("digits",), (4,)) if quick else (NETWORKS, BATCHES)
     for batch, network, what, dtype in itertools.product(batches, networks, WHAT, DTYPES):
         yield {"network": network, "what": what, "batch": batch, "dtype": dtype, "views": 1}
 
@@ -120,7 +123,7 @@ def _jax_cases(options: argparse.Namespace) -> dict[str, Any]:
 def _measure(build: Callable[[dict[str, Any]], Run], options: Any) -> list[dict[str, Any]]:
     """Returns a row for each case: its rate, or why there is none."""
     rows = []
-    for case in cases(options.quick):
+    for case in cases(options.networks.split(","), map(int, options.batches.split(","))):
         row = {name: case[name] for name in ("network", "what", "batch", "dtype")}
         start = time.perf_counter()
         if start - options.begin > options.seconds:
@@ -257,6 +260,7 @@ def _child(which: str, options: argparse.Namespace, seconds: float) -> dict[str,
         output = Path(folder) / "result.json"
         command = [sys.executable, "-m", __spec__.name, "--contestant", which]
         command += ["--seconds", str(seconds), "--output", str(output)]
+        command += ["--networks", options.networks, "--batches", options.batches]
         done = subprocess.run(command + ["--quick"] * options.quick, check=False)
         if not output.exists():
             return {"left_out": f"its process ended with code {done.returncode}"}
@@ -271,9 +275,13 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="a small network, few iterations")
     parser.add_argument("--seconds", type=float, default=450, help="begin nothing after so many")
+    parser.add_argument("--networks", default=",".join(NETWORKS), help="names with commas")
+    parser.add_argument("--batches", default=",".join(map(str, BATCHES)))
     parser.add_argument("--output", type=Path, default=RESULTS / "accelerator.json")
     parser.add_argument("--contestant", choices=("torch", "jax"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.quick:
+        options.networks, options.batches = "digits", "4"
     options.begin = begin
     if options.contestant:
         result = {"torch": _torch_cases, "jax": _jax_cases}[options.contestant](options)
@@ -288,11 +296,26 @@ def main() -> None:
     result = {
         "environment": environment(),
         "input_pipeline_images_per_second": images,
-        "this library": ours,
-        "PyTorch": rival,
+        OURS: ours,
+        RIVAL: rival,
     }
+    old = read(options.output)
+    if old and old[OURS].get("device") == ours.get("device"):
+        for who in (name for name in (OURS, RIVAL) if "rows" in result[name]):
+            result[who]["rows"] = _merged(old[who].get("rows", []), result[who]["rows"])
     write(options.output, result)
     print(table(result))
+
+
+def _merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the rows of both, the new ones instead of old ones unless they were left out."""
+
+    def by_case(rows: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
+        names = ("batch", "network", "what", "dtype")
+        return {tuple(row[name] for name in names): row for row in rows}
+
+    measured = [row for row in new if "left_out" not in row]
+    return list((by_case(new) | by_case(old) | by_case(measured)).values())
 
 
 def table(result: dict[str, Any]) -> str:
@@ -303,14 +326,14 @@ def table(result: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     rates: dict[str, dict[Any, Any]] = {}
-    for who in ("this library", "PyTorch"):
+    for who in (OURS, RIVAL):
         for row in result[who].get("rows", []):
             key = f"`{row['network']}`, {row['batch']}, {row['dtype']}"
             rates.setdefault(key, {})[row["what"], who] = row
     for key, rows in rates.items():
         cells = [key]
         for what in WHAT:
-            ours, theirs = (rows.get((what, who), {}) for who in ("this library", "PyTorch"))
+            ours, theirs = (rows.get((what, who), {}) for who in (OURS, RIVAL))
             for row in (ours, theirs):
                 rate = row.get("images_per_second")
                 cells.append(f"{rate:,.0f}" if rate else "–")
