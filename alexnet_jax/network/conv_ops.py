@@ -176,7 +176,7 @@ def _by_patches(x, kernel, stride, padding):
         ]
         x = jnp.concatenate(places, axis=-1)
     filters = kernel.reshape(-1, kernel.shape[-1])
-    return lax.dot_general(x, filters, (((3,), (0,)), ((), ())))
+    return lax.dot_general(x, filters, (((3,), (0,)), ((), ())), precision=lax.Precision.HIGHEST)
 
 
 def _without_stride(x, kernel, stride, padding):
