@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import os
 import platform
 
 # Parameters of mallopt(3), from glibc's malloc.h.
@@ -15,12 +16,16 @@ def keep_freed_memory() -> bool:
     XLA's CPU backend allocates the buffers of a step anew in every step. By default glibc maps and
     unmaps the large ones each time, and the system zeroes every page again, which costs pointwise
     layers more than their arithmetic. One arena for all threads belongs to it: the others hold no
-    block above 64 MiB. The process then stays as large as its largest step. `AlexNet` calls it when
-    it is traced for a CPU; a second call changes nothing.
+    block above 64 MiB. The process then stays as large as its largest step. It is done when
+    `network.model` is imported, since threads of XLA that exist keep their arenas; whoever sets
+    `MALLOC_ARENA_MAX` or `glibc.malloc` tunables in the environment has chosen, and is left alone.
 
     Returns:
-      Whether it was done: False where the C library is not glibc.
+      Whether it was done: False where the C library is not glibc, or where somebody has chosen.
     """
+    chosen = "MALLOC_ARENA_MAX" in os.environ
+    if chosen or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
+        return False
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt

@@ -3,6 +3,8 @@
 Layout is `[batch, height, width, channels]`. Parameters are float32 under the layer's name:
 `kernel` (`[height, width, in / groups, out]`; dense `[in / groups, out]`; unshared
 `[out_height, out_width, height, width, in, out]`) and `bias`.
+
+A process that imports this module keeps the memory that it frees, see `host_memory`.
 """
 
 import math
@@ -37,6 +39,8 @@ from alexnet_jax.network.layers import (
     parametric_layers,
     summarize,
 )
+
+keep_freed_memory()
 
 Params = Any
 """`{layer: {"kernel": float32, "bias": float32}}`."""
@@ -83,8 +87,6 @@ def _uniform(bound: float):
 class AlexNet(nn.Module):
     """Computes the logits of a network.
 
-    On a CPU the process keeps the memory that a step frees for the next one (`host_memory`).
-
     Attributes:
       network: the layers to interpret.
       dtype: type of the activations. Parameters are float32, and so is the arithmetic of the
@@ -129,8 +131,6 @@ class AlexNet(nn.Module):
                 "crop or resize them to squares"
             )
         summarize(self.network, images.shape[1])
-        if jax.default_backend() == "cpu":
-            keep_freed_memory()
         x = images.astype(self.dtype)
         classifier = parametric_layers(self.network.layers)[-1]
         for name, layer in zip(names, self.network.layers, strict=True):

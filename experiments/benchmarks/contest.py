@@ -128,7 +128,9 @@ class _Process:
             stderr=self._log,
             cwd=_ROOT,
             # Accelerators have contests of their own.
-            env=os.environ | {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env=os.environ
+            | {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
+            | contestant.options.get("environment", {}),
         )
 
     def read(self) -> dict[str, Any]:

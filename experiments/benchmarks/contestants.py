@@ -23,7 +23,11 @@ _PROGRAMS = {
     OURS: ("jax_contestant", {"kind": "ours"}),
     OURS_BFLOAT16: ("jax_contestant", {"kind": "ours", "dtype": "bfloat16"}),
     MODULE: ("jax_contestant", {"kind": "module"}),
-    PLAIN: ("jax_contestant", {"kind": "plain"}),
+    # The tunable has its usual value: it says that the allocator is to be left alone.
+    PLAIN: (
+        "jax_contestant",
+        {"kind": "plain", "environment": {"GLIBC_TUNABLES": "glibc.malloc.check=0"}},
+    ),
     CONTIGUOUS: ("torch_contestant", {"kind": "torch", "memory_format": "contiguous"}),
     CHANNELS_LAST: ("torch_contestant", {"kind": "torch", "memory_format": "channels_last"}),
     COMPILED: (

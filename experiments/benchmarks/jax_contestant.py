@@ -2,8 +2,7 @@
 
 Options (JSON):
   kind: "ours"; "module", a program that knows only the public module and Optax; "plain", with each
-    fast kernel replaced by its definition in `lax` and the C library's allocator left alone; or
-    "bound", square float32 matrix products.
+    fast kernel replaced by its definition in `lax`; or "bound", square float32 matrix products.
   network, batch, what: "train", the jitted training step, or "inference", the jitted test.
   views: of the test, 1 or 10.
   dtype: of the activations.
@@ -24,7 +23,6 @@ from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.prepared import Statistics
 from alexnet_jax.data.preprocess import Inputs, make_inputs
 from alexnet_jax.evaluation.evaluate import make_predict_step
-from alexnet_jax.network import model as module
 from alexnet_jax.network import ops
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
@@ -58,7 +56,6 @@ def use_plain_kernels() -> list[str]:
         if plain is not None:
             setattr(ops, name, plain)
             replaced.append(name)
-    module.keep_freed_memory = lambda: False
     return sorted(replaced)
 
 
