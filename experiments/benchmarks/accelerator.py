@@ -343,5 +343,24 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def facts(result: dict[str, Any]) -> str:
+    """Returns what stands below the table: device, versions, peaks, equality, input pipeline."""
+    ours, place = result[OURS], result["environment"]
+    same, versions = ours["equality"], place["versions"]
+    logits = ", ".join(f"{name} {value:.1e}" for name, value in same["logits"].items())
+    peaks = ", ".join(
+        f"{rate:,.0f} TFLOP/s {name}" for name, rate in ours["peak_tflop_per_second"].items()
+    )
+    return (
+        f"{ours['device']}; jax {versions['jax']}, torch {versions['torch']}; {place['date'][:10]}; "
+        f"[json](results/accelerator.json). Images/s. Peak: a matrix product of the type, {peaks}. "
+        f"Ten training steps of `{same['network']}` in float64 end within "
+        f"{same['float64_parameters_after_ten_steps']:.1e} of the CPU's parameters; its logits differ "
+        f"from float64 on the CPU by at most (of the largest): {logits}. The input pipeline of that "
+        f"host ({place['cpu_cores']} cores) reads "
+        f"{result['input_pipeline_images_per_second']:,.0f} JPEGs/s. –: no time left, or not run."
+    )
+
+
 if __name__ == "__main__":
     main()

@@ -68,7 +68,7 @@ def _module(options: dict[str, Any]) -> Run:
     images, labels = jax.device_put((images, rng.integers(0, net.classes, batch, np.int32)))
     params = model.init(jax.random.key(0), images[:1])["params"]
     if options["what"] == "inference":
-        apply = jax.jit(model.apply)
+        apply = jax.jit(model.apply).lower({"params": params}, images).compile()
 
         def run(iterations: int) -> None:
             for _ in range(iterations):
@@ -89,10 +89,13 @@ def _module(options: dict[str, Any]) -> Run:
         updates, opt_state = optimizer.update(gradients, opt_state, params)
         return optax.apply_updates(params, updates), opt_state
 
+    key = jax.random.key(1)
+    compiled = step.lower(params, opt_state, key).compile()
+
     def train(iterations: int) -> None:
         nonlocal params, opt_state
         for _ in range(iterations):
-            params, opt_state = step(params, opt_state, jax.random.key(1))
+            params, opt_state = compiled(params, opt_state, key)
         jax.block_until_ready(params)
 
     return train

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks import contestants as who
-from experiments.benchmarks import targets
+from experiments.benchmarks import accelerator, targets
 from experiments.benchmarks.networks import CIFAR, DEFAULT
 from experiments.benchmarks.records import RESULTS, read
 
@@ -23,6 +23,7 @@ FRONT_END = "<!-- end of speed -->"
 
 _COLUMNS = (
     who.OURS,
+    who.MODULE,
     who.OURS_BFLOAT16,
     who.CHANNELS_LAST,
     who.CONTIGUOUS,
@@ -56,6 +57,9 @@ def tables(results: Path = RESULTS) -> str:
             picture = "scaling.svg" if file == "scaling.json" else ""
             rows = make(record["entries"])
             blocks.append(_section(title, rows, _under(record, file, picture)))
+    device = read(results / "accelerator.json")
+    if device:
+        blocks.append(_section("GPU", accelerator.table(device), accelerator.facts(device)))
     for file, title in _OTHERS:
         record = read(results / file)
         rows = _rows(record) if record else "Not measured yet."
