@@ -351,14 +351,15 @@ def facts(result: dict[str, Any]) -> str:
     peaks = ", ".join(
         f"{rate:,.0f} TFLOP/s {name}" for name, rate in ours["peak_tflop_per_second"].items()
     )
+    cpu = f"{same['float64_parameters_after_ten_steps']:.1e}"
+    pipeline_rate = f"{result['input_pipeline_images_per_second']:,.0f}"
     return (
-        f"{ours['device']}; jax {versions['jax']}, torch {versions['torch']}; {place['date'][:10]}; "
-        f"[json](results/accelerator.json). Images/s. Peak: a matrix product of the type, {peaks}. "
-        f"Ten training steps of `{same['network']}` in float64 end within "
-        f"{same['float64_parameters_after_ten_steps']:.1e} of the CPU's parameters; its logits differ "
-        f"from float64 on the CPU by at most (of the largest): {logits}. The input pipeline of that "
-        f"host ({place['cpu_cores']} cores) reads "
-        f"{result['input_pipeline_images_per_second']:,.0f} JPEGs/s. –: no time left, or not run."
+        f"{ours['device']}; jax {versions['jax']}, torch {versions['torch']}; "
+        f"{place['date'][:10]}; [json](results/accelerator.json). Images/s; –: not run for want of "
+        f"time. The peak is a matrix product of the same type: {peaks}. Ten training steps of "
+        f"`{same['network']}` in float64 end within {cpu} of the CPU's parameters; logits differ "
+        f"from the CPU's in float64 by at most (of the largest): {logits}. The input pipeline of "
+        f"that host ({place['cpu_cores']} cores) reads {pipeline_rate} JPEGs/s."
     )
 
 

@@ -26,11 +26,12 @@ from experiments.benchmarks.records import RESULTS, write
 
 # The first pattern that is found in an operation's path and name says its kind.
 _KINDS = (
-    (r"_convolution/transpose\(jvp\(\)\)/conv_general", "convolutions, input gradients"),
-    (r"transpose\(.*_convolution/conv_general", "convolutions, filter gradients"),
-    (r"_convolution/conv_general", "convolutions, forward"),
-    (r"_convolution/.* (transpose_copy|bitcast_copy|wrapped_copy|slice)", "convolutions, copies"),
-    (r"_convolution/.* (concatenate|wrapped_slice|maximum_slice)", "convolutions, copies"),
+    (
+        r"_convolution/transpose\(jvp\(\)\)/(dot_general|conv_general)",
+        "convolutions, gradients: products and transforms",
+    ),
+    (r"_convolution/(dot_general|conv_general)", "convolutions, forward: products and transforms"),
+    (r"_convolution/.*(concatenate|slice|pad|transpose)", "convolutions, taking tiles in and out"),
     (r"reduce_window|_max_pool|pool", "pooling"),
     (r"_dense|log_softmax|logsumexp", "dense layers"),
     (r"_apply_layer/(div|sqrt|square|dot_general|mul|add|pow|rsqrt)", "response normalization"),

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks import contestants as who
 from experiments.benchmarks import accelerator, targets
+from experiments.benchmarks import contestants as who
 from experiments.benchmarks.networks import CIFAR, DEFAULT
 from experiments.benchmarks.records import RESULTS, read
 
