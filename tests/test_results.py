@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from experiments import table
+from experiments.minimal_filtering import run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,3 +26,17 @@ def test_records_hold_versions_hardware_and_no_places():
         place = result.get("run") or result.get("environment") or result
         assert place["versions"]["jax"] and place["processor"], path
         assert not [word for word in text.split('"') if word.startswith(("/", "~"))], path
+
+
+def test_the_comparison_of_the_forms_of_convolutions():
+    errors = {"minimal": [1.0, 2.0, 3.0], "direct": [1.5, 1.5, 3.0]}
+    runs = {form: [{"error": error} for error in values] for form, values in errors.items()}
+    found = run.comparison(runs)
+    assert found["difference"] == 0 and found["mean"] == {"minimal": 2, "direct": 2}
+    low, high = found["interval_95"]
+    assert low == -high == pytest.approx(-4.302653 * 0.5 / 3**0.5)
+
+
+def test_the_page_of_minimal_filtering_is_generated_from_its_record():
+    text = run.README.read_text("utf-8")
+    assert run.updated(text) == text and "95 % interval" in text

@@ -159,7 +159,7 @@ class Dropout:
       rate: probability of dropping a unit.
       inverted: True scales the kept units by 1/(1-rate) in training and nothing at test; False
         (2012) only masks in training and multiplies by 1-rate in every other pass.
-      towers: the units are the share of one of so many towers, whose masks are cut out of those
+      towers: the units are the share of one of so many towers, whose masks are slices of those
         of the whole layer.
     """
 

@@ -343,6 +343,27 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def sentence(result: dict[str, Any]) -> str:
+    """Returns the rates of the smallest batch in bfloat16 in words, PyTorch's in brackets."""
+    found: dict[Any, dict[str, float]] = {}
+    batch = min(row["batch"] for row in result[OURS]["rows"])
+    for who in (OURS, RIVAL):
+        for row in result[who].get("rows", []):
+            if row["batch"] == batch and row["dtype"] == "bfloat16" and "left_out" not in row:
+                rates = found.setdefault((row["network"], row["what"]), {})
+                rates[who] = row["images_per_second"]
+    words = []
+    for (network, what), rates in found.items():
+        verb = "training" if what == "train" else "inference"
+        rival = f" ({rates[RIVAL]:,.0f})" if RIVAL in rates else ""
+        if OURS in rates:
+            words.append(f"`{network}` {verb} {rates[OURS]:,.0f}{rival}")
+    return (
+        f"{result[OURS]['device']}, bfloat16, batch {batch}, images/s (PyTorch): "
+        f"{', '.join(words)}; [json](results/accelerator.json)."
+    )
+
+
 def facts(result: dict[str, Any]) -> str:
     """Returns what stands below the table: device, versions, peaks, equality, input pipeline."""
     ours, place = result[OURS], result["environment"]

@@ -227,13 +227,11 @@ def summary(results: Path = RESULTS) -> str:
                 f"{_ratio(ratios.get('PyTorch'))}, {_ratio(ratios.get('plain Flax'))}",
             ]
         )
-    return (
-        _table(head, lines)
-        + "\n\n"
-        + _under(record, "networks.json", "").replace(
-            "(results/", "(experiments/benchmarks/results/"
-        )
-    )
+    blocks = [_table(head, lines), _under(record, "networks.json", "")]
+    device = read(results / "accelerator.json")
+    if device:
+        blocks.append(accelerator.sentence(device))
+    return "\n\n".join(blocks).replace("(results/", "(experiments/benchmarks/results/")
 
 
 def updated(text: str, make: Callable[[], str] = tables, begin: str = BEGIN, end: str = END) -> str:

@@ -1,0 +1,1 @@
+"""Do networks learn as well when their convolutions are computed by minimal filtering?"""
