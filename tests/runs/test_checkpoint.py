@@ -108,3 +108,30 @@ def test_a_step_compiles_once_after_a_restore(state, saved):
 def test_what_tensorstore_adds_to_an_error_is_left_out():
     error = ValueError("cannot read index 3. See full TensorStore details: <bound method x>\nmore")
     assert checkpoint._first_line(error) == "cannot read index 3."
+
+
+@pytest.mark.parametrize("change", ["wider", "half precision", "another layer"])
+def test_a_checkpoint_of_another_network_is_refused(state, saved, change):
+    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
+    layer = dict(target.params["conv1"])
+    kernel = layer["kernel"]
+    if change == "wider":
+        layer["kernel"] = jax.ShapeDtypeStruct((*kernel.shape[:3], 9), kernel.dtype)
+    elif change == "half precision":
+        layer["kernel"] = jax.ShapeDtypeStruct(kernel.shape, np.float16)
+    params = dict(target.params) | {"conv1": layer}
+    if change == "another layer":
+        params["conv9"] = layer
+    with pytest.raises(CheckpointError, match="damaged or of another network|does not match"):
+        Checkpoints(saved, read_only=True).restore(target._replace(params=params), 3)
+
+
+def test_a_step_that_exists_is_not_skipped_silently(state, saved):
+    checkpoints = Checkpoints(saved)
+    with pytest.raises(CheckpointError, match="exists already|could not be written"):
+        save(checkpoints, state, 3)
+    checkpoints.close()
+    checkpoints = Checkpoints(saved)
+    save(checkpoints, state, 5)
+    assert checkpoints.steps()[-1] == 5
+    checkpoints.close()

@@ -1,11 +1,13 @@
 """The loop: resuming is exact, a run is finished once, and nothing of the user's is overwritten."""
 
 import dataclasses
+import itertools
 import json
 import math
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import jax
@@ -346,6 +348,20 @@ def test_records_drop_what_came_after_the_resumed_step_and_half_lines(tmp_path):
     again.close()
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [1, 2, 3]
     assert read_rows(tmp_path / "metrics.jsonl")[-1]["train/loss"] == 0.5
+
+
+def test_a_clock_that_jumps_spoils_no_rate(config, dataset, tmp_path, monkeypatch):
+    """Back an hour at every look, and the rest of the program sees it, too."""
+    before, looks = time.time, itertools.count()
+    monkeypatch.setattr(time, "time", lambda: before() - 3600 * next(looks))
+    train(config, tmp_path / "run", dataset)
+    rates = [
+        value
+        for row in read_rows(tmp_path / "run" / "metrics.jsonl")
+        for name, value in row.items()
+        if "per_second" in name or "seconds" in name
+    ]
+    assert rates and all(math.isfinite(value) and value > 0 for value in rates)
 
 
 def test_config_survives_json_and_refuses_wrong_fields(config):

@@ -1,0 +1,188 @@
+"""Faults of the matrix in `experiments/faults` that no other test injects, by whole commands."""
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = ["--epochs", "2", "--log-every-steps", "1", "--checkpoint-every-steps", "4"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Environment and options of all commands of this file: a set and compiled programs shared."""
+    folder = tmp_path_factory.mktemp("faults")
+    kept = {name: value for name, value in os.environ.items() if "_CACHE_" not in name}
+    return folder, kept | {"XDG_CACHE_HOME": str(folder / "cache")}
+
+
+def command(place, workdir, *words):
+    folder, _ = place
+    program = [sys.executable, "-u", "-m", "alexnet_jax.main", "--workdir", str(workdir)]
+    return [*program, "--data-dir", str(folder / "data"), *SHORT, *words]
+
+
+def run(place, workdir, *words, **options):
+    options = {"env": place[1], "cwd": ROOT, "timeout": 240} | options
+    return subprocess.run(
+        command(place, workdir, *words), capture_output=True, text=True, check=False, **options
+    )
+
+
+def info(workdir):
+    return json.loads((workdir / "run.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def unbroken(place):
+    workdir = place[0] / "unbroken"
+    assert run(place, workdir).returncode == 0
+    return info(workdir)["params_sha256"]
+
+
+def test_killed_in_the_middle_of_a_save(place, unbroken, tmp_path):
+    """Row 1: kill -9 while a checkpoint is being written, three times."""
+    folder = tmp_path / "run" / "checkpoints"
+    hits = 0
+    for _ in range(3):
+        with subprocess.Popen(
+            command(place, tmp_path / "run"), cwd=ROOT, env=place[1], stdout=subprocess.DEVNULL
+        ) as process:
+            while process.poll() is None:
+                if list(folder.glob("*.orbax-checkpoint-tmp")):
+                    process.kill()
+                    break
+        hits += process.returncode == -signal.SIGKILL
+    done = run(place, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert info(tmp_path / "run")["params_sha256"] == unbroken
+    assert hits >= 1 and not list(folder.glob("*-tmp*"))
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk(place, unbroken, tmp_path):
+    """Rows 6 and 18: no file may grow; one line, the older checkpoint stays, then it goes on."""
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    workdir = tmp_path / "run"
+    first = subprocess.Popen(
+        command(place, workdir), cwd=ROOT, env=place[1], stdout=subprocess.PIPE, text=True
+    )
+    with first:
+        assert first.stdout is not None
+        for line in first.stdout:
+            if line.startswith("epoch"):
+                first.send_signal(signal.SIGTERM)
+                break
+        first.stdout.read()
+    before = {path.name for path in (workdir / "checkpoints").iterdir()}
+    full = run(place, workdir, preexec_fn=limit)
+    assert full.returncode not in (0, -signal.SIGXFSZ)
+    lines = full.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), full.stderr
+    assert "could not be written" in lines[0] or "File too large" in lines[0]
+    assert before <= {path.name for path in (workdir / "checkpoints").iterdir()}
+    done = run(place, workdir)
+    assert done.returncode == 0, done.stderr
+    assert info(workdir)["params_sha256"] == unbroken
+
+
+def test_a_work_folder_that_vanishes(place, tmp_path):
+    """Row 14: it is removed during the run; one line, and nothing is written elsewhere."""
+    workdir = tmp_path / "run"
+    process = subprocess.Popen(
+        command(place, workdir, "--epochs", "3000"),
+        cwd=ROOT, env=place[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None and process.stderr is not None
+        for line in process.stdout:
+            if line.startswith("epoch"):
+                break
+        deadline = time.monotonic() + 60
+        while workdir.exists() and time.monotonic() < deadline:
+            shutil.rmtree(workdir, ignore_errors=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=120)
+        stopped = process.poll()
+        process.kill()
+    assert stopped not in (None, 0), "it trained on into nothing"
+
+
+def test_a_relative_work_folder_behind_a_link_with_spaces_and_umlauts(place, tmp_path):
+    """Row 14."""
+    (tmp_path / "große Läufe").mkdir()
+    (tmp_path / "läufe").symlink_to(tmp_path / "große Läufe", target_is_directory=True)
+    environment = place[1] | {"PYTHONPATH": str(ROOT)}
+    for _ in range(2):
+        done = run(place, "läufe/ein Lauf", "--epochs", "1", cwd=tmp_path, env=environment)
+        assert done.returncode == 0, done.stderr
+    assert info(tmp_path / "große Läufe" / "ein Lauf")["status"] == "done"
+
+
+def test_foreign_files_among_the_checkpoints(place, unbroken, tmp_path):
+    """Row 15: notes, a folder that is no step, and an empty folder with a step's name."""
+    workdir = tmp_path / "run"
+    assert run(place, workdir, "--epochs", "1").returncode == 0
+    folder = workdir / "checkpoints"
+    (folder / "notes.txt").write_text("mine")
+    (folder / "7x").mkdir()
+    (folder / "99").mkdir()
+    done = run(place, workdir, "--retune", "epochs")
+    assert done.returncode == 0, done.stderr
+    assert info(workdir)["params_sha256"] == unbroken
+    assert (folder / "notes.txt").read_text() == "mine" and (folder / "7x").is_dir()
+
+
+def test_no_home_no_locale_no_terminal(place, tmp_path):
+    """Row 24."""
+    bare = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONUNBUFFERED": "1"}
+    bare["XDG_CACHE_HOME"] = place[1]["XDG_CACHE_HOME"]
+    done = run(place, tmp_path / "run", "--epochs", "1", env=bare)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_without_a_network(place, tmp_path):
+    """Row 29: every connection is refused; the default command needs none."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket\n"
+        "def refuse(*_):\n"
+        "    raise OSError('no network here')\n"
+        "socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse\n"
+    )
+    environment = place[1] | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    fresh = ["--epochs", "1", "--data-dir", str(tmp_path / "data")]
+    done = run(place, tmp_path / "run", *fresh, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_large_photo_needs_bounded_memory(tmp_path):
+    """Row 32: 40 megapixels; the pixels are 120 MB, and twice that is enough for all."""
+    photo = tmp_path / "large.jpg"
+    Image.fromarray(np.zeros((5000, 8000, 3), np.uint8)).save(photo)
+    program = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from alexnet_jax.data.decode import decode_rgb, fit_square\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "pixels = fit_square(decode_rgb(Path(sys.argv[1]).read_bytes()), 256)\n"
+        "assert pixels.shape == (256, 256, 3)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    words = [sys.executable, "-c", program, str(photo)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=True, timeout=120)
+    assert int(done.stdout) < 400 * 1024  # KiB
