@@ -1,6 +1,40 @@
 """The generated parts of a README: what stands between a marker and its end, and tables for it."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def rewrite(pages: Mapping[Path, Callable[[str], str]], words: Sequence[str] = ()) -> None:
+    """Writes pages anew; with `--check` among `words` it exits with 1 if one is out of date.
+
+    Args:
+      pages: what makes the text of today from the text as it is, by path.
+      words: of the command line.
+    """
+    texts = {path: path.read_text("utf-8") for path in pages}
+    found = {path: make(texts[path]) for path, make in pages.items()}
+    if "--check" in words:
+        sys.exit(found != texts)
+    for path, text in found.items():
+        path.write_text(text, "utf-8")
+
+
+def made_with(record: dict[str, Any], file: str, leave_out: Sequence[str] = ()) -> str:
+    """Returns a line on the processor, versions and day of a record, with a link to it.
+
+    Args:
+      record: with an `environment` of `benchmarks.environment`.
+      file: name of the record below `results/`.
+      leave_out: packages whose version does not matter.
+    """
+    place = record["environment"]
+    versions = ", ".join(
+        f"{name} {value}" for name, value in place["versions"].items() if name not in leave_out
+    )
+    words = (place["processor"], f"{place['cpu_cores']} cores", versions, place["date"][:10])
+    return f"{'; '.join(words)}; [json](results/{file})"
 
 
 def with_parts(text: str, parts: Mapping[str, str], command: str) -> str:
@@ -18,9 +52,9 @@ def with_parts(text: str, parts: Mapping[str, str], command: str) -> str:
     """
     for name, part in parts.items():
         begin, end = f"<!-- {name}: python -m {command} -->", f"<!-- end of {name} -->"
-        if begin not in text or end not in text:
-            raise ValueError(f"the README has no place for '{name}'")
         before, _, rest = text.partition(begin)
+        if end not in rest:
+            raise ValueError(f"the README has no place for '{name}'")
         text = f"{before}{begin}\n{part}\n{end}{rest.partition(end)[2]}"
     return text
 

@@ -8,9 +8,10 @@ import json
 import sys
 from pathlib import Path
 
+from experiments.generated import rewrite, with_parts
+
 ROOT = Path(__file__).parent
 README = ROOT.parent / "README.md"
-BEGIN, END = "<!-- results: python -m experiments.table -->", "<!-- end of results -->"
 
 ROWS = (
     ("digits/results/digits.json", "`digits`: two towers in small, embedded digits", "–"),
@@ -42,7 +43,7 @@ def table() -> str:
     for name, title, published in ROWS:
         path = ROOT / name
         if path.exists():
-            lines.append(_row(json.loads(path.read_text()), name, title, published))
+            lines.append(_row(json.loads(path.read_text("utf-8")), name, title, published))
     return "\n".join(lines)
 
 
@@ -51,25 +52,19 @@ def _row(result: dict, name: str, title: str, published: str) -> str:
     finals = {row["test_views"]: row["final/top1_error"] for row in result["final"]}
     centre = finals.get(1, last["validation/top1_error"])
     ten = f"{100 * finals[10]:.1f}" if 10 in finals else "not run"
-    hours = result["run"]["wall_seconds"] / 60
+    minutes = result["run"]["wall_seconds"] / 60
     unfinished = "" if result["run"]["status"] == "finished" else " (interrupted)"
     return (
         f"| {title} | {100 * centre:.1f} / {ten} | {published} | {last['epoch']:.0f}{unfinished} | "
-        f"{result['images_per_second']['median']:,.0f} | {hours:,.0f} min | "
+        f"{result['images_per_second']['median']:,.0f} | {minutes:,.0f} min | "
         f"[json](experiments/{name}) |"
     )
 
 
-def main() -> None:
-    """Rewrites or checks README.md."""
-    text = README.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    updated = f"{before}{BEGIN}\n{table()}\n{END}{after}"
-    if "--check" in sys.argv:
-        sys.exit(updated != text)
-    README.write_text(updated)
+def updated(text: str) -> str:
+    """Returns the README's text with the table of today."""
+    return with_parts(text, {"results": table()}, "experiments.table")
 
 
 if __name__ == "__main__":
-    main()
+    rewrite({README: updated}, sys.argv)

@@ -12,9 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_results_table_is_generated_from_the_records():
-    text = (ROOT / "README.md").read_text()
-    block = text.partition(table.BEGIN)[2].partition(table.END)[0]
-    assert block.strip() == table.table()
+    text = table.README.read_text("utf-8")
+    assert table.updated(text) == text
 
 
 def test_records_hold_versions_hardware_and_no_places():

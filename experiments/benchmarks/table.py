@@ -5,7 +5,6 @@ python -m experiments.benchmarks.table --check  # exits with 1 if a README is ou
 """
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,10 @@ from experiments.benchmarks import accelerator, targets
 from experiments.benchmarks import contestants as who
 from experiments.benchmarks.networks import CIFAR, DEFAULT
 from experiments.benchmarks.records import RESULTS, read
+from experiments.generated import rewrite, with_parts
 
 README = Path(__file__).parent / "README.md"
-BEGIN = "<!-- benchmarks: python -m experiments.benchmarks.table -->"
-END = "<!-- end of benchmarks -->"
 FRONT = Path(__file__).parents[2] / "README.md"
-FRONT_BEGIN = "<!-- speed: python -m experiments.benchmarks.table -->"
-FRONT_END = "<!-- end of speed -->"
 
 _COLUMNS = (
     who.OURS,
@@ -234,30 +230,17 @@ def summary(results: Path = RESULTS) -> str:
     return "\n\n".join(blocks).replace("(results/", "(experiments/benchmarks/results/")
 
 
-def updated(text: str, make: Callable[[], str] = tables, begin: str = BEGIN, end: str = END) -> str:
-    """Returns the README `text` with the tables of today."""
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}\n{make()}\n{end}{after}"
+def updated(text: str) -> str:
+    """Returns this folder's README with the tables of today."""
+    return with_parts(text, {"benchmarks": tables()}, "experiments.benchmarks.table")
 
 
-def pages() -> dict[Path, tuple[str, str]]:
-    """Returns the text of each page with tables, as it is and as it should be."""
-    texts = {path: path.read_text(encoding="utf-8") for path in (README, FRONT)}
-    return {
-        README: (texts[README], updated(texts[README])),
-        FRONT: (texts[FRONT], updated(texts[FRONT], summary, FRONT_BEGIN, FRONT_END)),
-    }
+def front(text: str) -> str:
+    """Returns the project's README with its table of today."""
+    return with_parts(text, {"speed": summary()}, "experiments.benchmarks.table")
 
 
-def main() -> None:
-    """Rewrites or checks the pages."""
-    found = pages()
-    if "--check" in sys.argv:
-        sys.exit(any(old != new for old, new in found.values()))
-    for path, (_, new) in found.items():
-        path.write_text(new, encoding="utf-8")
-
+PAGES = {README: updated, FRONT: front}
 
 if __name__ == "__main__":
-    main()
+    rewrite(PAGES, sys.argv)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.generated import table, with_parts
+from experiments.generated import made_with, rewrite, table, with_parts
 
 HERE = Path(__file__).parent
 OUTPUT = HERE / "results" / "matrix.json"
@@ -370,10 +370,8 @@ def rows(record: dict[str, Any]) -> str:
         tests = "<br>".join(f"`{name.replace('::', '` `')}`" for name in fault.tests)
         word = ", ".join(sorted(set(results)))
         lines.append([str(fault.number), fault.fault, fault.promise, tests, word])
-    place = record["environment"]
-    where = f"{place['processor']}; {place['cpu_cores']} cores; {place['date'][:10]}; "
     head = ["", "fault", "promise", "tests", "result"]
-    return f"{table(head, lines)}\n\n{where}[json](results/matrix.json)"
+    return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name)}."
 
 
 def updated(text: str) -> str:
@@ -388,11 +386,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="only compare the page")
-    if parser.parse_args().check:
-        text = README.read_text("utf-8")
-        sys.exit(updated(text) != text)
-    write(OUTPUT, {"environment": environment(), "tests": outcomes()})
-    README.write_text(updated(README.read_text("utf-8")), "utf-8")
+    if not parser.parse_args().check:
+        write(OUTPUT, {"environment": environment(), "tests": outcomes()})
+    rewrite({README: updated}, sys.argv)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from scipy import stats
 
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.generated import table, with_parts
+from experiments.generated import made_with, rewrite, table, with_parts
 
 HERE = Path(__file__).parent
 OUTPUT = HERE / "results" / "training.json"
@@ -94,10 +94,8 @@ def rows(record: dict[str, Any]) -> str:
         name = f"`{entry['preset']}`" + (f", {entry['note']}" if entry["note"] else "")
         interval = " to ".join(f"{value:+.2f}" for value in low_high)
         lines.append([name, str(entry["seeds"]), *cells, f"{found['difference']:+.2f}", interval])
-    place = record["environment"]
-    where = f"{place['processor']}; {place['cpu_cores']} cores; jax {place['versions']['jax']}"
-    where += f"; {place['date'][:10]}; [json](results/training.json)"
-    return f"{table(head, lines)}\n\nMean ± standard deviation over seeds. {where}"
+    under = f"Mean ± standard deviation over seeds. {made_with(record, OUTPUT.name, ['torch'])}."
+    return f"{table(head, lines)}\n\n{under}"
 
 
 def updated(text: str) -> str:
@@ -136,7 +134,7 @@ def main() -> None:
             entries.append(entry | {"comparison": comparison(runs)})
             write(arguments.output, {"environment": environment(), "entries": entries})
     if arguments.output == OUTPUT:
-        README.write_text(updated(README.read_text("utf-8")), "utf-8")
+        rewrite({README: updated})
 
 
 if __name__ == "__main__":

@@ -10,25 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.records import read
-from experiments.generated import table, with_parts
+from experiments.generated import made_with, rewrite, table, with_parts
 
 README = Path(__file__).parent / "README.md"
 RESULTS = Path(__file__).parent / "results" / "parity.json"
 _QUANTITIES = ("logits", "image gradient", "kernel gradients", "bias gradients")
-
-
-def main() -> None:
-    """Rewrites or checks the README."""
-    text = README.read_text(encoding="utf-8")
-    if "--check" in sys.argv:
-        sys.exit(updated(text) != text)
-    rewrite()
-
-
-def rewrite() -> None:
-    """Writes the README with the tables of today."""
-    text = README.read_text(encoding="utf-8")
-    README.write_text(updated(text), encoding="utf-8")
 
 
 def updated(text: str, results: Path = RESULTS) -> str:
@@ -153,13 +139,9 @@ def _round_trips(record: dict[str, Any]) -> str:
 
 
 def _environment(record: dict[str, Any]) -> str:
-    place = record["environment"]
-    versions = ", ".join(f"{name} {value}" for name, value in place["versions"].items())
-    return (
-        f"{place['processor']}; {place['cpu_cores']} cores; {versions}; {place['date'][:10]}; "
-        f"commit {place['commit']}; [json](results/parity.json)."
-    )
+    commit = f"; commit {record['environment']['commit']}; [json]"
+    return f"{made_with(record, 'parity.json')}.".replace("; [json]", commit)
 
 
 if __name__ == "__main__":
-    main()
+    rewrite({README: updated}, sys.argv)

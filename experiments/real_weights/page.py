@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.records import read
-from experiments.generated import table, with_parts
+from experiments.generated import made_with, rewrite, table, with_parts
 
 README = Path(__file__).parent / "README.md"
 RESULTS = Path(__file__).parent / "results" / "real_weights.json"
@@ -18,20 +18,6 @@ PUBLISHED = {
     "imagenette": "none for this task; torchvision's whole network: 56.5 % of 1,000 classes",
     "cats_vs_dogs": "82.7 % (SVM, 2008), 98.9 % (OverFeat, winner of 2014), other splits",
 }
-
-
-def main() -> None:
-    """Rewrites or checks the README."""
-    text = README.read_text(encoding="utf-8")
-    if "--check" in sys.argv:
-        sys.exit(updated(text) != text)
-    rewrite()
-
-
-def rewrite() -> None:
-    """Writes the README with the tables of today."""
-    text = README.read_text(encoding="utf-8")
-    README.write_text(updated(text), encoding="utf-8")
 
 
 def updated(text: str, results: Path = RESULTS) -> str:
@@ -83,7 +69,8 @@ def _transfer(record: dict[str, Any]) -> str:
                 PUBLISHED[name],
             ]
         )
-    return f"{table(head, lines)}\n\n{_fine_tuned(record)}{_under(record)}"
+    under = made_with(record, RESULTS.name, ["torch"])
+    return f"{table(head, lines)}\n\n{_fine_tuned(record)}{under}."
 
 
 def _fine_tuned(record: dict[str, Any]) -> str:
@@ -96,17 +83,6 @@ def _fine_tuned(record: dict[str, Any]) -> str:
         f"{found['epochs']:g} {epochs}: {_percent(found['test_accuracy_centre'][-1])} with the "
         f"centre view, {_percent(found['test_accuracy_ten_views'])} with ten; the trunk is "
         f"{'unchanged, bit by bit' if found['trunk_unchanged'] else 'CHANGED'}.\n\n"
-    )
-
-
-def _under(record: dict[str, Any]) -> str:
-    place = record["environment"]
-    versions = ", ".join(
-        f"{name} {value}" for name, value in place["versions"].items() if name != "torch"
-    )
-    return (
-        f"{place['processor']}; {place['cpu_cores']} cores; {versions}; {place['date'][:10]}; "
-        "[json](results/real_weights.json)."
     )
 
 
@@ -141,4 +117,4 @@ def _conv1(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    rewrite({README: updated}, sys.argv)

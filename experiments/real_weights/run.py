@@ -36,6 +36,7 @@ from alexnet_jax.runs.records import read_rows
 from alexnet_jax.runs.weights import load_weights
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
+from experiments.generated import rewrite
 from experiments.real_weights import page, trunk
 from experiments.real_weights.features import features_of
 from experiments.real_weights.filters import compare_conv1
@@ -89,7 +90,7 @@ def main() -> None:
         record["fine_tuned"] = old["fine_tuned"]
     write(arguments.output, record)
     if arguments.output == page.RESULTS:
-        page.rewrite()
+        rewrite({page.README: page.updated})
     missed = page.missed(record)
     print(*(missed or ["both targets are met"]), sep="\n")
     raise SystemExit(bool(missed))

@@ -10,19 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.generated import with_parts
+from experiments.generated import rewrite, with_parts
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
-
-
-def main() -> None:
-    """Rewrites or checks the README."""
-    text = README.read_text(encoding="utf-8")
-    updated = page(text)
-    if "--check" in sys.argv:
-        sys.exit(updated != text)
-    README.write_text(updated, encoding="utf-8")
 
 
 def page(text: str) -> str:
@@ -73,7 +64,12 @@ def _digits(record: dict[str, Any]) -> str:
         cells.append(", ".join(f"{100 * run['top1_error']:.1f}" for run in runs))
         cells.append(_spread([run["training_loss"] for run in runs], "{:.3f}"))
         lines.append(f"| {row['what'].removesuffix('.')} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", _under(record, "digits"), "Means, lowest to highest of 3 seeds."])
+    return "\n".join([*lines, "", _under(record, "digits"), _seeds(record)])
+
+
+def _seeds(record: dict[str, Any]) -> str:
+    (count,) = {len(row["runs"]) for row in record["rows"]}
+    return f"Means, lowest to highest of {count} seeds."
 
 
 def _spread(values: list[float], form: str) -> str:
@@ -94,4 +90,4 @@ def _under(record: dict[str, Any], name: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    rewrite({README: page}, sys.argv)

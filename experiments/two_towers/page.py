@@ -13,21 +13,12 @@ from alexnet_jax.network import traffic
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.networks import NETWORKS
 from experiments.benchmarks.records import read
-from experiments.generated import table, with_parts
+from experiments.generated import made_with, rewrite, table, with_parts
 from experiments.two_towers.figure import size
 from experiments.two_towers.run import RESULTS
 
 README = Path(__file__).parent / "README.md"
 _MIB = 2**20
-
-
-def main() -> None:
-    """Rewrites or checks the README."""
-    text = README.read_text(encoding="utf-8")
-    updated = page(text)
-    if "--check" in sys.argv:
-        sys.exit(updated != text)
-    README.write_text(updated, encoding="utf-8")
 
 
 def page(text: str, results: Path = RESULTS) -> str:
@@ -46,17 +37,6 @@ def parts(equality: Any, scale: Any) -> dict[str, str]:
     return {
         name: make(record) if record else "Not run yet." for name, (record, make) in makers.items()
     }
-
-
-def _under(record: dict[str, Any], file: str) -> str:
-    place = record["environment"]
-    versions = ", ".join(
-        f"{name} {value}" for name, value in place["versions"].items() if name != "torch"
-    )
-    return (
-        f"{place['processor']}; {place['cpu_cores']} cores; {versions}; {place['date'][:10]}; "
-        f"[json](results/{file})"
-    )
 
 
 def _equality(record: dict[str, Any]) -> str:
@@ -94,7 +74,9 @@ def _equality(record: dict[str, Any]) -> str:
     settings = record["settings"]
     what = f"`{settings['network']}`, full width, 10 classes, batch {settings['batch_size']}, rate "
     what += f"{settings['learning_rate']}, {settings['test_images']} test images"
-    return "\n\n".join((table(head, lines), f"{what}. {_under(record, 'two_towers.json')}"))
+    return "\n\n".join(
+        (table(head, lines), f"{what}. {made_with(record, 'two_towers.json', ['torch'])}")
+    )
 
 
 def _collectives(found: dict[str, Any]) -> str:
@@ -175,7 +157,7 @@ def _scale(record: dict[str, Any]) -> str:
         blocks.append(f"`{record['settings']['network']}`, {dtype}:\n\n{table(head, lines)}")
     others = sorted({other for row in record["rows"] for other in row["others"]})
     blocks.append(f"Other collectives: {', '.join(others) or 'none'}.")
-    return "\n\n".join([*blocks, _under(record, "scale.json")])
+    return "\n\n".join([*blocks, made_with(record, "scale.json", ["torch"])])
 
 
 def _mib(count: int) -> str:
@@ -183,4 +165,4 @@ def _mib(count: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    rewrite({README: page}, sys.argv)
