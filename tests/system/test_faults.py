@@ -130,7 +130,7 @@ def test_a_relative_work_folder_behind_a_link_with_spaces_and_umlauts(place, tmp
     for _ in range(2):
         done = run(place, "läufe/ein Lauf", "--epochs", "1", cwd=tmp_path, env=environment)
         assert done.returncode == 0, done.stderr
-    assert info(tmp_path / "große Läufe" / "ein Lauf")["status"] == "done"
+    assert info(tmp_path / "große Läufe" / "ein Lauf")["status"] == "finished"
 
 
 def test_foreign_files_among_the_checkpoints(place, unbroken, tmp_path):

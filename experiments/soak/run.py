@@ -1,0 +1,180 @@
+"""Stops runs at random moments, by every signal, until they end: is each end the unbroken one?
+
+    python -m experiments.soak.run --scratch runs/soak --faults 200
+    python -m experiments.soak.run --scratch runs/soak --faults 40 --processes 2
+
+A life is one work folder: the same command is started, stopped after a random time by a random
+signal and started again, until it ends by itself. Of two processes one or both are stopped. Counted
+are faults, runs that could not go on, exit codes that were not promised, and ends whose parameters
+differ in any bit. The record grows with every life; the same command goes on where it was stopped.
+"""
+
+import argparse
+import collections
+import json
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import read, write
+from experiments.generated import made_with, rewrite, table, with_parts
+
+HERE = Path(__file__).parent
+OUTPUT = HERE / "results" / "soak.json"
+README = HERE / "README.md"
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+PROMISED = {0, 6, 129, 130, 143, -signal.SIGKILL}
+"""Exit codes: saved, a peer was lost, stopped before anything could be saved, and killed."""
+SHORT = ("--epochs", "4", "--checkpoint-every-steps", "9", "--evaluate-every-epochs", "1")
+LIMIT_SECONDS = 300.0
+
+
+class Command:
+    """The processes of one attempt."""
+
+    def __init__(self, workdir: Path, data: Path, count: int):
+        words = [sys.executable, "-m", "alexnet_jax.main", "--workdir", str(workdir)]
+        words += ["--data-dir", str(data), *SHORT]
+        groups = [words]
+        if count > 1:
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", 0))
+                port = listener.getsockname()[1]
+            together = ["--coordinator", f"127.0.0.1:{port}", "--processes", str(count)]
+            groups = [[*words, *together, "--process-id", str(i)] for i in range(count)]
+        self.log = workdir.with_suffix(".log").open("ab")
+        self.processes = [
+            subprocess.Popen(group, stdout=subprocess.DEVNULL, stderr=self.log) for group in groups
+        ]
+
+    def running(self) -> list[subprocess.Popen]:
+        """Returns the processes that have not ended."""
+        return [process for process in self.processes if process.poll() is None]
+
+    def wait(self, seconds: float) -> bool:
+        """Waits, and returns whether all have ended."""
+        deadline = time.monotonic() + seconds
+        while self.running() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return not self.running()
+
+    def close(self) -> list[int | None]:
+        """Ends what still runs, and returns the exit codes; None where one hung."""
+        hung = self.running()
+        for process in hung:
+            process.kill()
+            process.wait()
+        self.log.close()
+        return [None if process in hung else process.returncode for process in self.processes]
+
+
+def live(workdir: Path, data: Path, count: int, longest: float, chance: random.Random) -> Any:
+    """Returns the faults of one life, and the digest of its end; None: it could not go on.
+
+    Args:
+      workdir: of the run.
+      data: the data folder.
+      count: processes.
+      longest: seconds after which the latest fault comes.
+      chance: of times, signals and victims.
+    """
+    faults: list[dict[str, Any]] = []
+    while len(faults) < 40:
+        attempt = Command(workdir, data, count)
+        moment = chance.uniform(0.2, longest)
+        if attempt.wait(moment):
+            codes = attempt.close()
+            info = json.loads((workdir / "run.json").read_text("utf-8"))
+            ended = set(codes) == {0} and info["status"] == "finished"
+            return faults, info["params_sha256"] if ended else None
+        number = chance.choice(SIGNALS)
+        running = attempt.running()
+        for process in running if chance.random() < 0.5 else running[:1]:
+            process.send_signal(number)
+        attempt.wait(LIMIT_SECONDS)
+        codes = attempt.close()
+        faults.append({"signal": number.name, "seconds": round(moment, 2), "codes": codes})
+    return faults, None
+
+
+def unbroken(scratch: Path, count: int) -> tuple[str, float]:
+    """Returns the digest of the unbroken run and the seconds that it takes, data at hand."""
+    for name in ("first", "unbroken"):  # the first one prepares the set and compiles
+        start = time.monotonic()
+        command = Command(scratch / f"{name}-{count}", scratch / "data", count)
+        if not command.wait(LIMIT_SECONDS) or set(command.close()) != {0}:
+            raise SystemExit("the unbroken run failed; see its log in the scratch folder")
+    seconds = time.monotonic() - start
+    info = json.loads((scratch / f"unbroken-{count}" / "run.json").read_text("utf-8"))
+    return info["params_sha256"], seconds
+
+
+def rows(record: dict[str, Any]) -> str:
+    """Returns the table of a record."""
+    head = ["processes", "lives", "faults", "by signal", "runs lost", "other exit codes"]
+    lines = []
+    for count, lives in sorted(record["lives"].items()):
+        faults = [fault for one in lives for fault in one["faults"]]
+        signals = collections.Counter(fault["signal"] for fault in faults)
+        codes = [code for fault in faults for code in fault["codes"]]
+        lines.append(
+            [
+                count,
+                str(len(lives)),
+                str(len(faults)),
+                ", ".join(f"{name} {number}" for name, number in sorted(signals.items())),
+                str(sum(one["digest"] is None for one in lives)),
+                str(sum(code not in PROMISED for code in codes)),
+                str(sum(one["digest"] not in (None, one["unbroken"]) for one in lives)),
+            ]
+        )
+    text = table([*head, "ends that differ in a bit"], lines)
+    return f"{text}\n\n{made_with(record, OUTPUT.name, ['torch'])}."
+
+
+def updated(text: str) -> str:
+    """Returns the README with the table of today's record."""
+    record = read(OUTPUT)
+    return with_parts(text, {"soak": rows(record)}, "experiments.soak.run") if record else text
+
+
+def main() -> None:
+    """Lives until there were enough faults."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scratch", type=Path, required=True, help="folder for the runs")
+    parser.add_argument("--faults", type=int, default=200, help="in all, those of before included")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    arguments.scratch.mkdir(parents=True, exist_ok=True)
+    record = read(arguments.output) or {"lives": {}}
+    lives = record["lives"].setdefault(str(arguments.processes), [])
+    digest, seconds = unbroken(arguments.scratch, arguments.processes)
+    while sum(len(one["faults"]) for one in lives) < arguments.faults:
+        number = len(lives)
+        workdir = arguments.scratch / f"life-{arguments.processes}-{number}"
+        shutil.rmtree(workdir, ignore_errors=True)
+        chance = random.Random(1000 * arguments.processes + number)
+        faults, end = live(
+            workdir, arguments.scratch / "data", arguments.processes, 1.2 * seconds, chance
+        )
+        lives.append({"unbroken": digest, "digest": end, "faults": faults})
+        write(arguments.output, {"environment": environment(), "lives": record["lives"]})
+        print(f"life {number}: {len(faults)} faults, {'lost' if end is None else end == digest}")
+        if end == digest:
+            shutil.rmtree(workdir)
+    if arguments.output == OUTPUT:
+        rewrite({README: updated})
+
+
+if __name__ == "__main__":
+    main()
