@@ -334,6 +334,8 @@ def _unframed(text: str) -> str:
 def quiet_libraries(verbose: bool) -> Iterator[None]:
     """Silences log messages and warnings of libraries; our own become one line each, once.
 
+    Their errors, too: they come as exceptions besides, and these are told in one line.
+
     To be entered before the libraries are imported. With `verbose` it does nothing.
     """
     if verbose:
@@ -341,9 +343,10 @@ def quiet_libraries(verbose: bool) -> Iterator[None]:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    before = logging.root.manager.disable
+    before, hook = logging.root.manager.disable, sys.unraisablehook
+    sys.unraisablehook = _late_answers_ignored
     # Not logger by logger: absl replaces its own when it is imported, and resets the level.
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -352,6 +355,13 @@ def quiet_libraries(verbose: bool) -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+        sys.unraisablehook = hook
+
+
+def _late_answers_ignored(error: Any) -> None:
+    """Drops what TensorStore's threads answer after Orbax has given a failed save or restore up."""
+    if str(error.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(error)
 
 
 def _show_once() -> Callable[..., None]:

@@ -94,6 +94,10 @@ class Checkpoints:
           CheckpointError: the files could not be written.
         """
         step = int(state.step)
+        if not self.folder.exists():  # Orbax would make it anew
+            raise CheckpointError(
+                f"checkpoint of step {step} was not written: {self.folder} was moved or removed"
+            )
         if not all(np.isfinite(value) for value in metrics.values()):
             raise ValueError(f"metrics of a checkpoint must be finite, not {metrics}")
         digests = _digests({"params": state.params, "opt_state": state.opt_state})

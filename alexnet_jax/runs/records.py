@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from alexnet_jax.errors import InputError
 from alexnet_jax.files import write_text
 
 
@@ -36,9 +37,18 @@ class Records:
         self._step = step
 
     def add(self, row: dict[str, Any]) -> None:
-        """Appends one row (`step` and `epoch` among its keys)."""
+        """Appends one row (`step` and `epoch` among its keys).
+
+        Raises:
+          InputError: the work folder was moved or removed.
+        """
         if not self._writes:
             return
+        if not self.path.exists():
+            raise InputError(
+                f"the work folder {self.path.parent} was moved or removed while the run wrote to "
+                "it; the same command goes on where the folder is, or begins anew"
+            )
         row = {name: _rounded(value) for name, value in row.items()}
         self.rows.append(row)
         self._file.write(json.dumps(row) + "\n")
@@ -64,7 +74,8 @@ class Records:
         """Writes what is left."""
         if not self._writes:
             return
-        self.write_csv()
+        if self.path.exists():  # the work folder may have vanished
+            self.write_csv()
         if self._board is not None:
             self._board.close()
         self._file.close()

@@ -199,9 +199,9 @@ class _Loop:
         return False
 
     def _note(self, **changes: Any) -> None:
-        """Changes fields of `run.json`."""
+        """Changes fields of `run.json`, unless the work folder has vanished."""
         self.run.info.update(changes)
-        if self.chief:
+        if self.chief and (self.run.workdir / "config.json").exists():
             run_folder.update_info(self.run.workdir, **changes)
 
     def _start(self) -> tuple[TrainState, int]:

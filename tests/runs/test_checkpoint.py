@@ -110,14 +110,12 @@ def test_what_tensorstore_adds_to_an_error_is_left_out():
     assert checkpoint._first_line(error) == "cannot read index 3."
 
 
-@pytest.mark.parametrize("change", ["wider", "half precision", "another layer"])
+@pytest.mark.parametrize("change", ["half precision", "another layer"])
 def test_a_checkpoint_of_another_network_is_refused(state, saved, change):
     target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
     layer = dict(target.params["conv1"])
     kernel = layer["kernel"]
-    if change == "wider":
-        layer["kernel"] = jax.ShapeDtypeStruct((*kernel.shape[:3], 9), kernel.dtype)
-    elif change == "half precision":
+    if change == "half precision":
         layer["kernel"] = jax.ShapeDtypeStruct(kernel.shape, np.float16)
     params = dict(target.params) | {"conv1": layer}
     if change == "another layer":
