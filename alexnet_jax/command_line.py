@@ -94,20 +94,21 @@ class UsageError(AlexNetError):
 Verbs = Mapping[str, type[Options]]
 
 
-def run(verbs: Verbs, words: list[str]) -> int:
+def run(verbs: Verbs, words: list[str], *, last: bool) -> int:
     """Runs one command and returns its exit code.
 
     Args:
       verbs: classes by name.
       words: what was typed after the program's name; without a verb it is `train`.
+      last: the process ends after it: libraries stay silent, whose threads are not done yet.
     """
-    code = exit_code(lambda: _run(verbs, words), debug="--debug" in words)
+    code = exit_code(lambda: _run(verbs, words, last), debug="--debug" in words)
     if "jax" in sys.modules:
         processes.leave(code)
     return code
 
 
-def _run(verbs: Verbs, words: list[str]) -> int:
+def _run(verbs: Verbs, words: list[str], last: bool) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_overview(verbs))
         return 0 if words else USAGE_ERROR
@@ -123,8 +124,12 @@ def _run(verbs: Verbs, words: list[str]) -> int:
     verb = parse(verbs, name, words)
     # Here and not in the library: the process is ours.
     use_compilation_cache()
-    with quiet_libraries(verb.verbose):
+    aloud = quiet_libraries() if not verb.verbose else lambda: None
+    try:
         return verb.run() or 0
+    finally:
+        if not last:
+            aloud()
 
 
 def parse(verbs: Verbs, name: str, words: Sequence[str]) -> Any:
@@ -330,32 +335,34 @@ def _unframed(text: str) -> str:
     return message or "the command was not understood"
 
 
-@contextlib.contextmanager
-def quiet_libraries(verbose: bool) -> Iterator[None]:
+def quiet_libraries() -> Callable[[], None]:
     """Silences log messages and warnings of libraries; our own become one line each, once.
 
     Their errors, too: they come as exceptions besides, and these are told in one line.
 
-    To be entered before the libraries are imported. With `verbose` it does nothing.
+    To be called before the libraries are imported.
+
+    Returns:
+      What undoes it.
     """
-    if verbose:
-        yield
-        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     before, hook = logging.root.manager.disable, sys.unraisablehook
     sys.unraisablehook = _late_answers_ignored
     # Not logger by logger: absl replaces its own when it is imported, and resets the level.
     logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("always", category=UserWarning, module=r"alexnet_jax\b")
-            warnings.showwarning = _show_once()
-            yield
-    finally:
+    filters = warnings.catch_warnings()
+    filters.__enter__()
+    warnings.simplefilter("ignore")
+    warnings.filterwarnings("always", category=UserWarning, module=r"alexnet_jax\b")
+    warnings.showwarning = _show_once()
+
+    def aloud() -> None:
+        filters.__exit__(None, None, None)
         logging.disable(before)
         sys.unraisablehook = hook
+
+    return aloud
 
 
 def _late_answers_ignored(error: Any) -> None:

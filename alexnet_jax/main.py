@@ -434,7 +434,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         it is `train`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return command_line.run(VERBS, words)
+    return command_line.run(VERBS, words, last=arguments is None)
 
 
 def parse(name: str, words: Sequence[str]) -> Any:

@@ -167,16 +167,34 @@ _FEW_VALUES = 160
 
 def _by_patches(x, kernel, stride, padding):
     """Returns the convolution as one product of all windows with all filters."""
-    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)))
     for axis in (2, 1):  # The windows along a row are collected only once.
-        window = kernel.shape[axis - 1]
-        length = (x.shape[axis] - window) // stride * stride + 1
-        places = [
-            lax.slice_in_dim(x, first, first + length, stride, axis=axis) for first in range(window)
-        ]
+        places = window_places(x, kernel.shape[axis - 1], stride, padding, axis)
         x = jnp.concatenate(places, axis=-1)
     filters = kernel.reshape(-1, kernel.shape[-1])
     return lax.dot_general(x, filters, (((3,), (0,)), ((), ())), precision=lax.Precision.HIGHEST)
+
+
+def window_places(
+    x: jax.Array, window: int, stride: int, padding: Padding, axis: int, fill: float = 0
+) -> list[jax.Array]:
+    """Returns the pixels at each place of the windows along one axis, for all windows.
+
+    Args:
+      x: `[n, h, w, c]`.
+      window: pixels along the axis.
+      stride: pixels between neighbouring windows.
+      padding: (rows before, after), (columns before, after), of which those of the axis count.
+      axis: 1 or 2.
+      fill: value of the padding.
+
+    Returns:
+      `window` arrays `[n, out_h, w, c]` or `[n, h, out_w, c]`.
+    """
+    edges = [(0, 0, 0)] * 4
+    edges[axis] = (*padding[axis - 1], 0)
+    x = lax.pad(x, jnp.asarray(fill, x.dtype), edges)
+    length = (x.shape[axis] - window) // stride * stride + 1
+    return [lax.slice_in_dim(x, i, i + length, stride, axis=axis) for i in range(window)]
 
 
 def _without_stride(x, kernel, stride, padding):
@@ -185,21 +203,16 @@ def _without_stride(x, kernel, stride, padding):
     Squares of `stride` x `stride` pixels become the channels of one pixel: of conv1 of the paper,
     3x3 windows over 48 channels, the last row and column of whose squares are zeros.
     """
-    window = -(-kernel.shape[0] // stride)
-    counts = [
+    window = -(-max(kernel.shape[:2]) // stride)
+    rows, columns = (
         (extent + sum(edges) - size) // stride + window
         for extent, edges, size in zip(x.shape[1:3], padding, kernel.shape[:2], strict=True)
-    ]
-    zero = jnp.zeros((), x.dtype)
-    edges = [
-        (before, count * stride - extent - before, 0)
-        for (before, _), count, extent in zip(padding, counts, x.shape[1:3], strict=True)
-    ]
-    x = lax.pad(x, zero, ((0, 0, 0), *edges, (0, 0, 0)))
-    x = x.reshape(x.shape[0], counts[0], stride, counts[1], stride, x.shape[3])
-    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(x.shape[0], *counts, -1)
+    )
+    before = (padding[0][0], padding[1][0])
+    x = minimal_filtering.squares(x, stride, (rows, columns), before)
+    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(x.shape[0], rows, columns, -1)
     missing = [(0, window * stride - size, 0) for size in kernel.shape[:2]]
-    kernel = lax.pad(kernel, zero, (*missing, (0, 0, 0), (0, 0, 0)))
+    kernel = lax.pad(kernel, jnp.zeros((), kernel.dtype), (*missing, (0, 0, 0), (0, 0, 0)))
     kernel = kernel.reshape(window, stride, window, stride, *kernel.shape[2:])
     kernel = kernel.transpose(0, 2, 1, 3, 4, 5).reshape(window, window, x.shape[3], -1)
     return x, kernel, ((0, 0), (0, 0))

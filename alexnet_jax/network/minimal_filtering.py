@@ -25,7 +25,6 @@ Matrices = tuple[np.ndarray, np.ndarray, np.ndarray]
 # In which the polynomials are evaluated; infinity is the last point of every tile.
 _POINTS = tuple(Fraction(point) for point in ("0", "1", "-1", "2", "-2", "1/2", "-1/2"))
 
-
 # Tiles by window, of at least `window - 1` and with at most 8 points.
 _TILES = {3: (2, 3, 4, 5, 6), 5: (4,)}
 # So many times fewer multiplications outweigh the passes through memory: found by timing every
@@ -90,6 +89,23 @@ def _apply(matrix: np.ndarray, tiles: jax.Array) -> jax.Array:
     return out.reshape(-1, *tiles.shape[1:])
 
 
+def squares(x: jax.Array, size: int, counts: tuple[int, int], before: tuple[int, int]) -> jax.Array:
+    """Returns images cut into squares, `[n, rows, size, columns, size, c]`.
+
+    Args:
+      x: `[n, h, w, c]`; zeros are added, or pixels cut off, where the squares end elsewhere.
+      size: pixels along a side.
+      counts: rows and columns of squares.
+      before: zeros before the first row and the first column; negative: so many are cut off.
+    """
+    edges = [
+        (zeros, count * size - extent - zeros, 0)
+        for zeros, extent, count in zip(before, x.shape[1:3], counts, strict=True)
+    ]
+    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
+    return x.reshape(x.shape[0], counts[0], size, counts[1], size, x.shape[3])
+
+
 def _tiles(
     x: jax.Array, tile: int, window: int, counts: tuple[int, int], before: tuple[int, int]
 ) -> jax.Array:
@@ -99,22 +115,12 @@ def _tiles(
     ones. The images are cut into squares once; XLA's CPU backend takes the four parts of all tiles
     out of them much faster than one slice for each place.
 
-    Args:
-      x: `[n, h, w, c]`; zeros are added, or pixels cut off, where the tiles end elsewhere.
-      tile: pixels between tiles.
-      window: of the filters.
-      counts: rows and columns of tiles.
-      before: zeros before the first row and the first column; negative: so many are cut off.
+    `counts` are the rows and columns of tiles; `before` is that of `squares`.
     """
-    rows, columns = counts
+    (rows, columns), n, channels = counts, x.shape[0], x.shape[3]
     extents = (tile, window - 1) if window > 1 else (tile,)
-    edges, squares = [], []
-    for zeros, extent, count in zip(before, x.shape[1:3], counts, strict=True):
-        squares.append(count + len(extents) - 1)
-        edges.append((zeros, squares[-1] * tile - extent - zeros, 0))
-    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
-    n, channels = x.shape[0], x.shape[3]
-    x = x.reshape(n, squares[0], tile, squares[1], tile, channels).transpose(2, 4, 0, 1, 3, 5)
+    more = len(extents) - 1
+    x = squares(x, tile, (rows + more, columns + more), before).transpose(2, 4, 0, 1, 3, 5)
     parts = [
         x[:height, :width, :, i : i + rows, j : j + columns]
         for i, height in enumerate(extents)
@@ -178,9 +184,8 @@ def _forward(x, kernel, padding, tile):
 
 def _backward(padding, tile, residuals, grad):
     x, kernel = residuals
-    return _input_gradient(x, kernel, grad, padding, tile), _filter_gradient(
-        x, kernel, grad, padding, tile
-    )
+    given = (x, kernel, grad, padding, tile)
+    return _input_gradient(*given), _filter_gradient(*given)
 
 
 convolve.defvjp(_forward, _backward)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from alexnet_jax.network.conv_ops import Padding, accumulator
+from alexnet_jax.network.conv_ops import Padding, accumulator, window_places
 
 
 def max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
@@ -58,7 +58,7 @@ def plain_max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) 
 def _max_pool(x, window, stride, padding):
     return lax.platform_dependent(
         x,
-        cpu=lambda x: _fast_max_pool(x, window, stride, padding),
+        cpu=lambda x: _fast_max_pool(x, window, stride, padding)[0],
         default=functools.partial(plain_max_pool, window=window, stride=stride, padding=padding),
     )
 
@@ -70,7 +70,7 @@ def _max_pool_forward(x, window, stride, padding):
         rows = lax.slice_in_dim(x, 0, y.shape[2], axis=2)
         return y, [jnp.zeros_like(array, jnp.uint8) for array in (rows, y)]
 
-    fast = functools.partial(_fast_max_pool_winners, window=window, stride=stride, padding=padding)
+    fast = functools.partial(_fast_max_pool, window=window, stride=stride, padding=padding)
     y, winners = lax.platform_dependent(x, cpu=fast, default=plain)
     return y, (x, winners)
 
@@ -94,47 +94,25 @@ def _max_pool_backward(window, stride, padding, residuals, grad):
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-def _slices(x, window, stride, padding, axis, fill):
-    """Returns the pixels at each place of the windows along one axis, for all windows."""
-    edges = [(0, 0, 0)] * 4
-    edges[axis] = (*padding[axis - 1], 0)
-    x = lax.pad(x, jnp.asarray(fill, x.dtype), edges)
-    length = (x.shape[axis] - window) // stride * stride + 1
-    return [lax.slice_in_dim(x, i, i + length, stride, axis=axis) for i in range(window)]
-
-
 def _fast_max_pool(x, window, stride, padding):
-    """Returns the maximum, first along the rows and then along the columns.
-
-    XLA fuses nothing with a windowed reduction: the layer before is computed once per pixel, and
-    this one once for all that read it. A maximum of slices would be computed again by each.
-    """
-    for axis in (2, 1):
-        x = _maximum(x, window, stride, padding, axis)
-    return x
-
-
-def _maximum(x, window, stride, padding, axis):
-    sizes, strides, edges = [1] * 4, [1] * 4, [(0, 0)] * 4
-    sizes[axis], strides[axis], edges[axis] = window, stride, padding[axis - 1]
-    return lax.reduce_window(x, np.array(-np.inf, x.dtype), lax.max, sizes, strides, edges)
-
-
-def _fast_max_pool_winners(x, window, stride, padding):
     """Returns the maximum, and the places (uint8) of the first pixels that have it.
 
     Of the columns within each row, `[n, h, out_w, c]`, and of the rows, `[n, out_h, out_w, c]`.
+    XLA fuses nothing with a windowed reduction: the layer before is computed once per pixel, and
+    this one once for all that read it. A maximum of slices would be computed again by each.
     """
     winners = []
     for axis in (2, 1):
-        best, *others = _slices(x, window, stride, padding, axis, -np.inf)
+        best, *others = window_places(x, window, stride, padding, axis, -np.inf)
         winner = jnp.zeros_like(best, jnp.uint8)
         for place, candidate in enumerate(others, start=1):
             better = candidate > best
             best = jnp.where(better, candidate, best)
             winner = jnp.where(better, np.uint8(place), winner)
         winners.append(winner)
-        x = _maximum(x, window, stride, padding, axis)
+        sizes, strides, edges = [1] * 4, [1] * 4, [(0, 0)] * 4
+        sizes[axis], strides[axis], edges[axis] = window, stride, padding[axis - 1]
+        x = lax.reduce_window(x, np.array(-np.inf, x.dtype), lax.max, sizes, strides, edges)
     return x, winners
 
 
@@ -218,7 +196,7 @@ def _avg_pool(x, window, stride, padding):
 def _fast_avg_pool(x, window, stride, padding):
     total = x.astype(accumulator(x))
     for axis in (2, 1):
-        total = functools.reduce(lax.add, _slices(total, window, stride, padding, axis, 0))
+        total = functools.reduce(lax.add, window_places(total, window, stride, padding, axis))
     return (total * _inverse_counts(x, window, stride, padding)).astype(x.dtype)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from alexnet_jax.network import ops
+from alexnet_jax.network import minimal_filtering, ops
 
 DTYPES = ("float32", "bfloat16")
 
@@ -51,6 +51,8 @@ CONVOLUTIONS = {
     "stride 2": ((2, 9, 8, 3), (3, 3), 4, 2, ((1, 2), (0, 1)), 1),
     "stride over window": ((2, 9, 8, 3), (2, 2), 4, 3, ((0, 0), (1, 1)), 1),
     "lopsided": ((2, 6, 7, 4), (3, 2), 4, 1, ((2, 0), (0, 1)), 2),
+    "oblong with a stride": ((2, 39, 45, 3), (7, 11), 4, 4, ((1, 0), (0, 2)), 1),
+    "oblong over the squares": ((2, 39, 45, 3), (9, 13), 4, 4, ((0, 0), (0, 0)), 1),
     "whole image": ((3, 6, 6, 4), (6, 6), 5, 1, ((0, 0), (0, 0)), 1),
 }
 
@@ -69,6 +71,20 @@ def test_convolution_equals_its_definition(case, dtype):
         _normal(0, shape, dtype),
         _normal(1, (*window, shape[-1] // groups, features), dtype),
         dtype=dtype,
+    )
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_minimal_filtering_equals_the_definition_where_it_does_not_pay(case, monkeypatch):
+    """Forced on every shape that it can compute; these are too small for it to be chosen."""
+    monkeypatch.setattr(minimal_filtering, "_WORTH", 0)
+    shape, window, features, stride, padding, groups = CONVOLUTIONS[case]
+    options = {"stride": stride, "padding": padding, "groups": groups}
+    _assert_same(
+        functools.partial(ops.convolution, **options),
+        functools.partial(ops.plain_convolution, **options),
+        _normal(0, shape),
+        _normal(1, (*window, shape[-1] // groups, features)),
     )
 
 

@@ -301,15 +301,15 @@ def test_installed_module_runs_from_anywhere_with_the_same_codes(tmp_path):
 def test_libraries_are_silent_but_our_own_warnings_become_a_line(capsys, monkeypatch):
     monkeypatch.setattr("os.environ", {})
     logger = logging.getLogger("some.library")
-    with command_line.quiet_libraries(verbose=False):
-        logger.warning("noise")
-        warnings.warn_explicit("noise", UserWarning, "lib.py", 1, module="some.library")
-        warnings.warn_explicit("told", UserWarning, "x.py", 1, module="alexnet_jax.training.x")
-        assert not logger.isEnabledFor(logging.ERROR) and logger.isEnabledFor(logging.CRITICAL)
+    filters = list(warnings.filters)
+    aloud = command_line.quiet_libraries()
+    logger.warning("noise")
+    warnings.warn_explicit("noise", UserWarning, "lib.py", 1, module="some.library")
+    warnings.warn_explicit("told", UserWarning, "x.py", 1, module="alexnet_jax.training.x")
+    assert not logger.isEnabledFor(logging.ERROR) and logger.isEnabledFor(logging.CRITICAL)
+    aloud()
     assert capsys.readouterr().err == "warning: told\n"
-    assert logger.isEnabledFor(logging.WARNING)
-    with command_line.quiet_libraries(verbose=True):
-        assert logger.isEnabledFor(logging.WARNING)
+    assert logger.isEnabledFor(logging.WARNING) and list(warnings.filters) == filters
 
 
 # --- presets ---
