@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alexnet_jax.network.layers import (
+    Activation,
     Conv,
     Local,
     Network,
@@ -75,8 +76,12 @@ def make_params(network: Network, seed: int = 1) -> Params:
 
 
 def make_images(network: Network, count: int, seed: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Returns float64 images `[count, size, size, 3]` as after preprocessing, and int32 labels."""
-    spread = 2.0 if network.name == "one-weird-trick" else 100.0
+    """Returns float64 images `[count, size, size, 3]` as after preprocessing, and int32 labels.
+
+    Those for tanh are small: large ones make neighbours of a window equal, 1 or almost 1.
+    """
+    small = network.name == "one-weird-trick" or Activation("tanh") in network.layers
+    spread = 2.0 if small else 100.0
     shape = (count, network.image_size, network.image_size, 3)
     labels = (np.random.PCG64((seed, 1)).random_raw(count) % network.classes).astype(np.int32)
     return _single(spread * uniform((seed, 0), shape)), labels
