@@ -1,12 +1,13 @@
 """Logits and gradients of our networks, and how far apart two computations are."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alexnet_jax.network.layers import Network
+from alexnet_jax.network.layers import Activation, MaxPool, Network, layer_names
 from alexnet_jax.network.model import AlexNet
 
 TARGETS = {"float32": 1e-4, "float64": 1e-9}
@@ -42,6 +43,60 @@ def ours(network: Network, params: Any, images: np.ndarray, labels: np.ndarray, 
     (_, logits), grads = jax.tree.map(np.asarray, computed)
     assert logits.dtype == dtype
     return Outcome(logits, grads[1], grads[0])
+
+
+def other_decisions(network: Network, params: Any, images: np.ndarray) -> list[dict[str, Any]]:
+    """Returns the decisions in which float32 goes another way than float64, both by this project.
+
+    A ReLU decides by the sign of its input, a max pooling by the place of a window's largest value.
+
+    Args:
+      network: the layers.
+      params: float64.
+      images: float64 `[n, size, size, 3]`.
+
+    Returns:
+      For each layer in which some differ: "layer", "others" of "decisions", and "values", the pair
+      of the first that differs, in float64: a ReLU's input and 0, or the two pixels chosen.
+    """
+    names = layer_names(network.layers)
+    found = []
+    for before, name, layer in zip(names, names[1:], network.layers[1:], strict=False):
+        if not (isinstance(layer, MaxPool) or layer == Activation("relu")):
+            continue
+        single = _captured(network, params, images, before, "float32")
+        double = _captured(network, params, images, before, "float64")
+        if isinstance(layer, MaxPool):
+            single, double = _windows(single, layer), _windows(double, layer)
+            chosen, right = single.argmax(-1), double.argmax(-1)
+            # Among equal pixels, as where ReLU has made all of them 0, no gradient can tell.
+            pair = [np.take_along_axis(double, i[..., None], -1)[..., 0] for i in (chosen, right)]
+            others = pair[0] != pair[1]
+        else:
+            pair, others = [double, np.zeros_like(double)], (single > 0) != (double > 0)
+        if others.any():
+            values = [float(side[others][0]) for side in pair]
+            count = {"others": int(others.sum()), "decisions": others.size}
+            found.append({"layer": name, **count, "values": values})
+    return found
+
+
+def _captured(network: Network, params: Any, images: np.ndarray, name: str, dtype: str):
+    with jax.enable_x64(dtype == "float64"):
+        cast = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), params)
+        apply = jax.jit(AlexNet(network, jnp.dtype(dtype)).apply, static_argnames="capture")
+        return np.asarray(apply({"params": cast}, images.astype(dtype), capture=name))
+
+
+def _windows(x: np.ndarray, layer: MaxPool) -> np.ndarray:
+    """Returns the pixels of each window, `[n, out, out, c, window^2]`; -inf beyond the edge."""
+    room = (x.shape[1] - layer.window) / layer.stride
+    steps = math.ceil(room) if layer.overhang else math.floor(room)
+    pad = max(steps * layer.stride + layer.window - x.shape[1], 0)
+    x = np.pad(x, ((0, 0), (0, pad), (0, pad), (0, 0)), constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (layer.window,) * 2, axis=(1, 2))
+    windows = windows[:, :: layer.stride, :: layer.stride]
+    return windows.reshape(*windows.shape[:4], -1)
 
 
 def apart(found: Any, expected: Any) -> float:

@@ -79,8 +79,8 @@ def _networks(record: dict[str, Any]) -> str:
         f"{table(head, lines)}\n\n"
         f"Largest of all: float32 {best['float32']:.1e}, float64 {best['float64']:.1e}. "
         f"As a yardstick, PyTorch in float32 differs from PyTorch in float64 by up to "
-        f"{yardstick:.1e}. {_draws(record)}"
-    )
+        f"{yardstick:.1e}. {_draws(record)}\n\n{_decisions(record)}"
+    ).rstrip()
 
 
 def _draws(record: dict[str, Any]) -> str:
@@ -93,6 +93,34 @@ def _draws(record: dict[str, Any]) -> str:
         f"PyTorch's float64: PyTorch's differs by more than {target:g} in {counts[0]} (at most "
         f"{worst[0]:.1e}), ours in {counts[1]} (at most {worst[1]:.1e}); see decisions, below."
     )
+
+
+def _decisions(record: dict[str, Any]) -> str:
+    """Returns the decisions that differ where float32 is beyond its target."""
+    head = [
+        *("network", "draw", "largest difference", "layer", "other decisions"),
+        "float64 of the first: chosen, right",
+    ]
+    drawn = record["draws"]
+    beyond = [
+        (row["network"], passed["draw"], passed["float32"], passed["layers"])
+        for row in record["networks"]
+        for passed in row.get("passed over", [])
+    ]
+    beyond += [
+        (drawn["network"], draw, row["ours"], row["layers"])
+        for draw, row in enumerate(drawn["rows"])
+        if "layers" in row
+    ]
+    lines = []
+    for name, draw, difference, layers in beyond:
+        for found in layers or [{"layer": "none", "others": 0, "decisions": 0, "values": []}]:
+            counts = f"{found['others']} of {found['decisions']:,}"
+            values = ", ".join(f"{value:.9g}" for value in found["values"])
+            lines.append(
+                [f"`{name}`", str(draw), _number(difference), found["layer"], counts, values]
+            )
+    return table(head, lines) if lines else ""
 
 
 def _layers(record: dict[str, Any]) -> str:

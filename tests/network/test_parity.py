@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from alexnet_jax.network.layers import Lrn, with_changes
-from experiments.parity import golden, page
+from experiments.parity import compare, golden, page
 from experiments.parity.compare import TARGETS, apart, ours
 
 GOLDEN = json.loads(golden.PATH.read_text())
@@ -47,6 +47,23 @@ def test_a_hundredth_of_lrn_s_alpha_is_noticed():
         return dataclasses.replace(network, layers=layers)
 
     assert difference("cifar-11pct", "float32", change) > TARGETS["float32"]
+
+
+def test_decisions_that_rounding_changes_are_found(monkeypatch):
+    network, params, images, _ = golden.inputs("cifar-11pct")
+    exact = {}
+
+    def captured(network, params, images, name, dtype):
+        found = exact.setdefault(name, compute(network, params, images, name, "float64"))
+        if dtype == "float64" or name != "conv2":
+            return found
+        return np.where(np.abs(found) == np.abs(found).min(), -found, found)
+
+    compute = compare._captured
+    monkeypatch.setattr(compare, "_captured", captured)
+    (found,) = compare.other_decisions(network, params, images)
+    assert found["layer"] == "relu2" and found["others"] == 1
+    assert abs(found["values"][0]) == np.abs(exact["conv2"]).min()
 
 
 def test_golden_numbers_are_those_of_the_reference():
