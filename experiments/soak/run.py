@@ -36,6 +36,11 @@ SHORT = ("--epochs", "4", "--checkpoint-every-steps", "9", "--evaluate-every-epo
 LIMIT_SECONDS = 300.0
 
 
+def _hear_hang_ups() -> None:
+    """Undoes what `nohup` has done to this program: its runs are to be stopped by SIGHUP, too."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Command:
     """The processes of one attempt."""
 
@@ -51,7 +56,10 @@ class Command:
             groups = [[*words, *together, "--process-id", str(i)] for i in range(count)]
         self.log = workdir.with_suffix(".log").open("ab")
         self.processes = [
-            subprocess.Popen(group, stdout=subprocess.DEVNULL, stderr=self.log) for group in groups
+            subprocess.Popen(
+                group, stdout=subprocess.DEVNULL, stderr=self.log, preexec_fn=_hear_hang_ups
+            )
+            for group in groups
         ]
 
     def running(self) -> list[subprocess.Popen]:

@@ -33,6 +33,8 @@ def start():
             subprocess.Popen(
                 command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                 start_new_session=True,
+                # These tests may themselves run under `nohup`, which a run would respect.
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
             )
         )  # fmt: skip
         return started[-1]
