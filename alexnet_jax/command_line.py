@@ -25,7 +25,7 @@ import tyro
 
 from alexnet_jax import FIRST_IMPORT, __version__, processes
 from alexnet_jax.config import Config
-from alexnet_jax.errors import AlexNetError, InputError, did_you_mean
+from alexnet_jax.errors import AlexNetError, InputError, did_you_mean, printable
 from alexnet_jax.locations import use_compilation_cache
 from alexnet_jax.presets import PRESETS
 
@@ -286,7 +286,7 @@ def _complain(line: str, debug: bool) -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return printable(" ".join(str(error).split()))
 
 
 def parse_quietly(parser: Callable[..., Any], words: Sequence[str]) -> Any:
@@ -375,7 +375,7 @@ def _show_once() -> Callable[..., None]:
     shown = set()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        line = f"warning: {' '.join(str(message).split())}"
+        line = printable(f"warning: {' '.join(str(message).split())}")
         if line not in shown:
             print(line, file=sys.stderr)
         shown.add(line)

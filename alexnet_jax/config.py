@@ -253,8 +253,12 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str) -> "Config":
-        """Returns the configuration in `text`; raises `InputError` for wrong fields."""
-        return _from_value(cls, json.loads(text), "config")
+        """Returns the configuration in `text`; raises `InputError` for wrong fields, or no JSON."""
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"config is no JSON: {error}") from None
+        return _from_value(cls, value, "config")
 
 
 def fields_of(config: Config) -> dict[str, Any]:

@@ -4,12 +4,13 @@ import importlib.util
 import os
 import platform
 import shutil
+import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from alexnet_jax.errors import AlexNetError
+from alexnet_jax.errors import AlexNetError, DataError, printable
 
 PACKAGES = (
     "jax",
@@ -25,6 +26,8 @@ PACKAGES = (
 )
 LITTLE_SPACE_BYTES = 2 * 1024**3
 """A checkpoint of the full network with its velocities is half a gigabyte, and three are kept."""
+MOST_IMAGES = 200_000
+"""Of a larger split as many are read, evenly spread; the sizes of all its files are compared."""
 
 
 class Finding(NamedTuple):
@@ -47,7 +50,7 @@ def examine(workdir: Path | None, data_dir: Path) -> int:
     """
     bad = 0
     for finding in findings(workdir, data_dir):
-        print(f"{finding.state:<5} {finding.subject:<12} {finding.text}")
+        print(printable(f"{finding.state:<5} {finding.subject:<12} {finding.text}"))
         bad += finding.state == "bad"
     print(f"{bad} to mend" if bad else "all is well")
     return 1 if bad else 0
@@ -138,44 +141,99 @@ def _data_sets(data_dir: Path) -> Iterator[Finding]:
 
 def _data_set(folder: Path) -> Finding:
     """Looks at one prepared set: its description, and whether every file has its size."""
-    from alexnet_jax.data.prepared import read_prepared
+    from alexnet_jax.data.dataset import open_dataset
+    from alexnet_jax.data.prepared import load_statistics, read_prepared
 
     try:
         prepared = read_prepared(folder)
+        if prepared is None:
+            text = f"{folder.name} is not complete; repeat its `prepare`"
+            return Finding("note", "data set", text)
+        dataset = open_dataset(folder, cache_bytes=0)
+        load_statistics(folder)
+        sizes = [_read_through(dataset.split(name)) for name in dataset.splits]
     except AlexNetError as error:
         return Finding("bad", "data set", str(error))
-    if prepared is None:
-        return Finding("note", "data set", f"{folder.name} is not complete; repeat its `prepare`")
-    for split in prepared["splits"].values():
-        for name, _, num_bytes in split["shards"]:
-            file = folder / name
-            if not file.is_file() or file.stat().st_size != num_bytes:
-                text = f"{file} is missing or cut off; remove {folder} and prepare it again"
-                return Finding("bad", "data set", text)
-    sizes = [f"{name} {split['examples']:,}" for name, split in prepared["splits"].items()]
     classes = len(prepared["class_names"])
     return Finding(
         "ok", "data set", f"{folder.name}: {', '.join(sizes)} images, {classes:,} classes"
     )
 
 
+def _read_through(split: Any) -> str:
+    """Reads the images of a split, whose check sums are then compared; returns what it holds.
+
+    Raises:
+      DataError: an image, label or name is damaged.
+    """
+    if not len(split.labels) == len(split.keys) == len(split):
+        raise DataError(
+            f"{split.path} has {len(split)} images in '{split.name}' but {len(split.labels)} "
+            "labels; remove the folder and prepare the set again"
+        )
+    every = -(-len(split) // MOST_IMAGES)
+    for index in range(0, len(split), every):
+        split.stored_bytes(index)
+    return f"{split.name} {len(split):,}" + (f" (one in {every} read)" if every > 1 else "")
+
+
 def _run(workdir: Path) -> Iterator[Finding]:
-    if not (workdir / "config.json").exists():
+    from alexnet_jax.experiment import final_test
+    from alexnet_jax.runs.folder import CHECKPOINTS, read_run
+    from alexnet_jax.runs.records import damaged_lines
+
+    if not any((workdir / name).exists() for name in ("config.json", CHECKPOINTS)):
         yield Finding("note", "run", f"{workdir} holds no run yet")
         return
-    from alexnet_jax.runs.folder import read_run
-    from alexnet_jax.runs.weights import load_weights
-
-    try:
-        run = read_run(workdir)
-    except AlexNetError as error:
-        yield Finding("bad", "run", str(error))
-        return
-    facts = (run.config.preset, run.network.name, run.info.get("status", "unknown"))
-    yield Finding("ok", "run", "preset {}, network {}, status {}".format(*facts))
-    for which in ("last", "best"):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", category=UserWarning, module=r"alexnet_jax\b")
         try:
-            step = load_weights(workdir, which).step
-            yield Finding("ok", "checkpoint", f"{which}: step {step}, digests match")
+            run = read_run(workdir)
+            final_test(run.workdir)
         except AlexNetError as error:
-            yield Finding("bad", "checkpoint", f"{which}: {error}")
+            yield Finding("bad", "run", str(error))
+            return
+        texts = dict.fromkeys(str(warning.message) for warning in told)
+        yield from (Finding("bad", "run", text) for text in texts)
+        facts = (run.config.preset, run.network.name, run.info.get("status", "unknown"))
+        yield Finding("ok", "run", "preset {}, network {}, status {}".format(*facts))
+        trained = "import" not in run.info and run.info.get("step", 0) > 0
+        bad = damaged_lines(workdir / "metrics.jsonl", expected=trained)
+        if bad:
+            remedy = "they cannot be brought back; the training command goes on"
+            yield Finding("bad", "run", f"{workdir / 'metrics.jsonl'} {bad}; {remedy}")
+        yield from _checkpoints(run)
+
+
+def _checkpoints(run: Any) -> Iterator[Finding]:
+    """Reads every checkpoint of a run, all arrays of which are compared with their digests."""
+    import jax
+
+    from alexnet_jax.runs.checkpoint import Checkpoints
+    from alexnet_jax.training.steps import init_state
+
+    arguments = (run.network, run.config.optimizer, run.image_size, run.config.seed)
+    target = jax.eval_shape(lambda: init_state(*arguments))
+    checkpoints = Checkpoints(run.workdir, read_only=True)
+    try:
+        steps = checkpoints.steps()
+        if not steps:
+            yield Finding("bad", "checkpoint", "there is none; the training command begins anew")
+        named = {checkpoints.step_of(which): which for which in ("last", "best") if steps}
+        for step in steps:
+            what = f"step {step}" + (f" ({named[step]})" if step in named else "")
+            try:
+                if "import" in run.info:  # it holds no velocities
+                    checkpoints.restore_params(target.params, step)
+                else:
+                    checkpoints.restore(target, step)
+                yield Finding("ok", "checkpoint", f"{what}: digests match")
+            except AlexNetError as error:
+                remedy = "the training command sets it aside and takes the one before it"
+                yield Finding("bad", "checkpoint", f"{what}: {error}; {remedy}")
+    finally:
+        checkpoints.close()
+    aside = run.workdir / "damaged_checkpoints"
+    if aside.is_dir():
+        yield Finding("note", "checkpoint", f"{aside} holds damaged ones; it may be removed")

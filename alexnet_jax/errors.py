@@ -1,10 +1,23 @@
 """The errors a user can meet: one clear line each, with the exit code of the command line."""
 
 
+def printable(text: str) -> str:
+    """Returns `text` with control characters escaped, so that a name cannot steer a terminal."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
 class AlexNetError(Exception):
-    """An error whose message is one line for the user: what is wrong, the value, the remedy."""
+    """An error whose message is one line for the user: what is wrong, the value, the remedy.
+
+    What it quotes of files and names can neither break the line nor steer a terminal.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(AlexNetError):

@@ -7,8 +7,6 @@ import json
 import shlex
 import time
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -25,7 +23,7 @@ from alexnet_jax.errors import CheckpointError, DataError, InputError
 from alexnet_jax.evaluation.ensemble import Ensemble, Member, alternate, evaluate_members
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import confusion_matrix, describe_errors
-from alexnet_jax.files import write_arrays
+from alexnet_jax.files import read_arrays, write_arrays
 from alexnet_jax.insight.examples import Example, choose_examples
 from alexnet_jax.insight.report import write_report
 from alexnet_jax.locations import default_data_dir
@@ -114,7 +112,7 @@ def _check(config: Config) -> None:
 def _finish(outcome: Outcome, dataset: Dataset) -> None:
     """Tests the last parameters and writes the report, unless an earlier call has."""
     run, step = outcome.run, int(outcome.state.step)
-    tested, report = _final(run.workdir), run.workdir / "report.html"
+    tested, report = final_test(run.workdir), run.workdir / "report.html"
     # A finished run that was given more epochs, or more views, is tested again.
     if tested.step != step or str(run.config.final_views) not in tested.summary:
         split, mesh = dataset.split(run.config.data.validation_split), mesh_of(run.config)
@@ -163,7 +161,7 @@ def _epochs(run: Run, step: int) -> float:
 
 def _tell(run: Run, steps_done: int, say: Callable) -> None:
     """Prints what the run made and what to type next."""
-    summary = _final(run.workdir).summary
+    summary = final_test(run.workdir).summary
     info = read_run(run.workdir).info
     if not steps_done:
         say(f"{run.workdir} holds a finished run of this configuration: nothing to do")
@@ -177,7 +175,7 @@ def _tell(run: Run, steps_done: int, say: Callable) -> None:
     say(f"next        python -m alexnet_jax.main predict --workdir {folder} YOUR_IMAGES")
 
 
-class _FinalTest(NamedTuple):
+class FinalTest(NamedTuple):
     """The test that ended a run; empty when there was none."""
 
     step: int = -1
@@ -186,25 +184,41 @@ class _FinalTest(NamedTuple):
     labels: Any = None
 
 
-def _final(workdir: Path) -> _FinalTest:
-    """Reads `final.npz`; one that is damaged or of another run is reported and left alone."""
+def final_test(workdir: Path) -> FinalTest:
+    """Reads `final.npz`; one that is damaged or of another run is warned of and left alone."""
     path = workdir / FINAL
     if not path.exists():
-        return _FinalTest()
+        return FinalTest()
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            step = int(arrays["step"]) if "step" in arrays else -1
-            summary = json.loads(str(arrays["summary"]))
-            run_id = str(arrays["run_id"]) if "run_id" in arrays else ""
-            if run_id and run_id != run_folder.read_info(workdir).get("run_id"):
-                raise ValueError("of another run")
-            return _FinalTest(step, summary, arrays["probabilities"], arrays["labels"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_arrays(path)
+        step = int(arrays["step"]) if "step" in arrays else -1
+        summary = json.loads(str(arrays["summary"]))
+        run_id = str(arrays["run_id"]) if "run_id" in arrays else ""
+        if run_id and run_id != run_folder.read_info(workdir).get("run_id"):
+            raise ValueError("of another run")
+        test = FinalTest(step, summary, arrays["probabilities"], arrays["labels"])
+        _check_final(test)
+        return test
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         warnings.warn(
             f"{path} is damaged ({error}) and left out; the training command makes it anew",
             stacklevel=2,
         )
-        return _FinalTest()
+        return FinalTest()
+
+
+def _check_final(test: FinalTest) -> None:
+    """Raises `ValueError` where the parts of a final test do not fit together."""
+    count, classes = test.probabilities.shape
+    shares = test.probabilities.dtype.kind == "f" and np.isfinite(test.probabilities).all()
+    known = test.labels.dtype.kind == "i" and test.labels.shape == (count,) and count > 0
+    if not shares or not known or not 0 <= test.labels.min() <= test.labels.max() < classes:
+        raise ValueError("labels and probabilities do not fit together")
+    for views, values in test.summary.items():
+        errors = [value for name, value in values.items() if name.endswith("_error")]
+        numbers = all(type(value) in (int, float) for value in values.values())
+        if not views.isdigit() or not numbers or not all(0 <= error <= 1 for error in errors):
+            raise ValueError(f"its summary of {views} views is no summary")
 
 
 def _evaluate(
@@ -364,7 +378,7 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
     Without its data set the report has no pictures of test images.
     """
     run = read_run(workdir)
-    _, summary, probabilities, labels = _final(run.workdir)
+    _, summary, probabilities, labels = final_test(run.workdir)
     try:
         params = load_weights(workdir, "last").params
     except CheckpointError:  # a run that has not saved yet still has curves

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import resource_tracker
@@ -66,11 +67,12 @@ def connect(coordinator: str = "", processes: int = 0, process_id: int = -1) -> 
     # It would catch SIGTERM, which here ends a process, or training after its step.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        jax.distributed.initialize(
-            **numbers,
-            initialization_timeout=_PATIENCE_SECONDS,
-            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
-        )
+        with _stopped_at_once():
+            jax.distributed.initialize(
+                **numbers,
+                initialization_timeout=_PATIENCE_SECONDS,
+                heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+            )
     except (ValueError, RuntimeError) as error:
         if not any(given) and "coordinator_address" in str(error):
             raise InputError(
@@ -80,6 +82,20 @@ def connect(coordinator: str = "", processes: int = 0, process_id: int = -1) -> 
         what = str(error).strip().splitlines()[0][:200]
         raise InputError(f"the processes did not come together: {what}") from error
     _connected = True
+
+
+@contextlib.contextmanager
+def _stopped_at_once() -> Iterator[None]:
+    """Lets signals end this process as it waits for the others in code that hears none."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        heard = (number for number in STOPS if callable(signal.getsignal(number)))
+        before = {number: signal.signal(number, signal.SIG_DFL) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def without_signals(start: Callable[[], T]) -> T:

@@ -65,3 +65,10 @@ def test_a_rate_that_the_schedule_replaces_is_refused(name):
 def test_differing_fields_are_dotted():
     other = changed(PRESETS["digits"], "optimizer.momentum", 0.5)
     assert differing_fields(PRESETS["digits"], other) == {"optimizer.momentum": (0.9, 0.5)}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"\x1b[31m": 1}', '{"a\\nb": 1}'])
+def test_text_that_is_no_configuration_is_one_plain_line(text):
+    with pytest.raises(InputError) as caught:
+        Config.from_json(text)
+    assert str(caught.value).isprintable()

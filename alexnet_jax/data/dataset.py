@@ -21,6 +21,7 @@ from alexnet_jax.data.decode import decode_jpeg
 from alexnet_jax.data.prepared import EXAMPLES, WORK, orientation_in, read_prepared, unpack_strings
 from alexnet_jax.data.records import MappedImages, ParsedImages
 from alexnet_jax.errors import DataError, InputError, did_you_mean
+from alexnet_jax.files import read_arrays
 
 _CHUNK = 64  # images per task of the thread pool
 
@@ -261,10 +262,10 @@ class Split:
         if name not in self._index:
             path = self.path / EXAMPLES
             try:
-                with np.load(path, allow_pickle=False) as arrays:
-                    if optional and f"{self.name}_{name}" not in arrays:
-                        return np.zeros(0)
-                    self._index[name] = arrays[f"{self.name}_{name}"]
+                arrays = read_arrays(path, f"{self.name}_{name}")
+                if optional and not arrays:
+                    return np.zeros(0)
+                self._index[name] = arrays[f"{self.name}_{name}"]
             except (OSError, KeyError, ValueError) as error:
                 raise DataError(
                     f"{path} is missing or damaged ({error}); remove the folder and prepare again"

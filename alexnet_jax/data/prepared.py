@@ -17,6 +17,7 @@ import numpy as np
 
 from alexnet_jax.config import IMAGE_FILES, Orientation
 from alexnet_jax.errors import DataError
+from alexnet_jax.files import read_arrays
 
 PREPARED = "prepared.json"
 EXAMPLES = "examples.npz"
@@ -67,7 +68,33 @@ def read_prepared(folder: str | Path) -> dict[str, Any] | None:
             f"{path} has format {version}, this program reads {FORMAT_VERSION}; prepare again "
             "under another --name"
         )
+    try:
+        _check(prepared)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} is damaged ({str(error)[:100]}); remove the folder and prepare again"
+        ) from None
     return prepared
+
+
+def _check(prepared: dict[str, Any]) -> None:
+    """Raises `ValueError`, `KeyError` or `TypeError` for a description that cannot be."""
+    options, names = prepared["options"], prepared["class_names"]
+    whole = options["store"] in ("jpeg", "raw") and isinstance(options["source_kind"], str)
+    whole &= isinstance(prepared["fingerprint"], str) and 0 < _count(options["stored_size"]) < 2**15
+    if not whole or not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise ValueError("its options or names are not what `prepare` writes")
+    for name, split in prepared["splits"].items():
+        counts = [_count(count) for _, count, _ in split["shards"]]
+        plain = all(file == Path(file).name and _count(size) for file, _, size in split["shards"])
+        if not plain or sum(counts) != _count(split["examples"]):
+            raise ValueError(f"the shards of '{name}' are not what `prepare` writes")
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r:.40} is no number of things")
+    return value
 
 
 def orientation_in(prepared: dict[str, Any]) -> Orientation:
@@ -84,8 +111,8 @@ def load_statistics(folder: str | Path) -> Statistics:
     """Reads the statistics of the prepared set in `folder`; raises `DataError` if it can not."""
     path = Path(folder) / STATISTICS
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Statistics(*(arrays[name] for name in Statistics._fields))
+        arrays = read_arrays(path)
+        return Statistics(*(arrays[name] for name in Statistics._fields))
     except (OSError, KeyError, ValueError) as error:
         raise DataError(
             f"{path} is missing or damaged ({error}); remove the folder and prepare the set again"

@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 from alexnet_jax.config import Orientation
 from alexnet_jax.data.decode import BadImageError
-from alexnet_jax.errors import InputError
+from alexnet_jax.errors import InputError, printable
 from alexnet_jax.insight.classifier import load
 from alexnet_jax.insight.images import NotTaken, Unreadable, expand_images, within_limit
 from alexnet_jax.insight.tables import (
     FORMATS,
     check_features_path,
     format_predictions,
-    printable,
     save_features,
 )
 from alexnet_jax.locations import readable

@@ -43,7 +43,9 @@ def summarize_results(
     for row in rows:
         row["published"] = published.errors.get(row["views"]) if published else None
     error = rows[0]["values"].get("top1_error")
-    spread = math.sqrt(error * (1 - error) / count) if error is not None and count else None
+    spread = None
+    if error is not None and 0 <= error <= 1 and count:
+        spread = math.sqrt(error * (1 - error) / count)
     return {"rows": rows, "count": count, "published": published, "standard_error": spread}
 
 

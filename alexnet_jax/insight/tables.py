@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet_jax.errors import InputError
+from alexnet_jax.errors import InputError, printable
 from alexnet_jax.files import write_arrays
 from alexnet_jax.insight.classifier import Prediction
 
@@ -77,13 +77,6 @@ def safe_cell(text: str) -> str:
     """
     text = _encodable(text)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-
-
-def printable(text: str) -> str:
-    """Returns `text` with control characters escaped, so that a name cannot steer a terminal."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
 
 
 def _encodable(text: str) -> str:

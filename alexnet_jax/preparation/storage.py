@@ -14,7 +14,7 @@ import numpy as np
 from alexnet_jax.config import Orientation
 from alexnet_jax.data.prepared import WORK, pack_strings, unpack_strings
 from alexnet_jax.errors import DataError
-from alexnet_jax.files import write_arrays, write_text
+from alexnet_jax.files import read_arrays, write_arrays, write_text
 from alexnet_jax.preparation.sources.source import Record
 
 
@@ -133,16 +133,16 @@ def load_result(folder: Path, file: str) -> ShardResult | None:
     That is also so where images were bad: they may have been mended since.
     """
     try:
-        with np.load(_sidecar(folder, file), allow_pickle=False) as arrays:
-            about, bad = (json.loads(text) for text in unpack_strings(arrays["text"]))
-            result = ShardResult(
-                file, about["split"], arrays["labels"], unpack_strings(arrays["keys"]),
-                arrays["places"], about["digest"], about["num_bytes"], bad, arrays["pixels"],
-                arrays["products"],
-            )  # fmt: skip
+        arrays = read_arrays(_sidecar(folder, file))
+        about, bad = (json.loads(text) for text in unpack_strings(arrays["text"]))
+        result = ShardResult(
+            file, about["split"], arrays["labels"], unpack_strings(arrays["keys"]),
+            arrays["places"], about["digest"], about["num_bytes"], bad, arrays["pixels"],
+            arrays["products"],
+        )  # fmt: skip
         whole = (folder / file).stat().st_size == result.num_bytes and not result.bad
         return without_sums(result) if whole else None
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError):
         return None
 
 
@@ -154,8 +154,8 @@ def without_sums(result: ShardResult) -> ShardResult:
 
 def load_sums(folder: Path, file: str) -> tuple[int, np.ndarray, np.ndarray]:
     """Returns number of images, pixel sums and RGB products of a finished shard."""
-    with np.load(_sidecar(folder, file), allow_pickle=False) as arrays:
-        return len(arrays["labels"]), arrays["pixels"], arrays["products"]
+    arrays = read_arrays(_sidecar(folder, file))
+    return len(arrays["labels"]), arrays["pixels"], arrays["products"]
 
 
 def write_tfds_metadata(

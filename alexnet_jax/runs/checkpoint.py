@@ -20,6 +20,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from alexnet_jax import processes
 from alexnet_jax.errors import CheckpointError, InputError
+from alexnet_jax.files import write_text
 from alexnet_jax.network.placement import put_whole, to_host
 from alexnet_jax.runs.folder import CHECKPOINTS as FOLDER
 from alexnet_jax.runs.state import TrainState
@@ -120,6 +121,28 @@ class Checkpoints:
             ) from error
         if not saved:
             raise CheckpointError(f"checkpoint of step {step} was not saved: it exists already")
+
+    def amend(self, step: int, meta: dict[str, Any], metrics: dict[str, float]) -> None:
+        """Gives a saved step what was found out since: its parameters stay untouched.
+
+        Args:
+          step: has a checkpoint.
+          meta: fields to add or replace.
+          metrics: as for `save`.
+        """
+        folder = self.folder / str(step)
+
+        def write() -> None:
+            # First the metrics: who is killed in between finds out once more.
+            if metrics:
+                (folder / "metrics").mkdir(exist_ok=True)
+                write_text(folder / "metrics" / "metrics", json.dumps(metrics))
+            described = json.loads((folder / "meta" / "metadata").read_text("utf-8")) | meta
+            described["sha256"] = _digest_of_meta(described)
+            write_text(folder / "meta" / "metadata", json.dumps(described))
+
+        processes.chief_first(write, lambda: None)
+        self._manager.reload()
 
     def steps(self) -> list[int]:
         """Returns the steps that have a checkpoint, oldest first."""

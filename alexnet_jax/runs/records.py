@@ -54,10 +54,8 @@ class Records:
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         if self._board is None:
-            self._board = _board(self.path.with_name("tensorboard"), self._step)
-        for name, value in row.items():
-            if name not in ("step", "epoch") and isinstance(value, int | float):
-                self._board.add_scalar(name, value, row["step"])
+            self._board = _Board(self.path.with_name("tensorboard"), self._step)
+        self._board.add(row)
 
     def write_csv(self) -> None:
         """Writes `metrics.csv` anew, one column per key."""
@@ -81,19 +79,42 @@ class Records:
         self._file.close()
 
 
-def _board(folder: Path, step: int) -> Any:
-    """Returns a writer for TensorBoard that purges what the folder holds from after `step`."""
-    # tensorboardX imports PyTorch where it is installed, for tensors that we never hand it: it
-    # takes seconds and hundreds of megabytes. None makes that import fail, which it allows for.
-    absent = "torch" not in sys.modules
-    if absent:
-        sys.modules["torch"] = None  # type: ignore[assignment]
-    try:
-        from tensorboardX import SummaryWriter
-    finally:
+class _Board:
+    """Writes for TensorBoard, at once: a full disk then is an error here, and not in a thread."""
+
+    def __init__(self, folder: Path, step: int):
+        """Writes into `folder`, and hides from TensorBoard what it holds from after `step`."""
+        # tensorboardX imports PyTorch where it is installed, for tensors that we never hand it: it
+        # takes seconds and hundreds of megabytes. None makes that import fail, which it allows for.
+        absent = "torch" not in sys.modules
         if absent:
-            del sys.modules["torch"]
-    return SummaryWriter(str(folder), purge_step=step + 1)
+            sys.modules["torch"] = None  # type: ignore[assignment]
+        try:
+            from tensorboardX import event_file_writer, summary
+            from tensorboardX.proto import event_pb2
+        finally:
+            if absent:
+                del sys.modules["torch"]
+        messages: Any = event_pb2
+        self._scalar, self._event = summary.scalar, messages.Event
+        folder.mkdir(parents=True, exist_ok=True)
+        self._writer = event_file_writer.EventsWriter(str(folder / "events"))
+        begin = messages.SessionLog(status=messages.SessionLog.START)
+        self._write(step + 1, session_log=begin)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Writes the values of a row of metrics."""
+        for name, value in row.items():
+            if name not in ("step", "epoch") and isinstance(value, int | float):
+                self._write(row["step"], summary=self._scalar(name, value))
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._writer.close()
+
+    def _write(self, step: int, **content: Any) -> None:
+        self._writer.write_event(self._event(step=step, wall_time=time.time(), **content))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -102,11 +123,32 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return []
     rows = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(ValueError, RecursionError):
             row = json.loads(line)
-            if isinstance(row, dict) and isinstance(row.get("step"), int):
-                rows.append(row)
+            if isinstance(row, dict) and all(map(_is_number, row.values())):
+                if type(row.get("step")) is int and row["step"] >= 0:
+                    rows.append(row)
     return rows
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or type(value) in (int, float)
+
+
+def damaged_lines(path: Path, expected: bool) -> str:
+    """Returns what is wrong with a `metrics.jsonl`; empty for nothing.
+
+    Args:
+      path: of the file.
+      expected: the run has trained, so that there must be some.
+    """
+    if not path.exists():
+        return "is missing: the curves up to now are lost" if expected else ""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    count, whole = sum(map(bool, text.splitlines())), len(read_rows(path))
+    if expected and not count:
+        return "is empty: the curves up to now are lost"
+    return f"has {count - whole} damaged lines of {count}" if whole < count else ""
 
 
 def _rounded(value: Any) -> Any:

@@ -45,6 +45,10 @@ from alexnet_jax.training.steps import init_state, make_train_step
 from alexnet_jax.training.transfer import transferred
 
 
+class _StoppedError(Exception):
+    """A validation was told to stop."""
+
+
 class Outcome(NamedTuple):
     """How a call of `train` ended.
 
@@ -70,7 +74,8 @@ def train(
 ) -> Outcome:
     """Trains `config` in `workdir`, or goes on where an earlier call stopped.
 
-    SIGINT and SIGTERM finish the step, save and return; a second signal ends the process at once.
+    SIGINT and SIGTERM finish the step (of a validation the batch: it is repeated later), save and
+    return; a second signal ends the process at once.
     With several processes all of them call this, and stop together when one is told to.
 
     Args:
@@ -140,6 +145,7 @@ class _Loop:
         self.watch = Watch(Guess.of_run(run.info))
         self.saved_step = -1
         self.evaluated_epochs = 0.0
+        self.validation_due = False
         self.dtype = jnp.dtype(config.compute_dtype)
         self.inputs = placement.put(mesh, run.network, run.inputs)
 
@@ -173,7 +179,8 @@ class _Loop:
             wall = self.run.info.get("wall_seconds", 0.0) + time.monotonic() - started
             self._note(wall_seconds=round(wall, 1))
         step = int(state.step)
-        finished = step >= self.total_steps or self.plateau.stopped
+        ended = step >= self.total_steps or self.plateau.stopped
+        finished = ended and not self.validation_due
         if finished:
             digest = digest_of(state.params)
             self._note(status="finished", step=step, params_sha256=digest)
@@ -189,7 +196,9 @@ class _Loop:
         status = ""
         if self.chief:
             run_folder.note_changes(self.run.workdir, self.config, step)
-            status = run_folder.read_info(self.run.workdir)["status"]
+            info = run_folder.read_info(self.run.workdir)
+            # Where the last checkpoint was damaged, the older one has still to go to the end.
+            status = info["status"] if step >= info.get("step", 0) else "running"
         if processes.exchange(status)[0] == "finished":
             return True
         shape = {} if self.mesh is None else {k: int(v) for k, v in self.mesh.shape.items()}
@@ -247,6 +256,7 @@ class _Loop:
         self.window = Sums(*meta["window"])
         self.evaluated_epochs = meta["evaluated_epochs"]
         self.saved_step = meta["step"]
+        self.validation_due = meta.get("validation_due", False)
         return meta["data"]["next_step"]
 
     def _train(
@@ -267,14 +277,16 @@ class _Loop:
             config.accumulation,
             mesh=self.mesh,
         )
-        agree_to_stop = processes.StopVote()
+        vote = processes.StopVote()
+        self.told_to_stop = lambda: vote(signals.received)
         mark = time.monotonic()
         first_step = mark_step = step
         pending: Sums | None = None
         rates = self._rates(step)
         tree = rate_tree(rates, config.optimizer, state.params)
-        while step < self.total_steps and not self.plateau.stopped:
-            if agree_to_stop(signals.received):
+        goes_on = not self.validation_due or self._pause(state, step, records, True, True)
+        while goes_on and step < self.total_steps and not self.plateau.stopped:
+            if self.told_to_stop():
                 break
             if (now := self._rates(step)) != rates:
                 rates, tree = now, rate_tree(now, config.optimizer, state.params)
@@ -300,7 +312,7 @@ class _Loop:
                     self._note(seconds_to_first_step=round(waited, 2))
                     self.progress.say(f"first step after {waited:.1f} s")
             if pauses:
-                self._pause(state, step, records, *pauses)
+                goes_on = self._pause(state, step, records, *pauses)
                 mark = time.monotonic()
         self._count(pending, step, rates)
         if step != self.saved_step:
@@ -340,8 +352,8 @@ class _Loop:
             return
         self.window = add(self.window, sums)
         if not math.isfinite(self.window.loss):
-            kept = self.saved_step if self.saved_step >= 0 else None
-            have = f"the checkpoint of step {kept} is good" if kept else "nothing was saved yet"
+            kept = f"the checkpoint of step {self.saved_step} is good"
+            have = kept if self.saved_step >= 0 else "nothing was saved yet"
             raise DivergedError(
                 f"the loss is not finite at step {step} (learning rate {rates.weights:g}); {have}: "
                 "start in another --workdir with lower rates (--optimizer, --schedule)"
@@ -395,12 +407,24 @@ class _Loop:
 
     def _pause(
         self, state: TrainState, step: int, records: Records, evaluates: bool, saves: bool
-    ) -> None:
+    ) -> bool:
+        """Validates and saves; returns False when the validation was stopped, which is then due."""
         metrics: dict[str, float] = {}
         if evaluates:
-            metrics = self._validate(state, step, records)
+            try:
+                metrics = self._validate(state, step, records)
+            except _StoppedError:
+                self.validation_due = True
+                return False
+            self.validation_due = False
         if saves:
             self._save(state, metrics)
+        return True
+
+    def _heed(self, *_: int) -> None:
+        """Ends a validation between two batches when the run was told to stop."""
+        if self.told_to_stop():
+            raise _StoppedError
 
     def _validate(self, state: TrainState, step: int, records: Records) -> dict[str, float]:
         config, run = self.config, self.run
@@ -421,6 +445,7 @@ class _Loop:
             self.validation_split,
             config.batch_size,
             keep_probabilities=False,
+            progress=self._heed,
             mesh=self.mesh,
         )
         metrics = {f"validation/{name}": value for name, value in result.metrics().items()}
@@ -449,6 +474,7 @@ class _Loop:
             "plateau": plateau,
             "window": list(self.window),
             "evaluated_epochs": self.evaluated_epochs,
+            "validation_due": self.validation_due,
             "run": run_folder.description(self.config, self.run.info),
         }
         if not all_finite(state.params):
@@ -456,5 +482,8 @@ class _Loop:
                 f"parameters are not finite at step {int(state.step)}; they were not saved: "
                 "start in another --workdir with lower rates (--optimizer, --schedule)"
             )
+        if int(state.step) == self.saved_step:  # its validation had been stopped
+            self.checkpoints.amend(self.saved_step, meta, metrics)
+            return
         self.checkpoints.save(state, meta, metrics)
         self.saved_step = int(state.step)

@@ -1,7 +1,9 @@
 """Weights from outside become an ordinary run folder, with a record of where they came from."""
 
 import importlib
+import json
 import math
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.data.prepared import read_prepared
 from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.files import write_text
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network.layers import (
     Dense,
@@ -35,6 +38,7 @@ from alexnet_jax.weights.readers.source_file import SourceFile, check_finite, op
 SOURCES = get_args(Source)
 
 IMAGENET = "imagenet2012"
+_IMPORTING = "importing"
 
 
 class Imported(NamedTuple):
@@ -159,7 +163,18 @@ def newest_checkpoint(path: str | Path) -> Path:
     return max(numbered)[2]
 
 
+def _broken_off(workdir: Path) -> bool:
+    """Returns whether the folder holds what an import that was killed has left."""
+    try:
+        info = json.loads((workdir / "run.json").read_text("utf-8"))
+        return info["status"] == _IMPORTING and not (workdir / "config.json").exists()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _check_free(workdir: Path) -> None:
+    if _broken_off(workdir):
+        return
     checkpoints = workdir / FOLDER
     if (workdir / "config.json").exists() or (checkpoints.is_dir() and any(checkpoints.iterdir())):
         raise InputError(f"{workdir} holds a run already; import into another --workdir")
@@ -291,6 +306,9 @@ def _write(workdir: Path, config: Config, reading: Reading, info: dict[str, Any]
     summarize(reading.network, reading.image_size)
     with run_folder.locked(workdir):
         _check_free(workdir)
+        # `config.json` is written last and makes the folder a run; until then this marks it.
+        write_text(workdir / "run.json", json.dumps(info | {"status": _IMPORTING}))
+        shutil.rmtree(workdir / FOLDER, ignore_errors=True)
         params = jax.tree.map(jnp.asarray, reading.params)
         key = jax.random.key_data(jax.random.key(config.seed))
         # Nobody trains on in this folder; Orbax saves no item without an array.

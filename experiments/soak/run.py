@@ -30,8 +30,11 @@ HERE = Path(__file__).parent
 OUTPUT = HERE / "results" / "soak.json"
 README = HERE / "README.md"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-PROMISED = {0, 6, 129, 130, 143, -signal.SIGKILL}
-"""Exit codes: saved, a peer was lost, stopped before anything could be saved, and killed."""
+PROMISED = {0, 6, 129, 130, 143, *(-number for number in SIGNALS)}
+"""Exit codes: saved, a peer was lost, stopped before anything could be saved, and ended by the
+signal itself (kill -9, and any while Python starts or waits for the other processes)."""
+ALONE_SECONDS = 90.0
+"""After which a process that waits for a lost one is told to stop, as a batch system would."""
 SHORT = ("--epochs", "4", "--checkpoint-every-steps", "9", "--evaluate-every-epochs", "1")
 LIMIT_SECONDS = 300.0
 
@@ -94,7 +97,7 @@ def live(workdir: Path, data: Path, count: int, longest: float, chance: random.R
       chance: of times, signals and victims.
     """
     faults: list[dict[str, Any]] = []
-    while len(faults) < 40:
+    while len(faults) < 60:
         attempt = Command(workdir, data, count)
         moment = chance.uniform(0.2, longest)
         if attempt.wait(moment):
@@ -106,7 +109,10 @@ def live(workdir: Path, data: Path, count: int, longest: float, chance: random.R
         running = attempt.running()
         for process in running if chance.random() < 0.5 else running[:1]:
             process.send_signal(number)
-        attempt.wait(LIMIT_SECONDS)
+        if not attempt.wait(LIMIT_SECONDS if count == 1 else ALONE_SECONDS):
+            for process in attempt.running():
+                process.terminate()
+            attempt.wait(LIMIT_SECONDS)
         codes = attempt.close()
         faults.append({"signal": number.name, "seconds": round(moment, 2), "codes": codes})
     return faults, None
@@ -173,7 +179,7 @@ def main() -> None:
         shutil.rmtree(workdir, ignore_errors=True)
         chance = random.Random(1000 * arguments.processes + number)
         faults, end = live(
-            workdir, arguments.scratch / "data", arguments.processes, 1.2 * seconds, chance
+            workdir, arguments.scratch / "data", arguments.processes, 0.6 * seconds, chance
         )
         lives.append({"unbroken": digest, "digest": end, "faults": faults})
         write(arguments.output, {"environment": environment(), "lives": record["lives"]})

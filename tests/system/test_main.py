@@ -8,7 +8,6 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -340,69 +339,6 @@ def test_commands_of_the_presets_parse(monkeypatch, tmp_path):
         assert words[:3] == ["python", "-m", "alexnet_jax.main"]
         config = parse("train", [word for word in words[3:] if word != "train"]).config
         assert config.preset == name
-
-
-# --- doctor ---
-
-
-def doctor(*words, capsys):
-    code = main(["doctor", *map(str, words)])
-    return code, capsys.readouterr().out
-
-
-def prepared_set(folder, size=5):
-    folder.mkdir(parents=True)
-    (folder / "shard").write_bytes(b"12345")
-    split = {"examples": 1234, "shards": [["shard", 1, size]]}
-    description = {"format_version": 1, "class_names": ["a", "b"], "splits": {"train": split}}
-    (folder / "prepared.json").write_text(json.dumps(description))
-
-
-def test_doctor_counts_what_is_there(tmp_path, capsys):
-    prepared_set(tmp_path / "photos")
-    code, text = doctor("--data-dir", tmp_path, "--workdir", tmp_path / "run", capsys=capsys)
-    assert code == 0 and "all is well" in text
-    assert "photos: train 1,234 images, 2 classes" in text
-    assert "jax 0." in text and "tensorflow" in text and "GiB free" in text
-    assert "holds no run yet" in text and not (tmp_path / "run").exists()
-
-
-def test_doctor_finds_a_set_that_was_cut_off(tmp_path, capsys):
-    prepared_set(tmp_path / "photos", size=6)
-    (tmp_path / "half").mkdir()
-    code, text = doctor("--data-dir", tmp_path, capsys=capsys)
-    assert code == 1 and "1 to mend" in text
-    assert "shard is missing or cut off" in text
-    assert "half is not complete" in text
-
-
-def test_doctor_reads_a_damaged_description_and_run(tmp_path, capsys):
-    (tmp_path / "data" / "photos").mkdir(parents=True)
-    (tmp_path / "data" / "photos" / "prepared.json").write_text("{")
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.json").write_text('{"networ": "paper"}')
-    words = ("--data-dir", tmp_path / "data", "--workdir", tmp_path / "run")
-    code, text = doctor(*words, capsys=capsys)
-    assert code == 1 and "2 to mend" in text
-    assert "prepared.json" in text and "no field 'networ'" in text
-
-
-def test_doctor_verifies_both_checkpoints(tmp_path, capsys, monkeypatch):
-    def load_weights(workdir, which):
-        if which == "best":
-            raise CheckpointError("checkpoint 7 is damaged")
-        return SimpleNamespace(step=9)
-
-    run = SimpleNamespace(
-        config=PRESETS["digits"], network=SimpleNamespace(name="digits"), info={"status": "done"}
-    )
-    monkeypatch.setattr("alexnet_jax.runs.folder.read_run", lambda workdir: run)
-    monkeypatch.setattr("alexnet_jax.runs.weights.load_weights", load_weights)
-    (tmp_path / "config.json").write_text("{}")
-    code, text = doctor("--workdir", tmp_path, "--data-dir", tmp_path / "data", capsys=capsys)
-    assert code == 1 and "1 to mend" in text
-    assert "preset digits, network digits, status done" in text
-    assert "last: step 9, digests match" in text and "best: checkpoint 7 is damaged" in text
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")

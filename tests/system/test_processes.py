@@ -177,6 +177,20 @@ def test_a_stop_of_one_process_ends_both_and_one_process_goes_on(place, exact):
     assert_same_run(workdir, exact)
 
 
+def test_a_stop_of_one_process_in_a_validation_ends_both_and_it_is_repeated(place, exact):
+    workdir = place[0] / "stopped validation"
+    words = ("--workdir", str(workdir), *SHORT)
+    results = ended(both(place, *words, program="stopped_validation"))
+    assert [code for code, _, _ in results] == [0, 0], results
+    assert "interrupted: saved step 23" in results[0][1]
+    assert "validation error" not in results[0][1]
+    results = ended(both(place, *words, program="float64"))
+    assert [code for code, _, _ in results] == [0, 0], results
+    assert "resumed" in results[0][1] and "validation error" in results[0][1]
+    assert_same_run(workdir, exact)
+    assert (workdir / "checkpoints" / "23" / "metrics" / "metrics").exists(), "it can be the best"
+
+
 def test_two_processes_go_on_where_one_has_stopped(place, alone):
     """The velocities of one device are split over two processes, and then are whole again."""
     workdir = place[0] / "back"

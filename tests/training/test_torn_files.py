@@ -1,6 +1,7 @@
 """Every file of a run folder, lost, emptied, cut off, or of another run, and what commands do."""
 
 import dataclasses
+import itertools
 import json
 import shutil
 import warnings
@@ -136,6 +137,62 @@ def test_other_commands_go_on_or_say_in_one_line_why_not(
     after = {path: data for path, data in contents(folder).items() if path.name != "report.html"}
     before = {path: data for path, data in before.items() if path.name != "report.html"}
     assert {path: after.get(path) for path in before} == before
+
+
+FILES = [*DESCRIBED, "inputs.npz", "final.npz", "metrics.jsonl", "meta", "arrays"]
+PAIRS = list(itertools.combinations(FILES, 2))
+
+
+def place_of(folder, name):
+    """The path of a file of a run; `meta` and `arrays` are of its newest checkpoint."""
+    newest = max((folder / "checkpoints").iterdir(), key=lambda step: int(step.name))
+    if name == "meta":
+        return newest / "meta" / "metadata"
+    if name == "arrays":
+        found = newest.glob("params/d/*")
+        return max(found, key=lambda path: path.stat().st_size)
+    return folder / name
+
+
+@pytest.mark.parametrize("damages", [("missing", "cut"), ("empty", "missing"), ("cut", "empty")])
+@pytest.mark.parametrize("names", PAIRS, ids="+".join)
+def test_the_training_command_mends_every_pair(
+    runs, config, dataset, data_dir, tmp_path, names, damages, capsys
+):
+    folder = tmp_path / "run"
+    shutil.copytree(runs / "run", folder)
+    for path, damage in zip([place_of(folder, name) for name in names], damages, strict=True):
+        if damage == "missing":
+            path.unlink()
+        else:
+            path.write_bytes(b"" if damage == "empty" else path.read_bytes()[:100])
+    code, shown = call(lambda: train(settings(config, dataset), folder, data_dir), capsys)
+    assert code == 0, shown.err
+    run, whole = read_run(folder), read_run(runs / "run")
+    assert run.config == whole.config and run.info["run_id"] == whole.info["run_id"]
+    assert run.info["status"] == "finished"
+    assert run.info["params_sha256"] == whole.info["params_sha256"]
+    with np.load(folder / "final.npz") as mended, np.load(runs / "run" / "final.npz") as first:
+        np.testing.assert_array_equal(mended["probabilities"], first["probabilities"])
+
+
+@pytest.mark.parametrize("names", PAIRS, ids="+".join)
+def test_no_pair_of_another_run_is_taken_for_its_own(
+    runs, config, dataset, data_dir, tmp_path, names, capsys
+):
+    folder = tmp_path / "run"
+    shutil.copytree(runs / "run", folder)
+    for name in names:
+        shutil.copyfile(place_of(runs / "other", name), place_of(folder, name))
+    before = contents(folder)
+    code, shown = call(lambda: train(settings(config, dataset), folder, data_dir), capsys)
+    if code:
+        assert shown.err.count("\n") == 1 and "another " in shown.err, shown.err
+        assert contents(folder) == before
+        return
+    run, whole = read_run(folder), read_run(runs / "run")
+    assert run.info["run_id"] == whole.info["run_id"]
+    assert run.info["params_sha256"] == whole.info["params_sha256"]
 
 
 @pytest.mark.parametrize("name", DESCRIBED)

@@ -169,6 +169,49 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert digest_of(resumed.state.params) == digest_of(outcome.state.params)
 
 
+@pytest.mark.parametrize("validation", [1, 3])
+def test_a_signal_in_a_validation_stops_it_and_it_is_repeated(
+    config, dataset, tmp_path, monkeypatch, capsys, validation
+):
+    make = train_module.make_predict_step
+    calls = 0
+
+    def make_signalling(*arguments, **options):
+        step = make(*arguments, **options)
+
+        def signalling(*others):
+            nonlocal calls
+            calls += 1
+            if calls == 2 * (validation - 1) + 1:  # each has two batches
+                os.kill(os.getpid(), signal.SIGTERM)
+            return step(*others)
+
+        return signalling
+
+    config = dataclasses.replace(config, batch_size=7)
+    folder, straight = tmp_path / "run", tmp_path / "straight"
+    unbroken = train(config, straight, dataset)
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "make_predict_step", make_signalling)
+        stopped = train(config, folder, dataset)
+    assert not stopped.finished
+    step = int(stopped.state.step)
+    assert f"interrupted: saved step {step}" in capsys.readouterr().out
+    info = read_run(folder).info
+    assert info["status"] == "interrupted" and "params_sha256" not in info
+    rows = [row for row in rows_without_rate(folder) if "validation/loss" in row]
+    assert len(rows) == validation - 1
+    resumed = train(config, folder, dataset)
+    assert resumed.finished
+    assert digest_of(resumed.state.params) == digest_of(unbroken.state.params)
+    assert rows_without_rate(folder) == rows_without_rate(straight)
+    mine, theirs = (Checkpoints(place, read_only=True) for place in (folder, straight))
+    assert mine.steps() == theirs.steps()
+    assert [mine.metrics(s) for s in mine.steps()] == [theirs.metrics(s) for s in theirs.steps()]
+    assert mine.step_of("best") == theirs.step_of("best")
+    assert train(config, folder, dataset).steps_done == 0
+
+
 def test_another_configuration_is_refused_with_its_fields(unbroken, config, dataset):
     _, folder = unbroken
     text = (folder / "config.json").read_text()

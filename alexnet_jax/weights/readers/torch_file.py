@@ -155,7 +155,8 @@ _ZIP_ERRORS = (
 
 
 def _damaged(file: SourceFile, error: Exception) -> InputError:
-    return InputError(f"{file.name} is not a whole zip archive: {error}; get the file again")
+    why = str(error)[:100]  # it may quote much of the file
+    return InputError(f"{file.name} is not a whole zip archive: {why}; get the file again")
 
 
 def _check_entries(file: SourceFile, entries: dict[str, zipfile.ZipInfo]) -> None:

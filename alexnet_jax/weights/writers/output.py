@@ -1,6 +1,7 @@
 """Files for other programs: written under passing names, checked, and only then given their own."""
 
 import contextlib
+import glob
 import importlib
 import json
 import os
@@ -75,6 +76,7 @@ def fresh(*paths: Path) -> Iterator[tuple[Path, ...]]:
       InputError: they cannot be written.
     """
     temporary = tuple(path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths)
+    _remove(*(left for path in paths for left in _left_by_killed(path)))
     done: list[Path] = []
     try:
         for path in paths:
@@ -99,6 +101,19 @@ def scratch(path: Path) -> Iterator[Path]:
         yield temporary
     finally:
         _remove(temporary)
+
+
+def _left_by_killed(path: Path) -> list[Path]:
+    """Returns what processes that no longer run have left half written beside `path`."""
+    left = []
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        number = temporary.name.split(".")[-2]
+        with contextlib.suppress(PermissionError, OverflowError):  # it runs, as another user's
+            try:
+                os.kill(int(number) if number.isdigit() else os.getpid(), 0)
+            except ProcessLookupError:
+                left.append(temporary)
+    return left
 
 
 def _remove(*paths: Path) -> None:

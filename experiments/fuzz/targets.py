@@ -1,0 +1,221 @@
+"""The readers that are fuzzed: what each is given, and what it may answer."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from alexnet_jax import experiment
+from alexnet_jax.config import Config, DataConfig
+from alexnet_jax.data.dataset import open_dataset
+from alexnet_jax.data.decode import BadImageError, decode_rgb, fit_square
+from alexnet_jax.data.prepared import load_statistics
+from alexnet_jax.errors import AlexNetError
+from alexnet_jax.preparation.sources import cifar10 as cifar10_source
+from alexnet_jax.preparation.sources import folder as folder_source
+from alexnet_jax.runs.folder import read_run
+from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.weights.importing import newest_checkpoint
+from alexnet_jax.weights.readers import caffe, cuda_convnet, safetensors, torchvision
+from alexnet_jax.weights.readers.labels import read_labels
+from alexnet_jax.weights.readers.safe_pickle import read_pickle
+from alexnet_jax.weights.readers.source_file import open_source
+from experiments.fuzz import seeds
+
+CHECKPOINT_FILES = (
+    "meta/metadata",
+    "metrics/metrics",
+    "params/_METADATA",
+    "params/manifest.ocdbt",
+    "params/ocdbt.process_0/manifest.ocdbt",
+    "params/d/*",
+)
+Call = Callable[[bytes], object]
+ANSWERS = (AlexNetError, BadImageError)
+"""What a reader may raise: one line for the user."""
+
+
+class Target(NamedTuple):
+    """A reader with what it is given.
+
+    Attributes:
+      seeds: whole files.
+      call: reads a mutated file; returns, or raises one of `ANSWERS`.
+      form: `bytes`, `json`, `zip`: what is mutated besides bytes.
+    """
+
+    seeds: list[bytes]
+    call: Call
+    form: str = "bytes"
+
+
+def targets(root: Path) -> dict[str, Callable[[], Target]]:
+    """Returns what makes each target, by name.
+
+    Args:
+      root: folder for the files that are read; in memory, best.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    made: dict[str, Callable[[], Target]] = {
+        "pickle": lambda: Target(seeds.pickles(), lambda data: read_pickle(memoryview(data), "x")),
+        "torchvision": lambda: Target(
+            seeds.torch_files(), _file(root / "w.pth", lambda p: torchvision.read(open_source(p))),
+            "zip",
+        ),
+        "caffe": lambda: Target(
+            seeds.caffe(), _file(root / "w.caffemodel", lambda p: caffe.read(open_source(p)))
+        ),
+        "cuda-convnet": lambda: _cuda_convnet(root),
+        "safetensors": lambda: _safetensors(root),
+        "labels": lambda: Target(seeds.labels(), _file(root / "names.txt", read_labels), "json"),
+        "images": lambda: Target(
+            seeds.images(), lambda data: fit_square(decode_rgb(data, "upright"), 32)
+        ),
+        "archives": lambda: _archives(root),
+        "cifar10": lambda: _cifar10(root),
+        "config": lambda: Target(
+            [Config().to_json().encode()],
+            lambda data: Config.from_json(data.decode("utf-8", "replace")),
+            "json",
+        ),
+    }  # fmt: skip
+    for name in ("prepared.json", "statistics.npz", "examples.npz", "shard"):
+        made[f"data set: {name}"] = lambda name=name: _data_set(root, name)
+    for name in ("config.json", "run.json", "inputs.npz", "metrics.jsonl", "final.npz"):
+        made[f"run: {name}"] = lambda name=name: _run(root, name)
+    for name in CHECKPOINT_FILES:
+        made[f"checkpoint: {name}"] = lambda name=name: _checkpoint(root, name)
+    return made
+
+
+@contextlib.contextmanager
+def in_memory() -> Iterator[Path]:
+    """Yields a passing folder, in memory where the system has a place for that."""
+    shared = Path("/dev/shm")
+    place = shared if os.access(shared, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="alexnet_jax-fuzz-", dir=place) as folder:
+        yield Path(folder)
+
+
+def answer(call: Call, data: bytes) -> bool:
+    """Returns whether a reader took the file; False: it refused it in one line.
+
+    Raises:
+      ValueError: the line is more than one, or holds codes for terminals.
+      Exception: whatever else the reader raised, which is a finding.
+    """
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            call(data)
+        except ANSWERS as error:
+            text = str(error)
+            if "\n" in text.strip() or "\x1b" in text or len(text) > 4000:
+                raise ValueError(f"no single line: {text[:200]!r}") from error
+            return False
+    return True
+
+
+def _file(path: Path, read: Callable[[Path], object]) -> Call:
+    """Returns a call that writes the bytes to `path` first."""
+
+    def call(data: bytes) -> object:
+        path.write_bytes(data)
+        return read(path)
+
+    return call
+
+
+def _cuda_convnet(root: Path) -> Target:
+    folder = root / "cuda-convnet"
+    folder.mkdir(exist_ok=True)
+    (root / "batches.meta").write_bytes(seeds.batches_meta())
+    mean = open_source(root / "batches.meta")
+
+    def read(path: Path) -> object:
+        return cuda_convnet.read(open_source(newest_checkpoint(folder)), "", mean)
+
+    return Target(seeds.cuda_convnet(), _file(folder / "90.1", read), "zip")
+
+
+def _safetensors(root: Path) -> Target:
+    seeds.prepared_set(root)
+    data = seeds.exported(seeds.run(root), "safetensors", ".safetensors")
+    return Target([data], _file(root / "w.st", lambda p: safetensors.read(open_source(p))))
+
+
+def _archives(root: Path) -> Target:
+    path, work = root / "photos.tar", root / "work"
+
+    def read(_: Path) -> object:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        data = DataConfig(source_kind="folder", source=str(path))
+        source = folder_source.list_images(data, work)
+        if outside := [p for p in root.iterdir() if p.name not in ("photos.tar", "work")]:
+            raise AssertionError(f"it wrote {outside} beside its folder")
+        return source
+
+    return Target(seeds.archives(), _file(path, read))
+
+
+def _cifar10(root: Path) -> Target:
+    path, work = root / "cifar.tar", root / "work"
+    work.mkdir(exist_ok=True)
+    data = DataConfig(source_kind="cifar10", source=str(path))
+    return Target(seeds.cifar10(), _file(path, lambda _: cifar10_source.list_images(data, work)))
+
+
+def _replaced(path: Path, read: Callable[[], object], same_size: bool = False) -> Target:
+    """Returns a target that replaces one file of a folder."""
+    whole = path.read_bytes()
+
+    def call(data: bytes) -> object:
+        if same_size:
+            data = data[: len(whole)].ljust(len(whole), b"\0")
+        path.write_bytes(data)
+        return read()
+
+    form = "zip" if path.suffix == ".npz" else "json" if whole[:1] in b"{[" else "bytes"
+    return Target([whole], call, form)
+
+
+def _data_set(root: Path, name: str) -> Target:
+    folder = seeds.prepared_set(root)
+    described = json.loads((folder / "prepared.json").read_text("utf-8"))
+    shard = folder / described["splits"]["train"]["shards"][0][0]
+    path = shard if name == "shard" else folder / name
+
+    def read() -> object:
+        dataset = open_dataset(folder, cache_bytes=0)
+        load_statistics(folder)
+        split = dataset.split("train")
+        return split.images(range(min(len(split), 4))), split.labels, split.keys
+
+    return _replaced(path, read, same_size=name == "shard")
+
+
+def _run(root: Path, name: str) -> Target:
+    seeds.prepared_set(root)
+    folder = seeds.run(root)
+    reads = {
+        "metrics.jsonl": lambda: experiment.write_run_report(folder),
+        "final.npz": lambda: experiment.write_run_report(folder),
+    }
+    return _replaced(folder / name, reads.get(name, lambda: read_run(folder)))
+
+
+def _checkpoint(root: Path, name: str) -> Target:
+    seeds.prepared_set(root)
+    folder = seeds.run(root)
+    newest = max((folder / "checkpoints").iterdir(), key=lambda step: int(step.name))
+    path = max(newest.glob(name), key=lambda path: path.stat().st_size)
+    which = "best" if name.startswith("metrics") else "last"
+    return _replaced(path, lambda: load_weights(folder, which))
