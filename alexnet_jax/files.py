@@ -1,8 +1,10 @@
 """Files that are there whole or not at all, even after a power cut."""
 
 import contextlib
+import math
 import os
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +39,8 @@ def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
     with open(path, "rb") as file:
         try:
             with np.load(file, allow_pickle=False) as arrays:
+                for member in arrays.zip.infolist():
+                    _check_size(arrays.zip, member)
                 found = {n: arrays[n] for n in arrays.files if not names or n in names}
         except OSError:
             raise
@@ -46,6 +50,16 @@ def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
     if not all(isinstance(array, np.ndarray) for array in found.values()):
         raise ValueError("it holds something other than arrays")
     return found
+
+
+def _check_size(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Raises `ValueError` for an array that claims more than its file holds, before it is made."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+        shape, _, dtype = read[version[0]](file)
+    if math.prod(shape) * dtype.itemsize > member.file_size:
+        raise ValueError(f"{member.filename} is shorter than it says")
 
 
 def _replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:

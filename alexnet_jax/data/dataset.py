@@ -119,7 +119,16 @@ class Split:
     @property
     def keys(self) -> list[str]:
         """Names of the images in their source, in the order of the examples."""
-        return unpack_strings(self._column("keys"))
+        try:
+            keys = unpack_strings(self._column("keys"))
+        except UnicodeDecodeError:
+            keys = []
+        if len(keys) != self.num_examples:
+            raise DataError(
+                f"{self.path / EXAMPLES} is damaged (it has not {self.num_examples} names); remove "
+                "the folder and prepare again"
+            )
+        return keys
 
     def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Returns stored images.
@@ -265,7 +274,13 @@ class Split:
                 arrays = read_arrays(path, f"{self.name}_{name}")
                 if optional and not arrays:
                     return np.zeros(0)
-                self._index[name] = arrays[f"{self.name}_{name}"]
+                column = arrays[f"{self.name}_{name}"]
+                kinds = {"labels": ("i", 1), "keys": ("u", 1), "places": ("i", 2)}
+                if (column.dtype.kind, column.ndim) != kinds[name]:
+                    raise ValueError(f"its {name} are {column.dtype} {list(column.shape)}")
+                if name != "keys" and len(column) != self.num_examples:
+                    raise ValueError(f"it has {len(column)} {name} for {self.num_examples} images")
+                self._index[name] = column
             except (OSError, KeyError, ValueError) as error:
                 raise DataError(
                     f"{path} is missing or damaged ({error}); remove the folder and prepare again"

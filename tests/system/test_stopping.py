@@ -169,3 +169,87 @@ def test_a_stop_whose_exception_is_swallowed_is_remembered():
         return 0
 
     assert command_line.exit_code(hung, debug=False) == 128 + signal.SIGTERM
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A finished run of one epoch, its weights as a file, and three thousand photos."""
+    root = tmp_path_factory.mktemp("stopping")
+    program = [sys.executable, "-m", "alexnet_jax.main"]
+    data = ["--data-dir", str(root / "data")]
+    train = [*program, "--workdir", str(root / "run"), "--epochs", "1", *data]
+    subprocess.run(train, cwd=ROOT, check=True, capture_output=True)
+    weights = ["--workdir", str(root / "run"), "--output", str(root / "w.safetensors")]
+    subprocess.run([*program, "export", *weights], cwd=ROOT, check=True, capture_output=True)
+    (root / "photos").mkdir()
+    photo = root / "photos" / "0000.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)).save(photo)
+    for i in range(1, 3000):
+        (root / "photos" / f"{i:04d}.png").symlink_to(photo)
+    return root
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_predictions_of_thousands_of_files_stop_at_once(start, place, number):
+    before = shared_memory()
+    process = start("predict", "--workdir", place / "run", place / "photos")
+    time.sleep(4)
+    assert process.poll() is None, "the machine is too fast for this test"
+    os.killpg(process.pid, number)
+    begin = time.monotonic()
+    rest = ended(process)
+    assert time.monotonic() - begin < 5
+    codes = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+    assert process.returncode == codes[number]
+    assert "Traceback" not in rest and len(rest.splitlines()) <= 1, rest
+    assert not left_since(before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_import_that_was_stopped_is_no_run_and_is_done_again(start, place, tmp_path, number):
+    words = ("import-weights", place / "w.safetensors", "--source", "safetensors")
+    workdir, hits = tmp_path / "run", 0
+    for wait in (0.0, 0.01, 0.03, 0.06):
+        process = start(*words, "--workdir", workdir)
+        while process.poll() is None and not (workdir / "run.json").exists():
+            time.sleep(0.002)
+        time.sleep(wait)
+        process.send_signal(number)
+        ended(process)
+        if process.returncode == 0:
+            break
+        hits += 1
+    assert hits, "the machine is too fast for this test"
+    done = start(*words, "--workdir", workdir)
+    text = done.communicate(timeout=60)[0]
+    assert done.returncode == (1 if process.returncode == 0 else 0), text
+    used = start("predict", "--workdir", workdir, place / "photos" / "0000.png")
+    assert "0000.png" in used.communicate(timeout=60)[0] and used.returncode == 0
+    assert not list((workdir / "checkpoints").glob("*tmp*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_export_that_was_stopped_leaves_nothing_that_a_later_one_stumbles_over(
+    start, place, tmp_path, number
+):
+    output, hits = tmp_path / "out.pth", 0
+    words = ("export", "--workdir", place / "run", "--output")
+    for wait in (0.5, 1.5, 2.5, 3.0):
+        process = start(*words, tmp_path / "out.safetensors")
+        time.sleep(wait)
+        process.send_signal(number)
+        ended(process)
+        whole = (tmp_path / "out.safetensors").exists()
+        assert whole or process.returncode != 0
+        hits += process.returncode != 0
+        (tmp_path / "out.safetensors").unlink(missing_ok=True)
+        for left in tmp_path.glob("out.config.json"):
+            left.unlink()
+    assert hits, "the machine is too fast for this test"
+    left = tmp_path / f".out.safetensors.{process.pid}.tmp"
+    left.write_bytes(b"half")  # what a kill in the middle of writing leaves
+    again = start(*words, tmp_path / "out.safetensors")
+    text = again.communicate(timeout=60)[0]
+    assert again.returncode == 0, text
+    assert not list(tmp_path.glob(".*.tmp")), "it is cleared away"
+    assert not output.exists()

@@ -63,7 +63,10 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
     by_name = {layer.name: layer for layer in layers if layer.blobs}
     classifier = parametric_layers(network.layers)[-1].name
     if classifier in by_name:
-        network = network.with_classes(by_name[classifier].blobs[0].shape[-2])
+        kernel = by_name[classifier].blobs[0]
+        if kernel.ndim < 2:
+            raise InputError(f"{file.name}: {classifier}'s weights are no matrix")
+        network = network.with_classes(kernel.shape[-2])
     _check_lrn(layers, network, file)
     params = _to_params(by_name, network, file)
     mean_image = None if mean is None else read_mean(mean, network.image_size)

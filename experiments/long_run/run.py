@@ -1,0 +1,116 @@
+"""Watches a run of 2,000 steps from outside: memory, open files, threads, disk.
+
+    python -m experiments.long_run.run --scratch runs/long_run
+
+Writes `results/long_run.json` and the table of the README.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import read, write
+from experiments.generated import made_with, rewrite, table, with_parts
+
+HERE = Path(__file__).parent
+OUTPUT = HERE / "results" / "long_run.json"
+README = HERE / "README.md"
+STEPS_PER_EPOCH = 22.46875  # 1,438 images in batches of 64
+WINDOWS = ((400, 800), (1000, 1400), (1600, 2000))
+"""Steps over which the medians are taken; before, programs are still compiled and caches filled."""
+
+
+def sample(process: int, workdir: Path) -> dict[str, int]:
+    """Returns what the process and the run folder hold now."""
+    place = Path("/proc") / str(process)
+    status = (place / "status").read_text()
+    values = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    rows = (workdir / "metrics.jsonl").read_text().strip().splitlines()
+    files = [path.stat().st_size for path in workdir.rglob("*") if path.is_file()]
+    return {
+        "step": json.loads(rows[-1])["step"],
+        "memory_kib": int(values["VmRSS"].split()[0]),
+        "threads": int(values["Threads"]),
+        "open_files": len(list((place / "fd").iterdir())),
+        "disk_bytes": sum(files),
+    }
+
+
+def watch(scratch: Path, steps: int) -> list[dict[str, int]]:
+    """Trains, and returns a sample of every half second."""
+    workdir = scratch / "run"
+    shutil.rmtree(workdir, ignore_errors=True)
+    epochs = steps / STEPS_PER_EPOCH
+    every = 20 / STEPS_PER_EPOCH
+    words = ["--workdir", workdir, "--data-dir", scratch / "data", "--epochs", f"{epochs:.4f}"]
+    words += ["--evaluate-every-epochs", f"{every:.5f}", "--checkpoint-every-steps", "20"]
+    command = [sys.executable, "-m", "alexnet_jax.main", *map(str, words)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    found = []
+    while process.poll() is None:
+        try:
+            found.append(sample(process.pid, workdir))
+        except (OSError, KeyError, ValueError, IndexError):
+            pass  # not begun, a line that is being written, a file that is being replaced, or over
+        time.sleep(0.5)
+    if process.returncode:
+        raise SystemExit("the run failed")
+    return found
+
+
+def medians(samples: list[dict[str, int]]) -> dict[str, list[float]]:
+    """Returns the median of each quantity in each window of steps."""
+    found: dict[str, list[float]] = {}
+    for name in ("memory_kib", "threads", "open_files", "disk_bytes"):
+        found[name] = [
+            statistics.median(s[name] for s in samples if low < s["step"] <= high)
+            for low, high in WINDOWS
+        ]
+    return found
+
+
+def rows(record: dict[str, Any]) -> str:
+    """Returns the table of a record."""
+    head = ["", *(f"steps {low:,} to {high:,}" for low, high in WINDOWS)]
+    units = {
+        "memory_kib": ("memory, MiB", 1024),
+        "threads": ("threads", 1),
+        "open_files": ("open files", 1),
+        "disk_bytes": ("run folder, MiB", 1024**2),
+    }
+    lines = []
+    for name, (text, unit) in units.items():
+        values = [value / unit for value in record["medians"][name]]
+        lines.append([text, *(f"{v:.1f}" if unit > 1 else f"{v:.0f}" for v in values)])
+    return f"{table(head, lines)}\n\n{record['samples']} samples. {made_with(record, OUTPUT.name)}."
+
+
+def updated(text: str) -> str:
+    """Returns the README with the table of today's record."""
+    record = read(OUTPUT)
+    return (
+        with_parts(text, {"long_run": rows(record)}, "experiments.long_run.run") if record else text
+    )
+
+
+def main() -> None:
+    """Watches a run, and writes the record and the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scratch", type=Path, required=True, help="folder for the run")
+    samples = watch(parser.parse_args().scratch, 2000)
+    record = {"environment": environment(), "samples": len(samples), "medians": medians(samples)}
+    write(OUTPUT, record | {"course": samples[:: max(1, len(samples) // 60)]})
+    rewrite({README: updated})
+
+
+if __name__ == "__main__":
+    main()
