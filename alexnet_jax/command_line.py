@@ -252,6 +252,10 @@ def _stops_as_interrupts() -> Iterator[None]:
     """Lets SIGTERM and a closed terminal end a command as Ctrl-C does: after tidying up."""
 
     def interrupt(number: int, frame: Any) -> None:
+        if _importing(frame):
+            # An exception in the middle of a library's own beginning crashes some of them.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         processes.stop_asked = True
         raise KeyboardInterrupt(number)
 
@@ -266,6 +270,15 @@ def _stops_as_interrupts() -> Iterator[None]:
         processes.stop_asked = False
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _importing(frame: Any) -> bool:
+    """Returns whether a module is being imported where the program is."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def program_start() -> float:
