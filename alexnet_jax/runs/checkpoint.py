@@ -213,6 +213,8 @@ class Checkpoints:
         try:
             restored = self._manager.restore(step, args=arguments)
             tree, meta = restored[item], restored["meta"]
+            if not isinstance(meta, dict) or not isinstance(meta.get("digests", {}), dict):
+                raise ValueError("its description is no description")
         except Exception as error:
             processes.explain(error)
             raise CheckpointError(

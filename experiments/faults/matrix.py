@@ -1,6 +1,7 @@
 """The matrix of faults: what is promised, and the tests that inject the fault.
 
     python -m experiments.faults.matrix          # runs the tests and writes the page
+    python -m experiments.faults.matrix --again  # only those that have not passed
     python -m experiments.faults.matrix --check  # exits with 1 if the page is out of date
 
 The rows stand in `faults.toml`. Writes `results/matrix.json` and the tables of the README.
@@ -40,9 +41,13 @@ def faults() -> dict[str, list[Fault]]:
     return {name: [Fault(**row) for row in found] for name, found in tables.items()}
 
 
-def outcomes() -> dict[str, str]:
-    """Runs all tests of the matrix and returns "passed", "skipped" or "failed" by test."""
-    names = sorted({name for rows in faults().values() for row in rows for name in row.tests})
+def named() -> list[str]:
+    """Returns all tests of the tables."""
+    return sorted({name for rows in faults().values() for row in rows for name in row.tests})
+
+
+def outcomes(names: list[str]) -> dict[str, str]:
+    """Runs tests and returns "passed", "skipped" or "failed" by test."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}"]
@@ -92,8 +97,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="only compare the page")
-    if not parser.parse_args().check:
-        write(OUTPUT, {"environment": environment(), "tests": outcomes()})
+    parser.add_argument("--again", action="store_true", help="only those that have not passed")
+    arguments = parser.parse_args()
+    if not arguments.check:
+        before = (read(OUTPUT) or {"tests": {}})["tests"] if arguments.again else {}
+        passed = {n: "passed" for n in named() if before.get(n) == "passed"}
+        found = outcomes([name for name in named() if name not in passed])
+        write(OUTPUT, {"environment": environment(), "tests": passed | found})
     rewrite({README: updated}, sys.argv)
 
 

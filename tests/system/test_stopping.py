@@ -199,8 +199,8 @@ def test_predictions_of_thousands_of_files_stop_at_once(start, place, number):
     begin = time.monotonic()
     rest = ended(process)
     assert time.monotonic() - begin < 5
-    codes = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
-    assert process.returncode == codes[number]
+    # By the signal itself where a module was just being imported.
+    assert process.returncode in (-number, 128 + number), rest
     assert "Traceback" not in rest and len(rest.splitlines()) <= 1, rest
     assert not left_since(before)
 
