@@ -104,6 +104,10 @@ def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, monkeypatch,
     page.draw(claim, record, tmp_path / "dropout.svg")
     assert "<svg" in (tmp_path / "dropout.svg").read_text()
     changed = dataclasses.replace(claim.variants["none"].config, batch_size=16)
-    claim.variants["none"] = claim.variants["none"]._replace(config=changed)
-    with pytest.raises(runner.subprocess.CalledProcessError):  # its folder holds the other run
-        runner.run_claim(claim, "dropout", tmp_path / "runs", output, **options)
+    other = claim._replace(
+        seeds=1, variants=claim.variants | {"none": claim.variants["none"]._replace(config=changed)}
+    )
+    record = runner.run_claim(other, "dropout", tmp_path / "runs", output, **options)
+    assert [(r["variant"], r["seed"]) for r in record["runs"]] == [
+        ("dropout", 0), ("dropout", 1), ("none", 0),
+    ]  # fmt: skip

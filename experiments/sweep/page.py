@@ -1,5 +1,6 @@
 """A claim's page: question, command, table, picture; all from its record."""
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def draw(claim: Claim, record: dict[str, Any], path: Path) -> None:
         values = list(_values(record, name, _key(claim)).values())
         axes.plot(values, [row] * len(values), "o", color="#1f4e79", alpha=0.55, ms=6, mew=0)
         if values:
-            mean = summary(values)["mean"]
+            mean = statistics.mean(values)
             axes.plot([mean, mean], [row - 0.28, row + 0.28], color="#a8321e", lw=2)
     axes.set_yticks(range(len(names)), list(reversed(names)))
     axes.set_ylim(-0.6, len(names) - 0.4)

@@ -65,13 +65,17 @@ def run_claim(
         (variant, seed) for seed in range(claim.seeds) for variant in claim.variants
     ]  # seed by seed, so that pairs are whole early
 
-    def one(variant: str, seed: int) -> None:
+    def text_of(variant: str, seed: int) -> str:
         config = claim.variants[variant].config
-        text = json.dumps(json.loads(config.to_json()) | {"seed": seed}, indent=2)
+        return json.dumps(json.loads(config.to_json()) | {"seed": seed}, indent=2)
+
+    def one(variant: str, seed: int) -> None:
+        text = text_of(variant, seed)
         digest = _digest(text)
         if any(run["config"] == digest for run in record["runs"]):
             return
-        workdir = (scratch / name / f"{variant.replace(' ', '-')}-{seed}").absolute()
+        words = [*variant.split(), str(seed), digest[:6]]
+        workdir = (scratch / name / "-".join(words)).absolute()
         workdir.parent.mkdir(parents=True, exist_ok=True)
         workdir.with_suffix(".json").write_text(text, "utf-8")
         program = (
@@ -87,7 +91,12 @@ def run_claim(
         say(f"{name}, {variant}, seed {seed}: {json.dumps(found)}")
 
     order = list(claim.variants)
-    record["runs"] = [run for run in record["runs"] if run["variant"] in claim.variants]
+    record["runs"] = [  # without those of another recipe, e.g. of fewer epochs
+        run
+        for run in record["runs"]
+        if run["variant"] in order
+        and run["config"] == _digest(text_of(run["variant"], run["seed"]))
+    ]
     with ThreadPoolExecutor(jobs) as pool:
         for job in [pool.submit(one, *pair) for pair in wanted]:
             job.result()
