@@ -72,9 +72,9 @@ class Dense:
 
 @dataclass(frozen=True)
 class Activation:
-    """A pointwise nonlinearity. Paper §3.1."""
+    """A pointwise nonlinearity. Paper §3.1; `sigmoid`, 1 / (1 + exp(-x)), is what came before."""
 
-    kind: Literal["relu", "tanh"] = "relu"
+    kind: Literal["relu", "tanh", "sigmoid"] = "relu"
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,8 @@ class AlexNet(nn.Module):
                 return jax.nn.relu(x)
             case Activation(kind="tanh"):
                 return jnp.tanh(x)
+            case Activation(kind="sigmoid"):
+                return jax.nn.sigmoid(x)
             case Lrn(depth, alpha, beta, bias, groups):
                 return ops.local_response_norm(
                     x, depth=depth, alpha=alpha, beta=beta, bias=bias, groups=groups

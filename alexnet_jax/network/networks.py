@@ -324,6 +324,35 @@ _DIGITS: tuple[Layer, ...] = (  # 28 x 28 x 3
     Dense("fc8", 10, weight_std=0.05),
 )
 
+# The paper's network in small, for ablations: a quarter of its filters, an eighth of its dense
+# units, 64 x 64 crops. Weights start near sqrt(2 / fan_in), as those of `digits` and for the same
+# reason.
+_MINIATURE: tuple[Layer, ...] = (  # 64 x 64 x 3
+    Conv("conv1", 24, 7, stride=2, weight_std=0.1),  # 30 x 30 x 24; overhangs by 1 pixel
+    Activation(),
+    Lrn(groups=2),
+    MaxPool(),  # 15 x 15 x 24; overhangs by 1
+    Conv("conv2", 64, 5, padding=2, groups=2, weight_std=0.08, bias=0.1),  # 15 x 15 x 64
+    Activation(),
+    Lrn(groups=2),
+    MaxPool(),  # 7 x 7 x 64
+    Conv("conv3", 96, 3, padding=1, weight_std=0.06),  # 7 x 7 x 96
+    Activation(),
+    Conv("conv4", 96, 3, padding=1, groups=2, weight_std=0.07, bias=0.1),  # 7 x 7 x 96
+    Activation(),
+    Conv("conv5", 64, 3, padding=1, groups=2, weight_std=0.07, bias=0.1),  # 7 x 7 x 64
+    Activation(),
+    MaxPool(),  # 3 x 3 x 64
+    Flatten(),  # 576
+    Dense("fc6", 512, weight_std=0.06, bias=0.1),
+    Activation(),
+    Dropout(),
+    Dense("fc7", 512, weight_std=0.09, bias=0.1),
+    Activation(),
+    Dropout(),
+    Dense("fc8", 10, weight_std=0.05),
+)
+
 _FIGURE1 = "paper §3.1, figure 1, which does not identify its network; here the 13 % topology"
 _DEFINITIONS: tuple[tuple[str, tuple[Layer, ...], int, str], ...] = (
     ("paper", _PAPER, 224, "paper §3.5, constants of §3.3 and §5 as printed"),
@@ -356,6 +385,8 @@ _DEFINITIONS: tuple[tuple[str, tuple[Layer, ...], int, str], ...] = (
     ("cifar-80sec", _CIFAR_80SEC, 32, "cuda-convnet example-layers/layers-80sec.cfg"),
     ("figure1-relu", _CIFAR_13PCT, 32, _FIGURE1),
     ("figure1-tanh", with_changes(_CIFAR_13PCT, Activation, kind="tanh"), 32, _FIGURE1),
+    ("figure1-sigmoid", with_changes(_CIFAR_13PCT, Activation, kind="sigmoid"), 32, _FIGURE1),
+    ("miniature", _MINIATURE, 64, "this project: the paper's network in small, for ablations"),
     ("digits", _DIGITS, 28, "this project: the paper's network in small, for 8x8 digits enlarged"),
 )
 

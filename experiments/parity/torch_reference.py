@@ -86,6 +86,8 @@ def apply(layer: Layer, x: torch.Tensor, leaves: Leaves | None = None) -> torch.
             return torch.clamp(x, min=0)
         case Activation(kind="tanh"):
             return torch.tanh(x)
+        case Activation(kind="sigmoid"):
+            return torch.sigmoid(x)
         case Lrn(depth, alpha, beta, bias, groups):
             return across_channels(x, depth, alpha, beta, bias, groups)
         case ResponseNorm(window, alpha, beta, bias):

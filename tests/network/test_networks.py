@@ -54,6 +54,8 @@ GOLDEN = {
     "cifar-80sec": (145_578, 12_354_176, 45_130),
     "figure1-relu": (1_901_386, 32_919_552, 86_026),
     "figure1-tanh": (1_901_386, 32_919_552, 86_026),
+    "figure1-sigmoid": (1_901_386, 32_919_552, 86_026),
+    "miniature": (710_698, 14_153_760, 49_578),
     "digits": (232_490, 2_403_456, 8_586),
 }
 
@@ -78,6 +80,7 @@ LAYER_PARAMS = {
     "cifar-13pct": (4_864, 102_464, 664_704, 332_928, 11_530),
     "cifar-18pct": (2_432, 25_632, 51_264, 10_250),
     "digits": (3_552, 19_264, 55_392, 41_568, 27_712, 16_640, 65_792, 2_570),
+    "miniature": (3_552, 19_264, 55_392, 41_568, 27_712, 295_424, 262_656, 5_130),
 }  # fmt: skip
 
 SPATIAL = {
@@ -101,6 +104,8 @@ SPATIAL = {
     "cifar-80sec": (32, 32, 16, 16, 8, 8, 4),
     "figure1-relu": (32, 32, 16, 16, 8, 8, 8),
     "figure1-tanh": (32, 32, 16, 16, 8, 8, 8),
+    "figure1-sigmoid": (32, 32, 16, 16, 8, 8, 8),
+    "miniature": (64, 30, 15, 15, 7, 7, 7, 7, 3),
     "digits": (28, 12, 6, 6, 3, 3, 3, 3, 1),
 }
 
@@ -118,6 +123,8 @@ _BLOCK1 = {
     "cifar-19pct": "conv1 pool1 relu1",
     "cifar-80sec": "conv1 pool1 relu1",
     "figure1-tanh": "conv1 tanh1 pool1",
+    "figure1-sigmoid": "conv1 sigmoid1 pool1",
+    "miniature": "conv1 relu1 norm1 pool1",
     "digits": "conv1 relu1 norm1 pool1",
 }
 _BLOCK2 = {
@@ -395,11 +402,13 @@ def test_relatives_differ_where_they_should():
     relu, tanh = NETWORKS["figure1-relu"].layers, NETWORKS["figure1-tanh"].layers
     assert relu == NETWORKS["cifar-13pct"].layers
     assert {layer.kind for layer in tanh if isinstance(layer, Activation)} == {"tanh"}
-    assert without(relu, Activation) == without(tanh, Activation)
+    sigmoid = NETWORKS["figure1-sigmoid"].layers
+    assert {layer.kind for layer in sigmoid if isinstance(layer, Activation)} == {"sigmoid"}
+    assert without(relu, Activation) == without(tanh, Activation) == without(sigmoid, Activation)
 
 
 def test_tanh_and_relu_figures_say_that_the_paper_does_not_identify_them():
-    for name in ("figure1-relu", "figure1-tanh"):
+    for name in ("figure1-relu", "figure1-tanh", "figure1-sigmoid"):
         assert "does not identify" in NETWORKS[name].source
 
 

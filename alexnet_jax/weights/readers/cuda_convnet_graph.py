@@ -158,9 +158,10 @@ def _own_neuron(nodes: dict[str, dict[str, Any]], name: str) -> list[Layer]:
 def _activation(neuron: Any) -> list[Layer]:
     if not isinstance(neuron, dict) or neuron["type"] == "ident":
         return []
-    if neuron["type"] not in ("relu", "tanh"):
+    kinds: dict[str, Any] = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
+    if neuron["type"] not in kinds:
         raise ValueError(f"neurons of type '{neuron['type']}' are in none of our networks")
-    return [Activation(neuron["type"])]
+    return [Activation(kinds[neuron["type"]])]
 
 
 def _weighted(level: list[Member]) -> Layer:

@@ -159,7 +159,7 @@ def _layer(
         case Dense():
             return _dense(graph, layer, x, shape, params)
         case Activation(kind=kind):
-            return graph.add({"relu": "Relu", "tanh": "Tanh"}[kind], [x], name)
+            return graph.add(kind.capitalize(), [x], name)
         case Lrn():
             return _lrn(graph, name, layer, x, shape)
         case ResponseNorm():

@@ -67,7 +67,7 @@ class Program(tf.Module):
             case Dense():
                 return self._dense(layer, x)
             case Activation(kind=kind):
-                return {"relu": tf.nn.relu, "tanh": tf.tanh}[kind](x)
+                return getattr(tf.nn, kind)(x)
             case Lrn():
                 return _lrn(name, layer, x)
             case ResponseNorm(window, alpha, beta, bias):

@@ -1,0 +1,72 @@
+"""Tries a claim by training: everything that it lists, with statistics, picture and page.
+
+    python -m experiments.sweep towers --data imagenette-72=PHOTOS
+    python -m experiments.sweep towers --quick
+
+What was run already is not run again, and what was stopped goes on. `--quick` takes minutes, needs
+no data, and writes nothing into the repository.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from experiments.sweep import page
+from experiments.sweep.claims import CLAIMS, Claim
+from experiments.sweep.runner import chosen, run_claim
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def with_source(claim: Claim, places: list[str]) -> Claim:
+    """Returns the claim with the place of its data set."""
+    given = dict(place.split("=", 1) for place in places)
+    if not claim.source or claim.source not in given:
+        return claim
+    variants = {}
+    for name, variant in claim.variants.items():
+        data = dataclasses.replace(variant.config.data, source=given[claim.source])
+        variants[name] = variant._replace(config=dataclasses.replace(variant.config, data=data))
+    return claim._replace(variants=variants)
+
+
+def with_epochs(claim: Claim, epochs: float) -> Claim:
+    """Returns the claim with another number of epochs in every run."""
+    variants = {
+        name: variant._replace(config=dataclasses.replace(variant.config, epochs=epochs))
+        for name, variant in claim.variants.items()
+    }
+    return claim._replace(variants=variants)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Runs a claim, and writes its page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("claim", choices=CLAIMS)
+    parser.add_argument("--seeds", type=int, help="how many (default: as the claim says)")
+    parser.add_argument("--epochs", type=float, help="of each run (default: as the claim says)")
+    parser.add_argument("--quick", action="store_true", help="at toy size")
+    parser.add_argument("--data", nargs="*", default=[], metavar="NAME=PLACE", help="of its set")
+    parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
+    parser.add_argument("--scratch", type=Path, default=Path("runs/sweep"), help="for run folders")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    arguments = parser.parse_args(words)
+    name, scratch = arguments.claim, arguments.scratch
+    claim = with_source(chosen(name, arguments.quick), arguments.data)
+    claim = claim._replace(seeds=arguments.seeds or claim.seeds)
+    if arguments.epochs:
+        claim = with_epochs(claim, arguments.epochs)
+    folder = scratch / "pages" / name if arguments.quick else ROOT / name
+    (folder / "results").mkdir(parents=True, exist_ok=True)
+    output = folder / "results" / f"{name}.json"
+    options = {"data_dir": arguments.data_dir, "jobs": arguments.jobs}
+    record = run_claim(claim, name, scratch, output, **options)
+    page.draw(claim, record, output.with_suffix(".svg"))
+    (folder / "README.md").write_text(page.text_of(claim, name, record), "utf-8")
+    print(page.results(claim, record))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,322 @@
+"""What is claimed, and the runs that try it: each claim a list of configurations.
+
+Networks that only a claim needs are made here from those of the package, as edits of their layers.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+from alexnet_jax.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    OptimizerConfig,
+    Phase,
+    PreprocessConfig,
+    ScheduleConfig,
+)
+from alexnet_jax.network.layers import (
+    Activation,
+    Conv,
+    Dropout,
+    Flatten,
+    Layer,
+    Lrn,
+    MaxPool,
+    Network,
+    ResponseNorm,
+    with_changes,
+    with_features,
+    with_named,
+    without,
+)
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.presets import PRESETS
+
+
+class Variant(NamedTuple):
+    """One of the things that are compared.
+
+    Attributes:
+      config: what is run; the seed is set by the sweep.
+      network: for names that the package does not know.
+      paper: the paper's number for it; empty for none.
+    """
+
+    config: Config
+    network: Network | None = None
+    paper: str = ""
+
+
+class Claim(NamedTuple):
+    """A claim of the paper, or of its code.
+
+    Attributes:
+      title: in a few words.
+      question: what is asked, and how it is tried.
+      paper: the paper's claim, with its section.
+      variants: by name.
+      baseline: name of the variant that the others are compared with, seed by seed.
+      seeds: how many.
+      training_error: fraction; counted are the epochs until an epoch's training error is no larger.
+        None: compared are the test errors.
+      source: data set that `--data NAME=PLACE` names; empty: none is needed.
+    """
+
+    title: str
+    question: str
+    paper: str
+    variants: dict[str, Variant]
+    baseline: str
+    seeds: int = 3
+    training_error: float | None = None
+    source: str = ""
+
+
+MINIATURE = Config(
+    preset="miniature",
+    network="miniature",
+    batch_size=64,
+    epochs=60,
+    evaluate_every_epochs=5,
+    data=DataConfig(
+        name="imagenette-72", source_kind="folder", stored_size=72, store="raw",
+        validation_split="test",
+    ),
+    augment=AugmentConfig(colour_noise=0.1),
+    preprocess=PreprocessConfig("image", "channel"),
+    optimizer=OptimizerConfig(0.01, 0.02),
+    schedule=ScheduleConfig("step", (Phase(41, 1e-3, 2e-3), Phase(53, 1e-4, 2e-4))),
+)  # fmt: skip
+"""The miniature's recipe: the paper's, shortened."""
+
+
+def _miniature(
+    name: str, change: Callable[[tuple[Layer, ...]], tuple[Layer, ...]], paper: str = ""
+) -> Variant:
+    """Returns a variant with a changed network."""
+    network = NETWORKS["miniature"]
+    edited = Network(f"miniature-{name}", change(network.layers), network.image_size, "a sweep")
+    return Variant(dataclasses.replace(MINIATURE, network=edited.name), edited, paper)
+
+
+def _recipe(**changes) -> Variant:
+    return Variant(dataclasses.replace(MINIATURE, **changes))
+
+
+def _half(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """One of the two towers; conv5 and the dense layers keep their widths (paper §3.2)."""
+    one = with_changes(with_changes(layers, Conv, groups=1), Lrn, groups=1)
+    return with_features(one, {"conv1": 12, "conv2": 32, "conv3": 48, "conv4": 48})
+
+
+def _one_tower(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    return with_changes(with_changes(layers, Conv, groups=1), Lrn, groups=1)
+
+
+def _no_talk(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The towers meet in the classifier only."""
+    for name in ("conv3", "fc6", "fc7"):
+        layers = with_named(layers, name, groups=2)
+    return with_changes(layers, Flatten, groups=2)
+
+
+def _without_layer(name: str) -> Callable[[tuple[Layer, ...]], tuple[Layer, ...]]:
+    """Takes a convolution out, with the nonlinearity that follows it."""
+
+    def change(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        place = next(i for i, layer in enumerate(layers) if getattr(layer, "name", "") == name)
+        return layers[:place] + layers[place + 2 :]
+
+    return change
+
+
+def _not_overlapping(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Windows of 2; they end with the edge, so that all sizes stay: 30, 15, 7, 3."""
+    return with_changes(layers, MaxPool, window=2, overhang=False)
+
+
+def _same(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    return layers
+
+
+def _as_run(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Run 145's first two blocks: signed responses, two normalizations in the second."""
+    lrn = Lrn(alpha=1e-4 / 5, groups=2)
+    changed = list(with_changes(layers, Lrn, alpha=1e-4 / 5))
+    changed[1:4] = [lrn, MaxPool(), Activation()]
+    second = changed.index(lrn, 4)
+    changed.insert(second + 1, ResponseNorm())
+    return tuple(changed)
+
+
+def _figure1(kind: str, rate: float, epochs: float) -> Variant:
+    config = PRESETS["cifar10-13pct"]
+    return Variant(
+        dataclasses.replace(
+            config,
+            preset="figure1",
+            network=f"figure1-{kind}",
+            image_size=32,
+            epochs=epochs,
+            evaluate_every_epochs=epochs,
+            log_every_steps=50,
+            final_views=1,
+            augment=AugmentConfig(mirror=False),
+            optimizer=OptimizerConfig(rate, 2 * rate, weight_decay=0.0),
+            schedule=ScheduleConfig("constant"),
+        )
+    )
+
+
+_ON_IMAGENETTE = "imagenette-72"
+CLAIMS: dict[str, Claim] = {
+    "figure1": Claim(
+        "Rectified units train several times faster",
+        "A four-layer network on CIFAR-10 without regularisation, with ReLU, tanh and the logistic "
+        "function: after how many epochs is the training error of an epoch 25 %?",
+        "six times (§3.1, figure 1)",
+        {
+            "relu": _figure1("relu", 0.001, 20),
+            "tanh": _figure1("tanh", 0.001, 60),
+            "sigmoid": _figure1("sigmoid", 0.003, 60),
+        },
+        "relu",
+        training_error=0.25,
+        source="cifar10",
+    ),
+    "figure1-rates": Claim(
+        "Rates for figure 1, searched for each nonlinearity",
+        "Which rate brings each nonlinearity to 25 % training error soonest? One seed each.",
+        "rates were chosen independently to make training as fast as possible (figure 1)",
+        {
+            f"{kind} {rate:g}": _figure1(kind, rate, epochs)
+            for kind, epochs in (("relu", 12), ("tanh", 24), ("sigmoid", 24))
+            for rate in (3e-4, 1e-3, 3e-3, 1e-2)
+        },
+        "relu 0.001",
+        seeds=1,
+        training_error=0.25,
+        source="cifar10",
+    ),
+    "towers": Claim(
+        "Two towers are better than half of them",
+        "The miniature with its two towers, with one of them (half the filters), with one tower of "
+        "all filters, and with two that meet in the classifier only.",
+        "1.7 points of top-1 over half (§3.2)",
+        {
+            "two towers": _miniature("two-towers", _same),
+            "half": _miniature("half", _half, "+1.7"),
+            "one whole tower": _miniature("one-tower", _one_tower),
+            "no talk": _miniature("no-talk", _no_talk),
+        },
+        "two towers",
+        source=_ON_IMAGENETTE,
+    ),
+    "normalization": Claim(
+        "Response normalization helps",
+        "The miniature with LRN as printed, with run 145's two blocks, and without.",
+        "1.4 points of top-1 (§3.3)",
+        {
+            "as printed": _miniature("lrn", _same),
+            "as run": _miniature("as-run", _as_run),
+            "none": _miniature("no-lrn", lambda layers: without(layers, Lrn), "+1.4"),
+        },
+        "as printed",
+        source=_ON_IMAGENETTE,
+    ),
+    "overlapping": Claim(
+        "Overlapping pooling helps",
+        "The miniature with pooling of 3 at a stride of 2, and of 2 at a stride of 2.",
+        "0.4 points of top-1 (§3.4)",
+        {
+            "overlapping": _miniature("overlapping", _same),
+            "not overlapping": _miniature("non-overlapping", _not_overlapping, "+0.4"),
+        },
+        "overlapping",
+        source=_ON_IMAGENETTE,
+    ),
+    "augmentation": Claim(
+        "Without crops and mirrors the network overfits",
+        "The miniature with crops, mirrors and colour noise, without the noise, and on images "
+        "that are stored at the size of a crop.",
+        "substantial overfitting; colour: over 1 point of top-1 (§4.1)",
+        {
+            "all": _recipe(),
+            "no colour noise": _recipe(augment=AugmentConfig()),
+            "none": _recipe(
+                augment=AugmentConfig(mirror=False),  # and no crops: the images are stored so
+                data=dataclasses.replace(MINIATURE.data, name="imagenette-64", stored_size=64),
+            ),
+        },
+        "all",
+        source=_ON_IMAGENETTE,
+    ),
+    "dropout": Claim(
+        "Dropout prevents overfitting and takes longer",
+        "The miniature with dropout in fc6 and fc7, and without.",
+        "substantial overfitting without; twice the iterations (§4.2)",
+        {
+            "dropout": _miniature("dropout", _same),
+            "none": _miniature("no-dropout", lambda layers: without(layers, Dropout)),
+        },
+        "dropout",
+        source=_ON_IMAGENETTE,
+    ),
+    "depth": Claim(
+        "Every convolution matters",
+        "The miniature, and without each of its middle convolutions.",
+        "about 2 points of top-1 for any middle layer (§7)",
+        {
+            "all": _miniature("deep", _same),
+            "without conv3": _miniature("no-conv3", _without_layer("conv3"), "+2"),
+            "without conv4": _miniature("no-conv4", _without_layer("conv4"), "+2"),
+            "without conv5": _miniature("no-conv5", _without_layer("conv5"), "+2"),
+        },
+        "all",
+        source=_ON_IMAGENETTE,
+    ),
+    "weight-decay": Claim(
+        "Weight decay lowers the training error, too",
+        "The miniature with a decay of 0.0005 and without it; see the training error.",
+        "it reduces the model's training error (§5)",
+        {
+            "0.0005": _recipe(),
+            "none": _recipe(optimizer=OptimizerConfig(0.01, 0.02, weight_decay=0.0)),
+        },
+        "0.0005",
+        source=_ON_IMAGENETTE,
+    ),
+}
+"""By name: `python -m experiments.sweep NAME`."""
+
+
+def quick(claim: Claim, epochs: float = 2) -> Claim:
+    """Returns the claim at toy size: the embedded digits, one seed, few epochs.
+
+    Args:
+      claim: whose variants keep their networks and their recipes.
+      epochs: of each run.
+    """
+
+    def digits(size: int) -> DataConfig:
+        name = f"digits-{size}"
+        return DataConfig(name=name, stored_size=size, store="raw", validation_split="test")
+
+    def toy(config: Config) -> Config:
+        return dataclasses.replace(
+            config,
+            data=digits(config.data.stored_size),
+            epochs=epochs,
+            evaluate_every_epochs=epochs,
+            log_every_steps=5,
+            final_views=1,
+            schedule=ScheduleConfig("constant"),
+        )
+
+    variants = {
+        name: variant._replace(config=toy(variant.config))
+        for name, variant in claim.variants.items()
+    }
+    return claim._replace(variants=variants, seeds=1, source="")

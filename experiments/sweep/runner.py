@@ -1,0 +1,169 @@
+"""Runs what a claim lists, each in a process of its own, and writes down what came out."""
+
+import hashlib
+import json
+import math
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from alexnet_jax import experiment
+from alexnet_jax.config import Config
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.runs.records import read_rows
+from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import read, write
+from experiments.sweep.claims import CLAIMS, Claim, quick
+
+Run = dict[str, Any]
+
+
+def networks() -> None:
+    """Makes the networks of all claims known in this process."""
+    for claim in CLAIMS.values():
+        for variant in claim.variants.values():
+            if variant.network is not None:
+                NETWORKS[variant.network.name] = variant.network
+
+
+def train_here(workdir: Path, data_dir: Path | None) -> None:
+    """Trains what lies in `workdir.with_suffix(".json")`; the body of each run's process."""
+    networks()
+    config = Config.from_json(workdir.with_suffix(".json").read_text("utf-8"))
+    experiment.train(config, workdir, data_dir)
+
+
+def run_claim(
+    claim: Claim,
+    name: str,
+    scratch: Path,
+    output: Path,
+    *,
+    data_dir: Path | None = None,
+    jobs: int = 1,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Runs what has not been run yet; returns the record, which is written after each run.
+
+    Args:
+      claim: what to run.
+      name: of the claim.
+      scratch: folder of the run folders; a run that was stopped goes on there.
+      output: record; what it holds of the same configuration is not run again.
+      data_dir: of the prepared sets; None: the user's own.
+      jobs: runs side by side.
+      say: takes a line for the user.
+    """
+    record = read(output) or {"claim": name, "runs": []}
+    wanted = [
+        (variant, seed) for seed in range(claim.seeds) for variant in claim.variants
+    ]  # seed by seed, so that pairs are whole early
+
+    def text_of(variant: str, seed: int) -> str:
+        config = claim.variants[variant].config
+        return json.dumps(json.loads(config.to_json()) | {"seed": seed}, indent=2)
+
+    def one(variant: str, seed: int) -> None:
+        text = text_of(variant, seed)
+        digest = _digest(text)
+        if any(run["config"] == digest for run in record["runs"]):
+            return
+        words = [*variant.split(), str(seed), digest[:6]]
+        workdir = (scratch / name / "-".join(words)).absolute()
+        workdir.parent.mkdir(parents=True, exist_ok=True)
+        workdir.with_suffix(".json").write_text(text, "utf-8")
+        program = (
+            "from pathlib import Path; from experiments.sweep.runner import train_here; "
+            f"train_here(Path({str(workdir)!r}), {data_dir and str(data_dir)!r})"
+        )
+        with workdir.with_suffix(".log").open("a") as log:
+            subprocess.run([sys.executable, "-c", program], check=True, stdout=log, stderr=log)
+        found = measured(workdir, claim.training_error)
+        record["runs"].append({"variant": variant, "seed": seed, "config": digest, **found})
+        record["runs"].sort(key=lambda run: (order.index(run["variant"]), run["seed"]))
+        write(output, {"environment": environment()} | record)
+        say(f"{name}, {variant}, seed {seed}: {json.dumps(found)}")
+
+    order = list(claim.variants)
+    record["runs"] = [  # without those of another recipe, e.g. of fewer epochs
+        run
+        for run in record["runs"]
+        if run["variant"] in order
+        and run["config"] == _digest(text_of(run["variant"], run["seed"]))
+    ]
+    with ThreadPoolExecutor(jobs) as pool:
+        for job in [pool.submit(one, *pair) for pair in wanted]:
+            job.result()
+    return record
+
+
+def _digest(text: str) -> str:
+    """Returns a digest of a configuration, whatever place its images came from."""
+    config = json.loads(text)
+    config["data"]["source"] = ""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def measured(workdir: Path, training_error: float | None) -> Run:
+    """Returns what counts of a finished run: errors in percent, epochs, time.
+
+    Args:
+      workdir: run folder.
+      training_error: see `Claim`.
+    """
+    rows = read_rows(workdir / "metrics.jsonl")
+    info = json.loads((workdir / "run.json").read_text("utf-8"))
+    tests = {row["test_views"]: row for row in rows if "test_views" in row}
+    epochs = errors_by_epoch(rows)
+    reached = next((e for e, error in epochs if error <= (training_error or 0)), None)
+    return {
+        "error": 100 * tests[1]["final/top1_error"],
+        "error_ten_views": 100 * tests[10]["final/top1_error"] if 10 in tests else None,
+        "loss": tests[1]["final/loss"],
+        "training_error": 100 * epochs[-1][1],
+        **({"epochs_to_reach": reached} if training_error is not None else {}),
+        "steps": info["step"],
+        "wall_seconds": info["wall_seconds"],
+        "params_sha256": info["params_sha256"],
+    }
+
+
+def errors_by_epoch(rows: list[dict[str, Any]]) -> list[tuple[int, float]]:
+    """Returns (epoch, mean training error as a fraction) of each epoch, from 1."""
+    by_epoch: dict[int, list[float]] = {}
+    for row in rows:
+        if row.get("train/top1_error") is not None:
+            by_epoch.setdefault(max(1, math.ceil(row["epoch"])), []).append(row["train/top1_error"])
+    return [(epoch, statistics.mean(values)) for epoch, values in sorted(by_epoch.items())]
+
+
+def summary(values: list[float]) -> dict[str, float | None]:
+    """Returns mean and standard deviation (None of fewer than two)."""
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.mean(values), "standard_deviation": spread}
+
+
+def paired(first: dict[int, float], second: dict[int, float]) -> dict[str, Any] | None:
+    """Returns the mean of `first - second` over the seeds of both, and its 95 % interval.
+
+    Args:
+      first: values by seed.
+      second: values by seed.
+    """
+    differences = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
+    if len(differences) < 2:
+        return None
+    mean, spread = statistics.mean(differences), statistics.stdev(differences)
+    half = float(stats.t.ppf(0.975, len(differences) - 1)) * spread / math.sqrt(len(differences))
+    return {"n": len(differences), "mean": mean, "interval_95": [mean - half, mean + half]}
+
+
+def chosen(name: str, toy: bool) -> Claim:
+    """Returns a claim by name, at toy size if asked for."""
+    return quick(CLAIMS[name]) if toy else CLAIMS[name]

@@ -1,0 +1,113 @@
+"""The runner of claims: what is listed can be run, nothing is run twice, statistics and page."""
+
+import dataclasses
+import json
+
+import jax
+import pytest
+
+from alexnet_jax.checks import Facts, resolve
+from alexnet_jax.network.layers import parametric_layers, summarize
+from alexnet_jax.network.model import init_params
+from alexnet_jax.network.networks import NETWORKS
+from experiments.sweep import page, runner
+from experiments.sweep.__main__ import with_epochs, with_source
+from experiments.sweep.claims import CLAIMS, quick
+
+
+@pytest.fixture(autouse=True)
+def known_networks():
+    before = dict(NETWORKS)
+    runner.networks()
+    yield
+    NETWORKS.clear()
+    NETWORKS.update(before)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_every_run_of_a_claim_can_begin_at_full_and_at_toy_size(name):
+    claim = CLAIMS[name]
+    assert claim.baseline in claim.variants and claim.seeds >= 1
+    configs = [variant.config for variant in claim.variants.values()]
+    assert len(set(configs)) == len(configs), "no two variants are the same run"
+    for form in (claim, quick(claim)):
+        for variant in form.variants.values():
+            config = variant.config
+            network, size = resolve(config, Facts(10, config.data.stored_size))
+            jax.eval_shape(lambda n=network, s=size: init_params(n, s, 0))
+    assert all(variant.config.data.source_kind == "digits" for variant in form.variants.values())
+
+
+def test_the_ablations_change_what_they_say():
+    def network_of(claim, name):
+        network = CLAIMS[claim].variants[name].network
+        assert network is not None
+        return network
+
+    def features(name):
+        return [x.features for x in parametric_layers(network_of("towers", name).layers)]
+
+    assert features("half") == [12, 32, 48, 48, 64, 512, 512, 10]
+    assert features("no talk") == features("two towers")
+    sizes = {
+        name: [row.output_shape for row in summarize(network_of("overlapping", name), 64)]
+        for name in CLAIMS["overlapping"].variants
+    }
+    assert sizes["overlapping"] == sizes["not overlapping"]
+    for name in ("conv3", "conv4", "conv5"):
+        layers = parametric_layers(network_of("depth", f"without {name}").layers)
+        assert name not in [layer.name for layer in layers] and len(layers) == 7
+    as_run = network_of("normalization", "as run").layers
+    original = NETWORKS["original"].layers
+    assert [type(layer) for layer in as_run[:9]] == [type(layer) for layer in original[:9]]
+
+
+def test_the_epoch_that_reaches_an_error_is_counted():
+    rows = [{"epoch": e / 4, "train/top1_error": 1 - e / 16} for e in range(1, 13)]
+    found = runner.errors_by_epoch([*rows, {"epoch": 3, "validation/top1_error": 0.1}])
+    assert [epoch for epoch, _ in found] == [1, 2, 3]
+    assert found[0][1] == pytest.approx(1 - 2.5 / 16)
+
+
+def test_paired_differences_have_students_interval():
+    found = runner.paired({0: 1.0, 1: 2.0, 2: 3.0, 7: 9.0}, {0: 1.5, 1: 1.5, 2: 3.0})
+    assert found is not None and found["n"] == 3 and found["mean"] == 0
+    assert found["interval_95"][1] == pytest.approx(4.302653 * 0.5 / 3**0.5)
+    assert runner.paired({0: 1.0}, {0: 2.0}) is None
+
+
+def test_places_and_epochs_are_given_to_every_run():
+    claim = with_epochs(with_source(CLAIMS["towers"], ["imagenette-72=PHOTOS", "x=Y"]), 3)
+    for variant in claim.variants.values():
+        assert variant.config.data.source == "PHOTOS" and variant.config.epochs == 3
+
+
+def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+    claim = quick(CLAIMS["dropout"], epochs=0.2)._replace(seeds=2)
+    options = {"data_dir": tmp_path / "data", "say": lambda _: None}
+    output = tmp_path / "record.json"
+    first = claim._replace(seeds=1)
+    runner.run_claim(first, "dropout", tmp_path / "runs", output, **options)
+    assert len(json.loads(output.read_text())["runs"]) == 2
+    started = []
+    run = runner.subprocess.run
+    monkeypatch.setattr(runner.subprocess, "run", lambda *a, **k: started.append(a) or run(*a, **k))
+    record = runner.run_claim(claim, "dropout", tmp_path / "runs", output, **options)
+    programs = [words for (words,) in started if "-c" in words]
+    assert len(programs) == 2, "only the second seed"
+    assert [(r["variant"], r["seed"]) for r in record["runs"]] == [
+        ("dropout", 0), ("dropout", 1), ("none", 0), ("none", 1),
+    ]  # fmt: skip
+    text = page.text_of(claim, "dropout", json.loads(output.read_text()))
+    assert "| dropout | 2 |" in text and "| none | 2 |" in text
+    assert "python -m experiments.sweep dropout" in text
+    page.draw(claim, record, tmp_path / "dropout.svg")
+    assert "<svg" in (tmp_path / "dropout.svg").read_text()
+    changed = dataclasses.replace(claim.variants["none"].config, batch_size=16)
+    other = claim._replace(
+        seeds=1, variants=claim.variants | {"none": claim.variants["none"]._replace(config=changed)}
+    )
+    record = runner.run_claim(other, "dropout", tmp_path / "runs", output, **options)
+    assert [(r["variant"], r["seed"]) for r in record["runs"]] == [
+        ("dropout", 0), ("dropout", 1), ("none", 0),
+    ]  # fmt: skip
