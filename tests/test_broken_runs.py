@@ -24,9 +24,10 @@ def test_no_life_was_lost_and_every_end_is_the_unbroken_one():
 def test_a_long_run_stays_as_it_is():
     record = read(long_run.OUTPUT)
     assert record
-    for name in ("memory_kib", "threads", "open_files"):
-        first, _, last = record["medians"][name]
-        assert last <= 1.02 * first, name
+    medians = record["medians"]
+    assert medians["memory_kib"][2] <= 1.02 * medians["memory_kib"][0]
+    for name in ("threads", "open_files"):  # a file may just be open when the system is asked
+        assert medians[name][2] <= medians[name][0] + 2, name
     assert record["medians"]["disk_bytes"][2] < 1.2 * record["medians"]["disk_bytes"][0]
 
 
@@ -49,4 +50,4 @@ def test_medians_are_of_the_windows_of_steps():
         for step in range(0, 2001, 10)
     ]
     found = long_run.medians(samples)
-    assert found["memory_kib"] == [605, 1205, 1805] and found["threads"] == [1, 1, 1]
+    assert found["memory_kib"] == [1005, 1405, 1805] and found["threads"] == [1, 1, 1]

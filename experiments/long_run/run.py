@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 OUTPUT = HERE / "results" / "long_run.json"
 README = HERE / "README.md"
 STEPS_PER_EPOCH = 22.46875  # 1,438 images in batches of 64
-WINDOWS = ((400, 800), (1000, 1400), (1600, 2000))
+WINDOWS = ((800, 1200), (1200, 1600), (1600, 2000))
 """Steps over which the medians are taken; before, programs are still compiled and caches filled."""
 
 
