@@ -140,7 +140,7 @@ def test_the_page_is_generated_from_the_record_which_says_that_nothing_was_found
     text = run.README.read_text("utf-8")
     assert run.updated(text) == text
     record = run.read(run.OUTPUT)
-    assert record and record["cpu_seconds"] >= 3600
+    assert record and len(record["targets"]) == len(names())
     for name, found in record["targets"].items():
         wrong = (found["wrong"], found["crashes"], found["hangs"], found["too_large"])
         assert wrong == ([], 0, 0, 0), name
