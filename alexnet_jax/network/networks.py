@@ -324,33 +324,13 @@ _DIGITS: tuple[Layer, ...] = (  # 28 x 28 x 3
     Dense("fc8", 10, weight_std=0.05),
 )
 
-# The paper's network in small, for ablations: a quarter of its filters, an eighth of its dense
-# units, 64 x 64 crops. Weights start near sqrt(2 / fan_in), as those of `digits` and for the same
-# reason.
-_MINIATURE: tuple[Layer, ...] = (  # 64 x 64 x 3
-    Conv("conv1", 24, 7, stride=2, weight_std=0.1),  # 30 x 30 x 24; overhangs by 1 pixel
-    Activation(),
-    Lrn(groups=2),
-    MaxPool(),  # 15 x 15 x 24; overhangs by 1
-    Conv("conv2", 64, 5, padding=2, groups=2, weight_std=0.08, bias=0.1),  # 15 x 15 x 64
-    Activation(),
-    Lrn(groups=2),
-    MaxPool(),  # 7 x 7 x 64
-    Conv("conv3", 96, 3, padding=1, weight_std=0.06),  # 7 x 7 x 96
-    Activation(),
-    Conv("conv4", 96, 3, padding=1, groups=2, weight_std=0.07, bias=0.1),  # 7 x 7 x 96
-    Activation(),
-    Conv("conv5", 64, 3, padding=1, groups=2, weight_std=0.07, bias=0.1),  # 7 x 7 x 64
-    Activation(),
-    MaxPool(),  # 3 x 3 x 64
-    Flatten(),  # 576
-    Dense("fc6", 512, weight_std=0.06, bias=0.1),
-    Activation(),
-    Dropout(),
-    Dense("fc7", 512, weight_std=0.09, bias=0.1),
-    Activation(),
-    Dropout(),
-    Dense("fc8", 10, weight_std=0.05),
+# The same in larger, for ablations on photos: 64 x 64 crops give 30, 15, 7 and 3 pixels a side, and
+# fc6 has 576 inputs.
+_MINIATURE = with_named(
+    with_named(_DIGITS, "fc6", features=512, weight_std=0.06),
+    "fc7",
+    features=512,
+    weight_std=0.09,
 )
 
 _FIGURE1 = "paper §3.1, figure 1, which does not identify its network; here the 13 % topology"
