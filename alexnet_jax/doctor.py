@@ -181,25 +181,26 @@ def _run(workdir: Path) -> Iterator[Finding]:
     if not any((workdir / name).exists() for name in ("config.json", CHECKPOINTS)):
         yield Finding("note", "run", f"{workdir} holds no run yet")
         return
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as told:  # what other commands would only warn of
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", category=UserWarning, module=r"alexnet_jax\b")
         try:
             run = read_run(workdir)
             final_test(run.workdir)
+            checkpoints = list(_checkpoints(run))
         except AlexNetError as error:
             yield Finding("bad", "run", str(error))
             return
-        texts = dict.fromkeys(str(warning.message) for warning in told)
-        yield from (Finding("bad", "run", text) for text in texts)
-        facts = (run.config.preset, run.network.name, run.info.get("status", "unknown"))
-        yield Finding("ok", "run", "preset {}, network {}, status {}".format(*facts))
-        trained = "import" not in run.info and run.info.get("step", 0) > 0
-        bad = damaged_lines(workdir / "metrics.jsonl", expected=trained)
-        if bad:
-            remedy = "they cannot be brought back; the training command goes on"
-            yield Finding("bad", "run", f"{workdir / 'metrics.jsonl'} {bad}; {remedy}")
-        yield from _checkpoints(run)
+    for text in dict.fromkeys(str(warning.message) for warning in told):
+        yield Finding("bad", "run", text)
+    facts = (run.config.preset, run.network.name, run.info.get("status", "unknown"))
+    yield Finding("ok", "run", "preset {}, network {}, status {}".format(*facts))
+    trained = "import" not in run.info and run.info.get("step", 0) > 0
+    bad = damaged_lines(workdir / "metrics.jsonl", expected=trained)
+    if bad:
+        remedy = "they cannot be brought back; the training command goes on"
+        yield Finding("bad", "run", f"{workdir / 'metrics.jsonl'} {bad}; {remedy}")
+    yield from checkpoints
 
 
 def _checkpoints(run: Any) -> Iterator[Finding]:

@@ -115,6 +115,15 @@ def test_every_checkpoint(place, name, damage, which, capsys):
     assert "sets it aside" in bad[0], "the remedy"
 
 
+@pytest.mark.parametrize("damage", ["empty", "cut"])
+def test_the_metrics_of_a_checkpoint(place, damage, capsys):
+    path = next((place / "run" / "checkpoints").glob("*/metrics/metrics"))
+    damage_file(path, damage)
+    bad, _ = doctor(place, capsys, 1)
+    assert len(bad) == 1 and "metrics of checkpoint" in bad[0], bad
+    assert "cannot be chosen as the best" in bad[0]
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", [PREPARED, STATISTICS, EXAMPLES, "*.array_record-*"])
 def test_every_file_of_a_data_set(place, name, damage, capsys):
