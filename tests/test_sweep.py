@@ -10,6 +10,7 @@ from alexnet_jax.checks import Facts, resolve
 from alexnet_jax.network.layers import parametric_layers, summarize
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
+from experiments.paired import paired
 from experiments.sweep import page, runner
 from experiments.sweep.__main__ import with_epochs, with_source
 from experiments.sweep.claims import CLAIMS, quick
@@ -70,10 +71,10 @@ def test_the_epoch_that_reaches_an_error_is_counted():
 
 
 def test_paired_differences_have_students_interval():
-    found = runner.paired({0: 1.0, 1: 2.0, 2: 3.0, 7: 9.0}, {0: 1.5, 1: 1.5, 2: 3.0})
+    found = paired({0: 1.0, 1: 2.0, 2: 3.0, 7: 9.0}, {0: 1.5, 1: 1.5, 2: 3.0})
     assert found is not None and found["n"] == 3 and found["mean"] == 0
     assert found["interval_95"][1] == pytest.approx(4.302653 * 0.5 / 3**0.5)
-    assert runner.paired({0: 1.0}, {0: 2.0}) is None
+    assert paired({0: 1.0}, {0: 2.0}) is None
 
 
 def test_places_and_epochs_are_given_to_every_run():

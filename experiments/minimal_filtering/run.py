@@ -10,7 +10,6 @@ ended is not repeated: the same command goes on where it was stopped. Writes
 
 import argparse
 import json
-import math
 import shlex
 import statistics
 import subprocess
@@ -19,11 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
-
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import made_with, rewrite, table, with_parts
+from experiments.paired import paired
 
 HERE = Path(__file__).parent
 OUTPUT = HERE / "results" / "training.json"
@@ -71,15 +69,15 @@ def comparison(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
       runs: what `train` returned for each seed, in the same order, by form.
     """
     errors = {form: [run["error"] for run in runs[form]] for form in FORMS}
-    differences = [a - b for a, b in zip(*errors.values(), strict=True)]
-    n, spread = len(differences), statistics.stdev(differences)
-    half = float(stats.t.ppf(0.975, n - 1)) * spread / math.sqrt(n)
-    mean = statistics.mean(differences)
+    minimal, direct = (dict(enumerate(errors[form])) for form in FORMS)
+    difference = paired(minimal, direct)
+    if difference is None:
+        raise ValueError("a comparison needs two seeds or more")
     return {
         "mean": {form: statistics.mean(values) for form, values in errors.items()},
         "standard_deviation": {form: statistics.stdev(values) for form, values in errors.items()},
-        "difference": mean,
-        "interval_95": [mean - half, mean + half],
+        "difference": difference["mean"],
+        "interval_95": difference["interval_95"],
     }
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.generated import made_with, table
+from experiments.paired import paired, summary
 from experiments.sweep.claims import Claim
-from experiments.sweep.runner import paired, summary
 
 
 def _values(record: dict[str, Any], variant: str, key: str) -> dict[int, float]:

@@ -11,8 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
-
 from alexnet_jax import experiment
 from alexnet_jax.config import Config
 from alexnet_jax.network.networks import NETWORKS
@@ -141,27 +139,6 @@ def errors_by_epoch(rows: list[dict[str, Any]]) -> list[tuple[int, float]]:
         if row.get("train/top1_error") is not None:
             by_epoch.setdefault(max(1, math.ceil(row["epoch"])), []).append(row["train/top1_error"])
     return [(epoch, statistics.mean(values)) for epoch, values in sorted(by_epoch.items())]
-
-
-def summary(values: list[float]) -> dict[str, float | None]:
-    """Returns mean and standard deviation (None of fewer than two)."""
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return {"mean": statistics.mean(values), "standard_deviation": spread}
-
-
-def paired(first: dict[int, float], second: dict[int, float]) -> dict[str, Any] | None:
-    """Returns the mean of `first - second` over the seeds of both, and its 95 % interval.
-
-    Args:
-      first: values by seed.
-      second: values by seed.
-    """
-    differences = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
-    if len(differences) < 2:
-        return None
-    mean, spread = statistics.mean(differences), statistics.stdev(differences)
-    half = float(stats.t.ppf(0.975, len(differences) - 1)) * spread / math.sqrt(len(differences))
-    return {"n": len(differences), "mean": mean, "interval_95": [mean - half, mean + half]}
 
 
 def chosen(name: str, toy: bool) -> Claim:
