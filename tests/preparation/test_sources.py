@@ -360,6 +360,19 @@ def test_a_pickle_that_is_no_batch_is_named(tmp_path, content):
         listed(root, tmp_path, "cifar10")
 
 
+class _Endless:
+    def __reduce__(self):
+        return np._core.multiarray._reconstruct, (np.ndarray, (2**60,), b"b")  # pyright: ignore
+
+
+def test_a_pickle_that_asks_for_all_memory_is_no_batch(tmp_path):
+    files, _, _ = cifar_files("python")
+    files["cifar-10-batches-py/data_batch_1"] = pickle.dumps({"data": _Endless()}, protocol=2)
+    root = pack(tmp_path / "cifar-10-python.tar.gz", files, "w:gz")
+    with pytest.raises(DataError, match="data_batch_1 is no batch of CIFAR-10: "):
+        listed(root, tmp_path, "cifar10")
+
+
 def test_cifar10_class_folders_become_a_set(tmp_path):
     paths = [f"{s}/{n}/{i}.png" for s in ("train", "test") for n in cifar10.CLASS_NAMES
              for i in range(2)]  # fmt: skip

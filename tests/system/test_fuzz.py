@@ -122,18 +122,19 @@ def test_mutated_files_are_taken_or_refused_in_one_line(made, name, capfd):
     [
         ("config", b"not JSON"),
         ("config", b'{"\\u001b": 1}'),
-        ("prepared", None),
+        ("checkpoint: meta/metadata", b"[1]"),
+        ("data set: statistics.npz", b"PK"),
     ],
 )
-def test_what_the_fuzzer_found(made, name, data):
-    if data is None:
-        target = made("data set: prepared.json")
-        whole = json.loads(target.seeds[0])
-        whole["splits"]["train"]["shards"][0][0] = "../../outside"
-        data = json.dumps(whole).encode()
-    else:
-        target = made(name)
-    assert not targets.answer(target.call, data)
+def test_what_the_fuzzer_found_is_refused(made, name, data):
+    assert not targets.answer(made(name).call, data)
+
+
+def test_a_description_cannot_name_files_outside_its_folder(made):
+    target = made("data set: prepared.json")
+    whole = json.loads(target.seeds[0])
+    whole["splits"]["train"]["shards"][0][0] = "../../outside"
+    assert not targets.answer(target.call, json.dumps(whole).encode())
 
 
 def test_the_page_is_generated_from_the_record_which_says_that_nothing_was_found():

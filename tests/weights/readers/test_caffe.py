@@ -208,8 +208,17 @@ def short_blob(array, *, old, double):
     return blob(array[:-1], old=old, double=double)
 
 
+def flat_blob(array, *, old, double):
+    return blob(array.reshape(-1), old=old, double=double)
+
+
 @pytest.mark.parametrize(
-    ("make", "message"), [(nan_blob, "not finite"), (short_blob, "but network 'caffenet'")]
+    ("make", "message"),
+    [
+        (nan_blob, "not finite"),
+        (short_blob, "but network 'caffenet'"),
+        (flat_blob, "fc8's weights are no matrix"),
+    ],
 )
 def test_wrong_arrays_are_refused(make, message, tmp_path):
     data = net(draw("caffenet"), ORDERS["caffenet"], blob_of=make)
