@@ -12,7 +12,7 @@ from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
 from experiments.paired import paired
 from experiments.sweep import page, runner
-from experiments.sweep.__main__ import with_epochs, with_source
+from experiments.sweep.__main__ import main, with_epochs, with_source
 from experiments.sweep.claims import CLAIMS, quick
 
 
@@ -83,6 +83,15 @@ def test_places_and_epochs_are_given_to_every_run():
         assert variant.config.data.source == "PHOTOS" and variant.config.epochs == 3
 
 
+def test_the_command_runs_a_claim_at_toy_size_and_writes_its_page(tmp_path, capsys):
+    words = ["dropout", "--quick", "--epochs", "0.1", "--scratch", str(tmp_path)]
+    main([*words, "--data-dir", str(tmp_path / "data")])
+    assert "| none | 1 |" in capsys.readouterr().out
+    text = (tmp_path / "pages" / "dropout" / "README.md").read_text()
+    assert text.startswith("# Dropout prevents overfitting") and "results/dropout.svg" in text
+    assert (tmp_path / "pages" / "dropout" / "results" / "dropout.svg").exists()
+
+
 def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     claim = quick(CLAIMS["dropout"], epochs=0.2)._replace(seeds=2)
     options = {"data_dir": tmp_path / "data", "say": lambda _: None}
@@ -99,7 +108,8 @@ def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, monkeypatch,
     assert [(r["variant"], r["seed"]) for r in record["runs"]] == [
         ("dropout", 0), ("dropout", 1), ("none", 0), ("none", 1),
     ]  # fmt: skip
-    text = page.text_of(claim, "dropout", json.loads(output.read_text()))
+    assert record == json.loads(output.read_text())
+    text = page.text_of(claim, "dropout", record)
     assert "| dropout | 2 |" in text and "| none | 2 |" in text
     assert "python -m experiments.sweep dropout" in text
     page.draw(claim, record, tmp_path / "dropout.svg")

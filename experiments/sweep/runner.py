@@ -85,7 +85,8 @@ def run_claim(
         found = measured(workdir, claim.training_error)
         record["runs"].append({"variant": variant, "seed": seed, "config": digest, **found})
         record["runs"].sort(key=lambda run: (order.index(run["variant"]), run["seed"]))
-        write(output, {"environment": environment()} | record)
+        record["environment"] = environment()
+        write(output, record)
         say(f"{name}, {variant}, seed {seed}: {json.dumps(found)}")
 
     order = list(claim.variants)
