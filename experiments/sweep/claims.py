@@ -310,7 +310,7 @@ def quick(claim: Claim, epochs: float = 2) -> Claim:
             data=digits(config.data.stored_size),
             epochs=epochs,
             evaluate_every_epochs=epochs,
-            log_every_steps=5,
+            log_every_steps=1,
             final_views=1,
             schedule=ScheduleConfig("constant"),
         )

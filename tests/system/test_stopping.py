@@ -198,7 +198,7 @@ def test_predictions_of_thousands_of_files_stop_at_once(start, place, number):
     os.killpg(process.pid, number)
     begin = time.monotonic()
     rest = ended(process)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20  # a program that is being compiled is not broken off
     # By the signal itself where a module was just being imported.
     assert process.returncode in (-number, 128 + number), rest
     assert "Traceback" not in rest and len(rest.splitlines()) <= 1, rest
