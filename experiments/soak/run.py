@@ -39,9 +39,10 @@ SHORT = ("--epochs", "4", "--checkpoint-every-steps", "9", "--evaluate-every-epo
 LIMIT_SECONDS = 300.0
 
 
-def _hear_hang_ups() -> None:
-    """Undoes what `nohup` has done to this program: its runs are to be stopped by SIGHUP, too."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def _hear_signals() -> None:
+    """Undoes what `nohup`, or a shell that runs this in the background, has its runs ignore."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Command:
@@ -60,7 +61,7 @@ class Command:
         self.log = workdir.with_suffix(".log").open("ab")
         self.processes = [
             subprocess.Popen(
-                group, stdout=subprocess.DEVNULL, stderr=self.log, preexec_fn=_hear_hang_ups
+                group, stdout=subprocess.DEVNULL, stderr=self.log, preexec_fn=_hear_signals
             )
             for group in groups
         ]

@@ -108,6 +108,8 @@ def mutations(target, slow):
 
 @pytest.mark.parametrize("name", names())
 def test_mutated_files_are_taken_or_refused_in_one_line(made, name, capfd):
+    if name == "torchvision":
+        pytest.importorskip("torch", reason="PyTorch, which writes these files, is not installed")
     target = made(name)
     for data in target.seeds:
         assert targets.answer(target.call, data), "the whole file is taken"

@@ -33,8 +33,7 @@ def start():
             subprocess.Popen(
                 command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                 start_new_session=True,
-                # These tests may themselves run under `nohup`, which a run would respect.
-                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+                preexec_fn=hear_signals,
             )
         )  # fmt: skip
         return started[-1]
@@ -43,6 +42,12 @@ def start():
     for process in started:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def hear_signals():
+    """Undoes what `nohup`, or a shell that runs these tests in the background, has them ignore."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def read_until(process, text):
@@ -198,7 +203,7 @@ def test_predictions_of_thousands_of_files_stop_at_once(start, place, number):
     os.killpg(process.pid, number)
     begin = time.monotonic()
     rest = ended(process)
-    assert time.monotonic() - begin < 20  # a program that is being compiled is not broken off
+    assert time.monotonic() - begin < 5
     # By the signal itself where a module was just being imported.
     assert process.returncode in (-number, 128 + number), rest
     assert "Traceback" not in rest and len(rest.splitlines()) <= 1, rest
