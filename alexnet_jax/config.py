@@ -121,6 +121,7 @@ class OptimizerConfig:
       weight_decay: d of the weights.
       layer_learning_rate: factors of both rates per layer; 0 freezes a layer entirely.
       layer_weight_decay: d for single layers, instead of `weight_decay`.
+      rate_inside_velocity: False: `v = m v - d w - g; w = w + r v`, as PyTorch and torchvision.
     """
 
     learning_rate: float = 0.01
@@ -129,6 +130,7 @@ class OptimizerConfig:
     weight_decay: float = 5e-4
     layer_learning_rate: Rates = ()
     layer_weight_decay: Rates = ()
+    rate_inside_velocity: bool = True
 
 
 @dataclass(frozen=True)

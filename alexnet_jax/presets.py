@@ -224,9 +224,10 @@ PRESETS: dict[str, Config] = {
             data=_imagenet(),
             augment=AugmentConfig("resized-crop"),
             preprocess=_TORCHVISION,
-            # Deviation: torchvision's recipe decays the biases, too, and its rate lies outside the
-            # velocity, which differs for some steps after each drop.
-            optimizer=OptimizerConfig(bias_learning_rate=0.01, weight_decay=1e-4),
+            # Deviation: torchvision's recipe decays the biases, too.
+            optimizer=OptimizerConfig(
+                bias_learning_rate=0.01, weight_decay=1e-4, rate_inside_velocity=False
+            ),
             schedule=ScheduleConfig(
                 "step",
                 tuple(Phase(1 + 30 * i, 0.01 / 10**i, 0.01 / 10**i) for i in range(3)),

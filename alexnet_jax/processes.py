@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import resource_tracker
+from types import ModuleType
 from typing import Any, TypeVar
 
 from alexnet_jax import errors
@@ -98,12 +99,15 @@ def _stopped_at_once() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def without_signals(start: Callable[[], T]) -> T:
-    """Calls a function that starts processes, and keeps the signals that stop a program from them.
+def start_processes(start: Callable[[], T]) -> T:
+    """Calls a function that spawns processes; they hear no signals and run no code of the caller.
 
-    A terminal and a batch system send them to all processes of a program. The first process decides
-    what then happens to the others, which would else break off, each with a traceback of its own.
-    It goes on receiving signals itself, also while `start` is waiting.
+    A terminal and a batch system send signals to all processes of a program. The first process
+    decides what then happens to the others, which would else break off, each with a traceback of
+    its own. It goes on receiving signals itself, also while `start` is waiting.
+
+    And each spawned process would import the caller's main module anew: slow, and in a script
+    that trains without asking `if __name__ == "__main__"` it would begin the same training again.
 
     Args:
       start: called in a thread of its own, whose mask of signals its processes inherit.
@@ -114,8 +118,13 @@ def without_signals(start: Callable[[], T]) -> T:
     def block() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
 
-    with ThreadPoolExecutor(1, "start", block) as thread:
-        return thread.submit(start).result()
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        with ThreadPoolExecutor(1, "start", block) as thread:
+            return thread.submit(start).result()
+    finally:
+        sys.modules["__main__"] = main
 
 
 def leave(exit_code: int) -> None:

@@ -41,17 +41,15 @@ def test_every_run_of_a_claim_can_begin_at_full_and_at_toy_size(name):
 
 def test_the_ablations_change_what_they_say():
     def network_of(claim, name):
-        network = CLAIMS[claim].variants[name].network
-        assert network is not None
-        return network
+        return CLAIMS[claim].variants[name].network or NETWORKS["miniature"]
 
     def features(name):
         return [x.features for x in parametric_layers(network_of("towers", name).layers)]
 
-    assert features("half") == [12, 32, 48, 48, 64, 512, 512, 10]
+    assert features("half") == [8, 24, 32, 32, 48, 192, 192, 10]
     assert features("no talk") == features("two towers")
     sizes = {
-        name: [row.output_shape for row in summarize(network_of("overlapping", name), 64)]
+        name: [row.output_shape for row in summarize(network_of("overlapping", name), 24)]
         for name in CLAIMS["overlapping"].variants
     }
     assert sizes["overlapping"] == sizes["not overlapping"]
@@ -78,7 +76,7 @@ def test_paired_differences_have_students_interval():
 
 
 def test_places_and_epochs_are_given_to_every_run():
-    claim = with_epochs(with_source(CLAIMS["towers"], ["imagenette-72=PHOTOS", "x=Y"]), 3)
+    claim = with_epochs(with_source(CLAIMS["towers"], ["cifar10=PHOTOS", "x=Y"]), 3)
     for variant in claim.variants.values():
         assert variant.config.data.source == "PHOTOS" and variant.config.epochs == 3
 
@@ -97,15 +95,11 @@ def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, monkeypatch,
     options = {"data_dir": tmp_path / "data", "say": lambda _: None}
     output, started = tmp_path / "record.json", []
 
-    def train_in_this_process(words, **_):
-        if "-c" not in words:  # what describes the machine
-            return run(words, **_)
-        started.append(words)
-        exec(words[-1], {})
-        return None
+    def train_in_this_process(workdir, data_dir, cores, training_error):
+        started.append(workdir)
+        runner.train_here(workdir, data_dir, cores)
 
-    run = runner.subprocess.run
-    monkeypatch.setattr(runner.subprocess, "run", train_in_this_process)
+    monkeypatch.setattr(runner, "_train", train_in_this_process)
     first = claim._replace(seeds=1)
     runner.run_claim(first, "dropout", tmp_path / "runs", output, **options)
     assert len(json.loads(output.read_text())["runs"]) == len(started) == 2

@@ -25,7 +25,7 @@ import numpy as np
 from alexnet_jax.config import AugmentConfig
 from alexnet_jax.data import augment as augmentation
 from alexnet_jax.errors import DataError, InputError
-from alexnet_jax.processes import without_signals
+from alexnet_jax.processes import start_processes
 
 _ENDLESS = 2**48  # steps that Grain is told of
 _READY = 2  # batches that may lie ready besides those that threads compute
@@ -245,7 +245,7 @@ class TrainingBatches(Iterator[Batch]):
             self._running.append(self._start())
             return next(self._running[0])
 
-        return without_signals(first) if self._workers else first()
+        return start_processes(first) if self._workers else first()
 
     def _start(self) -> Any:
         source = dataclasses.replace(self._stream, first_step=self._next_step)

@@ -6,6 +6,7 @@ shards that are missing, and the set is the same for any number of workers.
 """
 
 import contextlib
+import functools
 import os
 import shutil
 from pathlib import Path
@@ -29,6 +30,7 @@ from alexnet_jax.preparation.progress import ProgressLine, say
 from alexnet_jax.preparation.sources import list_images
 from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
 from alexnet_jax.preparation.workers import write_shards
+from alexnet_jax.processes import start_processes
 
 _IN_PROCESS_PIXELS = 16_000_000  # less stored than this is done before a worker has started
 
@@ -115,7 +117,8 @@ def ensure_prepared(
 
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         options: dict[str, Any] = {"bad_images": bad_images, "progress": progress}
-        return pool.submit(prepare, data, data_dir, workers=workers, **options).result()
+        submit = functools.partial(pool.submit, prepare, data, data_dir, workers=workers, **options)
+        return start_processes(submit).result()
 
 
 def _tell_orientation(

@@ -12,7 +12,7 @@ from typing import Any
 from alexnet_jax.errors import DataError
 from alexnet_jax.preparation.shards import Progress, write_shard
 from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
-from alexnet_jax.processes import without_signals
+from alexnet_jax.processes import start_processes
 
 _POLL_SECONDS = 0.2
 _REPORT_EVERY = 16
@@ -92,7 +92,7 @@ def write_shards(
         min(workers, len(shards)), context, _start, (folder, storage, good, bad, stopping)
     )
     try:
-        pending = without_signals(lambda: {pool.submit(_write, shard) for shard in shards})
+        pending = start_processes(lambda: {pool.submit(_write, shard) for shard in shards})
         while pending:
             done, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
             show(good.value, bad.value)

@@ -18,8 +18,9 @@ def update_rule(config: OptimizerConfig, params: Params) -> optax.GradientTransf
 
     The rates r are an argument of `update` (`rates=`, a `RateTree`), so that a schedule never
     recompiles the step. After a drop the old velocity keeps its old scale, which
-    `optax.sgd(schedule, momentum)` does not do. Where r is 0 the leaf is skipped entirely:
-    neither the parameter nor its velocity changes.
+    `optax.sgd(schedule, momentum)` does not do, nor this with `rate_inside_velocity=False`:
+    `v = m v - d w - g; w = w + r v`. Where r is 0 the leaf is skipped entirely: neither the
+    parameter nor its velocity changes.
 
     Args:
       config: momentum, decay of weights; biases have none.
@@ -35,9 +36,10 @@ def update_rule(config: OptimizerConfig, params: Params) -> optax.GradientTransf
         for decay in sorted(set(by_layer.values()))
         if decay
     ]
-    return optax.with_extra_args_support(
-        optax.chain(*add_decay, _scale_by_rates(), _trace_unless_frozen(config.momentum))
-    )
+    rule = [_scale_by_rates(), _trace_unless_frozen(config.momentum)]
+    if not config.rate_inside_velocity:
+        rule.reverse()
+    return optax.with_extra_args_support(optax.chain(*add_decay, *rule))
 
 
 def _scale_by_rates() -> optax.GradientTransformationExtraArgs:

@@ -8,14 +8,22 @@ from experiments.generated import made_with, table
 from experiments.paired import paired, summary
 from experiments.sweep.claims import Claim
 
+MEASURES = {
+    "error": "test error, %",
+    "training_error": "training error of the last epoch, %",
+    "steps_on_plateau": "steps on the plateau",
+}
+
 
 def _values(record: dict[str, Any], variant: str, key: str) -> dict[int, float]:
     runs = [run for run in record["runs"] if run["variant"] == variant]
     return {run["seed"]: run[key] for run in runs if run.get(key) is not None}
 
 
-def _key(claim: Claim) -> str:
-    return "error" if claim.training_error is None else "epochs_to_reach"
+def _measure(claim: Claim) -> str:
+    if claim.training_error is not None:
+        return f"epochs to {100 * claim.training_error:.0f} % training error"
+    return MEASURES[claim.measure]
 
 
 def _cell(values: dict[int, float], digits: int = 1) -> str:
@@ -28,18 +36,19 @@ def _cell(values: dict[int, float], digits: int = 1) -> str:
 
 def results(claim: Claim, record: dict[str, Any]) -> str:
     """Returns the table of a record."""
-    key = _key(claim)
-    measure = "test error, %"
-    if claim.training_error is not None:
-        measure = f"epochs to {100 * claim.training_error:.0f} % training error"
-    head = ["", "n", measure, "training error of the last epoch, %", "difference, 95 % interval"]
+    key = claim.measure
+    others = [other for other in ("error", "error_ten_views", "training_error") if other != key]
+    others = [other for other in others if any(run.get(other) for run in record["runs"])]
+    names = MEASURES | {"error_ten_views": "ten views, %"}
+    head = ["", "n", _measure(claim), "difference, 95 % interval", *(names[o] for o in others)]
     lines = []
     base = _values(record, claim.baseline, key)
     for name, variant in claim.variants.items():
         values = _values(record, name, key)
-        training = _values(record, name, "training_error")
-        if not training:
-            lines.append([name, "0", "not run", "", "", variant.paper or "–"])
+        seeds = len(_values(record, name, "training_error"))
+        if not seeds:
+            blank = [""] * (1 + len(others))
+            lines.append([name, "0", "not run", *blank, variant.paper or "–"])
             continue
         difference = paired(values, base) if name != claim.baseline else None
         text = "–"
@@ -47,8 +56,8 @@ def results(claim: Claim, record: dict[str, Any]) -> str:
             low, high = difference["interval_95"]
             text = f"{difference['mean']:+.1f} ({low:+.1f} to {high:+.1f})"
             text += ", smaller than its spread" if low <= 0 <= high else ""
-        cells = [name, str(len(training)), _cell(values), _cell(training), text]
-        lines.append([*cells, variant.paper or "–"])
+        more = [_cell(_values(record, name, other)) for other in others]
+        lines.append([name, str(seeds), _cell(values), text, *more, variant.paper or "–"])
     return table([*head, "paper"], lines)
 
 
@@ -62,14 +71,14 @@ def draw(claim: Claim, record: dict[str, Any], path: Path) -> None:
     FigureCanvasSVG(figure)
     axes = figure.subplots()
     for row, name in enumerate(reversed(names)):
-        values = list(_values(record, name, _key(claim)).values())
+        values = list(_values(record, name, claim.measure).values())
         axes.plot(values, [row] * len(values), "o", color="#1f4e79", alpha=0.55, ms=6, mew=0)
         if values:
             mean = statistics.mean(values)
             axes.plot([mean, mean], [row - 0.28, row + 0.28], color="#a8321e", lw=2)
     axes.set_yticks(range(len(names)), list(reversed(names)))
     axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.set_xlabel("test error, %" if claim.training_error is None else "epochs")
+    axes.set_xlabel(_measure(claim))
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
     axes.grid(axis="x", color="#dddddd", lw=0.6)

@@ -3,9 +3,13 @@
 import hashlib
 import json
 import math
+import os
+import queue
+import signal
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +17,7 @@ from typing import Any
 
 from alexnet_jax import experiment
 from alexnet_jax.config import Config
+from alexnet_jax.locations import use_compilation_cache
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.records import read_rows
 from experiments.benchmarks.environment import environment
@@ -20,6 +25,8 @@ from experiments.benchmarks.records import read, write
 from experiments.sweep.claims import CLAIMS, Claim, quick
 
 Run = dict[str, Any]
+CLASSES = 10
+"""Of every set that claims are tried on."""
 
 
 def networks() -> None:
@@ -30,9 +37,11 @@ def networks() -> None:
                 NETWORKS[variant.network.name] = variant.network
 
 
-def train_here(workdir: Path, data_dir: Path | None) -> None:
+def train_here(workdir: Path, data_dir: Path | None, cores: set[int]) -> None:
     """Trains what lies in `workdir.with_suffix(".json")`; the body of each run's process."""
+    os.sched_setaffinity(0, cores)
     networks()
+    use_compilation_cache()
     config = Config.from_json(workdir.with_suffix(".json").read_text("utf-8"))
     experiment.train(config, workdir, data_dir)
 
@@ -55,7 +64,7 @@ def run_claim(
       scratch: folder of the run folders; a run that was stopped goes on there.
       output: record; what it holds of the same configuration is not run again.
       data_dir: of the prepared sets; None: the user's own.
-      jobs: runs side by side.
+      jobs: runs side by side, which share the cores.
       say: takes a line for the user.
     """
     record = read(output) or {"claim": name, "runs": []}
@@ -72,16 +81,14 @@ def run_claim(
         digest = _digest(text)
         if any(run["config"] == digest for run in record["runs"]):
             return
-        words = [*variant.split(), str(seed), digest[:6]]
-        workdir = (scratch / name / "-".join(words)).absolute()
+        workdir = (scratch / "runs" / digest).absolute()  # claims share runs of one recipe
         workdir.parent.mkdir(parents=True, exist_ok=True)
         workdir.with_suffix(".json").write_text(text, "utf-8")
-        program = (
-            "from pathlib import Path; from experiments.sweep.runner import train_here; "
-            f"train_here(Path({str(workdir)!r}), {data_dir and str(data_dir)!r})"
-        )
-        with workdir.with_suffix(".log").open("a") as log:
-            subprocess.run([sys.executable, "-c", program], check=True, stdout=log, stderr=log)
+        mine = free.get()
+        try:
+            _train(workdir, data_dir, mine, claim.training_error)
+        finally:
+            free.put(mine)
         found = measured(workdir, claim.training_error)
         record["runs"].append({"variant": variant, "seed": seed, "config": digest, **found})
         record["runs"].sort(key=lambda run: (order.index(run["variant"]), run["seed"]))
@@ -90,6 +97,9 @@ def run_claim(
         say(f"{name}, {variant}, seed {seed}: {json.dumps(found)}")
 
     order = list(claim.variants)
+    cores, free = sorted(os.sched_getaffinity(0)), queue.SimpleQueue()
+    for job in range(jobs):
+        free.put(set(cores[job::jobs] or cores))
     record["runs"] = [  # without those of another recipe, e.g. of fewer epochs
         run
         for run in record["runs"]
@@ -100,6 +110,34 @@ def run_claim(
         for job in [pool.submit(one, *pair) for pair in wanted]:
             job.result()
     return record
+
+
+def _train(
+    workdir: Path, data_dir: Path | None, cores: set[int], training_error: float | None
+) -> None:
+    """Trains in a process of its own, to the end or until a training error is reached."""
+    program = (
+        "from pathlib import Path; from experiments.sweep.runner import train_here; "
+        f"train_here(Path({str(workdir)!r}), {data_dir and str(data_dir)!r}, {cores})"
+    )
+    with workdir.with_suffix(".log").open("a") as log:
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=log, stderr=log)
+        while process.poll() is None:
+            time.sleep(1)
+            if training_error is not None and _reached(workdir, training_error):
+                process.send_signal(signal.SIGTERM)  # it saves, and ends
+                process.wait()
+    if process.returncode:
+        raise RuntimeError(f"the run ended with {process.returncode}; see {log.name}")
+
+
+def _reached(workdir: Path, training_error: float) -> int | None:
+    """Returns the first whole epoch whose training error is no larger, if there is one."""
+    path = workdir / "metrics.jsonl"
+    rows = read_rows(path) if path.exists() else []
+    last = max((row["epoch"] for row in rows), default=0.0)
+    whole = [pair for pair in errors_by_epoch(rows) if pair[0] <= last]
+    return next((epoch for epoch, error in whole if error <= training_error), None)
 
 
 def _digest(text: str) -> str:
@@ -120,13 +158,19 @@ def measured(workdir: Path, training_error: float | None) -> Run:
     info = json.loads((workdir / "run.json").read_text("utf-8"))
     tests = {row["test_views"]: row for row in rows if "test_views" in row}
     epochs = errors_by_epoch(rows)
-    reached = next((e for e, error in epochs if error <= (training_error or 0)), None)
-    return {
-        "error": 100 * tests[1]["final/top1_error"],
-        "error_ten_views": 100 * tests[10]["final/top1_error"] if 10 in tests else None,
-        "loss": tests[1]["final/loss"],
+    limit = math.log(CLASSES) - 0.1
+    left = (r["step"] for r in rows if r.get("train/loss") is not None and r["train/loss"] < limit)
+    found: Run = {}
+    if training_error is not None:
+        found["epochs_to_reach"] = _reached(workdir, training_error)
+        found["by_epoch"] = [round(100 * error, 2) for _, error in epochs]
+    else:
+        found["error"] = 100 * tests[1]["final/top1_error"]
+        found["error_ten_views"] = 100 * tests[10]["final/top1_error"] if 10 in tests else None
+        found["loss"] = tests[1]["final/loss"]
+    return found | {
         "training_error": 100 * epochs[-1][1],
-        **({"epochs_to_reach": reached} if training_error is not None else {}),
+        "steps_on_plateau": next(left, None),
         "steps": info["step"],
         "wall_seconds": info["wall_seconds"],
         "params_sha256": info["params_sha256"],

@@ -1,5 +1,6 @@
 """The 2012 update rule against its two printed equations, in NumPy and float64."""
 
+import dataclasses
 from typing import Any
 
 import chex
@@ -27,11 +28,16 @@ def run(config, params, grads, rates) -> tuple[Any, Any]:
 
     for grad, rate in zip(grads, rates, strict=True):
         params, state = step(params, state, grad, rate)
-    return params, state[-1].trace
+    velocity = next(part.trace for part in state if hasattr(part, "trace"))
+    return params, velocity
 
 
 def tree(kernel, bias):
     return {"fc": {"kernel": jnp.float64(kernel), "bias": jnp.float64(bias)}}
+
+
+def map_rates(rates):
+    return [tree(rate, rate) for rate in rates]
 
 
 def test_golden_value_with_a_drop_of_the_rate():
@@ -90,3 +96,25 @@ def test_layers_follow_the_equations_of_the_paper(steps):
     params, trace = run(config, start, grads, rates)
     for ours, theirs in ((params, expected), (trace, velocity)):
         chex.assert_trees_all_close(ours, theirs, rtol=1e-12)
+
+
+def test_a_rate_outside_the_velocity_is_pytorchs_rule():
+    gradients, rates = (1.0, -0.5, 0.3, 0.2), (0.1, 0.1, 0.01, 0.01)
+    config = OptimizerConfig(weight_decay=0.1, rate_inside_velocity=False)
+    params, found = run(config, tree(1.5, 0), [tree(g, 0) for g in gradients], map_rates(rates))
+    weight, velocity = 1.5, 0.0
+    for gradient, rate in zip(gradients, rates, strict=True):
+        velocity = 0.9 * velocity + gradient + 0.1 * weight
+        weight -= rate * velocity
+    np.testing.assert_allclose(params["fc"]["kernel"], weight, rtol=1e-14)
+    np.testing.assert_allclose(found["fc"]["kernel"], velocity, rtol=1e-14)
+    inside = dataclasses.replace(config, rate_inside_velocity=True)
+    other, _ = run(inside, tree(1.5, 0), [tree(g, 0) for g in gradients], map_rates(rates))
+    assert abs(float(other["fc"]["kernel"] - params["fc"]["kernel"])) > 0.01
+
+
+def test_a_frozen_layer_stays_by_either_rule():
+    config = OptimizerConfig(weight_decay=0.0, rate_inside_velocity=False)
+    params, velocity = run(config, tree(1.0, 0.0), [tree(1.0, 0.0)] * 2, map_rates((0.1, 0.0)))
+    np.testing.assert_allclose(params["fc"]["kernel"], 0.9, rtol=1e-14)
+    np.testing.assert_allclose(velocity["fc"]["kernel"], 1.0, rtol=1e-14)
