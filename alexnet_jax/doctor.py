@@ -1,5 +1,6 @@
 """Looks at everything a run depends on, and says what to mend."""
 
+import hashlib
 import importlib.util
 import os
 import platform
@@ -38,32 +39,37 @@ class Finding(NamedTuple):
     text: str
 
 
-def examine(workdir: Path | None, data_dir: Path) -> int:
+def examine(workdir: Path | None, data_dir: Path, imagenet: Path | None = None) -> int:
     """Prints what there is and what is wrong.
 
     Args:
       workdir: run folder, or None.
       data_dir: folder of the prepared data sets.
+      imagenet: folder of the archives of ILSVRC-2012, or None.
 
     Returns:
       Exit code: 0 if nothing must be mended, else 1.
     """
     bad = 0
-    for finding in findings(workdir, data_dir):
+    for finding in findings(workdir, data_dir, imagenet):
         print(printable(f"{finding.state:<5} {finding.subject:<12} {finding.text}"))
         bad += finding.state == "bad"
     print(f"{bad} to mend" if bad else "all is well")
     return 1 if bad else 0
 
 
-def findings(workdir: Path | None, data_dir: Path) -> Iterator[Finding]:
-    """Yields the findings one by one: packages, devices, disk, data sets, run folder."""
+def findings(
+    workdir: Path | None, data_dir: Path, imagenet: Path | None = None
+) -> Iterator[Finding]:
+    """Yields the findings one by one: packages, devices, disk, data sets, archives, run folder."""
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield from _packages()
     yield from _devices()
     yield from _compiled_programs()
     yield from _disk("data", data_dir)
     yield from _data_sets(data_dir)
+    if imagenet is not None:
+        yield from _imagenet(imagenet)
     if workdir is not None:
         yield from _disk("run", workdir)
         yield from _run(workdir)
@@ -171,6 +177,34 @@ def _read_through(split: Any) -> str:
     for index in range(0, len(split), every):
         split.stored_bytes(index)
     return f"{split.name} {len(split):,}" + (f" (one in {every} read)" if every > 1 else "")
+
+
+def _imagenet(folder: Path) -> Iterator[Finding]:
+    """Compares the archives of ILSVRC-2012 with their sizes, then with their MD5 sums."""
+    from alexnet_jax.preparation.sources.imagenet import ARCHIVES
+
+    remedy = "fetch it again from image-net.org"
+    for name, (expected_bytes, md5) in ARCHIVES.items():
+        path = folder / name
+        try:
+            size = path.stat().st_size
+            if expected_bytes is not None and size != expected_bytes:
+                text = f"{path} has {size:,} bytes, expected are {expected_bytes:,}; {remedy}"
+                yield Finding("bad", "imagenet", text)
+                continue
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "md5").hexdigest()
+        except FileNotFoundError:
+            text = f"{name} is not in {folder}; `prepare` takes its unpacked folder, too"
+            yield Finding("note", "imagenet", text)
+            continue
+        except OSError as error:
+            yield Finding("bad", "imagenet", f"{path} cannot be read: {error.strerror}; {remedy}")
+            continue
+        same = found == md5
+        text = f"{path}: {size:,} bytes, MD5 {found}"
+        text += " is the published one" if same else f", published is {md5}; {remedy}"
+        yield Finding("ok" if same else "bad", "imagenet", text)
 
 
 def _run(workdir: Path) -> Iterator[Finding]:

@@ -370,7 +370,7 @@ class Report(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor(Options):
-    """Check the installation, the devices, the disk, the data sets and a run folder.
+    """Check the installation, devices, disk, data sets, a run folder, ImageNet's archives.
 
     Example:
       alexnet doctor --workdir runs/a
@@ -380,16 +380,18 @@ class Doctor(Options):
     Attributes:
       workdir: run folder to look into, too.
       data_dir: folder of prepared data sets; else $ALEXNET_DATA_DIR, else the user's cache folder.
+      imagenet: folder with the archives of ILSVRC-2012, whose MD5 sums to check (minutes).
     """
 
     workdir: AbsolutePath | None = None
     data_dir: AbsolutePath | None = None
+    imagenet: AbsolutePath | None = None
 
     def run(self) -> int:
         """Prints the findings."""
         from alexnet_jax import doctor
 
-        return doctor.examine(self.workdir, self.data_dir or default_data_dir())
+        return doctor.examine(self.workdir, self.data_dir or default_data_dir(), self.imagenet)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ Threads or worker processes only compute the function ahead of its use. Grain ru
 state is not used because that lists the workers, and a run may resume with another number of them.
 """
 
+import contextlib
 import dataclasses
 import functools
 import multiprocessing
@@ -28,6 +29,8 @@ from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.processes import start_processes
 
 _ENDLESS = 2**48  # steps that Grain is told of
+HANGING_SECONDS = 600.0
+"""So long may worker processes take for a batch before they are ended."""
 _READY = 2  # batches that may lie ready besides those that threads compute
 _MAX_THREADS = 8  # beyond it, so is guessed, threads wait for Python's lock: use worker processes
 
@@ -195,15 +198,24 @@ class TrainingBatches(Iterator[Batch]):
         self._stream, self._next_step = stream, first_step
         self._workers, self._threads = workers, threads
         self._running: list[Any] = []  # Grain's iterator, or nothing
+        self._not_ours: set[Any] = set()  # processes of the caller's
         # Also at exit: workers that outlive the interpreter's modules end in tracebacks.
         weakref.finalize(self, _close_all, self._running)
 
     def __next__(self) -> Batch:
         """Returns the next batch; raises what reading it raised."""
+        hung = threading.Event()
         try:
-            batch = next(self._running[0]) if self._running else self._begin()
+            with self._ended_when_hanging(hung):
+                batch = next(self._running[0]) if self._running else self._begin()
         except BaseException as error:
             self.close()  # so that a further `next` starts afresh at the same step
+            if hung.is_set():
+                raise DataError(
+                    f"No data worker process had a batch for step {self._next_step} ready within "
+                    f"{HANGING_SECONDS:g} s, so they were ended. Is the data set's disk gone? Run "
+                    f"the same command again, perhaps with fewer workers than {self._workers}."
+                ) from error
             if self._workers and "terminated unexpectedly" in str(error):  # Grain's RuntimeError
                 raise DataError(
                     f"A data worker process was killed before step {self._next_step}, perhaps for "
@@ -238,8 +250,29 @@ class TrainingBatches(Iterator[Batch]):
         """Closes."""
         self.close()
 
+    @contextlib.contextmanager
+    def _ended_when_hanging(self, hung: threading.Event) -> Iterator[None]:
+        """Kills workers that keep the block waiting for too long, of which Grain then tells."""
+        if not self._workers:  # threads could not be ended
+            yield
+            return
+
+        def end() -> None:
+            hung.set()
+            for process in set(multiprocessing.active_children()) - self._not_ours:
+                process.kill()
+
+        alarm = threading.Timer(HANGING_SECONDS, end)
+        alarm.daemon = True
+        alarm.start()
+        try:
+            yield
+        finally:
+            alarm.cancel()
+
     def _begin(self) -> Batch:
         """Starts threads or processes; returns their first batch."""
+        self._not_ours = set(multiprocessing.active_children())
 
         def first() -> Batch:
             self._running.append(self._start())

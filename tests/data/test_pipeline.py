@@ -194,6 +194,20 @@ def test_errors_of_a_worker_process_surface():
     assert str(error.value).startswith(f"Image {broken} cannot be decoded")
 
 
+@pytest.mark.timeout(240)
+def test_hanging_worker_processes_are_ended_and_no_others(monkeypatch):
+    monkeypatch.setattr(pipeline, "HANGING_SECONDS", 25.0)
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(200,))
+    other.start()
+    try:
+        with _stream(FakeSplit(slow_seconds=1000), workers=2, threads=1) as batches:
+            with pytest.raises(DataError, match="worker process had a batch for step 0 ready .* 2"):
+                next(batches)
+            assert multiprocessing.active_children() == [other]
+    finally:
+        other.kill()
+
+
 def test_nothing_starts_before_the_first_batch_and_close_ends_it():
     before = threading.active_count()
     batches = _stream(threads=3)

@@ -1,6 +1,7 @@
 """What `doctor` finds: each damage by its name, with a remedy; and it mends nothing."""
 
 import dataclasses
+import hashlib
 import shutil
 import zipfile
 
@@ -10,7 +11,9 @@ from tiny import config, dataset, tiny_network  # noqa: F401
 from alexnet_jax import experiment
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.prepared import EXAMPLES, PREPARED, STATISTICS
+from alexnet_jax.doctor import findings
 from alexnet_jax.main import main
+from alexnet_jax.preparation.sources import imagenet
 
 DAMAGES = ("missing", "empty", "cut", "flipped")
 RUN_FILES = ("run.json", "config.json", "inputs.npz", "final.npz", "metrics.jsonl")
@@ -152,3 +155,29 @@ def test_checkpoints_that_were_set_aside_are_named(place, capsys):
     (place / "run" / "damaged_checkpoints").mkdir()
     _, text = doctor(place, capsys, 0)
     assert "damaged_checkpoints holds damaged ones; it may be removed" in text
+
+
+def test_the_archives_of_imagenet_have_their_published_sums(tmp_path, monkeypatch):
+    content = b"the real one"
+    archives = {
+        "a.tar": (len(content), hashlib.md5(content).hexdigest()),
+        "b.tar": (len(content) + 1, hashlib.md5(content).hexdigest()),
+        "c.tar.gz": (None, hashlib.md5(b"another").hexdigest()),
+        "d.tar": (None, ""),
+    }
+    monkeypatch.setattr("alexnet_jax.preparation.sources.imagenet.ARCHIVES", archives)
+    for name in ("a.tar", "b.tar", "c.tar.gz"):
+        (tmp_path / name).write_bytes(content)
+    found = [f for f in findings(None, tmp_path, tmp_path) if f.subject == "imagenet"]
+    assert [f.state for f in found] == ["ok", "bad", "bad", "note"]
+    assert "has 12 bytes, expected are 13; fetch it again" in found[1].text
+    assert f"published is {archives['c.tar.gz'][1]}" in found[2].text
+    assert "d.tar is not in" in found[3].text
+
+
+def test_the_published_sums_are_those_of_every_archive():
+    for bytes_of, md5 in imagenet.ARCHIVES.values():
+        assert len(bytes.fromhex(md5)) == 16 and (bytes_of is None or bytes_of % 512 == 0)
+    assert list(imagenet.ARCHIVES) == [
+        "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz",
+    ]  # fmt: skip

@@ -25,6 +25,12 @@ from alexnet_jax.preparation.sources.source import Record, Source, unique_names
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train", "ILSVRC2012_img_val"
 DEVKIT = "ILSVRC2012_devkit_t12"
+ARCHIVES = {
+    f"{TRAIN}.tar": (147_897_477_120, "1d675b47d978889d74fa0da5fadfb00e"),
+    f"{VALIDATION}.tar": (6_744_924_160, "29b22e2961454d5413ddabcf34fc5622"),
+    f"{DEVKIT}.tar.gz": (None, "fa75699e90414af021442c21a62c3abf"),
+}
+"""Bytes (None: not known here) and published MD5 sums of the archives of image-net.org."""
 _WORDNET_ID = re.compile(r"n\d{8}")
 _NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG", re.IGNORECASE)
 _MAX_DEVKIT_BYTES = 64 * 1024**2
