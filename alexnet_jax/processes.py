@@ -103,7 +103,7 @@ def start_processes(start: Callable[[], T]) -> T:
     """Calls a function that spawns processes; they hear no signals and run no code of the caller.
 
     A terminal and a batch system send signals to all processes of a program. The first process
-    decides what then happens to the others, which would else break off, each with a traceback of
+    decides what then happens to the others, which would otherwise stop, each with a traceback of
     its own. It goes on receiving signals itself, also while `start` is waiting.
 
     And each spawned process would import the caller's main module anew: slow, and in a script
@@ -134,7 +134,7 @@ def leave(exit_code: int) -> None:
         return
     _connected = False
     if exit_code:
-        # The others may be gone, or wait for this one: no farewell, or it would last minutes.
+        # The others may be gone, or wait for this one: shutting down together would last minutes.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
@@ -142,7 +142,7 @@ def leave(exit_code: int) -> None:
 
     try:
         jax.distributed.shutdown()
-    except RuntimeError:  # another one left without a farewell; this one has done its work
+    except RuntimeError:  # another one did not shut down in order; this one has done its work
         sys.stdout.flush()
         os._exit(exit_code)
 

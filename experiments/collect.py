@@ -4,6 +4,7 @@ python -m experiments.collect --into experiments/imagenette/results original=RUN
 """
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,13 @@ _KEPT = (
 def collect(folder: Path, name: str) -> dict[str, Any]:
     """Returns the evidence of one run: what it was, where it ran, what came out."""
     config = json.loads((folder / "config.json").read_text())
-    config["data"]["source"] = ""  # where the images lay is nobody's business
+    config["data"]["source"] = ""  # a path of the machine
     config["transfer"]["run"] = ""
     info = json.loads((folder / "run.json").read_text())
     rows = read_rows(folder / "metrics.jsonl")
     rates = sorted(row["images_per_second"] for row in rows if "images_per_second" in row)
+    if not rates:
+        raise SystemExit(f"{folder} has no rows with images_per_second; train for some steps")
     return {
         "name": name,
         "run": {key: info[key] for key in _KEPT if key in info},
@@ -70,8 +73,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     FigureCanvasSVG(figure)
     loss, error = figure.subplots(1, 2)
-    colours = ("#1f4e79", "#a8321e", "#3d7a3d", "#8a6d1d")
-    for colour, result in zip(colours, results, strict=False):
+    colours = itertools.cycle(("#1f4e79", "#a8321e", "#3d7a3d", "#8a6d1d", "#5b3a8c", "#444444"))
+    for result, colour in zip(results, colours, strict=False):
         rows = result["training"]
         epochs = [row["epoch"] for row in rows]
         loss.plot(epochs, [row["train/loss"] for row in rows], color=colour, lw=1.2)

@@ -31,7 +31,7 @@ from alexnet_jax.processes import start_processes
 _ENDLESS = 2**48  # steps that Grain is told of
 HANGING_SECONDS = 600.0
 """So long may worker processes take for a batch before they are ended."""
-_READY = 2  # batches that may lie ready besides those that threads compute
+_READY = 2  # finished batches that may wait besides those that threads compute
 _MAX_THREADS = 8  # beyond it, so is guessed, threads wait for Python's lock: use worker processes
 
 
@@ -190,7 +190,7 @@ class TrainingBatches(Iterator[Batch]):
     """Endless iterator over a `TrainingStream`, computed ahead by threads or worker processes.
 
     Its state is `{"next_step": k}`, the step of the batch that `next` will return, counted by what
-    was returned: batches that lie ready are no part of it. Nothing starts before the first `next`.
+    was returned: batches computed ahead are no part of it. Nothing starts before the first `next`.
     """
 
     def __init__(self, stream: TrainingStream, *, first_step: int, workers: int, threads: int):
@@ -234,7 +234,7 @@ class TrainingBatches(Iterator[Batch]):
         return {"next_step": self._next_step}
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Goes to `state`; batches that lay ready are dropped."""
+        """Goes to `state`; batches computed ahead are dropped."""
         self.close()
         self._next_step = int(state["next_step"])
 

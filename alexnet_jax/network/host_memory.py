@@ -17,8 +17,8 @@ def keep_freed_memory() -> bool:
     unmaps the large ones each time, and the system zeroes every page again, which costs pointwise
     layers more than their arithmetic. One arena for all threads belongs to it: the others hold no
     block above 64 MiB. The process then stays as large as its largest step. It is done when
-    `network.model` is imported, since threads of XLA that exist keep their arenas; whoever sets
-    `MALLOC_ARENA_MAX` or `glibc.malloc` tunables in the environment has chosen, and is left alone.
+    `network.model` is imported, since threads of XLA that exist keep their arenas. A program with
+    `MALLOC_ARENA_MAX` or `glibc.malloc` tunables in its environment is left as it is.
 
     Returns:
       Whether it was done: False where the C library is not glibc, or where somebody has chosen.

@@ -19,7 +19,7 @@ class Records:
 
     A row holds `step`, `epoch` and values; a resumed run drops the rows after its step, so that
     the curves of a run that was killed equal those of an unbroken one. Rows of the final test,
-    which ends a run, are dropped too: whoever opens the records again has it still to do.
+    which ends a run, are dropped too: the command that opens the records again repeats it.
     """
 
     def __init__(self, workdir: Path, step: int, writes: bool = True):

@@ -1,4 +1,4 @@
-"""Can the full network learn one batch by heart, as a correct gradient must let it?
+"""Can the full network memorize one batch, as a correct gradient must let it?
 
     python -m experiments.overfit.run --network original --batch-size 16
 

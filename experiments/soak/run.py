@@ -2,11 +2,15 @@
 
     python -m experiments.soak.run --scratch runs/soak --faults 200
     python -m experiments.soak.run --scratch runs/soak --faults 40 --processes 2
+    python -m experiments.soak.run --scratch runs/soak --faults 10 --name original -- train \
+        --preset imagenette --data.source IMAGENETTE --batch-size 4 --epochs 0.03 \
+        --evaluate-every-epochs 1 --checkpoint-every-steps 4 --final-views 1
 
 A life is one work folder: the same command is started, stopped after a random time by a random
 signal and started again, until it ends by itself. Of two processes one or both are stopped. Counted
 are faults, runs that could not go on, exit codes that were not promised, and ends whose parameters
-differ in any bit. The record grows with every life; the same command goes on where it was stopped.
+differ in any bit. What follows `--` is run instead of the default preset. The record grows with
+every life; the same command goes on where it was stopped.
 """
 
 import argparse
@@ -20,7 +24,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
@@ -45,13 +49,29 @@ def _hear_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+class Soak(NamedTuple):
+    """What is run.
+
+    Attributes:
+      name: in the record.
+      words: of the command.
+      count: processes.
+      scratch: folder for the runs.
+    """
+
+    name: str
+    words: list[str]
+    count: int
+    scratch: Path
+
+
 class Command:
     """The processes of one attempt."""
 
-    def __init__(self, workdir: Path, data: Path, count: int):
-        words = [sys.executable, "-m", "alexnet_jax.main", "--workdir", str(workdir)]
-        words += ["--data-dir", str(data), *SHORT]
-        groups = [words]
+    def __init__(self, soak: Soak, workdir: Path):
+        words = [sys.executable, "-m", "alexnet_jax.main", *soak.words]
+        words += ["--workdir", str(workdir), "--data-dir", str(soak.scratch / "data")]
+        groups, count = [words], soak.count
         if count > 1:
             with socket.socket() as listener:
                 listener.bind(("127.0.0.1", 0))
@@ -87,19 +107,18 @@ class Command:
         return [None if process in hung else process.returncode for process in self.processes]
 
 
-def live(workdir: Path, data: Path, count: int, longest: float, chance: random.Random) -> Any:
+def live(soak: Soak, workdir: Path, longest: float, chance: random.Random) -> Any:
     """Returns the faults of one life, and the digest of its end; None: it could not go on.
 
     Args:
+      soak: what is run.
       workdir: of the run.
-      data: the data folder.
-      count: processes.
       longest: seconds after which the latest fault comes.
       chance: of times, signals and victims.
     """
     faults: list[dict[str, Any]] = []
     while True:
-        attempt = Command(workdir, data, count)
+        attempt = Command(soak, workdir)
         left_alone = len(faults) >= 60  # a machine may be too busy to end between two faults
         moment = LIMIT_SECONDS if left_alone else chance.uniform(0.2, longest)
         if attempt.wait(moment) or left_alone:
@@ -111,7 +130,7 @@ def live(workdir: Path, data: Path, count: int, longest: float, chance: random.R
         running = attempt.running()
         for process in running if chance.random() < 0.5 else running[:1]:
             process.send_signal(number)
-        if not attempt.wait(LIMIT_SECONDS if count == 1 else ALONE_SECONDS):
+        if not attempt.wait(LIMIT_SECONDS if soak.count == 1 else ALONE_SECONDS):
             for process in attempt.running():
                 process.terminate()
             attempt.wait(LIMIT_SECONDS)
@@ -119,32 +138,33 @@ def live(workdir: Path, data: Path, count: int, longest: float, chance: random.R
         faults.append({"signal": number.name, "seconds": round(moment, 2), "codes": codes})
 
 
-def unbroken(scratch: Path, count: int) -> tuple[str, float]:
+def unbroken(soak: Soak) -> tuple[str, float]:
     """Returns the digest of the unbroken run and the seconds that it takes, data at hand."""
     for name in ("first", "unbroken"):  # the first one prepares the set and compiles
         start = time.monotonic()
-        command = Command(scratch / f"{name}-{count}", scratch / "data", count)
+        workdir = soak.scratch / f"{name}-{soak.name}"
+        command = Command(soak, workdir)
         if not command.wait(LIMIT_SECONDS) or set(command.close()) != {0}:
             raise SystemExit("the unbroken run failed; see its log in the scratch folder")
     seconds = time.monotonic() - start
-    info = json.loads((scratch / f"unbroken-{count}" / "run.json").read_text("utf-8"))
+    info = json.loads((workdir / "run.json").read_text("utf-8"))
     return info["params_sha256"], seconds
 
 
 def rows(record: dict[str, Any]) -> str:
     """Returns the table of a record."""
-    head = ["processes", "lives", "faults", "by signal", "runs lost", "other exit codes"]
+    head = ["run", "lives", "faults", "by signal", "runs lost", "other exit codes"]
     lines = []
-    for count, lives in sorted(record["lives"].items()):
+    for name, lives in sorted(record["lives"].items()):
         faults = [fault for one in lives for fault in one["faults"]]
         signals = collections.Counter(fault["signal"] for fault in faults)
         codes = [code for fault in faults for code in fault["codes"]]
         lines.append(
             [
-                count,
+                f"`{name}`",
                 str(len(lives)),
                 str(len(faults)),
-                ", ".join(f"{name} {number}" for name, number in sorted(signals.items())),
+                ", ".join(f"{number_of} {number}" for number_of, number in sorted(signals.items())),
                 str(sum(one["digest"] is None for one in lives)),
                 str(sum(code not in PROMISED for code in codes)),
                 str(sum(one["digest"] not in (None, one["unbroken"]) for one in lives)),
@@ -168,20 +188,23 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--faults", type=int, default=200, help="in all, those of before included")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--name", default="digits", help="in the record")
+    parser.add_argument("words", nargs="*", help="of the command, after --")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
-    arguments.scratch.mkdir(parents=True, exist_ok=True)
+    scratch, count = arguments.scratch.absolute(), arguments.processes
+    scratch.mkdir(parents=True, exist_ok=True)
+    name = arguments.name + (f", {count} processes" if count > 1 else "")
+    soak = Soak(name, arguments.words or ["train", *SHORT], count, scratch)
     record = read(arguments.output) or {"lives": {}}
-    lives = record["lives"].setdefault(str(arguments.processes), [])
-    digest, seconds = unbroken(arguments.scratch, arguments.processes)
+    lives = record["lives"].setdefault(name, [])
+    digest, seconds = unbroken(soak)
     while sum(len(one["faults"]) for one in lives) < arguments.faults:
         number = len(lives)
-        workdir = arguments.scratch / f"life-{arguments.processes}-{number}"
+        workdir = scratch / f"life-{name}-{number}"
         shutil.rmtree(workdir, ignore_errors=True)
-        chance = random.Random(1000 * arguments.processes + number)
-        faults, end = live(
-            workdir, arguments.scratch / "data", arguments.processes, 0.6 * seconds, chance
-        )
+        chance = random.Random(1000 * count + number)
+        faults, end = live(soak, workdir, 0.6 * seconds, chance)
         lives.append({"unbroken": digest, "digest": end, "faults": faults})
         write(arguments.output, {"environment": environment(), "lives": record["lives"]})
         print(f"life {number}: {len(faults)} faults, {'lost' if end is None else end == digest}")

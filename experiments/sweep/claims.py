@@ -103,7 +103,7 @@ _FEW = dataclasses.replace(
     optimizer=OptimizerConfig(0.02, 0.04),
     schedule=ScheduleConfig("step", (Phase(65, 2e-3, 4e-3), Phase(75, 2e-4, 4e-4))),
 )
-"""The same for few images, each seen often: a network can learn them by heart."""
+"""The same for few images, each seen often: a network can memorize them."""
 
 
 def _edited(
