@@ -324,6 +324,35 @@ _DIGITS: tuple[Layer, ...] = (  # 28 x 28 x 3
     Dense("fc8", 10, weight_std=0.05),
 )
 
+# The paper's network for CIFAR-10, as courses have it built: crops of 28 of 32 pixels (224 of 256
+# there), a third of the filters, an eighth of the dense units. A stride of 1 keeps the maps' sizes
+# in step with the paper's: 24, 12, 6 and 3 for 55, 27, 13 and 6.
+_CIFAR_ALEXNET: tuple[Layer, ...] = (  # 28 x 28 x 3
+    Conv("conv1", 32, 5, weight_std=0.15),  # 24 x 24 x 32
+    Activation(),
+    Lrn(groups=2),
+    MaxPool(),  # 12 x 12 x 32
+    Conv("conv2", 96, 5, padding=2, groups=2, weight_std=0.07, bias=0.1),  # 12 x 12 x 96
+    Activation(),
+    Lrn(groups=2),
+    MaxPool(),  # 6 x 6 x 96
+    Conv("conv3", 128, 3, padding=1, weight_std=0.05),  # 6 x 6 x 128
+    Activation(),
+    Conv("conv4", 128, 3, padding=1, groups=2, weight_std=0.06, bias=0.1),  # 6 x 6 x 128
+    Activation(),
+    Conv("conv5", 96, 3, padding=1, groups=2, weight_std=0.06, bias=0.1),  # 6 x 6 x 96
+    Activation(),
+    MaxPool(),  # 3 x 3 x 96
+    Flatten(),  # 864
+    Dense("fc6", 512, weight_std=0.05, bias=0.1),
+    Activation(),
+    Dropout(),
+    Dense("fc7", 512, weight_std=0.09, bias=0.1),
+    Activation(),
+    Dropout(),
+    Dense("fc8", 10, weight_std=0.05),
+)
+
 # The paper's network for ablations in minutes: a sixth of its filters, and maps whose sizes fall
 # as there (224: 55, 27, 13, 6). The weights begin as the paper's networks' signal does.
 _MINIATURE: tuple[Layer, ...] = (  # 24 x 24 x 3
@@ -385,6 +414,13 @@ _DEFINITIONS: tuple[tuple[str, tuple[Layer, ...], int, str], ...] = (
     ("figure1-relu", _CIFAR_13PCT, 32, _FIGURE1),
     ("figure1-tanh", with_changes(_CIFAR_13PCT, Activation, kind="tanh"), 32, _FIGURE1),
     ("figure1-sigmoid", with_changes(_CIFAR_13PCT, Activation, kind="sigmoid"), 32, _FIGURE1),
+    ("cifar-alexnet", _CIFAR_ALEXNET, 28, "this project: the paper's eight layers for CIFAR-10"),
+    (
+        "cifar-alexnet-one-tower",
+        with_changes(with_changes(_CIFAR_ALEXNET, Conv, groups=1), Lrn, groups=1),
+        28,
+        "this project: the same without towers, so with more weights",
+    ),
     ("miniature", _MINIATURE, 24, "this project: the paper's network in small, for ablations"),
     ("digits", _DIGITS, 28, "this project: the paper's network in small, for 8x8 digits enlarged"),
 )

@@ -76,7 +76,7 @@ class Claim(NamedTuple):
     source: str = ""
 
 
-_CIFAR10 = PRESETS["cifar10-18pct"].data
+_CIFAR10 = PRESETS["cifar10-alexnet"].data
 _PHOTOS = DataConfig(
     name="imagenette-32", source_kind="folder", stored_size=32, store="raw", validation_split="test"
 )

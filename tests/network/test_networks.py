@@ -55,6 +55,8 @@ GOLDEN = {
     "figure1-relu": (1_901_386, 32_919_552, 86_026),
     "figure1-tanh": (1_901_386, 32_919_552, 86_026),
     "figure1-sigmoid": (1_901_386, 32_919_552, 86_026),
+    "cifar-alexnet": (991_562, 16_247_808, 45_962),
+    "cifar-alexnet-one-tower": (1_158_986, 26_422_272, 45_962),
     "miniature": (146_986, 3_013_248, 15_994),
     "digits": (232_490, 2_403_456, 8_586),
 }
@@ -80,7 +82,8 @@ LAYER_PARAMS = {
     "cifar-13pct": (4_864, 102_464, 664_704, 332_928, 11_530),
     "cifar-18pct": (2_432, 25_632, 51_264, 10_250),
     "digits": (3_552, 19_264, 55_392, 41_568, 27_712, 16_640, 65_792, 2_570),
-    "miniature": (3_552, 19_264, 55_392, 41_568, 27_712, 295_424, 262_656, 5_130),
+    "miniature": (1_216, 9_648, 27_712, 18_496, 13_872, 37_056, 37_056, 1_930),
+    "cifar-alexnet": (2_432, 38_496, 110_720, 73_856, 55_392, 442_880, 262_656, 5_130),
 }  # fmt: skip
 
 SPATIAL = {
@@ -105,7 +108,9 @@ SPATIAL = {
     "figure1-relu": (32, 32, 16, 16, 8, 8, 8),
     "figure1-tanh": (32, 32, 16, 16, 8, 8, 8),
     "figure1-sigmoid": (32, 32, 16, 16, 8, 8, 8),
-    "miniature": (64, 30, 15, 15, 7, 7, 7, 7, 3),
+    "cifar-alexnet": (28, 24, 12, 12, 6, 6, 6, 6, 3),
+    "cifar-alexnet-one-tower": (28, 24, 12, 12, 6, 6, 6, 6, 3),
+    "miniature": (24, 20, 10, 10, 5, 5, 5, 5, 2),
     "digits": (28, 12, 6, 6, 3, 3, 3, 3, 1),
 }
 
@@ -124,6 +129,8 @@ _BLOCK1 = {
     "cifar-80sec": "conv1 pool1 relu1",
     "figure1-tanh": "conv1 tanh1 pool1",
     "figure1-sigmoid": "conv1 sigmoid1 pool1",
+    "cifar-alexnet": "conv1 relu1 norm1 pool1",
+    "cifar-alexnet-one-tower": "conv1 relu1 norm1 pool1",
     "miniature": "conv1 relu1 norm1 pool1",
     "digits": "conv1 relu1 norm1 pool1",
 }
