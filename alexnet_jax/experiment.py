@@ -24,7 +24,9 @@ from alexnet_jax.evaluation.ensemble import Ensemble, Member, alternate, evaluat
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import confusion_matrix, describe_errors
 from alexnet_jax.files import read_arrays, write_arrays
+from alexnet_jax.insight.classifier import classifier_of
 from alexnet_jax.insight.examples import Example, choose_examples
+from alexnet_jax.insight.neighbours import Neighbours, last_hidden_layer, nearest
 from alexnet_jax.insight.report import write_report
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network import placement
@@ -33,10 +35,14 @@ from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import Run, read_run
 from alexnet_jax.runs.records import Records, duration, read_rows
 from alexnet_jax.runs.state import TrainState
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.weights import RunWeights, load_weights
 from alexnet_jax.training.train import Outcome, mesh_of
 from alexnet_jax.training.train import train as train_loop
 
+NEIGHBOUR_ROWS, NEIGHBOURS = 5, 6
+"""Of the report's nearest neighbours: test images, and training images for each (figure 4)."""
+NEIGHBOUR_BANK, NEIGHBOUR_PART = 1500, 250
+"""Training images that are searched, and how many are in memory at once."""
 FINAL = "final.npz"
 ENSEMBLE = "ensemble.json"
 
@@ -380,9 +386,10 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
     run = read_run(workdir)
     _, summary, probabilities, labels = final_test(run.workdir)
     try:
-        params = load_weights(workdir, "last").params
+        weights = load_weights(workdir, "last")
+        params = weights.params
     except CheckpointError:  # a run that has not saved yet still has curves
-        params = {}
+        weights, params = None, {}
     kernel = params["conv1"]["kernel"] if "conv1" in params else None
     if dataset is None:
         try:
@@ -390,9 +397,11 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
         except DataError:
             dataset = None
     path = run.workdir / "report.html"
-    examples = []
+    examples, neighbours = [], []
     if dataset is not None and labels is not None:
         examples = _examples(run, dataset, probabilities, labels)
+        if weights is not None:
+            neighbours = _neighbours(weights, dataset, examples)
     write_report(
         path,
         config=run.config,
@@ -404,6 +413,7 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
         confusion=None if labels is None else confusion_matrix(np.asarray(probabilities), labels),
         class_names=run.class_names,
         examples=examples,
+        neighbours=neighbours,
         bad_images=_bad_images(run.workdir),
     )
     return path
@@ -433,4 +443,33 @@ def _examples(run: Run, dataset: Dataset, probabilities, labels) -> list[Example
             "random" if place < len(random) else "mistake",
         )
         for place, (index, image) in enumerate(zip(random + mistakes, images, strict=True))
+    ]
+
+
+def _neighbours(
+    weights: RunWeights, dataset: Dataset, examples: Sequence[Example]
+) -> list[Neighbours]:
+    """Returns the first random examples with the training images nearest to them."""
+    rows = [example for example in examples if example.kind == "random"][:NEIGHBOUR_ROWS]
+    train = dataset.split("train")
+    draw = np.random.Generator(np.random.Philox(key=[weights.run.config.seed, 0xF4]))
+    searched = np.sort(draw.permutation(len(train))[:NEIGHBOUR_BANK])
+    if not rows or len(searched) < NEIGHBOURS:
+        return []
+    classifier, layer = classifier_of(weights), last_hidden_layer(weights.run.network)
+    queries = classifier.features(np.stack([row.image for row in rows]), layer)
+    bank = [
+        classifier.features(train.images(part), layer)
+        for part in np.array_split(searched, -(-len(searched) // NEIGHBOUR_PART))
+    ]
+    found, distances = nearest(queries, np.concatenate(bank), NEIGHBOURS)
+    return [
+        Neighbours(
+            row.image,
+            row.label,
+            train.images(searched[places]),
+            [int(label) for label in train.labels[searched[places]]],
+            [float(distance) for distance in lengths],
+        )
+        for row, places, lengths in zip(rows, found, distances, strict=True)
     ]

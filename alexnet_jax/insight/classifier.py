@@ -27,7 +27,7 @@ from alexnet_jax.insight.images import (
     read_image,
 )
 from alexnet_jax.network.layers import Activation, Network, Parametric, layer_names
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.weights import RunWeights, load_weights
 
 _LARGEST_BATCH = 64
 
@@ -188,7 +188,8 @@ def load(
       InputError: no run there.
       CheckpointError: the checkpoint is missing or damaged.
     """
-    run, params, _ = load_weights(workdir, checkpoint)
+    weights = load_weights(workdir, checkpoint)
+    run = weights.run
     fresh = run.info.get("import", {}).get("layers", {}).get("fresh")
     if fresh:
         warnings.warn(
@@ -196,9 +197,23 @@ def load(
             "features of the layers before them are good, predictions mean nothing",
             stacklevel=2,
         )
+    return classifier_of(weights, compute_dtype, orientation)
+
+
+def classifier_of(
+    weights: RunWeights, compute_dtype: str = "", orientation: Orientation | None = None
+) -> Classifier:
+    """Returns the classifier of weights that are in memory already.
+
+    Args:
+      weights: from `load_weights`.
+      compute_dtype: see `load`.
+      orientation: see `load`.
+    """
+    run = weights.run
     return Classifier(
         run.network,
-        params,
+        weights.params,
         run.inputs,
         run.class_names,
         image_size=run.image_size,

@@ -26,6 +26,7 @@ from alexnet_jax.insight import curves
 from alexnet_jax.insight.confusion import class_errors, confused_pairs, heat_map, row_shares
 from alexnet_jax.insight.examples import Example, photo_uri, png_uri, top_answers
 from alexnet_jax.insight.filters import FILTERS_PER_ROW, colour_shares, tower_pictures
+from alexnet_jax.insight.neighbours import Neighbours
 from alexnet_jax.insight.series import rate_changes, read_series
 from alexnet_jax.insight.summary import Metrics, summarize_progress, summarize_results
 from alexnet_jax.presets import PRESETS
@@ -47,6 +48,7 @@ def write_report(
     confusion: np.ndarray | None = None,
     class_names: Sequence[str] = (),
     examples: Sequence[Example] = (),
+    neighbours: Sequence[Neighbours] = (),
     bad_images: int | None = None,
 ) -> Path:
     """Writes the report of a run; an older one stays whole until the new one is.
@@ -63,6 +65,7 @@ def write_report(
       confusion: int `[classes, classes]`, rows are true classes.
       class_names: one per class; empty: from `run`, else numbers.
       examples: test images to show.
+      neighbours: test images with the nearest training images.
       bad_images: how many files were rejected in `prepare`; None: not known.
 
     Returns:
@@ -89,6 +92,7 @@ def write_report(
         "confusion": _confusion(confusion, names),
         "errors": _class_table(confusion, names),
         "example_groups": _examples(examples, names),
+        "neighbours": _neighbours(neighbours, names),
         "settings": _settings(config),
         "environment": _environment(run),
         "bad_images": bad_images,
@@ -268,6 +272,23 @@ def _examples(examples: Sequence[Example], names: list[str]) -> list[dict[str, A
         if cards:
             groups.append({"heading": heading, "cards": cards})
     return groups
+
+
+def _neighbours(neighbours: Sequence[Neighbours], names: list[str]) -> list[dict[str, Any]]:
+    def picture(image: np.ndarray, label: int, right: bool) -> dict[str, Any]:
+        tiny = max(image.shape[:2]) <= 64
+        return {"uri": photo_uri(image, 160), "tiny": tiny, "label": names[label], "right": right}
+
+    return [
+        {
+            "query": picture(row.image, row.label, True),
+            "nearest": [
+                picture(image, label, label == row.label)
+                for image, label in zip(row.nearest, row.nearest_labels, strict=True)
+            ],
+        }
+        for row in neighbours
+    ]
 
 
 def _settings(config: Config) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import pytest
 from alexnet_jax.config import Config
 from alexnet_jax.errors import InputError
 from alexnet_jax.insight.examples import Example, choose_examples
+from alexnet_jax.insight.neighbours import Neighbours
 from alexnet_jax.insight.report import write_report
 from alexnet_jax.presets import PRESETS
 
@@ -119,6 +120,15 @@ def whole_run(names=tuple(NAMES), size=32):
         "confusion": np.arange(len(names) ** 2).reshape(len(names), -1),
         "class_names": list(names),
         "examples": examples,
+        "neighbours": [
+            Neighbours(
+                examples[0].image,
+                1,
+                np.stack([e.image for e in examples[:3]]),
+                [1, 0, 1],
+                [0.0, 1.0, 2.5],
+            )
+        ],
         "bad_images": 3,
     }
 
@@ -166,8 +176,23 @@ def test_a_whole_run_is_told(tmp_path):
     ):
         assert said in words, said
     assert len(page.all("svg")) == 2
-    assert len(page.all("img")) == 2 + 16
+    assert len(page.all("img")) == 2 + 16 + 4
     assert "not finished" not in words and "paper, 1 / 5" not in words
+
+
+def test_neighbours_stand_beside_their_image_and_those_of_its_class_are_marked(tmp_path):
+    arguments = whole_run()
+    page = read(tmp_path, **arguments)
+    text = page.text
+    assert "Nearest neighbours" in text
+    html = (tmp_path / "report.html").read_text()
+    row = html[
+        html.index('<div class="row">') : html.index("</section>", html.index('class="row"'))
+    ]
+    assert row.count("<img") == 4 and row.count('class="right"') == 2
+    names = re.findall("<figcaption>(.*?)</figcaption>", row)
+    assert names == [NAMES[1], NAMES[1], NAMES[0], NAMES[1]]
+    assert "Nearest neighbours" not in read(tmp_path, **arguments | {"neighbours": []}).text
 
 
 def test_confusions_are_counted_in_their_places(tmp_path):
@@ -293,7 +318,7 @@ def test_large_photos_keep_the_page_small(tmp_path):
     arguments = whole_run(size=512)
     path = write_report(tmp_path / "report.html", **arguments)
     assert path.stat().st_size < 3_000_000
-    assert path.read_text().count("data:image/jpeg") == 16
+    assert path.read_text().count("data:image/jpeg") == 16 + 4
 
 
 def test_class_names_must_fit_the_results(tmp_path):

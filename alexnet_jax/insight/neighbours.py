@@ -1,0 +1,85 @@
+"""Images that are near each other in a layer's activations. Paper §6.1, Figure 4 (right)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from alexnet_jax.errors import InputError
+from alexnet_jax.network.layers import Network, parametric_layers
+
+_ROWS = 512  # queries at a time, so that a table of distances stays small
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """One test image and the training images nearest to it.
+
+    Attributes:
+      image: uint8 `[height, width, 3]`.
+      label: its class.
+      nearest: uint8 `[k, height, width, 3]`, nearest first.
+      nearest_labels: their classes.
+      distances: Euclidean, between the layer's activations.
+    """
+
+    image: np.ndarray = field(repr=False)
+    label: int
+    nearest: np.ndarray = field(repr=False)
+    nearest_labels: Sequence[int]
+    distances: Sequence[float]
+
+
+def last_hidden_layer(network: Network) -> str:
+    """Returns the name of the layer with weights before the classifier: `fc7` of AlexNet."""
+    return parametric_layers(network.layers)[-2].name
+
+
+def nearest(queries: Any, bank: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the `count` rows of `bank` with the smallest Euclidean distance to each query.
+
+    Args:
+      queries: float `[n, …]`, activations of a layer; all axes but the first are one vector.
+      bank: float `[m, …]`.
+      count: how many, at most m.
+
+    Returns:
+      Indices int `[n, count]`, nearest first (ties by index), and distances float32 `[n, count]`.
+
+    Raises:
+      InputError: the shapes do not fit, or `count` is not between 1 and m.
+    """
+    queries, bank = (np.asarray(x, np.float32) for x in (queries, bank))
+    if queries.shape[1:] != bank.shape[1:]:
+        raise InputError(f"queries have the shape {queries.shape}, the bank has {bank.shape}")
+    if not 1 <= count <= len(bank):
+        raise InputError(f"count is {count}; the bank has {len(bank)} rows")
+    queries, bank = queries.reshape(len(queries), -1), bank.reshape(len(bank), -1)
+    centre = bank.mean(axis=0)  # smaller numbers lose fewer digits in the squares below
+    queries, bank = queries - centre, bank - centre
+    lengths = np.einsum("ij,ij->i", bank, bank)
+    indices = np.empty((len(queries), count), np.int64)
+    distances = np.empty((len(queries), count), np.float32)
+    for first in range(0, len(queries), _ROWS):
+        rows = slice(first, first + _ROWS)
+        part = queries[rows]
+        # The query's own length is the same for all rows of the bank.
+        order = np.argsort(lengths - 2 * part @ bank.T, axis=1, kind="stable")[:, :count]
+        indices[rows] = order
+        distances[rows] = np.linalg.norm(part[:, None] - bank[order], axis=2)
+    return indices, distances
+
+
+def precision_at(
+    query_labels: np.ndarray, neighbour_labels: np.ndarray, counts: Sequence[int]
+) -> dict[int, float]:
+    """Returns, for each k, the mean share of the k nearest that are of the query's class.
+
+    Args:
+      query_labels: int `[n]`.
+      neighbour_labels: int `[n, largest k]`, nearest first.
+      counts: the k.
+    """
+    right = np.asarray(neighbour_labels) == np.asarray(query_labels)[:, None]
+    return {count: float(right[:, :count].mean()) for count in counts}
