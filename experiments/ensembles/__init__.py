@@ -1,0 +1,1 @@
+"""What ten views and several networks gain."""

@@ -1,0 +1,112 @@
+"""How much do ten views and several networks gain? Each of some finished runs, and their averages.
+
+    python -m experiments.ensembles.run miniature RUN RUN RUN
+    python -m experiments.ensembles.run --check
+
+Every subset of the runs is averaged: with equal weights, as the paper says, and with coefficients
+tuned on every other image and tested on the rest, as the 2012 programs would honestly have done.
+"""
+
+import argparse
+import itertools
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from alexnet_jax.evaluation.ensemble import Member, alternate, evaluate_members
+from alexnet_jax.experiment import evaluate_run
+from alexnet_jax.runs.folder import read_run
+from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import read, write
+from experiments.generated import made_with, rewrite, table, with_parts
+
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+OUTPUT = HERE / "results" / "ensembles.json"
+WAYS = ("equal", "equal, half of the images", "tuned on the other half")
+
+
+def tested(runs: list[Path], views: int, data_dir: Path | None) -> list[Member]:
+    """Returns the tests of finished runs.
+
+    Args:
+      runs: run folders, trained on one set.
+      views: 1 or 10.
+      data_dir: of the prepared sets.
+    """
+    members = []
+    for place in runs:
+        run = read_run(place)
+        result = evaluate_run(place, "last", views, data_dir=data_dir)
+        fingerprint = run.info["data_fingerprint"]
+        members.append(Member(f"seed {run.config.seed}", result, fingerprint, run.class_names))
+    return members
+
+
+def errors(members: list[Member]) -> list[dict[str, Any]]:
+    """Returns the top-1 errors in percent of all subsets: their size, the way, each error."""
+    found: dict[tuple[int, str], list[float]] = {}
+    for size in range(1, len(members) + 1):
+        for subset in itertools.combinations(members, size):
+            whole = evaluate_members(subset, None).evaluation
+            found.setdefault((size, WAYS[0]), []).append(100 * whole.top1_error)
+            if size > 1:
+                half, rest = alternate(list(subset))
+                tuned = evaluate_members(rest, half)
+                found.setdefault((size, WAYS[1]), []).append(100 * tuned.equal.top1_error)
+                found.setdefault((size, WAYS[2]), []).append(100 * tuned.evaluation.top1_error)
+    return [{"networks": size, "weights": way, "errors": e} for (size, way), e in found.items()]
+
+
+def rows(record: dict[str, Any]) -> str:
+    """Returns the table of a record."""
+    head = ["", "networks", "subsets", *(f"{view}, %" for view in ("centre", "ten views"))]
+    lines = []
+    for name, entry in record["sets"].items():
+        by_views = [
+            {(row["networks"], row["weights"]): row["errors"] for row in entry["views"][views]}
+            for views in ("1", "10")
+        ]
+        for size, way in sorted(by_views[0], key=lambda key: (WAYS.index(key[1]), key[0])):
+            cells = [statistics.mean(part[size, way]) for part in by_views]
+            count = len(by_views[0][size, way])
+            texts = [f"{cell:.2f}" for cell in cells]
+            lines.append([f"`{name}`, {way}", str(size), str(count), *texts])
+    return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}."
+
+
+def updated(text: str) -> str:
+    """Returns the README with the table of today's record."""
+    record = read(OUTPUT)
+    parts = {"ensembles": rows(record)} if record else {}
+    return with_parts(text, parts, "experiments.ensembles.run")
+
+
+def main() -> None:
+    """Tests the runs, and writes record and page."""
+    if "--check" in sys.argv:
+        rewrite({README: updated}, sys.argv)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", help="in the record")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="finished run folders")
+    parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    record = read(arguments.output) or {"sets": {}}
+    entry: dict[str, Any] = {"views": {}}
+    for views in (1, 10):
+        members = tested(arguments.runs, views, arguments.data_dir)
+        entry["members"] = [member.name for member in members]
+        entry["images"] = members[0].evaluation.count
+        entry["views"][str(views)] = errors(members)
+    record["sets"][arguments.name] = entry
+    write(arguments.output, {"environment": environment(), "sets": record["sets"]})
+    if arguments.output == OUTPUT:
+        rewrite({README: updated})
+
+
+if __name__ == "__main__":
+    main()

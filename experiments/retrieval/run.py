@@ -1,0 +1,155 @@
+"""Figure 4: the five best answers, and the training images that a layer finds near a test image.
+
+    python -m experiments.retrieval.run miniature RUN
+    python -m experiments.retrieval.run --check
+
+Of test images (queries) the nearest of a random part of the training images are found by Euclidean
+distance, in the activations of the dense layers, of the last convolution, and of the pixels.
+Counted is how many of the k nearest have the query's class.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet_jax.data.dataset import open_dataset
+from alexnet_jax.insight.classifier import Classifier, classifier_of
+from alexnet_jax.insight.neighbours import last_hidden_layer, nearest, precision_at
+from alexnet_jax.network.layers import Conv, Dense, MaxPool, layer_names
+from alexnet_jax.runs.weights import load_weights
+from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import read, write
+from experiments.generated import made_with, rewrite, table, with_parts
+
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+OUTPUT = HERE / "results" / "retrieval.json"
+COUNTS = (1, 5, 20)
+QUERIES, BANK = 1000, 10_000
+SHOWN, NEAREST = 8, 6
+
+
+def layers_of(classifier: Classifier) -> list[str]:
+    """Returns the hidden dense layers, last first, and what follows the last convolution."""
+    layers = classifier.network.layers
+    names = layer_names(layers)
+    dense = [n for n, layer in zip(names, layers, strict=True) if isinstance(layer, Dense)]
+    last_conv = max(i for i, layer in enumerate(layers) if isinstance(layer, Conv))
+    pools = [i for i, layer in enumerate(layers) if isinstance(layer, MaxPool) and i > last_conv]
+    return [*reversed(dense[:-1]), *(names[i] for i in pools[:1]), names[last_conv]]
+
+
+def chosen(split: Any, count: int, seed: int) -> np.ndarray:
+    """Returns the indices of `count` images of a split, drawn at random, in order."""
+    draw = np.random.Generator(np.random.Philox(key=[seed, 0xF4]))
+    return np.sort(draw.permutation(len(split))[:count])
+
+
+def measure(run_folder: Path, data_dir: Path | None, picture: Path) -> dict[str, Any]:
+    """Returns precision at k by layer; draws the queries and their neighbours.
+
+    Args:
+      run_folder: finished run.
+      data_dir: of the prepared sets; None: where the run found its set.
+      picture: where to draw.
+    """
+    weights = load_weights(run_folder, "last")
+    run, classifier = weights.run, classifier_of(weights)
+    folder = Path(run.info["data_path"])
+    dataset = open_dataset(data_dir / folder.name if data_dir else folder)
+    test, train = dataset.split(run.config.data.validation_split), dataset.split("train")
+    queries, bank = chosen(test, QUERIES, 0), chosen(train, BANK, 1)
+    query_images, bank_images = test.images(queries), train.images(bank)
+    labels, bank_labels = test.labels[queries], train.labels[bank]
+    chance = float(np.mean([(bank_labels == label).mean() for label in labels]))
+    found: dict[str, Any] = {"chance": chance, "queries": len(queries), "bank": len(bank)}
+    found["layers"] = {}
+    last = last_hidden_layer(run.network)
+    for layer in ("pixels", *reversed(layers_of(classifier))):
+        if layer == "pixels":
+            near = nearest(query_images, bank_images, max(COUNTS))[0]
+        else:
+            of_queries = classifier.features(query_images, layer)
+            near = nearest(of_queries, classifier.features(bank_images, layer), max(COUNTS))[0]
+        found["layers"][layer] = precision_at(labels, bank_labels[near], COUNTS)
+        if layer == last:
+            rows = np.random.Generator(np.random.Philox(key=[2, 0xF4])).permutation(len(queries))
+            rows = rows[:SHOWN]
+            neighbours = bank_images[near[rows, :NEAREST]]
+            best = classifier.predict(query_images[rows], top_k=5, views=10)
+            names = [run.class_names[label] for label in labels[rows]]
+            draw(query_images[rows], names, best, neighbours, picture)
+    return found
+
+
+def draw(images: Any, names: list[str], answers: Any, neighbours: Any, path: Path) -> None:
+    """Draws one row per query: image, its best answers as bars, and its neighbours."""
+    from matplotlib.figure import Figure
+
+    columns = 2 + neighbours.shape[1]
+    figure = Figure(figsize=(1.15 * (columns + 1.2), 1.15 * len(images)), layout="constrained")
+    ratios = [1, 2.2, *[1] * neighbours.shape[1]]
+    grid = figure.subplots(len(images), columns, width_ratios=ratios)
+    for axes, image, name, best, near in zip(grid, images, names, answers, neighbours, strict=True):
+        for place, picture in zip((axes[0], *axes[2:]), (image, *near), strict=True):
+            place.imshow(picture, interpolation="nearest")
+            place.axis("off")
+        bars = axes[1]
+        values = [answer.probability for answer in best]
+        colours = ["#1f4e79" if answer.label == name else "#b9b9b9" for answer in best]
+        bars.barh(range(len(best)), values, color=colours, height=0.8)
+        for row, answer in enumerate(best):
+            bars.text(0.02, row, answer.label, va="center", fontsize=7)
+        bars.set(xlim=(0, 1), ylim=(len(best) - 0.5, -0.5), xticks=[], yticks=[])
+        bars.spines[:].set_visible(False)
+        axes[0].set_title(name, fontsize=7, pad=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+
+
+def rows(record: dict[str, Any]) -> str:
+    """Returns the table of a record."""
+    head = ["", "layer", *(f"precision at {count}, %" for count in COUNTS)]
+    lines = []
+    for name, entry in record["sets"].items():
+        for layer, found in entry["layers"].items():
+            cells = [f"{100 * found[str(count)]:.1f}" for count in COUNTS]
+            lines.append([f"`{name}`", layer, *cells])
+        lines.append([f"`{name}`", "chance", *[f"{100 * entry['chance']:.1f}"] * len(COUNTS)])
+    return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}."
+
+
+def updated(text: str) -> str:
+    """Returns the README with the table of today's record."""
+    record = read(OUTPUT)
+    parts = {"retrieval": rows(record)} if record else {}
+    return with_parts(text, parts, "experiments.retrieval.run")
+
+
+def main() -> None:
+    """Searches, and writes record, picture and page."""
+    if "--check" in sys.argv:
+        rewrite({README: updated}, sys.argv)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", help="in the record")
+    parser.add_argument("run", type=Path, help="finished run folder")
+    parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
+    parser.add_argument("--picture", type=Path, help="PNG file (default: beside the record)")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    picture = arguments.picture or arguments.output.with_name(f"{arguments.name}.png")
+    record = read(arguments.output) or {"sets": {}}
+    found = measure(arguments.run, arguments.data_dir, picture)
+    record["sets"][arguments.name] = found
+    write(arguments.output, {"environment": environment(), "sets": record["sets"]})
+    if arguments.output == OUTPUT:
+        rewrite({README: updated})
+
+
+if __name__ == "__main__":
+    main()

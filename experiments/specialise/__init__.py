@@ -1,0 +1,1 @@
+"""Whether the towers specialise in colour."""

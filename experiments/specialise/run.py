@@ -1,0 +1,164 @@
+"""Does one tower become colour-blind and the other colour-specific? Paper §6.1, Figure 3.
+
+    python -m experiments.specialise.run --data CIFAR10 --scratch runs/specialise
+    python -m experiments.specialise.run --reference conv1_filters.npz
+    python -m experiments.specialise.run --check
+
+Trains the miniature and, as a control, the miniature with one tower, whose filters are then split
+into halves by their number. Of each half the share of the weights' energy that is colour is noted
+over training (`insight.filters.colour_shares`). What was run is not run again.
+"""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet_jax import experiment
+from alexnet_jax.files import read_arrays
+from alexnet_jax.insight.filters import colour_shares
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.runs.weights import load_weights
+from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import read, write
+from experiments.generated import made_with, rewrite, table, with_parts
+from experiments.paired import summary
+from experiments.sweep.claims import CLAIMS, MINIATURE
+
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+OUTPUT = HERE / "results" / "specialise.json"
+EPOCHS = (0.1, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0)
+SPLITS = 2000
+VARIANTS = ("two towers", "one whole tower")
+
+
+def gap(kernel: np.ndarray) -> dict[str, Any]:
+    """Returns the colour shares of the two halves, and how often a random split differs as much.
+
+    Args:
+      kernel: float `[height, width, 3, filters]` of conv1, towers one after the other.
+    """
+    shares = colour_shares(kernel, 2)
+    energy = np.sum(np.square(kernel, dtype=np.float64), axis=(0, 1, 2))
+    chroma = kernel - kernel.mean(axis=2, keepdims=True)
+    colour = np.sum(np.square(chroma, dtype=np.float64), axis=(0, 1, 2))
+    random, half = np.random.default_rng(0), kernel.shape[3] // 2
+    order = np.stack([random.permutation(kernel.shape[3]) for _ in range(SPLITS)])
+    parts = [colour[o].sum(1) / energy[o].sum(1) for o in (order[:, :half], order[:, half:])]
+    own = abs(shares[0] - shares[1])
+    as_large = float(np.mean(np.abs(parts[0] - parts[1]) >= own - 1e-12))
+    return {"shares": shares, "difference": own, "random_splits_as_large": as_large}
+
+
+def train(variant: str, seed: int, scratch: Path, data: str, data_dir: Path | None) -> Any:
+    """Trains in stretches, and returns the halves' shares after each.
+
+    Args:
+      variant: of `VARIANTS`.
+      seed: of the run.
+      scratch: folder of the run folders.
+      data: CIFAR-10, as `--data.source` takes it.
+      data_dir: of the prepared sets.
+    """
+    made = CLAIMS["towers"].variants[variant]
+    if made.network is not None:
+        NETWORKS[made.network.name] = made.network
+    config = dataclasses.replace(
+        made.config,
+        seed=seed,
+        final_views=1,
+        data=dataclasses.replace(MINIATURE.data, source=data),
+    )
+    workdir = scratch / f"{variant.replace(' ', '-')}-{seed}"
+    found = []
+    for epochs in EPOCHS:
+        stretch = dataclasses.replace(config, epochs=epochs, evaluate_every_epochs=epochs)
+        state = experiment.train(stretch, workdir, data_dir, retune=True)
+        kernel = np.asarray(state.params["conv1"]["kernel"])
+        found.append({"epoch": epochs, **gap(kernel)})
+    error = experiment.final_test(workdir).summary["1"]["top1_error"]
+    return {"variant": variant, "seed": seed, "error": 100 * error, "course": found}
+
+
+def rows(record: dict[str, Any]) -> str:
+    """Returns the table of a record."""
+    head = ["", "colour share of the halves, %", "difference", "random splits that differ as much"]
+    lines = []
+    for run in record.get("runs", []):
+        last = run["course"][-1]
+        cells = _cells(last)
+        lines.append([f"{run['variant']}, seed {run['seed']}, epoch {last['epoch']:g}", *cells])
+    for variant in VARIANTS:
+        gaps = [
+            100 * r["course"][-1]["difference"]
+            for r in record.get("runs", [])
+            if r["variant"] == variant
+        ]
+        if len(gaps) > 1:
+            found = summary(gaps)
+            text = f"{found['mean']:.1f} ± {found['standard_deviation']:.1f}"
+            lines.append([f"**{variant}, {len(gaps)} seeds**", "", f"**{text}**", ""])
+    lines += [[name, *_cells(found)] for name, found in record.get("others", {}).items()]
+    return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}."
+
+
+def _cells(found: dict[str, Any]) -> list[str]:
+    shares = " / ".join(f"{100 * share:.1f}" for share in found["shares"])
+    share = f"{100 * found['random_splits_as_large']:.1f} %"
+    return [shares, f"{100 * found['difference']:.1f}", share]
+
+
+def updated(text: str) -> str:
+    """Returns the README with the table of today's record."""
+    record = read(OUTPUT)
+    parts = {"specialise": rows(record)} if record else {}
+    return with_parts(text, parts, "experiments.specialise.run")
+
+
+def main() -> None:
+    """Trains what is missing, and writes record and page."""
+    if "--check" in sys.argv:
+        rewrite({README: updated}, sys.argv)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default="", help="CIFAR-10")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
+    parser.add_argument("--scratch", type=Path, default=Path("runs/specialise"))
+    parser.add_argument("--reference", type=Path, help="npz of trained filters: NAME_kernel")
+    parser.add_argument("--run", nargs="*", default=[], metavar="NAME=RUN", help="finished runs")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    record = read(arguments.output) or {"runs": [], "others": {}}
+
+    def keep() -> None:
+        write(arguments.output, {**record, "environment": environment()})
+
+    others = dict(record["others"])
+    if arguments.reference:
+        arrays = read_arrays(arguments.reference)
+        names = (name for name in arrays if name.endswith("_kernel"))
+        others |= {name.removesuffix("_kernel"): gap(arrays[name]) for name in names}
+    for pair in arguments.run:
+        name, _, place = pair.partition("=")
+        others[name] = gap(load_weights(place, "last").params["conv1"]["kernel"])
+    if others != record["others"]:
+        record["others"] = others
+        keep()
+    place = (arguments.scratch, arguments.data, arguments.data_dir)
+    for seed in range(arguments.seeds if arguments.data else 0):
+        for variant in VARIANTS:
+            if not any((r["variant"], r["seed"]) == (variant, seed) for r in record["runs"]):
+                record["runs"].append(train(variant, seed, *place))
+                keep()
+    if arguments.output == OUTPUT:
+        rewrite({README: updated})
+
+
+if __name__ == "__main__":
+    main()
