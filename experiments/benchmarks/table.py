@@ -208,22 +208,21 @@ def summary(results: Path = RESULTS) -> str:
     record = read(results / "networks.json")
     if not record:
         return "Not measured yet."
-    head = ["batch 128, images/s", "this library", "PyTorch", "plain Flax", "ratios"]
-    lines = []
-    for entry in record["entries"].values():
+    head = ["batch 128, images/s"]
+    for words in ("training", "inference"):
+        head += [f"{words}: this library", "PyTorch (ratio)", "plain Flax (ratio)"]
+    lines: dict[str, list[str]] = {}
+    for entry in record["entries"].values():  # of each network training, then inference
         scores, ratios = entry["contestants"], entry["ratios"]
         rates = [scores[name]["rate"] for name in who.PYTORCH if "rate" in scores.get(name, {})]
-        words = "training" if entry["what"] == "train" else "inference"
-        lines.append(
+        lines.setdefault(entry["network"], [f"`{entry['network']}`"]).extend(
             [
-                f"`{entry['network']}`, {words}",
                 _number(scores[who.OURS]["rate"]),
-                _number(max(rates)) if rates else "–",
-                _number(scores[who.PLAIN]["rate"]),
-                f"{_ratio(ratios.get('PyTorch'))}, {_ratio(ratios.get('plain Flax'))}",
+                f"{_number(max(rates)) if rates else '–'} ({_ratio(ratios.get('PyTorch'))})",
+                f"{_number(scores[who.PLAIN]['rate'])} ({_ratio(ratios.get('plain Flax'))})",
             ]
         )
-    blocks = [_table(head, lines), _under(record, "networks.json", "")]
+    blocks = [_table(head, list(lines.values())), _under(record, "networks.json", "")]
     device = read(results / "accelerator.json")
     if device:
         blocks.append(accelerator.sentence(device))

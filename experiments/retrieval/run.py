@@ -99,7 +99,7 @@ def draw(images: Any, names: list[str], answers: Any, neighbours: Any, path: Pat
             place.axis("off")
         bars = axes[1]
         values = [answer.probability for answer in best]
-        colours = ["#1f4e79" if answer.label == name else "#b9b9b9" for answer in best]
+        colours = ["#7fb2e5" if answer.label == name else "#d0d0d0" for answer in best]
         bars.barh(range(len(best)), values, color=colours, height=0.8)
         for row, answer in enumerate(best):
             bars.text(0.02, row, answer.label, va="center", fontsize=7)

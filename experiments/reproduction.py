@@ -1,0 +1,260 @@
+"""The reproduction table: every claim of the paper, its number, ours, and what was not run.
+
+python -m experiments.reproduction          # rewrites experiments/README.md and the README
+python -m experiments.reproduction --check  # exits with 1 if one of them is out of date
+"""
+
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.benchmarks.records import read
+from experiments.generated import rewrite, table, with_parts
+from experiments.paired import paired, summary
+from experiments.sweep.claims import CLAIMS
+
+ROOT = Path(__file__).parent
+PAGE, README = ROOT / "README.md", ROOT.parent / "README.md"
+MINIATURE = "miniature, CIFAR-10, 8 epochs"
+
+
+class Row(NamedTuple):
+    """A line of the table.
+
+    Attributes:
+      claim: in a few words.
+      paper: its number, with the section.
+      ours: makes the text from the records; None where there is no record yet.
+      scale: at which it was run.
+      folder: of the evidence, below `experiments/`.
+      otherwise: status where there is no record.
+      shown: in the README, too.
+    """
+
+    claim: str
+    paper: str
+    ours: Callable[[], str | None]
+    scale: str
+    folder: str
+    otherwise: str = "not run yet"
+    shown: bool = False
+
+
+def _record(folder: str, name: str = "") -> dict[str, Any] | None:
+    return read(ROOT / folder / "results" / f"{name or folder}.json")
+
+
+def _interval(found: dict[str, Any], unit: str = "points") -> str:
+    low, high = found["interval_95"]
+    text = f"{found['mean']:+.1f} {unit} ({low:+.1f} to {high:+.1f}, n = {found['n']})"
+    return text + (", smaller than its spread" if low <= 0 <= high else "")
+
+
+def _sweep(name: str, variant: str, key: str = "") -> Callable[[], str | None]:
+    """Returns what tells the difference of a variant from the baseline of its claim."""
+
+    def text() -> str | None:
+        claim, record = CLAIMS[name], _record(name)
+        runs = (record or {"runs": []})["runs"]
+        measure = key or claim.measure
+
+        def of(which: str) -> dict[int, float]:
+            values = {r["seed"]: r.get(measure) for r in runs if r["variant"] == which}
+            return {seed: value for seed, value in values.items() if value is not None}
+
+        base, other = of(claim.baseline), of(variant)
+        found = paired(other, base)
+        if found is None:
+            return None
+        first, second = (summary(list(x.values())) for x in (base, other))
+        unit = {"steps_on_plateau": "steps", "epochs_to_reach": "epochs"}.get(measure, "points")
+        means = (
+            f"{claim.baseline} {first['mean']:.1f} ± {first['standard_deviation']:.1f}, "
+            f"{variant} {second['mean']:.1f} ± {second['standard_deviation']:.1f}"
+        )
+        return f"{_interval(found, unit)}: {means}"
+
+    return text
+
+
+def _ratio() -> str | None:
+    runs = (_record("figure1") or {"runs": []})["runs"]
+    means = {}
+    for kind in ("relu", "tanh", "sigmoid"):
+        values = [r["epochs_to_reach"] for r in runs if r["variant"] == kind]
+        if values and None not in values:
+            means[kind] = statistics.mean(values)
+    if not {"relu", "tanh"} <= means.keys():
+        return None
+    texts = [f"{kind} {mean:.1f}" for kind, mean in means.items()]
+    return f"{means['tanh'] / means['relu']:.1f} times (epochs: {', '.join(texts)})"
+
+
+def _views() -> str | None:
+    entry = _set("ensembles")
+    if entry is None:
+        return None
+    by_views = [
+        next(row["errors"] for row in entry["views"][views] if row["networks"] == 1)
+        for views in ("10", "1")
+    ]
+    found = paired(*(dict(enumerate(errors)) for errors in by_views))
+    ten, centre = (statistics.mean(errors) for errors in by_views)
+    return None if found is None else f"{_interval(found)}: centre {centre:.1f}, ten {ten:.1f}"
+
+
+def _ensemble() -> str | None:
+    entry = _set("ensembles")
+    if entry is None:
+        return None
+    rows = [row for row in entry["views"]["10"] if row["weights"] == "equal"]
+    one, most = statistics.mean(rows[0]["errors"]), statistics.mean(rows[-1]["errors"])
+    return f"{most - one:+.1f} points: one {one:.1f}, {rows[-1]['networks']} networks {most:.1f}"
+
+
+def _set(folder: str) -> dict[str, Any] | None:
+    return (_record(folder) or {"sets": {}})["sets"].get("miniature")
+
+
+def _retrieval() -> str | None:
+    entry = _set("retrieval")
+    if entry is None:
+        return None
+    at_five = {layer: 100 * found["5"] for layer, found in entry["layers"].items()}
+    layers = ", ".join(f"{layer} {at_five[layer]:.0f}" for layer in ("fc7", "conv5", "pixels"))
+    return (
+        f"of the five nearest in the query's class, %: {layers}, chance {100 * entry['chance']:.0f}"
+    )
+
+
+def _colours() -> str | None:
+    runs = (_record("specialise") or {"runs": []})["runs"]
+    texts = []
+    for variant in ("two towers", "one whole tower"):
+        values = [r["course"][-1]["difference"] for r in runs if r["variant"] == variant]
+        if len(values) < 2:
+            return None
+        mean, spread = statistics.mean(values), statistics.stdev(values)
+        texts.append(f"{variant} {100 * mean:.1f} ± {100 * spread:.1f} (n = {len(values)})")
+    return f"difference of the colour shares, points: {', '.join(texts)}"
+
+
+def _final(folder: str, name: str, views: int = 10) -> Callable[[], str | None]:
+    """Returns what tells the error of a preset that was run to its end."""
+
+    def text() -> str | None:
+        record = _record(folder, name)
+        if record is None:
+            return None
+        tests = {row["test_views"]: 100 * row["final/top1_error"] for row in record["final"]}
+        error = tests.get(views, next(iter(tests.values())))
+        return f"{error:.1f} % after {record['validation'][-1]['epoch']:.0f} epochs"
+
+    return text
+
+
+_PHOTOS = "miniature, 4,500 photos, 80 epochs"
+_CIFAR = "whole, a lossy copy, 9,000 test images"
+ROWS = (
+    Row("Rectified units reach 25 % training error sooner than tanh", "six times (§3.1)",
+        _ratio, "four layers, CIFAR-10", "figure1", shown=True),
+    Row("Two towers beat one of half the kernels", "1.7 points (§3.2)",
+        _sweep("towers", "half"), MINIATURE, "towers", shown=True),
+    Row("Towers that talk beat towers that do not", "1.2 points (2012 logs, run 150)",
+        _sweep("towers", "no talk"), MINIATURE, "towers"),
+    Row("Response normalization helps", "1.4 points (§3.3)",
+        _sweep("normalization", "none"), MINIATURE, "normalization", shown=True),
+    Row("Overlapping pooling helps", "0.4 points (§3.4)",
+        _sweep("overlapping", "not overlapping"), MINIATURE, "overlapping", shown=True),
+    Row("Without crops and mirrors it overfits", "substantially (§4.1)",
+        _sweep("augmentation", "none"), _PHOTOS, "augmentation"),
+    Row("Colour noise helps", "over 1 point (§4.1)",
+        _sweep("colour", "none"), MINIATURE, "colour"),
+    Row("Without dropout it overfits", "substantially (§4.2)",
+        _sweep("dropout", "none"), _PHOTOS, "dropout", shown=True),
+    Row("Weight decay lowers the training error", "yes (§5)",
+        _sweep("weight-decay", "none"), MINIATURE, "weight-decay"),
+    Row("Initial weights of 0.01 (steps on the plateau)", "– (§5)",
+        _sweep("initial-weights", "0.01"), MINIATURE, "initial-weights"),
+    Row("The rate lies inside the velocity", "not compared (§5)",
+        _sweep("velocity", "outside"), MINIATURE, "velocity"),
+    Row("Every middle convolution matters: without conv3", "2 points (§7)",
+        _sweep("depth", "without conv3"), MINIATURE, "depth"),
+    Row("… without conv4", "2 points (§7)",
+        _sweep("depth", "without conv4"), MINIATURE, "depth"),
+    Row("… without conv5", "2 points (§7)",
+        _sweep("depth", "without conv5"), MINIATURE, "depth"),
+    Row("One tower becomes grey, the other coloured", "in every run (§6.1)",
+        _colours, "miniature, CIFAR-10, 8 epochs", "specialise"),
+    Row("Ten views beat the centre", "-1.5 points (§4.1: 39.0, 37.5)",
+        _views, MINIATURE, "ensembles", shown=True),
+    Row("Several networks beat one", "-2.6 points (table 2: five)",
+        _ensemble, MINIATURE, "ensembles"),
+    Row("Pre-training with a sixth layer helps", "-1.7 points (§6, table 2)",
+        lambda: None, "", "imagenet", "rehearsed: `tests/system/test_transfer_chain.py`"),
+    Row("Near in fc7 is alike", "pictures (figure 4)",
+        _retrieval, MINIATURE, "retrieval"),
+    Row("CIFAR-10, four layers", "13 % (§3.3, lossless)",
+        _final("cifar10", "cifar10-13pct"), _CIFAR, "cifar10"),
+    Row("CIFAR-10, with normalization", "11 % (§3.3, lossless)",
+        _final("cifar10", "cifar10-11pct"), _CIFAR, "cifar10"),
+    Row("ILSVRC-2010 and 2012, Fall 2009", "37.5, 40.7, 67.4 % (tables 1 and 2, §6)",
+        lambda: None, "", "imagenet", "not possible here: 1.2 million images, weeks on two cores"),
+)  # fmt: skip
+"""The claims of the paper, in its order."""
+
+
+def lines(rows: tuple[Row, ...], base: str) -> list[list[str]]:
+    """Returns the cells of each row.
+
+    Args:
+      rows: of the table.
+      base: path from the page to `experiments/`.
+    """
+    found = []
+    for row in rows:
+        ours = row.ours()
+        status = "run" if ours is not None else row.otherwise
+        there = (ROOT / row.folder / "README.md").exists()
+        name = f"[{row.folder}]({base}{row.folder}/README.md)" if there else row.folder
+        scale = row.scale if ours is not None else "–"
+        found.append([row.claim, row.paper, ours or "–", scale, status, name])
+    return found
+
+
+def whole() -> str:
+    """Returns the table of all claims."""
+    cells = lines(ROWS, "")
+    count = sum(line[4] == "run" for line in cells)
+    head = ["claim", "the paper", "ours", "scale", "status", "evidence"]
+    runs = [run for name in CLAIMS for run in (_record(name) or {"runs": []})["runs"]]
+    own = {run["config"]: run["wall_seconds"] for run in runs}  # claims share runs
+    return (
+        f"{table(head, cells)}\n\n{count} of {len(ROWS)} rows were run. The {len(own)} runs of the "
+        f"sweeps took {sum(own.values()) / 3600:.1f} hours in all, each on one core."
+    )
+
+
+def short() -> str:
+    """Returns the lines of the README."""
+    cells = lines(
+        tuple(row for row in ROWS if row.shown and row.ours() is not None), "experiments/"
+    )
+    head = ["claim", "the paper", "ours", "scale", "evidence"]
+    return table(head, [[*line[:4], line[5]] for line in cells])
+
+
+def updated_page(text: str) -> str:
+    """Returns the page with the table of today's records."""
+    return with_parts(text, {"reproduction": whole()}, "experiments.reproduction")
+
+
+def updated_readme(text: str) -> str:
+    """Returns the README with its lines of the table."""
+    return with_parts(text, {"reproduction": short()}, "experiments.reproduction")
+
+
+if __name__ == "__main__":
+    rewrite({PAGE: updated_page, README: updated_readme}, sys.argv)

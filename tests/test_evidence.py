@@ -1,0 +1,124 @@
+"""The reproduction table, and the experiments on finished runs: what they measure, their pages."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from tiny import config, dataset, tiny_network  # noqa: F401
+
+from alexnet_jax import experiment
+from alexnet_jax.evaluation.ensemble import Member
+from alexnet_jax.evaluation.evaluate import evaluation_of
+from experiments import reproduction
+from experiments.benchmarks.records import read
+from experiments.ensembles import run as ensembles
+from experiments.retrieval import run as retrieval
+from experiments.specialise import run as specialise
+from experiments.sweep import page
+from experiments.sweep.claims import CLAIMS
+
+
+def test_the_pages_are_generated_from_the_records():
+    for module in (ensembles, retrieval, specialise):
+        text = module.README.read_text("utf-8")
+        assert module.updated(text) == text, module.__name__
+    for path, made in (
+        (reproduction.PAGE, reproduction.updated_page),
+        (reproduction.README, reproduction.updated_readme),
+    ):
+        text = path.read_text("utf-8")
+        assert made(text) == text, path
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_the_page_of_a_claim_is_generated_from_its_record(name):
+    folder = reproduction.ROOT / name
+    record = read(folder / "results" / f"{name}.json")
+    assert (record is None) == (not folder.exists())
+    if record is not None:
+        text = (folder / "README.md").read_text("utf-8")
+        assert text == page.text_of(CLAIMS[name], name, record)
+        assert (folder / "results" / f"{name}.svg").exists()
+
+
+def test_rows_without_a_record_say_that_they_were_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "ROOT", tmp_path)
+    cells = reproduction.lines(reproduction.ROWS, "")
+    assert all(line[2] == "–" and line[4] != "run" for line in cells)
+    assert "0 of 22 rows were run" in reproduction.whole()
+    assert reproduction.short().count("\n") == 1, "only the head"
+
+
+def test_a_difference_is_paired_by_seed_and_called_small_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "ROOT", tmp_path)
+
+    def of(errors):
+        runs = [
+            {"variant": variant, "seed": seed, "error": error, "wall_seconds": 3600.0}
+            for variant, values in errors.items()
+            for seed, error in enumerate(values)
+        ]
+        reproduction_write(tmp_path / "overlapping" / "results" / "overlapping.json", runs)
+        tell = next(row for row in reproduction.ROWS if row.folder == "overlapping").ours
+        return tell()
+
+    text = of({"overlapping": [30.0, 31.0, 32.0], "not overlapping": [32.0, 33.0, 34.1]})
+    assert text is not None and text.startswith("+2.0 points (+1.9 to +2.2, n = 3): overlapping 31")
+    text = of({"overlapping": [30.0, 31.0, 32.0], "not overlapping": [29.0, 33.0, 32.0]})
+    assert text is not None and "smaller than its spread" in text
+    assert of({"overlapping": [30.0], "not overlapping": [29.0]}) is None
+
+
+def reproduction_write(path, runs):
+    from experiments.benchmarks.records import write
+
+    write(path, {"runs": runs})
+
+
+def test_every_subset_of_an_ensemble_is_counted():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 10, 200).astype(np.int32)
+    members = []
+    for seed in range(3):
+        scores = random.normal(size=(200, 10)) + 1.5 * np.eye(10)[labels]
+        odds = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+        result = evaluation_of(odds.astype(np.float32), labels)
+        members.append(Member(f"seed {seed}", result, "data", tuple("abcdefghij")))
+    rows = {(row["networks"], row["weights"]): row["errors"] for row in ensembles.errors(members)}
+    assert rows[1, "equal"] == [100 * member.evaluation.top1_error for member in members]
+    assert [len(rows[size, "equal"]) for size in (1, 2, 3)] == [3, 3, 1]
+    assert rows[3, "equal"][0] < min(rows[1, "equal"])
+    assert set(ensembles.WAYS) == {way for _, way in rows}
+
+
+def test_the_colour_of_towers_is_told_from_that_of_random_halves():
+    random = np.random.default_rng(0)
+    grey = np.repeat(random.normal(size=(5, 5, 1, 16)), 3, axis=2)
+    coloured = random.normal(size=(5, 5, 3, 16))
+    found = specialise.gap(np.concatenate([grey, coloured], axis=3))
+    assert found["shares"][0] < 1e-12 and found["shares"][1] == pytest.approx(2 / 3, abs=0.05)
+    assert found["random_splits_as_large"] == 0
+    mixed = specialise.gap(np.concatenate([grey, coloured], axis=3)[..., random.permutation(32)])
+    assert mixed["difference"] < 0.4 and mixed["random_splits_as_large"] > 0.01
+
+
+def test_retrieval_measures_every_layer_of_a_run(
+    config,  # noqa: F811
+    dataset,  # noqa: F811
+    tmp_path,
+    few_optimizations,
+):
+    data = dataclasses.replace(config.data, name=dataset.path.name, stored_size=10)
+    mine = dataclasses.replace(config, data=data, final_views=1)
+    experiment.train(mine, tmp_path / "run", dataset.path.parent, say=lambda _: None)
+    picture = tmp_path / "figure.png"
+    counts = retrieval.COUNTS
+    retrieval.COUNTS = (1, 2)
+    try:
+        found = retrieval.measure(tmp_path / "run", dataset.path.parent, picture)
+    finally:
+        retrieval.COUNTS = counts
+    assert next(iter(found["layers"])) == "pixels" and len(found["layers"]) >= 3
+    for precision in found["layers"].values():
+        assert set(precision) == {1, 2} and all(0 <= value <= 1 for value in precision.values())
+    assert picture.stat().st_size > 1000
