@@ -5,6 +5,7 @@ The public names load on first use, so that `import alexnet_jax` is instant:
     alexnet_jax.NETWORKS, alexnet_jax.AlexNet(network)
     alexnet_jax.PRESETS, alexnet_jax.Config, alexnet_jax.train(config, workdir)
     alexnet_jax.load(workdir).predict(images)
+    alexnet_jax.receptive_fields(network)
 """
 
 import importlib
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from alexnet_jax.insight.classifier import load
     from alexnet_jax.network.model import AlexNet
     from alexnet_jax.network.networks import NETWORKS
+    from alexnet_jax.network.receptive_fields import receptive_fields
     from alexnet_jax.presets import PRESETS
     from alexnet_jax.weights.importing import import_weights
 
@@ -33,6 +35,7 @@ __all__ = [
     "__version__",
     "import_weights",
     "load",
+    "receptive_fields",
     "train",
 ]
 
@@ -43,6 +46,7 @@ _HOMES = {
     "PRESETS": "alexnet_jax.presets",
     "import_weights": "alexnet_jax.weights.importing",
     "load": "alexnet_jax.insight.classifier",
+    "receptive_fields": "alexnet_jax.network.receptive_fields",
     "train": "alexnet_jax.experiment",
 }
 

@@ -12,6 +12,7 @@ from alexnet_jax.evaluation.evaluate import evaluation_of
 from experiments import reproduction
 from experiments.benchmarks.records import read
 from experiments.ensembles import run as ensembles
+from experiments.imagenet import ready
 from experiments.retrieval import run as retrieval
 from experiments.specialise import run as specialise
 from experiments.sweep import page
@@ -19,7 +20,7 @@ from experiments.sweep.claims import CLAIMS
 
 
 def test_the_pages_are_generated_from_the_records():
-    for module in (ensembles, retrieval, specialise):
+    for module in (ensembles, retrieval, specialise, ready):
         text = module.README.read_text("utf-8")
         assert module.updated(text) == text, module.__name__
     for path, made in (

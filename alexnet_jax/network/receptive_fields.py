@@ -1,0 +1,90 @@
+"""Which pixels of the image each unit of a layer sees."""
+
+from typing import NamedTuple
+
+from alexnet_jax.network.layers import (
+    AdaptiveAvgPool,
+    AvgPool,
+    Conv,
+    Dense,
+    Flatten,
+    Local,
+    MaxPool,
+    Network,
+    ResponseNorm,
+    layer_names,
+    padding_of,
+    summarize,
+)
+
+
+class ReceptiveField(NamedTuple):
+    """What the units of a layer see of the image, along one side (both are alike).
+
+    Attributes:
+      layer: name of the layer.
+      units: units along a side; 1 for dense layers.
+      size: pixels that a unit sees, those beyond the image's edges included.
+      stride: pixels between neighbouring units; 0 where there is one unit.
+      first_centre: pixel on which the field of the first unit is centred; the first pixel is 0, and
+        a fraction lies between pixels.
+    """
+
+    layer: str
+    units: int
+    size: int
+    stride: float
+    first_centre: float
+
+    def centre(self, unit: int) -> float:
+        """Returns the pixel on which the field of a unit is centred, counted as the units are."""
+        return self.first_centre + unit * self.stride
+
+    def bounds(self, unit: int) -> tuple[float, float]:
+        """Returns the first and the last pixel that a unit sees; beyond the image is padding."""
+        reach = (self.size - 1) / 2
+        return self.centre(unit) - reach, self.centre(unit) + reach
+
+
+def receptive_fields(network: Network, image_size: int | None = None) -> list[ReceptiveField]:
+    """Returns the receptive field of every layer, in the network's order.
+
+    A window of k at a stride of s, on units that lie j pixels apart and see r, makes units that lie
+    j s apart and see r + (k - 1) j. The sums of `Lrn` run over channels and change nothing. A dense
+    layer sees the whole image, whatever part of it the fields of its inputs leave out or repeat.
+
+    Args:
+      network: e.g. `NETWORKS["paper"]`.
+      image_size: height and width of the input, pixels; None: the network's own.
+
+    Raises:
+      InputError: the size does not fit the network.
+
+    >>> from alexnet_jax.network.networks import NETWORKS
+    >>> fields = {field.layer: field for field in receptive_fields(NETWORKS["paper"])}
+    >>> fields["conv5"].size, fields["conv5"].stride, fields["conv5"].units
+    (163, 16.0, 13)
+    """
+    summaries = summarize(network, image_size)
+    image = summaries[0].input_shape[0]
+    size, stride, centre, dense = 1, 1.0, 0.0, False
+    fields = []
+    for name, summary in zip(layer_names(network.layers), summaries, strict=True):
+        layer, units = summary.layer, summary.input_shape[0]
+        dense = dense or isinstance(layer, Flatten | Dense)
+        if dense:
+            fields.append(ReceptiveField(name, 1, image, 0.0, (image - 1) / 2))
+            continue
+        window, step, before = 1, 1.0, 0.0
+        if isinstance(layer, Conv | Local | MaxPool | AvgPool):
+            window, before = layer.window, padding_of(units, layer)[0]
+            step = 1 if isinstance(layer, Local) else layer.stride
+        elif isinstance(layer, ResponseNorm):
+            window, before = layer.window, layer.window // 2
+        elif isinstance(layer, AdaptiveAvgPool):
+            window, step = -(-units // layer.size), units / layer.size
+        size += round((window - 1) * stride)
+        centre += ((window - 1) / 2 - before) * stride
+        stride *= step
+        fields.append(ReceptiveField(name, summary.output_shape[0], size, stride, centre))
+    return fields

@@ -1,0 +1,1 @@
+"""The sets of the paper: ready to be trained on."""
