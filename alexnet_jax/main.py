@@ -162,20 +162,25 @@ class Predict(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Features(Options):
-    """Write a layer's activations for images to an .npz file.
+    """Write activations for images: of a layer to an .npz file, of several to a folder.
 
     Example:
       alexnet features --workdir runs/a --layer fc7 photos/ --output features.npz
+      alexnet features --workdir runs/a --layer conv1:linear,pool5,fc7 photos/ --output features
 
     Attributes:
       images: files, folders or glob patterns; -: an image on standard input.
       workdir: run folder.
-      layer: conv1, pool1, fc7, ... ; a wrong name is answered with the list.
-      output: .npz file to write: features, one row per image, and the images' names.
+      layer: conv1, pool1, fc7, ... ; a wrong name is answered with the list. conv1 is after its
+        ReLU, conv1:linear before. Several with commas between them are computed in one pass.
+      output: .npz file to write: features, one row per image, and the images' names. With several
+        layers a folder: a .npy file per layer, written as it comes, of any number of images; the
+        same command goes on where it was stopped.
       before_relu: take the layer's sums, before its nonlinearity.
       checkpoint: best, last, or a step number.
       orientation: upright: as the photos' EXIF says; stored: as their pixels lie; by default as
         the training images were.
+      stream: write a folder for one layer, too.
     """
 
     images: tyro.conf.Positional[tuple[str, ...]]
@@ -185,6 +190,7 @@ class Features(Options):
     before_relu: Flag = False
     checkpoint: str = "best"
     orientation: Literal["upright", "stored"] | None = None
+    stream: Flag = False
 
     def run(self) -> int:
         """Computes and writes."""
@@ -198,6 +204,7 @@ class Features(Options):
             before_relu=self.before_relu,
             checkpoint=self.checkpoint,
             orientation=self.orientation,
+            stream=self.stream,
         )
         return command_line.show(result.text, result.notes(), result.complaint())
 

@@ -58,13 +58,13 @@ def make_view_step(
     views: int = 1,
     dtype: Any = jnp.float32,
     augment: AugmentConfig = _MIRRORED,
-    capture: str | None = None,
+    capture: str | tuple[str, ...] | None = None,
     mesh: Mesh | None = None,
-) -> PredictStep:
+) -> Callable[[Any, Inputs, Any], Any]:
     """Returns a jitted function to the network's outputs for each view of each image.
 
     Args and call as for `make_predict_step`, but it returns float32 `[n, views, …]`: logits, or
-    the output of the layer called `capture`.
+    the output of the layer called `capture`, or a dictionary of those of several layers.
 
     Args:
       network: with its number of classes set.
@@ -73,12 +73,12 @@ def make_view_step(
       views: 1 (centre) or 10.
       dtype: of the activations.
       augment: how the network was trained; without mirroring no view is mirrored.
-      capture: layer whose output is returned; None: the logits.
+      capture: layer or layers (on one device) whose output is returned; None: the logits.
       mesh: from `placement.make_mesh`; None: one device.
     """
     forward = None if mesh is None else towers.make_forward(network, dtype, mesh)
 
-    def step(params: Any, inputs: Inputs, images: jax.Array) -> jax.Array:
+    def step(params: Any, inputs: Inputs, images: jax.Array) -> Any:
         chosen = choose_views(images.shape[1], image_size, views, augment.mirror)
         # All views of the micro-batch go through the network as one batch, those of an image side
         # by side, so that replicas have whole images.
@@ -99,8 +99,8 @@ def make_view_step(
         else:
             module = AlexNet(network, dtype)
             outputs = module.apply({"params": params}, ready, train=False, capture=capture)
-        outputs = jnp.asarray(outputs)
-        return outputs.reshape(images.shape[0], len(chosen), *outputs.shape[1:])
+        shape = (images.shape[0], len(chosen))
+        return jax.tree.map(lambda x: jnp.asarray(x).reshape(*shape, *x.shape[1:]), outputs)
 
     return jax.jit(step)
 

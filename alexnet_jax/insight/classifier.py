@@ -17,7 +17,7 @@ from alexnet_jax.config import AugmentConfig, Orientation, PreprocessConfig
 from alexnet_jax.data.decode import BadImageError
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import InputError, did_you_mean
-from alexnet_jax.evaluation.evaluate import PredictStep, make_predict_step, make_view_step
+from alexnet_jax.evaluation.evaluate import make_predict_step, make_view_step
 from alexnet_jax.insight.images import (
     Unreadable,
     UserImage,
@@ -124,40 +124,60 @@ class Classifier:
     def features(
         self,
         images: UserImages,
-        layer: str = "fc7",
+        layer: str | Sequence[str] = "fc7",
         before_relu: bool = False,
         unreadable: list[Unreadable] | None = None,
-    ) -> np.ndarray:
-        """Returns the activations of a layer in the centre view, dropout off.
+    ) -> Any:
+        """Returns the activations of a layer, or of several, in the centre view, dropout off.
 
         Args:
           images: see the class.
           layer: any name in `layer_names(network.layers)`. A layer with weights means its output
-            after the nonlinearity that directly follows it (paper §6: the 4096 of `fc7`).
-          before_relu: of a layer with weights, the linear response instead.
+            after the nonlinearity that directly follows it (paper §6: the 4096 of `fc7`), with
+            `:linear` after the name the linear response (`fc7:linear`); `norm1` and `pool1` are
+            after normalization and pooling. Several names are computed in one pass.
+          before_relu: of every layer with weights, the linear response.
           unreadable: see the class.
 
         Returns:
-          float32 `[n, height, width, channels]` or `[n, features]`.
+          float32 `[n, height, width, channels]` or `[n, features]`; of several layers a dictionary
+          of such by the names given.
 
         Raises:
           InputError: the network has no such layer.
         """
-        step = self._feature_step(capture_name(self.network, layer, before_relu))
-        rows = [output[:, 0] for output in self._outputs(step, images, 1, unreadable)]
-        if rows:
-            return np.concatenate(rows)
+        names = (layer,) if isinstance(layer, str) else tuple(dict.fromkeys(layer))
+        if not names:
+            raise InputError("no layer is named; give one or more, e.g. 'fc7'")
+        wanted = {name: capture_name(self.network, name, before_relu) for name in names}
+        step = self._feature_step(tuple(sorted(set(wanted.values()))))
+        parts = list(self._outputs(step, images, 1, unreadable))
+        found = {}
+        for name, captured in wanted.items():
+            rows = [part[captured][:, 0] for part in parts]
+            shape = (0, *self.feature_shape(name, before_relu))
+            found[name] = np.concatenate(rows) if rows else np.empty(shape, np.float32)
+        return found[layer] if isinstance(layer, str) else found
+
+    def feature_shape(self, layer: str = "fc7", before_relu: bool = False) -> tuple[int, ...]:
+        """Returns the shape of a layer's activations for one image; see `features`.
+
+        Args:
+          layer: name of a layer.
+          before_relu: the linear response; it has the same shape.
+        """
+        captured = capture_name(self.network, layer, before_relu)
         blank = np.zeros((1, self.stored_size, self.stored_size, 3), np.uint8)
-        shape = jax.eval_shape(step, self._params, self._inputs, blank).shape
-        return np.empty((0, *shape[2:]), np.float32)
+        step = self._feature_step((captured,))
+        return jax.eval_shape(step, self._params, self._inputs, blank)[captured].shape[2:]
 
     def _outputs(
         self,
-        step: PredictStep,
+        step: Callable[[Any, Inputs, Any], Any],
         images: UserImages,
         views: int,
         unreadable: list[Unreadable] | None,
-    ) -> Iterator[np.ndarray]:
+    ) -> Iterator[Any]:
         """Yields the outputs of one batch after the other, without padding."""
         sequence = as_sequence(images)
         batch_size = max(1, min(self._batch_size // views, _power_of_two(len(sequence))))
@@ -165,8 +185,9 @@ class Classifier:
         for stored in _stored_batches(sequence, read, batch_size, unreadable):
             # One shape for all batches, so that only one program is compiled.
             padding = [(0, batch_size - len(stored)), (0, 0), (0, 0), (0, 0)]
-            output = np.asarray(step(self._params, self._inputs, np.pad(stored, padding)))
-            yield output[: len(stored)]
+            output = step(self._params, self._inputs, np.pad(stored, padding))
+            count = len(stored)
+            yield jax.tree.map(lambda x, count=count: np.asarray(x)[:count], output)
 
 
 def load(
@@ -231,13 +252,17 @@ def capture_name(network: Network, layer: str, before_relu: bool = False) -> str
 
     Args:
       network: whose layers are meant.
-      layer: name of a layer.
+      layer: name of a layer, perhaps with `:linear`.
       before_relu: the sums of a layer instead of its activations.
 
     Raises:
       InputError: the network has no layer of that name.
     """
     names = layer_names(network.layers)
+    layer, _, form = layer.partition(":")
+    if form not in ("", "linear"):
+        raise InputError(f"'{layer}:{form}' is no layer; {layer}:linear precedes the ReLU")
+    before_relu = before_relu or form == "linear"
     if layer not in names:
         raise InputError(
             f"network '{network.name}' has no layer '{layer}'.{did_you_mean(layer, names)} "

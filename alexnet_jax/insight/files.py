@@ -8,8 +8,9 @@ from typing import NamedTuple
 from alexnet_jax.config import Orientation
 from alexnet_jax.data.decode import BadImageError
 from alexnet_jax.errors import InputError, printable
-from alexnet_jax.insight.classifier import load
+from alexnet_jax.insight.classifier import classifier_of, load
 from alexnet_jax.insight.images import NotTaken, Unreadable, expand_images, within_limit
+from alexnet_jax.insight.streaming import stream_features
 from alexnet_jax.insight.tables import (
     FORMATS,
     check_features_path,
@@ -17,6 +18,8 @@ from alexnet_jax.insight.tables import (
     save_features,
 )
 from alexnet_jax.locations import readable
+from alexnet_jax.preparation.progress import ProgressLine
+from alexnet_jax.runs.weights import load_weights
 
 _MOST_NOTES = 20
 _STANDARD_INPUT = "-"
@@ -99,22 +102,31 @@ def write_features(
     before_relu: bool = False,
     checkpoint: str | int = "best",
     orientation: Orientation | None = None,
+    stream: bool = False,
 ) -> FilesResult:
-    """Writes one layer's activations for files, folders and globs to a new `.npz` file.
+    """Writes activations for files, folders and globs: of one layer to a new `.npz` file.
+
+    Of several layers, or with `stream`, to a folder of `.npy` files as they come; see `streaming`.
 
     Args:
       workdir: run folder.
       patterns: see `predict_files`.
-      output: see `tables.save_features`.
-      layer: see `Classifier.features`.
+      output: see `tables.save_features`; or the folder.
+      layer: see `Classifier.features`; several with commas between them.
       before_relu: see `Classifier.features`.
       checkpoint: `best`, `last` or a step.
       orientation: see `classifier.load`.
+      stream: see above.
 
     Raises:
       InputError: no such run, layer or files, no file is readable, or `output` exists.
       CheckpointError: no usable checkpoint.
     """
+    layers = [name.strip() for name in layer.split(",")]
+    if stream or len(layers) > 1:
+        if before_relu:
+            layers = [f"{name}:linear" for name in layers]
+        return _stream(workdir, patterns, output, layers, checkpoint, orientation)
     check_features_path(output)
     asked = _ask(patterns)
     classifier = load(workdir, checkpoint, orientation=orientation)
@@ -130,6 +142,36 @@ def write_features(
     written = save_features(output, features, names, what, source)
     shape = "x".join(map(str, features.shape[1:]))
     text = f"wrote {what} of {len(features):,} images ({shape} each) to {written}\n"
+    return FilesResult(text, asked.missing, unreadable, asked.not_taken)
+
+
+def _stream(
+    workdir: str | Path,
+    patterns: Iterable[str],
+    output: str | Path,
+    layers: list[str],
+    checkpoint: str | int,
+    orientation: Orientation | None,
+) -> FilesResult:
+    """Writes several layers into a folder."""
+    if Path(output).suffix:
+        raise InputError(
+            f"--output {output}: several layers, or --stream, need the name of a folder, which "
+            "will hold one .npy file per layer"
+        )
+    asked = _ask(patterns)
+    weights = load_weights(workdir, checkpoint)
+    classifier = classifier_of(weights, orientation=orientation)
+    progress = ProgressLine("features", len(asked.images))
+    source = f"run {weights.run.info.get('run_id', Path(workdir).name)}, step {weights.step}"
+    source += f", orientation {classifier.orientation}"
+    try:
+        unreadable = stream_features(
+            classifier, asked.images, asked.names, output, layers, source=source, show=progress.show
+        )
+    finally:
+        progress.close()
+    text = f"wrote {', '.join(layers)} of {len(asked.images):,} images to {output}\n"
     return FilesResult(text, asked.missing, unreadable, asked.not_taken)
 
 

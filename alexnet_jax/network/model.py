@@ -101,15 +101,16 @@ class AlexNet(nn.Module):
         self,
         images: jax.Array,
         train: bool = False,
-        capture: str | None = None,
+        capture: str | tuple[str, ...] | None = None,
         first_row: Any = 0,
-    ) -> jax.Array:
-        """Returns logits, or one layer's output.
+    ) -> Any:
+        """Returns logits, or the outputs of layers.
 
         Args:
           images: float `[batch, height, width, 3]`, preprocessed (2012: 0..255 minus mean).
           train: draw dropout masks (needs an rng called "dropout").
-          capture: name of a layer (`layer_names`) whose output is returned instead.
+          capture: name of a layer (`layer_names`) whose output is returned instead; of a tuple of
+            names a dictionary of outputs is.
           first_row: place of the first image in its batch, int32, may be traced: of a batch that
             is computed in parts each image gets the dropout mask that it has in the whole.
 
@@ -120,10 +121,11 @@ class AlexNet(nn.Module):
           InputError: the image size does not fit, or `capture` names no layer.
         """
         names = layer_names(self.network.layers)
-        if capture is not None and capture not in names:
+        wanted = {capture} if isinstance(capture, str) else set(capture or ())
+        for unknown in sorted(wanted - set(names)):
             raise InputError(
-                f"network '{self.network.name}' has no layer '{capture}'."
-                f"{did_you_mean(capture, names)} Layers: {', '.join(names)}"
+                f"network '{self.network.name}' has no layer '{unknown}'."
+                f"{did_you_mean(unknown, names)} Layers: {', '.join(names)}"
             )
         if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
             raise InputError(
@@ -132,13 +134,18 @@ class AlexNet(nn.Module):
             )
         summarize(self.network, images.shape[1])
         x = images.astype(self.dtype)
+        kept: dict[str, jax.Array] = {}
         classifier = parametric_layers(self.network.layers)[-1]
         for name, layer in zip(names, self.network.layers, strict=True):
             if layer is classifier:  # bfloat16 logits would tie, and the loss see their rounding
                 x = x.astype(ops.accumulator(x))
             x = self._apply_layer(name, layer, x, train, first_row)
-            if name == capture:
-                break
+            if name in wanted:
+                kept[name] = x.astype(ops.accumulator(x))
+                if len(kept) == len(wanted):
+                    break
+        if isinstance(capture, tuple):
+            return kept
         return x.astype(ops.accumulator(x))
 
     def _apply_layer(
