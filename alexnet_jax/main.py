@@ -376,6 +376,35 @@ class Report(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Demo(Options):
+    """Serve a local web page: drop a photo, see the answers, the views and the layers' maps.
+
+    Example:
+      alexnet demo --workdir runs/a
+
+    Needs `pip install "alexnet_jax[demo]"`. No photo is kept, and nothing leaves this machine.
+
+    Attributes:
+      workdir: run folder.
+      checkpoint: best, last, or a step number.
+      host: address to listen on; another than loopback lets other machines in.
+      port: to listen on; 0: any that is free.
+    """
+
+    workdir: AbsolutePath
+    checkpoint: str = "best"
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+    def run(self) -> None:
+        """Serves until Ctrl-C."""
+        from alexnet_jax.insight import demo
+        from alexnet_jax.insight.classifier import load
+
+        demo.serve(load(self.workdir, self.checkpoint), self.workdir.name, self.host, self.port)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Doctor(Options):
     """Check the installation, devices, disk, data sets, a run folder, ImageNet's archives.
 
@@ -430,6 +459,7 @@ VERBS: dict[str, type[Options]] = {
     "import-weights": ImportWeights,
     "prepare": Prepare,
     "report": Report,
+    "demo": Demo,
     "doctor": Doctor,
     "presets": Presets,
 }

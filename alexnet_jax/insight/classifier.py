@@ -79,6 +79,8 @@ class Classifier:
         self._predict_step = functools.cache(
             lambda views: make_predict_step(*settings, views, dtype, augment)
         )
+        self._view_step = functools.cache(lambda: make_view_step(*settings, 10, dtype, augment))
+        self.mirrored_views = augment.mirror
         self._feature_step = functools.cache(
             lambda capture: make_view_step(*settings, 1, dtype, augment, capture)
         )
@@ -96,6 +98,29 @@ class Classifier:
         rows = list(self._outputs(self._predict_step(views), images, views, unreadable))
         empty = np.empty((0, self.network.classes), np.float32)
         return np.concatenate(rows) if rows else empty
+
+    def view_probabilities(self, images: UserImages) -> np.ndarray:
+        """Returns the probabilities of each of the ten views (`evaluation.views.choose_views`).
+
+        Args:
+          images: see the class.
+
+        Returns:
+          float32 `[n, views, classes]`; there are fewer than ten views where some coincide.
+        """
+        rows = list(self._outputs(self._view_step(), images, 10, None))
+        logits = np.concatenate(rows).astype(np.float64)
+        odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return (odds / odds.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+    def kernel(self, layer: str) -> np.ndarray | None:
+        """Returns the weights of a layer, float32; None where no layer of this name has any.
+
+        Args:
+          layer: e.g. `conv1`, whose weights are `[height, width, 3, filters]`.
+        """
+        leaves = self._params.get(layer)
+        return None if leaves is None else np.asarray(leaves["kernel"], np.float32)
 
     def predict(
         self,

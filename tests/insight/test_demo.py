@@ -1,0 +1,165 @@
+"""The page to try a network: what it shows, what it refuses, and a browser that uses it."""
+
+import contextlib
+import io
+import json
+import shutil
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_jax.config import AugmentConfig, PreprocessConfig
+from alexnet_jax.data.decode import BadImageError
+from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.errors import InputError
+from alexnet_jax.insight import demo
+from alexnet_jax.insight.classifier import Classifier
+from alexnet_jax.network.model import init_params
+from alexnet_jax.network.networks import NETWORKS
+
+pytest.importorskip("starlette", reason="Starlette is not installed: pip install '.[demo]'")
+uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+
+NAMES = tuple("<b>ant</b> bee cat dog eel fox gnu hen ibis jay".split())
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    network = NETWORKS["digits"]
+    inputs = Inputs(np.full(3, 120, np.float32), np.ones(3, np.float32), np.eye(3, dtype="f4"))
+    return Classifier(
+        network,
+        init_params(network, 28, 0),
+        inputs,
+        NAMES,
+        image_size=28,
+        stored_size=32,
+        preprocess_config=PreprocessConfig("channel", "none"),
+        augment=AugmentConfig(),
+    )
+
+
+@pytest.fixture(scope="module")
+def photo():
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def served(classifier, hosts=("127.0.0.1",)):
+    app = demo.make_app(classifier, "a test", hosts)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            while not server.started:
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+
+
+def ask(url, data=None, **headers):
+    request = urllib.request.Request(url, data, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return reply.status, reply.read(), reply.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(), error.headers
+
+
+def test_a_look_is_what_the_classifier_says(classifier, photo):
+    found = demo.look(classifier, photo)
+    best = classifier.predict([photo], top_k=5, views=10)[0]
+    assert [answer["name"] for answer in found["answers"]] == [one.label for one in best]
+    np.testing.assert_allclose(
+        [answer["probability"] for answer in found["answers"]],
+        [one.probability for one in best],
+        rtol=1e-4,
+    )
+    assert len(found["views"]) == 10
+    assert [layer["name"] for layer in found["layers"]] == [f"conv{i}" for i in range(1, 6)]
+    assert all(len(layer["towers"]) == 2 for layer in found["layers"])
+    with pytest.raises(BadImageError):
+        demo.look(classifier, b"junk")
+
+
+def test_the_strongest_maps_of_each_tower_come_first():
+    activations = np.zeros((3, 3, 8), np.float32)
+    for channel, value in enumerate((0.1, 0.4, 0.2, 0.3, 0.8, 0.5, 0.6, 0.7)):
+        activations[..., channel] = value
+    left, right = demo.strongest_maps(activations, 2, 3)
+    assert [one["channel"] for one in left] == [2, 4, 3]
+    assert [one["channel"] for one in right] == [5, 8, 7]
+    assert demo.strongest_maps(np.zeros((2, 2, 2), np.float32), 1)[0][0]["mean"] == 0
+
+
+def test_the_server_answers_and_refuses(classifier, photo, monkeypatch):
+    monkeypatch.setattr(demo, "MAX_FILE_BYTES", 200_000)
+    with served(classifier) as address:
+        status, page, headers = ask(address)
+        assert status == 200 and b"Drop a photo" in page
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert headers["Cache-Control"] == "no-store"
+        status, about, _ = ask(f"{address}/about")
+        assert json.loads(about)["network"] == "digits" and len(json.loads(about)["filters"]) == 2
+        status, found, _ = ask(f"{address}/look", photo)
+        assert status == 200 and len(json.loads(found)["answers"]) == 5
+        status, found, _ = ask(f"{address}/look", b"junk")
+        assert status == 422 and "cannot be read" in json.loads(found)["error"]
+        status, found, _ = ask(f"{address}/look", bytes(200_001))
+        assert status == 413 and "larger than" in json.loads(found)["error"]
+        assert ask(address, Host="evil.example")[0] == 400, "a name that was pointed here"
+        assert ask(f"{address}/look")[0] == 405 and ask(f"{address}/etc/passwd")[0] == 404
+
+
+def test_a_port_that_is_taken_is_one_clear_error(classifier):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(InputError, match="choose another --port"):
+            demo.serve(classifier, "a test", "127.0.0.1", other.getsockname()[1])
+
+
+def test_a_person_drops_a_photo(classifier, photo, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no Chromium on this machine")
+    (tmp_path / "photo.png").write_bytes(photo)
+    (tmp_path / "torn.png").write_bytes(b"junk")
+    with served(classifier) as address, playwright.sync_playwright() as tools:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = tools.chromium.launch(executable_path=chromium, args=arguments)
+        page = browser.new_page(viewport={"width": 900, "height": 1400})
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else 0)
+        page.goto(address)
+        page.set_input_files("#file", tmp_path / "photo.png")
+        page.wait_for_selector("#answers li")
+        names = page.locator("#answers li span:first-child").all_text_contents()
+        assert names == [one["name"] for one in demo.look(classifier, photo)["answers"]]
+        assert page.locator("#answers b").count() == 0, "names are text, never markup"
+        assert page.locator("#views figure").count() == 10
+        assert page.locator("#layers .maps").count() == 10 and "conv5" in page.inner_text("#layers")
+        assert page.locator("#filters img").count() == 2
+        for width in (380, 900, 1400):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert not problems
+        page.set_input_files("#file", tmp_path / "torn.png")
+        page.wait_for_selector("#say.bad")
+        assert "cannot be read" in page.inner_text("#say")
+        browser.close()
