@@ -61,7 +61,13 @@ def examine(workdir: Path | None, data_dir: Path, imagenet: Path | None = None) 
 def findings(
     workdir: Path | None, data_dir: Path, imagenet: Path | None = None
 ) -> Iterator[Finding]:
-    """Yields the findings one by one: packages, devices, disk, data sets, archives, run folder."""
+    """Yields the findings one by one: packages, devices, disk, data sets, archives, run folder.
+
+    Args:
+      workdir: see `examine`, and so are the others.
+      data_dir: folder of the prepared data sets.
+      imagenet: folder of archives.
+    """
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield from _packages()
     yield from _devices()

@@ -25,11 +25,6 @@ ROWS = (
         "`imagenette`: run 145's full network, ten classes of ImageNet, 4,500 training images",
         "–",
     ),
-    (
-        "imagenette/results/paper.json",
-        "the same with `--network paper` (the printed initial weights)",
-        "–",
-    ),
 )
 
 
