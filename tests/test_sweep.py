@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from alexnet_jax.checks import Facts, resolve
+from alexnet_jax.config import TransferConfig
 from alexnet_jax.network.layers import parametric_layers, summarize
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
@@ -34,6 +35,8 @@ def test_every_run_of_a_claim_can_begin_at_full_and_at_toy_size(name):
     for form in (claim, quick(claim)):
         for variant in form.variants.values():
             config = variant.config
+            assert bool(config.transfer.layers) == (variant.before is not None)
+            config = dataclasses.replace(config, transfer=TransferConfig())  # its run is not there
             network, size = resolve(config, Facts(10, config.data.stored_size))
             jax.eval_shape(lambda n=network, s=size: init_params(n, s, 0))
     assert all(variant.config.data.source_kind == "digits" for variant in form.variants.values())
@@ -73,6 +76,31 @@ def test_paired_differences_have_students_interval():
     assert found is not None and found["n"] == 3 and found["mean"] == 0
     assert found["interval_95"][1] == pytest.approx(4.302653 * 0.5 / 3**0.5)
     assert paired({0: 1.0}, {0: 2.0}) is None
+
+
+def test_a_run_before_comes_first_and_is_that_of_its_seed(tmp_path, monkeypatch, few_optimizations):
+    claim = quick(CLAIMS["transfer"], epochs=0.1)
+    only = {"from scratch": claim.variants["from scratch"]}
+    claim = claim._replace(variants=only | {"fine-tuned": claim.variants["fine-tuned"]}, seeds=2)
+    order = []
+
+    def train_in_this_process(workdir, data_dir, cores, training_error):
+        order.append(json.loads(workdir.with_suffix(".json").read_text()))
+        runner.train_here(workdir, data_dir, cores)
+
+    monkeypatch.setattr(runner, "_train", train_in_this_process)
+    options = {"data_dir": tmp_path / "data", "say": lambda _: None}
+    record = runner.run_claim(claim, "t", tmp_path / "runs", tmp_path / "record.json", **options)
+    assert len(record["runs"]) == 4
+    assert [one["seed"] for one in order] == [0, 0, 0, 1, 1, 1]
+    for seed in (0, 1):
+        _, before, tuned = (one for one in order if one["seed"] == seed)
+        run = tmp_path / "runs" / "runs"
+        assert before["transfer"]["run"] == "" and tuned["transfer"]["layers"]
+        assert tuned["transfer"]["run"].startswith(str(run))
+        config = json.loads((run / tuned["transfer"]["run"] / "config.json").read_text())
+        assert config["seed"] == seed
+    assert not [run for run in record["runs"] if str(tmp_path) in json.dumps(run)]
 
 
 def test_places_and_epochs_are_given_to_every_run():

@@ -12,22 +12,23 @@ import dataclasses
 from pathlib import Path
 
 from experiments.sweep import page
-from experiments.sweep.claims import CLAIMS, Claim
+from experiments.sweep.claims import CLAIMS, Claim, Variant
 from experiments.sweep.runner import chosen, run_claim
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def with_source(claim: Claim, places: list[str]) -> Claim:
-    """Returns the claim with the place of its data set."""
+    """Returns the claim with the places of its data sets, by the beginning of their names."""
     given = dict(place.split("=", 1) for place in places)
-    if not claim.source or claim.source not in given:
-        return claim
-    variants = {}
-    for name, variant in claim.variants.items():
-        data = dataclasses.replace(variant.config.data, source=given[claim.source])
-        variants[name] = variant._replace(config=dataclasses.replace(variant.config, data=data))
-    return claim._replace(variants=variants)
+
+    def placed(variant: Variant) -> Variant:
+        data = variant.config.data
+        source = next((given[n] for n in given if data.name.startswith(n)), data.source)
+        config = dataclasses.replace(variant.config, data=dataclasses.replace(data, source=source))
+        return variant._replace(config=config, before=variant.before and placed(variant.before))
+
+    return claim._replace(variants={name: placed(v) for name, v in claim.variants.items()})
 
 
 def with_epochs(claim: Claim, epochs: float) -> Claim:

@@ -88,7 +88,8 @@ def draw(claim: Claim, record: dict[str, Any], path: Path) -> None:
 
 def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
     """Returns the whole page of a claim."""
-    data = f" --data {claim.source}=PLACE" if claim.source else ""
+    names = claim.source.split(", ") if claim.source else []
+    data = f" --data {' '.join(f'{name}=PLACE' for name in names)}" if names else ""
     hours = sum(run["wall_seconds"] for run in record["runs"]) / 3600
     epochs = sorted({variant.config.epochs for variant in claim.variants.values()})
     scale = " or ".join(f"{e:g}" for e in epochs)

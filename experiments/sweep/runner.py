@@ -22,7 +22,7 @@ from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.records import read_rows
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.sweep.claims import CLAIMS, Claim, quick
+from experiments.sweep.claims import CLAIMS, Claim, Variant, quick
 
 Run = dict[str, Any]
 CLASSES = 10
@@ -33,8 +33,9 @@ def networks() -> None:
     """Makes the networks of all claims known in this process."""
     for claim in CLAIMS.values():
         for variant in claim.variants.values():
-            if variant.network is not None:
-                NETWORKS[variant.network.name] = variant.network
+            for one in (variant, variant.before):
+                if one is not None and one.network is not None:
+                    NETWORKS[one.network.name] = one.network
 
 
 def train_here(workdir: Path, data_dir: Path | None, cores: set[int]) -> None:
@@ -72,16 +73,21 @@ def run_claim(
         (variant, seed) for seed in range(claim.seeds) for variant in claim.variants
     ]  # seed by seed, so that pairs are whole early
 
-    def text_of(variant: str, seed: int) -> str:
-        config = claim.variants[variant].config
-        return json.dumps(json.loads(config.to_json()) | {"seed": seed}, indent=2)
+    def place_of(digest: str) -> Path:
+        return (scratch / "runs" / digest).absolute()  # claims share runs of one recipe
 
-    def one(variant: str, seed: int) -> None:
+    def text_of(variant: Variant, seed: int) -> str:
+        """Returns a run's configuration; it names the run before by that one's digest."""
+        config = json.loads(variant.config.to_json()) | {"seed": seed}
+        if variant.before is not None:
+            config["transfer"]["run"] = str(place_of(_digest(text_of(variant.before, seed))))
+        return json.dumps(config, indent=2)
+
+    def trained(variant: Variant, seed: int) -> Path:
+        if variant.before is not None:
+            trained(variant.before, seed)
         text = text_of(variant, seed)
-        digest = _digest(text)
-        if any(run["config"] == digest for run in record["runs"]):
-            return
-        workdir = (scratch / "runs" / digest).absolute()  # claims share runs of one recipe
+        workdir = place_of(_digest(text))
         workdir.parent.mkdir(parents=True, exist_ok=True)
         workdir.with_suffix(".json").write_text(text, "utf-8")
         mine = free.get()
@@ -89,6 +95,13 @@ def run_claim(
             _train(workdir, data_dir, mine, claim.training_error)
         finally:
             free.put(mine)
+        return workdir
+
+    def one(variant: str, seed: int) -> None:
+        digest = _digest(text_of(claim.variants[variant], seed))
+        if any(run["config"] == digest for run in record["runs"]):
+            return
+        workdir = trained(claim.variants[variant], seed)
         found = measured(workdir, claim.training_error)
         record["runs"].append({"variant": variant, "seed": seed, "config": digest, **found})
         record["runs"].sort(key=lambda run: (order.index(run["variant"]), run["seed"]))
@@ -104,7 +117,7 @@ def run_claim(
         run
         for run in record["runs"]
         if run["variant"] in order
-        and run["config"] == _digest(text_of(run["variant"], run["seed"]))
+        and run["config"] == _digest(text_of(claim.variants[run["variant"]], run["seed"]))
     ]
     with ThreadPoolExecutor(jobs) as pool:
         for job in [pool.submit(one, *pair) for pair in wanted]:
@@ -144,6 +157,7 @@ def _digest(text: str) -> str:
     """Returns a digest of a configuration, whatever place its images came from."""
     config = json.loads(text)
     config["data"]["source"] = ""
+    config["transfer"]["run"] = Path(config["transfer"]["run"]).name
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
