@@ -5,11 +5,14 @@ state, schedule state, PRNG key, one SHA-256 per array and one of `meta` itself)
 flipped bit in silence, so every restore is compared with the digests.
 """
 
+import contextlib
 import hashlib
 import json
+import logging
 import math
 import shutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,6 +57,20 @@ class _Manager(ocp.CheckpointManager):
         return None
 
 
+@contextlib.contextmanager
+def _without_warnings_of_orbax() -> Iterator[None]:
+    logger = logging.getLogger("absl")
+    logger.addFilter(_is_error)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_error)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
+
+
 class Checkpoints:
     """The checkpoints of one run folder. Keeps the two newest and the best."""
 
@@ -70,17 +87,18 @@ class Checkpoints:
                 get_metric_fn=_goodness, n=1, keep_checkpoints_without_metrics=False
             ),
         ]
-        options = ocp.CheckpointManagerOptions(
-            best_fn=_goodness,
-            preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
-            cleanup_tmp_directories=not read_only,
-            create=not read_only,
-            read_only=read_only,
-            enable_async_checkpointing=False,
-            multiprocessing_options=_alone() if read_only else _together(),
-        )
         items = ("params", "opt_state", "meta", "metrics")
-        self._manager = _Manager(self.folder, options=options, item_names=items)
+        with _without_warnings_of_orbax():  # that it is opened to be read
+            options = ocp.CheckpointManagerOptions(
+                best_fn=_goodness,
+                preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
+                cleanup_tmp_directories=not read_only,
+                create=not read_only,
+                read_only=read_only,
+                enable_async_checkpointing=False,
+                multiprocessing_options=_alone() if read_only else _together(),
+            )
+            self._manager = _Manager(self.folder, options=options, item_names=items)
 
     def save(self, state: TrainState, meta: dict[str, Any], metrics: dict[str, float]) -> None:
         """Saves `state`; returns when it is on disk.

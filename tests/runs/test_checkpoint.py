@@ -1,6 +1,7 @@
 """Checkpoints by themselves: which are kept, damage that Orbax does not see, and restores."""
 
 import json
+import logging
 
 import jax
 import numpy as np
@@ -37,6 +38,16 @@ def saved(state, tmp_path):
         save(checkpoints, state, step, error)
     checkpoints.close()
     return tmp_path
+
+
+def test_a_checkpoint_is_read_without_a_warning_of_a_library(state, saved, caplog):
+    caplog.clear()
+    checkpoints = Checkpoints(saved, read_only=True)
+    assert checkpoints.steps()
+    checkpoints.close()
+    assert not caplog.records
+    logging.getLogger("absl").warning("others are heard as before")
+    assert caplog.records
 
 
 def test_saves_between_validations_never_push_out_the_best(state, saved):
