@@ -24,6 +24,7 @@ from alexnet_jax.evaluation.ensemble import Ensemble, Member, alternate, evaluat
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import confusion_matrix, describe_errors
 from alexnet_jax.files import read_arrays, write_arrays
+from alexnet_jax.insight.card import model_card
 from alexnet_jax.insight.classifier import classifier_of
 from alexnet_jax.insight.examples import Example, choose_examples
 from alexnet_jax.insight.neighbours import Neighbours, last_hidden_layer, nearest
@@ -44,6 +45,7 @@ NEIGHBOUR_ROWS, NEIGHBOURS = 5, 6
 NEIGHBOUR_BANK, NEIGHBOUR_PART = 1500, 250
 """Training images that are searched, and how many are in memory at once."""
 FINAL = "final.npz"
+CARD = "model_card.md"
 ENSEMBLE = "ensemble.json"
 
 # What the configuration says of a machine, in which processes on several may differ.
@@ -379,7 +381,7 @@ def _dataset_of(run: Run, data_dir: str | Path | None) -> Dataset:
 
 
 def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Path:
-    """Writes `report.html` of a run, finished or not; returns its path.
+    """Writes `report.html` and `model_card.md` of a run; returns the first's path.
 
     Without its data set the report has no pictures of test images.
     """
@@ -416,6 +418,31 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
         neighbours=neighbours,
         bad_images=_bad_images(run.workdir),
     )
+    results = {int(views): values for views, values in summary.items()}
+    run_folder.write_text(run.workdir / CARD, model_card(run, results))
+    return path
+
+
+def write_card(weights: RunWeights, output: str | Path) -> Path:
+    """Writes the model card of exported weights beside them; returns its path.
+
+    Args:
+      weights: what was exported.
+      output: file or folder that was written; the card has its name and `.md`.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    path = Path(output)
+    path = path.with_name(path.name + ".md")
+    tested = final_test(weights.run.workdir)
+    # The errors are those of the last step; another checkpoint was not tested whole.
+    results = tested.summary if tested.step == weights.step else {}
+    text = model_card(weights.run, {int(views): values for views, values in results.items()})
+    try:
+        run_folder.write_text(path, text)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
     return path
 
 

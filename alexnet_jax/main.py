@@ -221,7 +221,8 @@ class Export(Options):
 
     Attributes:
       workdir: run folder.
-      output: file to write, or folder (savedmodel); a .json beside it says how to use it.
+      output: file to write, or folder (savedmodel); a .json beside it says how to use it, a .md
+        is its model card.
       format: safetensors: arrays by layer name. torchvision: its keys, .safetensors or .pth, of
         one-weird-trick. stablehlo, onnx, savedmodel, tflite: the whole program, from uint8 images
         to probabilities; they need pip install -e ".[export]", the last two ".[savedmodel]".
@@ -235,11 +236,13 @@ class Export(Options):
 
     def run(self) -> None:
         """Exports."""
+        from alexnet_jax import experiment
         from alexnet_jax.runs.weights import load_weights
         from alexnet_jax.weights.exporting import export
 
         loaded = load_weights(self.workdir, self.checkpoint)
         print(export(loaded, self.output, self.format).summary())
+        print(f"model card  {experiment.write_card(loaded, self.output)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ def test_the_nearest_rows_are_those_of_every_distance_computed():
 
 
 def test_an_image_of_the_bank_is_its_own_neighbour_and_ties_keep_their_order():
-    bank = np.float32([[0, 0], [3, 4], [0, 0]])
+    bank = np.array([[0, 0], [3, 4], [0, 0]], np.float32)
     indices, distances = nearest(bank[:2], bank, 3)
     assert indices.tolist() == [[0, 2, 1], [1, 0, 2]]
     np.testing.assert_allclose(distances, [[0, 0, 5], [0, 5, 5]])

@@ -1,0 +1,165 @@
+"""The model card of a run, in the form of Hugging Face: what it is, and how good.
+
+The head is YAML between two lines of dashes; its values are written as JSON, which YAML includes,
+so that class names and other people's text cannot change what it says.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from alexnet_jax.errors import printable
+from alexnet_jax.runs.folder import Run
+from alexnet_jax.runs.records import duration
+
+_CLASSES_SHOWN = 20
+_VIEWS = {1: "centre view", 10: "ten views"}
+
+
+def model_card(run: Run, results: Mapping[int, Mapping[str, float]]) -> str:
+    """Returns the text of the card.
+
+    Args:
+      run: from `read_run`.
+      results: of the last test by number of views: `loss`, `top1_error`, perhaps `top5_error`, as
+        fractions; empty where the weights were not tested here.
+    """
+    config, info = run.config, run.info
+    name = f"{run.network.name} on {config.data.name}"
+    head = {
+        "library_name": "alexnet_jax",
+        "pipeline_tag": "image-classification",
+        "tags": ["alexnet", "jax", "flax", "image-classification"],
+        "license": "other",
+        "license_name": "that-of-the-training-data",
+    }
+    if results:
+        head["model-index"] = [{"name": name, "results": [_result(run, results)]}]
+    lines = [f"{key}: {json.dumps(value)}" for key, value in head.items()]
+    sections = [
+        ("What it is", _what(run)),
+        ("How good it is", _table(results, info.get("validation_images"))),
+        ("Data", _data(run)),
+        ("Recipe", _recipe(run)),
+        ("Limits", _limits(run)),
+        ("Use", _use(run)),
+        ("Licence", _LICENCE),
+    ]
+    text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections)
+    return "---\n" + "\n".join(lines) + f"\n---\n\n# {_plain(name)}\n\n{text}\n"
+
+
+def _result(run: Run, results: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:
+    metrics = []
+    for views, values in sorted(results.items()):
+        for key, answers in (("top1_error", 1), ("top5_error", 5)):
+            if key in values:
+                title = f"top-{answers} accuracy, {_VIEWS.get(views, f'{views} views')}"
+                value = round(1 - values[key], 6)
+                metrics.append({"type": "accuracy", "value": value, "name": title})
+    data = run.config.data
+    return {
+        "task": {"type": "image-classification", "name": "Image classification"},
+        "dataset": {"name": data.name, "type": data.name, "split": data.validation_split},
+        "metrics": metrics,
+    }
+
+
+def _what(run: Run) -> str:
+    imported = "import" in run.info
+    origin = (
+        "Its weights were imported from another program's file"
+        if imported
+        else f"It was trained from zero with the preset `{run.config.preset}`"
+    )
+    if run.config.transfer.run:
+        layers = ", ".join(run.config.transfer.layers)
+        origin = f"Its layers {layers} were copied from another run, and it was trained on"
+    shown = [_plain(label) for label in run.class_names[:_CLASSES_SHOWN]]
+    more = len(run.class_names) - len(shown)
+    names = ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
+    return (
+        f"An AlexNet (Krizhevsky, Sutskever, Hinton, 2012): the network `{run.network.name}` of "
+        f"alexnet_jax ({_plain(run.network.source)}), {run.image_size}x{run.image_size} pixels. "
+        f"{origin}. It names the class of a photo, one of {len(run.class_names):,}: {names}."
+    )
+
+
+def _table(results: Mapping[int, Mapping[str, float]], count: Any) -> str:
+    if not results:
+        return "These weights were not tested here."
+    rows = ["| test | top-1 error (%) | top-5 error (%) | loss |", "|---|---|---|---|"]
+    for views, values in sorted(results.items()):
+        error = values["top1_error"]
+        spread = ""
+        if count and 0 <= error <= 1:
+            spread = f" ± {100 * math.sqrt(error * (1 - error) / count):.1f}"
+        five = f"{100 * values['top5_error']:.1f}" if "top5_error" in values else "–"
+        title = _VIEWS.get(views, f"{views} views")
+        rows.append(f"| {title} | {100 * error:.1f}{spread} | {five} | {values['loss']:.3f} |")
+    images = f"{count:,} test images" if count else "the test images"
+    return (
+        "\n".join(rows) + f"\n\nOn {images}; ± is the standard error of a test of that size. One "
+        "run with one seed: how much runs differ is not known from it."
+    )
+
+
+def _data(run: Run) -> str:
+    info = run.info
+    counts = [
+        f"{info[key]:,} {what} images"
+        for key, what in (("train_images", "training"), ("validation_images", "test"))
+        if info.get(key)
+    ]
+    fingerprint = info.get("data_fingerprint")
+    said = f" Fingerprint `{fingerprint[:16]}`." if fingerprint else ""
+    return (
+        f"`{_plain(run.config.data.name)}`: {', '.join(counts) or 'not known here'}, stored at "
+        f"{run.stored_size}x{run.stored_size} pixels, {run.orientation}.{said}"
+    )
+
+
+def _recipe(run: Run) -> str:
+    if "import" in run.info:
+        return "Not known here: the weights were imported."
+    config, info = run.config, run.info
+    rule = config.optimizer
+    place = f"{len(info.get('devices', []))} x {info.get('platform', 'unknown')}"
+    return (
+        f"Stochastic gradient descent with momentum {rule.momentum:g}, weight decay "
+        f"{rule.weight_decay:g}, rates {rule.learning_rate:g} (weights) and "
+        f"{rule.bias_learning_rate:g} (biases) at first, schedule `{config.schedule.kind}`; "
+        f"batches of {config.batch_size}, {config.epochs:g} epochs, {info.get('step', 0):,} steps, "
+        f"seed {config.seed}, in {duration(info.get('wall_seconds', 0))} on {place}. All "
+        "of it is in `config.json` and `run.json` of the run."
+    )
+
+
+def _limits(run: Run) -> str:
+    return (
+        f"It answers one of its {len(run.class_names):,} classes whatever it is shown, and its "
+        "probabilities are not calibrated. It has seen photos of its training set's kind only: on "
+        "those of other cameras, places and times it may err more often than the table says. What "
+        "is wrong or one-sided in the training photos and their labels is in its answers, too. Not "
+        "for decisions about people."
+    )
+
+
+def _use(run: Run) -> str:
+    return (
+        "```python\nimport alexnet_jax\n\n"
+        'classifier = alexnet_jax.load("RUN")\n'
+        'classifier.predict(["photo.jpg"], top_k=5, views=10)\n```'
+    )
+
+
+_LICENCE = (
+    "The program is under Apache-2.0. Weights are made from their training data, whose licence "
+    "says what may be done with them."
+)
+
+
+def _plain(text: str) -> str:
+    """Returns other people's text without what Markdown or a terminal would act on."""
+    return "".join("\\" + c if c in "\\`*_[]<>#|" else c for c in printable(text))

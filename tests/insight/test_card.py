@@ -1,0 +1,66 @@
+"""The model card: what it says, that its head is YAML, and other people's text in it."""
+
+import dataclasses
+
+import pytest
+
+from alexnet_jax.insight.card import model_card
+from alexnet_jax.runs.folder import read_run
+from tests.insight.test_files import networks, run  # noqa: F401
+
+RESULTS = {
+    1: {"loss": 0.5, "top1_error": 0.25, "top5_error": 0.05},
+    10: {"loss": 0.4, "top1_error": 0.2},
+}
+
+
+@pytest.fixture
+def trained(run):  # noqa: F811
+    found = read_run(run[0])
+    info = {
+        "train_images": 1438, "validation_images": 400, "data_fingerprint": "feed" * 16,
+        "devices": ["cpu"], "platform": "cpu", "step": 700, "wall_seconds": 130.0,
+    }  # fmt: skip
+    return found._replace(info=found.info | info)
+
+
+def test_errors_stand_with_their_spread(trained):
+    text = model_card(trained, RESULTS)
+    assert "| centre view | 25.0 ± 2.2 | 5.0 | 0.500 |" in text
+    assert "| ten views | 20.0 ± 2.0 | – | 0.400 |" in text
+    assert "On 400 test images" in text and "1,438 training images" in text
+    for section in ("Data", "Recipe", "Limits", "Licence", "Use"):
+        assert f"\n## {section}\n" in text
+
+
+def test_weights_that_were_not_tested_say_so(trained):
+    text = model_card(trained, {})
+    assert "were not tested here" in text and "model-index" not in text
+
+
+def test_the_libraries_of_the_format_read_it(trained):
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    data = hub.ModelCard(model_card(trained, RESULTS)).data
+    assert data.pipeline_tag == "image-classification" and "alexnet" in data.tags
+    found = {(one.metric_name, one.metric_value) for one in data.eval_results}
+    assert found == {
+        ("top-1 accuracy, centre view", 0.75),
+        ("top-5 accuracy, centre view", 0.95),
+        ("top-1 accuracy, ten views", 0.8),
+    }
+
+
+def test_the_head_is_yaml(trained):
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    head = yaml.safe_load(model_card(trained, RESULTS).split("---\n")[1])
+    assert head["model-index"][0]["results"][0]["dataset"]["split"]
+
+
+def test_names_of_other_people_are_text(trained):
+    evil = ("ant\n---\nlicense: mit", "<script>alert(1)</script>", "| a | [b](c)")
+    config = dataclasses.replace(
+        trained.config, data=dataclasses.replace(trained.config.data, name="x\n---\ny: [")
+    )
+    text = model_card(trained._replace(class_names=evil, config=config), RESULTS)
+    assert text.count("\n---\n") == 1 and "<script>" not in text and "\nlicense: mit" not in text
+    assert "\\[b\\](c)" in text
