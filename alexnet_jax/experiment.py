@@ -481,9 +481,10 @@ def _neighbours(
     train = dataset.split("train")
     draw = np.random.Generator(np.random.Philox(key=[weights.run.config.seed, 0xF4]))
     searched = np.sort(draw.permutation(len(train))[:NEIGHBOUR_BANK])
-    if not rows or len(searched) < NEIGHBOURS:
+    layer = last_hidden_layer(weights.run.network)
+    if layer is None or not rows or len(searched) < NEIGHBOURS:
         return []
-    classifier, layer = classifier_of(weights), last_hidden_layer(weights.run.network)
+    classifier = classifier_of(weights)
     queries = classifier.features(np.stack([row.image for row in rows]), layer)
     bank = [
         classifier.features(train.images(part), layer)

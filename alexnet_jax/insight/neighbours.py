@@ -31,9 +31,13 @@ class Neighbours:
     distances: Sequence[float]
 
 
-def last_hidden_layer(network: Network) -> str:
-    """Returns the name of the layer with weights before the classifier: `fc7` of AlexNet."""
-    return parametric_layers(network.layers)[-2].name
+def last_hidden_layer(network: Network) -> str | None:
+    """Returns the name of the layer with weights before the classifier: `fc7` of AlexNet.
+
+    None where the classifier is the only one.
+    """
+    hidden = parametric_layers(network.layers)[:-1]
+    return hidden[-1].name if hidden else None
 
 
 def nearest(queries: Any, bank: Any, count: int) -> tuple[np.ndarray, np.ndarray]:

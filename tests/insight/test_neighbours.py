@@ -1,5 +1,7 @@
 """Nearest images in a layer's activations."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -42,3 +44,5 @@ def test_precision_counts_the_class_of_the_query():
 def test_the_last_hidden_layer_of_alexnet_is_fc7():
     assert last_hidden_layer(NETWORKS["paper"]) == "fc7"
     assert last_hidden_layer(NETWORKS["cifar-13pct"]) == "local4"
+    alone = NETWORKS["cifar-80sec"]
+    assert last_hidden_layer(dataclasses.replace(alone, layers=alone.layers[-1:])) is None
