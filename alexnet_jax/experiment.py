@@ -423,18 +423,29 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
     return path
 
 
-def write_card(weights: RunWeights, output: str | Path) -> Path:
-    """Writes the model card of exported weights beside them; returns its path.
+def card_beside(output: str | Path) -> Path:
+    """Returns where the model card of an export goes: its name and `.md`.
+
+    Raises:
+      InputError: there is such a file.
+    """
+    path = Path(output)
+    path = path.with_name(path.name + ".md")
+    if path.exists():
+        raise InputError(f"{path} exists already; remove it or choose another --output")
+    return path
+
+
+def write_card(weights: RunWeights, path: Path) -> None:
+    """Writes the model card of exported weights.
 
     Args:
       weights: what was exported.
-      output: file or folder that was written; the card has its name and `.md`.
+      path: from `card_beside`.
 
     Raises:
       InputError: it cannot be written.
     """
-    path = Path(output)
-    path = path.with_name(path.name + ".md")
     tested = final_test(weights.run.workdir)
     # The errors are those of the last step; another checkpoint was not tested whole.
     results = tested.summary if tested.step == weights.step else {}
@@ -443,7 +454,6 @@ def write_card(weights: RunWeights, output: str | Path) -> Path:
         run_folder.write_text(path, text)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    return path
 
 
 def _bad_images(workdir: Path) -> int | None:

@@ -240,9 +240,11 @@ class Export(Options):
         from alexnet_jax.runs.weights import load_weights
         from alexnet_jax.weights.exporting import export
 
+        card = experiment.card_beside(self.output)
         loaded = load_weights(self.workdir, self.checkpoint)
         print(export(loaded, self.output, self.format).summary())
-        print(f"model card  {experiment.write_card(loaded, self.output)}")
+        experiment.write_card(loaded, card)
+        print(f"model card  {card}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from alexnet_jax.insight.card import model_card
+from alexnet_jax.main import main
 from alexnet_jax.runs.folder import read_run
 from tests.insight.test_files import networks, run  # noqa: F401
 
@@ -54,6 +55,18 @@ def test_the_head_is_yaml(trained):
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     head = yaml.safe_load(model_card(trained, RESULTS).split("---\n")[1])
     assert head["model-index"][0]["results"][0]["dataset"]["split"]
+
+
+def test_an_export_gets_a_card_and_nothing_is_written_over(run, tmp_path, capsys):  # noqa: F811
+    output = tmp_path / "weights.safetensors"
+    words = ["export", "--workdir", str(run[0]), "--output", str(output), "--checkpoint", "last"]
+    assert main(words) == 0
+    card = tmp_path / "weights.safetensors.md"
+    assert str(card) in capsys.readouterr().out and "not tested here" in card.read_text()
+    output.unlink()
+    card.write_text("mine")
+    assert main(words) == 1 and "exists already" in capsys.readouterr().err
+    assert card.read_text() == "mine" and not output.exists()
 
 
 def test_names_of_other_people_are_text(trained):
