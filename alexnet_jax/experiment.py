@@ -410,7 +410,7 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
         run=run.info | {"workdir": str(run.workdir)},
         metrics=read_rows(run.workdir / "metrics.jsonl"),
         conv1_kernel=kernel,
-        groups=_towers(run),
+        groups=run.network.towers,
         evaluation={int(views): values for views, values in summary.items()} or None,
         confusion=None if labels is None else confusion_matrix(np.asarray(probabilities), labels),
         class_names=run.class_names,
@@ -459,11 +459,6 @@ def write_card(weights: RunWeights, path: Path) -> None:
 def _bad_images(workdir: Path) -> int | None:
     path = workdir / "bad_images.jsonl"
     return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else None
-
-
-def _towers(run: Run) -> int:
-    """Returns the number of towers: the most groups that any layer has."""
-    return max(getattr(layer, "groups", 1) for layer in run.network.layers)
 
 
 def _examples(run: Run, dataset: Dataset, probabilities, labels) -> list[Example]:

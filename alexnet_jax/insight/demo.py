@@ -60,7 +60,7 @@ def look(classifier: Classifier, data: bytes) -> dict[str, Any]:
         pictures.append({"uri": photo_uri(np.ascontiguousarray(window), 128), **answer})
     layers = [x for x in parametric_layers(classifier.network.layers) if isinstance(x, Conv)]
     activations = classifier.features(stored[None], [layer.name for layer in layers])
-    towers = towers_of(classifier)
+    towers = classifier.network.towers
     return {
         "photo": photo_uri(stored),
         "answers": _best(classifier, by_view.mean(axis=0)),
@@ -70,11 +70,6 @@ def look(classifier: Classifier, data: bytes) -> dict[str, Any]:
             for layer in layers
         ],
     }
-
-
-def towers_of(classifier: Classifier) -> int:
-    """Returns the number of towers: the most groups that any layer has."""
-    return max(getattr(layer, "groups", 1) for layer in classifier.network.layers)
 
 
 def strongest_maps(
@@ -115,7 +110,7 @@ def about(classifier: Classifier, source: str) -> dict[str, Any]:
       source: what the reader knows the network by.
     """
     kernel = classifier.kernel("conv1")
-    towers = towers_of(classifier)
+    towers = classifier.network.towers
     pictures = [] if kernel is None else tower_pictures(kernel, towers, magnify=3)
     shares = [] if kernel is None else colour_shares(kernel, towers)
     filters = [

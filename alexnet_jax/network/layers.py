@@ -232,6 +232,11 @@ class Network:
         """Number of outputs of the last parametric layer."""
         return parametric_layers(self.layers)[-1].features
 
+    @property
+    def towers(self) -> int:
+        """The most groups that any layer has: 2 for the paper's two GPUs, 1 for one tower."""
+        return max(getattr(layer, "groups", 1) for layer in self.layers)
+
     def with_classes(self, classes: int) -> "Network":
         """Returns the network with `classes` outputs in its last parametric layer."""
         if classes < 2:
