@@ -24,7 +24,7 @@ from typing import Annotated, Any
 import tyro
 
 from alexnet_jax import FIRST_IMPORT, __version__, processes
-from alexnet_jax.config import Config
+from alexnet_jax.config import AUTO, Config
 from alexnet_jax.errors import AlexNetError, InputError, did_you_mean, printable
 from alexnet_jax.locations import use_compilation_cache
 from alexnet_jax.presets import PRESETS
@@ -453,7 +453,9 @@ def format_presets(presets: Mapping[str, Any], notes: Mapping[str, Any], form: s
     for name, config in presets.items():
         note = notes[name]
         facts = {
-            "network": f"{config.network}, {config.epochs:g} epochs, batch {config.batch_size}",
+            "network": f"{config.network}, {config.epochs:g} epochs, batch {config.batch_size}"
+            if config.network != AUTO
+            else "chosen to suit the photos",
             "source": note.source,
             "needs": note.needs or "nothing",
             "time": note.expected_time,

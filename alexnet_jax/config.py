@@ -20,6 +20,9 @@ Rates = tuple[tuple[str, float], ...]
 Orientation = Literal["upright", "stored"]
 """How encoded images lie: turned as their EXIF says, or as their pixels are stored."""
 
+AUTO = "auto"
+"""The network of a configuration that is completed once the photos are known."""
+
 IMAGE_FILES = ("folder", "imagenet2012", "tfds")
 """Kinds of sources whose images are image files."""
 
@@ -46,6 +49,8 @@ class DataConfig:
         or of the development kit's ILSVRC2012_ID (the 2012 code).
       train_split: name of the split to train on.
       validation_split: name of the split to test on.
+      balance: visit the training images of smaller classes more often, so that in an epoch no class
+        is seen less than half as often as the largest (but no image more than ten times).
       cache_bytes: keep decoded images in memory if the split needs no more than this.
     """
 
@@ -60,6 +65,7 @@ class DataConfig:
     class_order: Literal["wordnet", "ilsvrc"] = "wordnet"
     train_split: str = "train"
     validation_split: str = "validation"
+    balance: bool = False
     cache_bytes: int = 2 * 1024**3
 
 
@@ -206,7 +212,8 @@ class Config:
 
     Attributes:
       preset: name of the preset that this began as.
-      network: key in `NETWORKS`.
+      network: key in `NETWORKS`; `auto`: chosen for the photos, and with it whatever else is left
+        as the preset has it (preset `folder`).
       image_size: height and width of the network's input in pixels; 0: the network's own.
       classes: number of classes; 0: as many as the data set has.
       compute_dtype: activations' type; parameters stay float32.

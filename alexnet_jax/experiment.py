@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from alexnet_jax import __version__, processes
+from alexnet_jax import __version__, processes, recipes
 from alexnet_jax.checks import resolve
 from alexnet_jax.config import Config, fields_of
 from alexnet_jax.data.dataset import Dataset, open_dataset
@@ -31,7 +31,9 @@ from alexnet_jax.insight.neighbours import Neighbours, last_hidden_layer, neares
 from alexnet_jax.insight.report import write_report
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network import placement
+from alexnet_jax.network.layers import parametric_layers
 from alexnet_jax.preparation.prepare import ensure_prepared
+from alexnet_jax.preparation.survey import survey
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import Run, read_run
 from alexnet_jax.runs.records import Records, duration, read_rows
@@ -89,6 +91,7 @@ def train(
         raise InputError(f"--workdir {workdir} is a file; name a folder")
     what = {k: v for k, v in fields_of(config).items() if k not in _OF_THE_HOST}
     processes.check_agreement(what | {"retune": retune, "version": __version__})
+    config = _complete(config, workdir, data_dir or default_data_dir(), say)
     if run_folder.holds_config(workdir):
         run_folder.check_same_config(workdir, config, retune)
     _check(config)
@@ -106,6 +109,39 @@ def train(
     if outcome.finished and processes.is_chief():
         _tell(outcome.run, outcome.steps_done, say)
     return outcome.state
+
+
+def _complete(config: Config, workdir: Path, data_dir: str | Path, say: Callable) -> Config:
+    """Returns the configuration with a network that suits the photos, where none was named."""
+    if not recipes.is_open(config):
+        return config
+    if run_folder.holds_config(workdir):
+        return recipes.taken_up(config, run_folder.read_config(workdir))
+
+    def choose() -> str:
+        found = survey(config.data, data_dir)
+        trunk = _trunk(config.transfer.run) if config.transfer.run else None
+        if found is None:  # nothing can be prepared, either, which says what is missing
+            return recipes.chosen(config, 0, (), 1.0, trunk=trunk).to_json()
+        recipe = recipes.chosen(
+            config, found.train_images, tuple(found.counts), found.imbalance, found.stored_size,
+            trunk,
+        )  # fmt: skip
+        for line in (*found.lines(), recipes.described(recipe)):
+            say(line)
+        return recipe.to_json()
+
+    text = processes.chief_first(choose, lambda: "")
+    return Config.from_json(processes.exchange(text)[0])
+
+
+def _trunk(workdir: str) -> recipes.Trunk:
+    run = read_run(workdir)
+    layers = [layer.name for layer in parametric_layers(run.network.layers)]
+    learned = run.info.get("import", {}).get("layers", {}).get("imported", layers)
+    return recipes.Trunk(
+        run.config.network, run.image_size, run.stored_size, run.config.preprocess, tuple(learned)
+    )
 
 
 def _check(config: Config) -> None:
@@ -164,7 +200,7 @@ def _write_final(run: Run, step: int, results: dict[int, Evaluation]) -> None:
 
 
 def _epochs(run: Run, step: int) -> float:
-    return step * run.config.batch_size / run.info["train_images"]
+    return step * run.config.batch_size / run.info.get("epoch_images", run.info["train_images"])
 
 
 def _tell(run: Run, steps_done: int, say: Callable) -> None:

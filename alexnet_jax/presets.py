@@ -7,6 +7,7 @@ The score column says who measured it: `paper` or another publication is a claim
 from dataclasses import dataclass
 
 from alexnet_jax.config import (
+    AUTO,
     AugmentConfig,
     Config,
     DataConfig,
@@ -185,7 +186,7 @@ PRESETS: dict[str, Config] = {
         ),
         Config(
             preset="folder",
-            network="original",
+            network=AUTO,
             batch_size=64,
             epochs=60,
             data=DataConfig(source_kind="folder"),
@@ -378,12 +379,13 @@ NOTES: dict[str, Note] = {
         _FOLDER_NEEDS + "; or tfds:cats_vs_dogs with TensorFlow installed",
     ),
     "folder": Note(
-        "the network of run 145 on your own photos, one folder per class",
-        "2012 file layers-145.cfg; plateau schedule of paper §5",
+        "your own photos, one folder per class; network and recipe are chosen to suit them, or on "
+        "the layers of --transfer.run",
+        "this project; the chosen networks' own",
         _train("folder", " --data.source PHOTOS"),
-        "about 5 min per epoch of 4,500 images, 2 CPU cores",
-        "depends on the photos",
-        "nobody yet",
+        "minutes for some hundred photos, 2 CPU cores",
+        "depends on the photos; 2 x 300 cats and dogs: see experiments/own_photos",
+        "this repository, experiments/own_photos",
         "a folder or tar with one folder per class, or train/CLASS/* and test/CLASS/*, named with "
         "--data.source at the first run",
     ),

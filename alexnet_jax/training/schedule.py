@@ -119,6 +119,22 @@ def _staircase(done: float, stairs: int, total_factor: float) -> float:
     return total_factor ** (-stair / (stairs - 1))
 
 
+def frozen_layers(schedule: ScheduleConfig, optimizer: OptimizerConfig) -> frozenset[str]:
+    """Returns the layers whose rates are 0 throughout a run; no gradient of theirs is needed.
+
+    Args:
+      schedule: how the rates change.
+      optimizer: factors of single layers.
+    """
+    moved = {
+        layer
+        for phase in schedule.phases
+        for layer, rate in (*phase.layer_learning_rate, *phase.layer_bias_learning_rate)
+        if rate
+    }
+    return frozenset(layer for layer, factor in optimizer.layer_learning_rate if not factor) - moved
+
+
 def rate_tree(rates: CurrentRates, optimizer: OptimizerConfig, params) -> dict:
     """Returns one float32 scalar per leaf of `params` (`{layer: {"kernel", "bias"}}`).
 

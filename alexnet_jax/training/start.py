@@ -1,5 +1,7 @@
 """How a run begins: checked against its folder and its data, before anything is computed."""
 
+import csv
+import io
 import shutil
 import uuid
 from pathlib import Path
@@ -9,14 +11,21 @@ import jax
 import numpy as np
 
 from alexnet_jax.checks import Facts, Resolved, resolve
-from alexnet_jax.config import Config
-from alexnet_jax.data.dataset import Dataset, Split
+from alexnet_jax.config import Config, DataConfig
+from alexnet_jax.data.balance import Balanced
+from alexnet_jax.data.dataset import Dataset
+from alexnet_jax.data.duplicates import Pair, near_duplicates
+from alexnet_jax.data.pipeline import TrainingSplit
 from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.preprocess import make_inputs
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.evaluation.guessing import Guess
+from alexnet_jax.files import write_text
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import read_run
+
+DUPLICATES = "near_duplicates.csv"
+"""In a run folder: test images that look like a training image."""
 
 
 def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> run_folder.Run:
@@ -53,7 +62,8 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
     inputs = make_inputs(
         config.preprocess, config.augment, load_statistics(dataset.path), image_size
     )
-    labels = dataset.split(config.data.train_split).labels
+    split = training_split(config.data, dataset)
+    labels = split.labels
     guess = Guess.of(np.bincount(labels, minlength=len(dataset.class_names)))
     info = run_folder.environment() | {
         "status": "running",
@@ -66,14 +76,47 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
         "data_fingerprint": dataset.fingerprint,
         "guess_loss": guess,
         "train_images": dataset.split(config.data.train_split).num_examples,
+        "epoch_images": split.num_examples,
         "validation_images": dataset.split(config.data.validation_split).num_examples,
         "wall_seconds": 0.0,
     }
     bad = dataset.path / "bad_images.jsonl"
     if bad.exists():
         shutil.copyfile(bad, workdir / bad.name)
+    if config.data.source_kind == "folder":
+        _look_for_duplicates(config, workdir, dataset)
     run_folder.start_run(workdir, config, inputs, info)
     return run_folder.read_run(workdir)
+
+
+def training_split(data: DataConfig, dataset: Dataset) -> TrainingSplit:
+    """Returns the split that is trained on, with classes balanced where that is asked for.
+
+    Args:
+      data: which split, and how.
+      dataset: opened.
+    """
+    split = dataset.split(data.train_split)
+    return Balanced(split) if data.balance else split
+
+
+def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset) -> None:
+    """Says how many test images look like training images, and lists them."""
+    train, test = (
+        dataset.split(name) for name in (config.data.train_split, config.data.validation_split)
+    )
+    pairs = near_duplicates(train, test)
+    if not pairs:
+        return
+    text = io.StringIO()
+    rows = csv.writer(text)
+    rows.writerow(Pair._fields)
+    rows.writerows(pairs)
+    write_text(workdir / DUPLICATES, text.getvalue())
+    print(
+        f"{len(pairs)} of {len(test):,} test images look like a training image, so that the error "
+        f"will look too small: {workdir / DUPLICATES}"
+    )
 
 
 def _mend_inputs(config: Config, workdir: Path, dataset: Dataset, info: dict[str, Any]) -> None:
@@ -103,18 +146,17 @@ def join_run(config: Config, workdir: Path) -> run_folder.Run:
         ) from None
 
 
-def headline(run: run_folder.Run, params: int, split: Split, devices: int) -> str:
+def headline(run: run_folder.Run, params: int, devices: int) -> str:
     """Returns the line that begins a run: what is trained on what.
 
     Args:
       run: what is trained.
       params: number of parameters.
-      split: of the training.
       devices: number in use.
     """
     return (
         f"{run.config.preset}: network '{run.network.name}', {params:,} parameters, "
         f"{run.image_size}x{run.image_size} pixels, {len(run.class_names)} classes, "
-        f"{split.num_examples:,} training images, {devices} x {jax.default_backend()}"
+        f"{run.info['train_images']:,} training images, {devices} x {jax.default_backend()}"
         + (f" (of {jax.device_count()})" if devices < jax.device_count() else "")
     )

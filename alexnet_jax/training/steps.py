@@ -49,6 +49,7 @@ def make_train_step(
     dtype: Any = jnp.float32,
     accumulation: int = 1,
     mesh: Mesh | None = None,
+    frozen: frozenset[str] = frozenset(),
 ) -> Callable[[TrainState, Batch, Inputs, RateTree, Any], tuple[TrainState, Sums]]:
     """Returns `step(state, batch, inputs, rates, colour_on) -> (state, sums)`, jitted.
 
@@ -71,10 +72,14 @@ def make_train_step(
       dtype: of the activations; parameters are float32.
       accumulation: number of parts; it divides the batch.
       mesh: from `placement.make_mesh`; None: one device.
+      frozen: layers whose rates are always 0 (`schedule.frozen_layers`): their gradients, and those
+        of all that lies before the first other layer, are not computed.
     """
     sharded_forward = None if mesh is None else towers.make_forward(network, dtype, mesh)
 
     def loss_fn(params, batch: Batch, part, count, inputs: Inputs, colour_on, key):
+        still = {layer: jax.lax.stop_gradient(params[layer]) for layer in frozen}
+        params = params | still
         images = preprocess(
             inputs,
             batch.images,

@@ -35,12 +35,13 @@ from alexnet_jax.training.schedule import (
     CurrentRates,
     PlateauState,
     after_validation,
+    frozen_layers,
     rate_tree,
     rates_at,
     taken_up,
 )
 from alexnet_jax.training.signals import Signals
-from alexnet_jax.training.start import headline, join_run, open_run
+from alexnet_jax.training.start import headline, join_run, open_run, training_split
 from alexnet_jax.training.steps import init_state, make_train_step
 from alexnet_jax.training.transfer import transferred
 
@@ -133,7 +134,7 @@ class _Loop:
         config = run.config
         self.started, self.mesh = started, mesh
         self.run, self.config = run, config
-        self.train_split: Split = dataset.split(config.data.train_split)
+        self.train_split = training_split(config.data, dataset)
         self.validation_split: Split = dataset.split(config.data.validation_split)
         self.clock = Clock(config.batch_size, self.train_split.num_examples)
         self.total_steps = self.clock.step_after(config.epochs)
@@ -240,7 +241,7 @@ class _Loop:
                 processes.check_agreement(digest)
             state = placement.put(self.mesh, run.network, state)
             devices = 1 if self.mesh is None else self.mesh.size
-            self.progress.say(headline(run, count_params(state.params), self.train_split, devices))
+            self.progress.say(headline(run, count_params(state.params), devices))
             return state, 0
         step = self._take_up(restored)
         self.progress.say(f"resumed {run.workdir} at step {step} of {self.total_steps}")
@@ -276,6 +277,7 @@ class _Loop:
             self.dtype,
             config.accumulation,
             mesh=self.mesh,
+            frozen=frozen_layers(config.schedule, config.optimizer),
         )
         vote = processes.StopVote()
         self.told_to_stop = lambda: vote(signals.received)

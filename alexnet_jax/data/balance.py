@@ -1,0 +1,42 @@
+"""A training split whose smaller classes are visited more often."""
+
+from typing import Any
+
+import numpy as np
+
+from alexnet_jax.data.dataset import Split
+
+MOST_VISITS = 10
+
+
+class Balanced:
+    """A view of a split in which an image of a small class stands several times.
+
+    An image of class c stands `round(largest / size of c)` times, at least once and at most ten
+    times. Each of its places counts as an image of its own: the changes that are drawn for it
+    differ.
+
+    Attributes:
+      num_examples: number of places.
+      labels: class of each, int32 [num_examples].
+      stored_size: height and width of the images, pixels.
+    """
+
+    def __init__(self, split: Split):
+        """Views `split`."""
+        self._split = split
+        labels = np.asarray(split.labels)
+        sizes = np.maximum(np.bincount(labels), 1)
+        visits = np.clip(np.rint(sizes.max() / sizes), 1, MOST_VISITS).astype(np.int64)
+        self._places = np.repeat(np.arange(len(labels)), visits[labels])
+        self.num_examples = len(self._places)
+        self.labels = labels[self._places]
+        self.stored_size = split.stored_size
+
+    def images(self, indices: Any) -> np.ndarray:
+        """Returns stored images, as `Split.images`."""
+        return self._split.images(self._places[indices])
+
+    def crops(self, indices: Any, offsets: np.ndarray, flips: np.ndarray, out: np.ndarray) -> None:
+        """Writes crops of stored images, as `Split.crops`."""
+        self._split.crops(self._places[indices], offsets, flips, out)

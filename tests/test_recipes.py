@@ -1,0 +1,148 @@
+"""The preset `folder` leaves its recipe open: what is chosen, what stays as typed, what resumes."""
+
+# ruff: noqa: F811 - fixtures have the names of their values
+
+import csv
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import config, dataset, tiny_network  # noqa: F401
+
+from alexnet_jax import experiment, recipes
+from alexnet_jax.checks import Facts, resolve
+from alexnet_jax.config import Config, PreprocessConfig
+from alexnet_jax.errors import DataError
+from alexnet_jax.presets import PRESETS
+from alexnet_jax.recipes import Trunk, chosen, is_open, taken_up
+from alexnet_jax.training.train import train
+
+OPEN = PRESETS["folder"]
+CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5")
+TRUNK = Trunk("one-weird-trick", 224, 256, PreprocessConfig("imagenet", "imagenet"), CONVS)
+
+
+def typed(**changes):
+    return dataclasses.replace(OPEN, **changes)
+
+
+@pytest.mark.parametrize("images", (1, 300, 5_000, 29_999, 30_000, 10**6))
+@pytest.mark.parametrize("trunk", (None, TRUNK))
+def test_what_is_chosen_can_be_run(images, trunk):
+    transfer = dataclasses.replace(OPEN.transfer, run="trunk" if trunk else "")
+    config = chosen(typed(transfer=transfer), images, ("train", "validation"), 1.0, trunk=trunk)
+    assert not is_open(config)
+    assert resolve(config, Facts(5, config.data.stored_size)).network.classes == 5
+    assert resolve(config)
+    assert Config.from_json(config.to_json()) == config
+
+
+def test_few_photos_are_seen_more_often_than_many():
+    few, many = (chosen(OPEN, n, ("train", "validation"), 1.0) for n in (300, 20_000))
+    assert few.network == many.network == "cifar-alexnet"
+    assert few.epochs > 10 * many.epochs / 3 > 10
+    assert chosen(OPEN, 10**5, ("train", "validation"), 1.0).network == "original"
+
+
+def test_a_trunk_gives_its_learned_layers_and_its_arithmetic():
+    config = chosen(OPEN, 600, ("train", "validation"), 1.0, trunk=TRUNK)
+    assert config.transfer.layers == CONVS
+    assert config.preprocess == TRUNK.preprocess
+    assert config.data.stored_size == 256
+    assert dict(config.optimizer.layer_learning_rate) == dict.fromkeys(CONVS, 0.0)
+    whole = TRUNK._replace(learned=(*CONVS, "fc6", "fc7", "fc8"))
+    config = chosen(OPEN, 50_000, ("train", "validation"), 1.0, trunk=whole)
+    assert config.transfer.layers == (*CONVS, "fc6", "fc7")  # never the classifier
+    assert set(dict(config.optimizer.layer_learning_rate).values()) == {0.1}
+
+
+def test_what_was_typed_stays():
+    optimizer = dataclasses.replace(OPEN.optimizer, learning_rate=0.003)
+    data = dataclasses.replace(OPEN.data, stored_size=128, validation_split="dev")
+    config = chosen(
+        typed(epochs=7, batch_size=16, optimizer=optimizer, data=data), 600, ("train", "test"), 1.0
+    )
+    assert (config.epochs, config.batch_size) == (7, 16)
+    assert config.optimizer.learning_rate == 0.003
+    assert config.optimizer.bias_learning_rate == 0.02
+    assert (config.data.stored_size, config.data.validation_split) == (128, "dev")
+    assert config.schedule.phases[0].epoch <= 7  # the drop comes within the epochs typed
+    assert not is_open(typed(network="original"))
+
+
+def test_the_split_that_is_there_is_tested_and_unequal_classes_are_balanced():
+    config = chosen(OPEN, 600, ("train", "test"), 5.0)
+    assert config.data.validation_split == "test"
+    assert config.data.balance
+    both = chosen(OPEN, 600, ("train", "validation", "test"), 1.9)
+    assert both.data.validation_split == "validation"
+    assert not both.data.balance
+
+
+def test_a_set_stored_large_gets_a_network_that_reads_it():
+    config = chosen(OPEN, 600, ("train", "validation"), 1.0, stored_size=256)
+    assert config.network == "original"
+    assert config.data.stored_size == 256
+
+
+def test_a_run_keeps_what_was_chosen_and_a_typed_value_is_seen_to_differ():
+    stored = chosen(OPEN, 600, ("train", "test"), 5.0)
+    assert taken_up(OPEN, stored) == stored
+    assert taken_up(typed(epochs=7), stored) == dataclasses.replace(stored, epochs=7)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Ten red and thirty blue pictures with stripes; a test picture stands in training, too."""
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for split, counts in (("train", (10, 30)), ("test", (4, 4))):
+        for label, (name, count) in enumerate(zip(("red", "blue"), counts, strict=True)):
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                picture = rng.integers(0, 120, (1, 40, 1)) + rng.integers(0, 60, (40, 40, 3))
+                picture[..., 2 * label] += 60
+                file = root / split / name / f"{i}.png"
+                Image.fromarray(picture.astype(np.uint8)).save(file)
+    again = Image.open(root / "train" / "blue" / "7.png").resize((90, 90))
+    again.save(root / "test" / "blue" / "copy.jpg", quality=60)
+    (root / "train" / "red" / "notes.txt").write_text("no picture")
+    return root
+
+
+def small(photos, trunk=""):
+    data = dataclasses.replace(OPEN.data, source=str(photos), stored_size=32)
+    transfer = dataclasses.replace(OPEN.transfer, run=trunk)
+    return typed(data=data, image_size=28, epochs=1, final_views=1, transfer=transfer)
+
+
+def test_photos_are_described_trained_and_taken_up_again(config, dataset, photos, tmp_path, capsys):
+    trunk = tmp_path / "trunk"
+    train(config, trunk, dataset)
+    said = []
+    asked = small(photos, str(trunk))
+    state = experiment.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
+    text = "\n".join(said)
+    assert "41 train, 9 test; 2 classes: blue 30, red 11" in text
+    assert "2.7 times" in text and "'blue' errs in 44 %" in text
+    assert "shorter sides 40 to 90 pixels" in text
+    assert "doubtful    1 of 50 files" in text
+    assert "--network tiny" in text and "conv1 to conv1 from the trunk" in text
+    assert "classes balanced" in text
+    assert "1 of 9 test images look like a training image" in capsys.readouterr().out
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "run/near_duplicates.csv").read_text())))
+    assert [(row["test"], row["training"]) for row in rows] == [("blue/copy.jpg", "blue/7.png")]
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (info["train_images"], info["epoch_images"]) == (40, 60)
+    assert int(state.step) == 2  # 60 places of 32 at a time
+    again = experiment.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
+    assert "nothing to do" in said[-6] and int(again.step) == 2
+
+
+def test_without_photos_it_is_said_what_to_name(tmp_path):
+    with pytest.raises(DataError, match=r"--data\.source PHOTOS"):
+        experiment.train(OPEN, tmp_path / "run", tmp_path / "data")
+    assert recipes.is_open(OPEN)
