@@ -3,6 +3,7 @@
 `alexnet_jax.train` is `train` here; the loop itself is `training/train.py`.
 """
 
+import contextlib
 import json
 import shlex
 import time
@@ -38,7 +39,7 @@ from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import Run, read_run
 from alexnet_jax.runs.records import Records, duration, read_rows
 from alexnet_jax.runs.state import TrainState
-from alexnet_jax.runs.weights import RunWeights, load_weights
+from alexnet_jax.runs.weights import RunWeights, kept_steps, load_weights
 from alexnet_jax.training.train import Outcome, mesh_of
 from alexnet_jax.training.train import train as train_loop
 
@@ -167,7 +168,7 @@ def _finish(outcome: Outcome, dataset: Dataset) -> None:
 
         def write() -> None:
             report.unlink(missing_ok=True)
-            _write_final(run, step, results)
+            _write_final(run, step, results, dataset)
 
         processes.chief_first(write, lambda: None)
 
@@ -178,7 +179,7 @@ def _finish(outcome: Outcome, dataset: Dataset) -> None:
     processes.chief_first(write_report, lambda: None)
 
 
-def _write_final(run: Run, step: int, results: dict[int, Evaluation]) -> None:
+def _write_final(run: Run, step: int, results: dict[int, Evaluation], dataset: Dataset) -> None:
     """Writes the results by number of views: `final.npz` has the probabilities of the most."""
     best_views = max(results)
     probabilities = results[best_views].probabilities
@@ -188,6 +189,11 @@ def _write_final(run: Run, step: int, results: dict[int, Evaluation]) -> None:
     for views, result in results.items():
         row = {"step": step, "epoch": _epochs(run, step), "test_views": views}
         records.add(row | {f"final/{k}": v for k, v in result.metrics().items()})
+    labels = results[best_views].labels
+    for place, example in enumerate(_examples(run, dataset, probabilities, labels)):
+        answer = run.class_names[int(np.argmax(example.probabilities))]
+        name = f"{example.kind}/{place}: {run.class_names[example.label]}, answer {answer}"
+        records.add_picture(step, name, example.image)
     records.close()
     write_arrays(
         run.workdir / FINAL,
@@ -447,6 +453,8 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
         metrics=read_rows(run.workdir / "metrics.jsonl"),
         conv1_kernel=kernel,
         groups=run.network.towers,
+        earlier_kernels=_earlier_kernels(run),
+        network=run.network,
         evaluation={int(views): values for views, values in summary.items()} or None,
         confusion=None if labels is None else confusion_matrix(np.asarray(probabilities), labels),
         class_names=run.class_names,
@@ -457,6 +465,17 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
     results = {int(views): values for views, values in summary.items()}
     run_folder.write_text(run.workdir / CARD, model_card(run, results))
     return path
+
+
+def _earlier_kernels(run: Run) -> dict[str, np.ndarray]:
+    """Returns conv1's kernel at every checkpoint but the last, by the epoch."""
+    kernels = {}
+    for step in kept_steps(run.workdir)[:-1]:
+        with contextlib.suppress(CheckpointError):
+            params = load_weights(run.workdir, step).params
+            if "conv1" in params:
+                kernels[f"epoch {_epochs(run, step):.3g}"] = params["conv1"]["kernel"]
+    return kernels
 
 
 def card_beside(output: str | Path) -> Path:

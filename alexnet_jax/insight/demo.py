@@ -18,8 +18,8 @@ from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.views import choose_views
 from alexnet_jax.insight.classifier import Classifier
 from alexnet_jax.insight.examples import photo_uri, png_uri
-from alexnet_jax.insight.filters import colour_shares, tower_pictures
 from alexnet_jax.insight.images import MAX_FILE_BYTES, read_image
+from alexnet_jax.network.filters import colour_shares, tower_pictures
 from alexnet_jax.network.layers import Conv, parametric_layers
 
 ANSWERS, MAPS = 5, 6

@@ -24,11 +24,18 @@ from alexnet_jax.evaluation.guessing import Guess, watched
 from alexnet_jax.files import write_text
 from alexnet_jax.insight import curves
 from alexnet_jax.insight.confusion import class_errors, confused_pairs, heat_map, row_shares
+from alexnet_jax.insight.drawing import draw
 from alexnet_jax.insight.examples import Example, photo_uri, png_uri, top_answers
-from alexnet_jax.insight.filters import FILTERS_PER_ROW, colour_shares, tower_pictures
 from alexnet_jax.insight.neighbours import Neighbours
 from alexnet_jax.insight.series import rate_changes, read_series
 from alexnet_jax.insight.summary import Metrics, summarize_progress, summarize_results
+from alexnet_jax.network.filters import (
+    FILTERS_PER_ROW,
+    colour_shares,
+    filter_picture,
+    tower_pictures,
+)
+from alexnet_jax.network.layers import Network
 from alexnet_jax.presets import PRESETS
 
 MATRIX_CLASSES = 20
@@ -44,6 +51,8 @@ def write_report(
     metrics: Metrics = (),
     conv1_kernel: np.ndarray | None = None,
     groups: int = 1,
+    earlier_kernels: Mapping[str, np.ndarray] | None = None,
+    network: Network | None = None,
     evaluation: Mapping[Any, Mapping[str, float]] | None = None,
     confusion: np.ndarray | None = None,
     class_names: Sequence[str] = (),
@@ -60,6 +69,8 @@ def write_report(
       metrics: rows of `metrics.jsonl`.
       conv1_kernel: float32 `[height, width, 3, filters]`.
       groups: towers in which conv1's filters lie.
+      earlier_kernels: conv1 at other checkpoints, by what to call them.
+      network: to be drawn.
       evaluation: per number of views (1, 10), `loss`, `top1_error`, `top5_error` as fractions, and
         `count` of images if known; None: taken from the metrics' last `final/` rows.
       confusion: int `[classes, classes]`, rows are true classes.
@@ -88,7 +99,14 @@ def write_report(
         "commands": _commands(path, run),
         "charts": _charts(metrics, len(names), stuck),
         "stuck": stuck,
+        "drawing": draw(network, config.image_size or None) if network else "",
+        "config_towers": network.towers if network else 1,
         "towers": _towers(conv1_kernel, groups),
+        "shares": _colour_chart(metrics, groups),
+        "earlier": [
+            {"name": name, "uri": png_uri(filter_picture(kernel, groups, magnify=3))}
+            for name, kernel in (earlier_kernels or {}).items()
+        ],
         "confusion": _confusion(confusion, names),
         "errors": _class_table(confusion, names),
         "example_groups": _examples(examples, names),
@@ -196,6 +214,20 @@ def _charts(
     )
     charts = [("Loss, nats per image", loss), ("Error, share of images", error)]
     return [{"heading": heading, "svg": svg} for heading, svg in charts if svg]
+
+
+def _colour_chart(metrics: Metrics, groups: int) -> str:
+    """Returns how the colour share of conv1's filters went in each tower."""
+    styles = ("training", "second")
+    lines = [
+        curves.Line(
+            f"tower {tower}" if groups > 1 else "all filters",
+            read_series(metrics, f"validation/colour_share_{tower}"),
+            styles[(tower - 1) % 2],
+        )
+        for tower in range(1, groups + 1)
+    ]
+    return curves.draw("Colour share of conv1's filters against epochs", lines, as_percent=True)
 
 
 def _towers(kernel: np.ndarray | None, groups: int) -> list[dict[str, Any]]:

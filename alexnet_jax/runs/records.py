@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alexnet_jax.errors import InputError
 from alexnet_jax.files import write_text
 
@@ -33,7 +35,7 @@ class Records:
         ]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._file = self.path.open("a", encoding="utf-8")
-        self._board: Any = None
+        self._board: _Board | None = None
         self._step = step
 
     def add(self, row: dict[str, Any]) -> None:
@@ -53,9 +55,23 @@ class Records:
         self.rows.append(row)
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
+        self._opened_board().add(row)
+
+    def add_picture(self, step: int, name: str, picture: np.ndarray) -> None:
+        """Shows a picture in TensorBoard.
+
+        Args:
+          step: that it belongs to.
+          name: what it shows.
+          picture: uint8 `[height, width, 3]`.
+        """
+        if self._writes:
+            self._opened_board().add_picture(step, name, picture)
+
+    def _opened_board(self) -> "_Board":
         if self._board is None:
             self._board = _Board(self.path.with_name("tensorboard"), self._step)
-        self._board.add(row)
+        return self._board
 
     def write_csv(self) -> None:
         """Writes `metrics.csv` anew, one column per key."""
@@ -91,11 +107,12 @@ class _Board:
             sys.modules["torch"] = None  # type: ignore[assignment]
         try:
             from tensorboardX import event_file_writer, summary
-            from tensorboardX.proto import event_pb2
+            from tensorboardX.proto import event_pb2, summary_pb2
         finally:
             if absent:
                 del sys.modules["torch"]
         messages: Any = event_pb2
+        self._summaries: Any = summary_pb2
         self._scalar, self._event = summary.scalar, messages.Event
         folder.mkdir(parents=True, exist_ok=True)
         self._writer = event_file_writer.EventsWriter(str(folder / "events"))
@@ -107,6 +124,22 @@ class _Board:
         for name, value in row.items():
             if name not in ("step", "epoch") and isinstance(value, int | float):
                 self._write(row["step"], summary=self._scalar(name, value))
+        self._writer.flush()
+
+    def add_picture(self, step: int, name: str, picture: np.ndarray) -> None:
+        """Writes a picture, uint8 `[height, width, 3]`."""
+        from PIL import Image
+
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "PNG")
+        image = self._summaries.Summary.Image(
+            height=picture.shape[0],
+            width=picture.shape[1],
+            colorspace=3,
+            encoded_image_string=file.getvalue(),
+        )
+        value = self._summaries.Summary.Value(tag=name, image=image)
+        self._write(step, summary=self._summaries.Summary(value=[value]))
         self._writer.flush()
 
     def close(self) -> None:

@@ -53,3 +53,14 @@ def load_weights(workdir: str | Path, checkpoint: str | int = "best") -> RunWeig
     finally:
         checkpoints.close()
     return RunWeights(run, jax.tree.map(np.asarray, params), step)
+
+
+def kept_steps(workdir: str | Path) -> list[int]:
+    """Returns the steps that have a checkpoint, oldest first; none where there is no folder."""
+    if not (Path(workdir) / FOLDER).is_dir():
+        return []
+    checkpoints = Checkpoints(Path(workdir), read_only=True)
+    try:
+        return checkpoints.steps()
+    finally:
+        checkpoints.close()

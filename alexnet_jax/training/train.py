@@ -25,6 +25,7 @@ from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
 from alexnet_jax.evaluation.guessing import STEPS, Guess, Watch
 from alexnet_jax.evaluation.metrics import ZERO, Sums, add, describe_errors, means
 from alexnet_jax.network import placement
+from alexnet_jax.network.filters import colour_shares, filter_picture
 from alexnet_jax.network.model import count_params
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.checkpoint import Checkpoints, Restored, digest_of
@@ -452,7 +453,8 @@ class _Loop:
         )
         metrics = {f"validation/{name}": value for name, value in result.metrics().items()}
         epoch = self.clock.epochs(step)
-        records.add({"step": step, "epoch": epoch, **metrics})
+        shares = self._look_at_filters(state, step, records)
+        records.add({"step": step, "epoch": epoch, **metrics, **shares})
         records.write_csv()
         self.progress.say(
             f"epoch {epoch:.2f}: validation error {describe_errors(result.metrics())}, "
@@ -465,6 +467,17 @@ class _Loop:
         if self.plateau.drops > drops:
             self.progress.say("validation error has stalled: learning rate divided")
         return metrics if all(math.isfinite(value) for value in metrics.values()) else {}
+
+    def _look_at_filters(self, state: TrainState, step: int, records: Records) -> dict[str, float]:
+        """Shows conv1's filters in TensorBoard; returns each tower's share of colour (§6.1)."""
+        if "conv1" not in state.params:
+            return {}
+        kernel, groups = placement.to_host(state.params["conv1"]["kernel"]), self.run.network.towers
+        if kernel.ndim != 4 or kernel.shape[2] != 3 or kernel.shape[3] % groups:
+            return {}
+        records.add_picture(step, "filters/conv1", filter_picture(kernel, groups))
+        shares = colour_shares(kernel, groups)
+        return {f"validation/colour_share_{i + 1}": share for i, share in enumerate(shares)}
 
     def _save(self, state: TrainState, metrics: dict[str, float]) -> None:
         plateau = self.plateau._asdict()

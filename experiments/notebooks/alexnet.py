@@ -93,7 +93,7 @@ for row in rows:
 # (§6.1).
 
 # %%
-from alexnet_jax.insight.filters import filter_picture, tile_filters
+from alexnet_jax.network.filters import filter_picture, tile_filters
 
 
 def picture(pixels: np.ndarray | Image.Image, name: str) -> Image.Image:

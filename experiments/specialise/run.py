@@ -6,7 +6,7 @@
 
 Trains the miniature and, as a control, the miniature with one tower, whose filters are then split
 into halves by their number. Of each half the share of the weights' energy that is colour is noted
-over training (`insight.filters.colour_shares`). What was run is not run again.
+over training (`network.filters.colour_shares`). What was run is not run again.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import numpy as np
 
 from alexnet_jax import experiment
 from alexnet_jax.files import read_arrays
-from alexnet_jax.insight.filters import colour_shares
+from alexnet_jax.network.filters import colour_shares
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.weights import load_weights
 from experiments.benchmarks.environment import environment

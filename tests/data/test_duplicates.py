@@ -54,7 +54,7 @@ def brighter(image):
 def test_a_changed_copy_is_found_and_named(change):
     train = Split([picture(i) for i in range(300)])
     test = Split([picture(1000), change(picture(270)), picture(1001)])
-    assert [pair[:2] for pair in near_duplicates(train, test)] == [("1.jpg", "270.jpg")]
+    assert [pair[:2] for pair in near_duplicates(train, test) or ()] == [("1.jpg", "270.jpg")]
 
 
 def test_other_pictures_are_not():
@@ -74,6 +74,6 @@ def test_large_sets_and_tiny_pictures_are_not_searched(monkeypatch):
     monkeypatch.setattr(duplicates, "MOST_IMAGES", 3)
     assert near_duplicates(twice, twice) is None
     monkeypatch.undo()
-    assert len(near_duplicates(twice, twice)) == 2
+    assert len(near_duplicates(twice, twice) or ()) == 2
     twice.stored_size = 16
     assert near_duplicates(twice, twice) is None

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import shutil
 import socket
 import threading
 import time
@@ -12,6 +11,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+from browser import chromium_page
 from PIL import Image
 
 from alexnet_jax.config import AugmentConfig, PreprocessConfig
@@ -133,19 +133,9 @@ def test_a_port_that_is_taken_is_one_clear_error(classifier):
 
 
 def test_a_person_drops_a_photo(classifier, photo, tmp_path):
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no Chromium on this machine")
     (tmp_path / "photo.png").write_bytes(photo)
     (tmp_path / "torn.png").write_bytes(b"junk")
-    with served(classifier) as address, playwright.sync_playwright() as tools:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = tools.chromium.launch(executable_path=chromium, args=arguments)
-        page = browser.new_page(viewport={"width": 900, "height": 1400})
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else 0)
+    with chromium_page() as (page, problems), served(classifier) as address:
         page.goto(address)
         page.set_input_files("#file", tmp_path / "photo.png")
         page.wait_for_selector("#answers li")
@@ -162,4 +152,3 @@ def test_a_person_drops_a_photo(classifier, photo, tmp_path):
         page.set_input_files("#file", tmp_path / "torn.png")
         page.wait_for_selector("#say.bad")
         assert "cannot be read" in page.inner_text("#say")
-        browser.close()

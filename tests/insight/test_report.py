@@ -8,12 +8,14 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from browser import chromium_page
 
 from alexnet_jax.config import Config
 from alexnet_jax.errors import InputError
 from alexnet_jax.insight.examples import Example, choose_examples
 from alexnet_jax.insight.neighbours import Neighbours
 from alexnet_jax.insight.report import write_report
+from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
 
 NAMES = ["ant", "bee", "cat", "dog", "eel", "fox"]
@@ -71,6 +73,7 @@ def metrics():
         )
         if step % 20 == 0:
             errors = {"validation/top1_error": 4 / step, "validation/top5_error": 1 / step}
+            errors |= {"validation/colour_share_1": 0.5, "validation/colour_share_2": 5 / step}
             rows.append({"step": step, "epoch": step / 20, "validation/loss": 3 / step, **errors})
     return rows
 
@@ -113,6 +116,8 @@ def whole_run(names=tuple(NAMES), size=32):
         "metrics": metrics(),
         "conv1_kernel": rng.normal(size=(11, 11, 3, 96)).astype(np.float32),
         "groups": 2,
+        "earlier_kernels": {"epoch 3": rng.normal(size=(11, 11, 3, 96)).astype(np.float32)},
+        "network": NETWORKS["original"],
         "evaluation": {
             1: {"loss": 1.5, "top1_error": 0.25, "top5_error": 0.05},
             10: {"loss": 1.25, "top1_error": 0.2, "top5_error": 0.025, "count": 40},
@@ -175,7 +180,7 @@ def test_a_whole_run_is_told(tmp_path):
         "seed 7 (preset: 0)",
     ):
         assert said in words, said
-    assert len(page.all("svg")) == 2
+    assert len(page.all("svg")) == 4  # two curves, the network, the colour shares
     assert len(page.all("img")) == 2 + 16 + 4
     assert "not finished" not in words and "paper, 1 / 5" not in words
 
@@ -263,7 +268,8 @@ def test_values_that_are_not_finite_are_shown_as_such(tmp_path):
     arguments["evaluation"] = {1: {"loss": float("nan"), "top1_error": 0.8}}
     arguments["conv1_kernel"] = np.full((11, 11, 3, 96), np.nan, np.float32)
     page = read(tmp_path, **arguments)
-    assert "centre view 80.0 % – nan" in page.words and not page.all("svg")
+    assert "centre view 80.0 % – nan" in page.words
+    assert [svg.get("class") for svg in page.all("svg")] == ["network"]
 
 
 @pytest.mark.parametrize(
@@ -309,9 +315,10 @@ def test_a_stretch_in_which_nothing_was_learnt_is_marked(tmp_path):
             row["train/loss"] = math.log(len(NAMES))
     page = read(tmp_path, **run)
     assert "Shaded: from epoch 0 to 5 nothing was learnt" in page.words
-    assert [place["class"] for place in page.all("rect")] == ["stuck"]
+    assert [r["class"] for r in page.all("rect") if "box" not in r["class"]] == ["stuck"]
     page = read(tmp_path, **whole_run())
-    assert "nothing was learnt" not in page.words and not page.all("rect")
+    assert "nothing was learnt" not in page.words
+    assert all("box" in rect["class"] for rect in page.all("rect"))
 
 
 def test_large_photos_keep_the_page_small(tmp_path):
@@ -354,3 +361,44 @@ def test_the_same_examples_are_chosen_each_time_and_mistakes_are_the_worst():
 def test_examples_of_a_perfect_classifier_are_only_random():
     random, mistakes = choose_examples(np.eye(3, dtype=np.float32), np.arange(3))
     assert sorted(random) == [0, 1, 2] and mistakes == []
+
+
+def test_the_network_and_its_filters_on_the_way_are_shown(tmp_path):
+    page = read(tmp_path, **whole_run())
+    assert "2 × 48 maps" in page.words and "red lines cross" in page.words
+    assert "Colour share of each tower" in page.words
+    pictures = [image["alt"] for image in page.all("img") if "conv1" in image["alt"]]
+    assert pictures[-1] == "conv1 filters, epoch 3"
+    bare = read(tmp_path, **whole_run() | {"network": None, "earlier_kernels": None, "metrics": ()})
+    assert "Colour share of each tower" not in bare.words and "maps" not in bare.text
+
+
+LONG = tuple(f"a class with a name that is far too long, number {i:,}" for i in range(1000))
+WORD = tuple(f"Rindfleischetikettierungsueberwachungsaufgabe-{i}" for i in range(12))
+
+
+@pytest.mark.parametrize("names", (tuple(NAMES), WORD, LONG), ids=("few", "long words", "1,000"))
+@pytest.mark.parametrize("scheme", ("light", "dark"))
+def test_the_page_is_readable_at_every_width(tmp_path, names, scheme):
+    path = write_report(tmp_path / "report.html", **whole_run(names))
+    with chromium_page() as (page, problems):
+        page.emulate_media(color_scheme=scheme)
+        page.goto(path.as_uri())
+        for width in (380, 900, 1400):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate(OUTSIDE, width) == []
+        ink, paper = page.evaluate(COLOURS)
+        assert abs(sum(ink) - sum(paper)) > 400, "text stands out from the page"
+        assert (sum(paper) > sum(ink)) == (scheme == "light")
+        assert not problems
+
+
+# Elements with text that reach beyond the page, unless they lie in a part that scrolls by itself.
+OUTSIDE = """width => [...document.querySelectorAll("body *")].filter(element =>
+    element.innerText && !element.closest(".scroll") && !element.closest("svg")
+    && element.getBoundingClientRect().right > width + 1
+    && !["auto", "hidden"].includes(getComputedStyle(element.parentElement).overflowX)
+  ).map(element => element.tagName + ": " + element.innerText.slice(0, 60))"""
+COLOURS = """() => ["color", "backgroundColor"].map(
+    name => getComputedStyle(document.body)[name].match(/[0-9.]+/g).slice(0, 3).map(Number))"""

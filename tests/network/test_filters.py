@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.insight.filters import (
+from alexnet_jax.network.filters import (
     colour_shares,
     filter_picture,
     scale_filters,

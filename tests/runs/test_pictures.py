@@ -1,0 +1,50 @@
+"""TensorBoard shows conv1's filters at every validation, and test images at the end."""
+
+import dataclasses
+import io
+
+import numpy as np
+from PIL import Image
+from tensorboardX.proto import event_pb2
+
+from alexnet_jax import experiment
+from alexnet_jax.runs.records import Records
+
+
+def pictures(folder):
+    """Returns (step, tag, picture) of the images in TensorBoard's files."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        data = path.read_bytes()
+        while data:
+            length = int.from_bytes(data[:8], "little")
+            event: event_pb2.Event = event_pb2.Event.FromString(data[12 : 12 + length])  # type: ignore
+            data = data[16 + length :]
+            for value in event.summary.value:
+                if value.HasField("image"):
+                    image = Image.open(io.BytesIO(value.image.encoded_image_string))
+                    found.append((event.step, value.tag, np.asarray(image)))
+    return found
+
+
+def test_a_picture_is_kept_as_it_is(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
+    records = Records(tmp_path, 0)
+    records.add_picture(3, "a name", picture)
+    records.close()
+    ((step, tag, kept),) = pictures(tmp_path / "tensorboard")
+    assert (step, tag) == (3, "a name")
+    np.testing.assert_array_equal(kept, picture)
+
+
+def test_a_run_shows_filters_and_answers(config, dataset, tmp_path):
+    data = dataclasses.replace(config.data, stored_size=10)
+    config = dataclasses.replace(config, epochs=2, data=data)
+    experiment.train(config, tmp_path / "run", dataset.path.parent, say=lambda text: None)
+    found = pictures(tmp_path / "run" / "tensorboard")
+    filters = [(step, picture.shape[2]) for step, tag, picture in found if tag == "filters/conv1"]
+    assert filters == [(4, 3), (8, 3)]
+    answers = [tag for _, tag, _ in found if tag.startswith("random/")]
+    assert answers and all(", answer " in tag for tag in answers)
+    rows = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert '"validation/colour_share_1"' in rows
