@@ -181,7 +181,7 @@ def test_a_whole_run_is_told(tmp_path):
     ):
         assert said in words, said
     assert len(page.all("svg")) == 4  # two curves, the network, the colour shares
-    assert len(page.all("img")) == 2 + 16 + 4
+    assert len(page.all("img")) == 2 + 1 + 16 + 4
     assert "not finished" not in words and "paper, 1 / 5" not in words
 
 
