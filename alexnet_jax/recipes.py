@@ -152,7 +152,7 @@ def _small(config: Config, images: int) -> Config:
 
 def _on_trunk(config: Config, images: int, trunk: Trunk) -> Config:
     """A classifier on the trunk's convolutions; with many photos they learn, too, but slowly."""
-    usual, epochs, rate = _usual(config), _epochs(config, images, 6_000, 3, 20), 0.01
+    usual, epochs, rate = _usual(config), _epochs(config, images, 6_000, 3, 60), 0.01
     layers = parametric_layers(NETWORKS[trunk.network].layers)
     copied = tuple(layer.name for layer in layers[:-1] if layer.name in trunk.learned)
     convs = {layer.name for layer in layers if isinstance(layer, Conv)}

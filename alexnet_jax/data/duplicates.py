@@ -6,30 +6,29 @@ import numpy as np
 
 from alexnet_jax.data.dataset import Split
 
-MOST_IMAGES = 100_000
+MOST_IMAGES = 60_000
 """Sets with more are not searched, nor those whose images are smaller than `LEAST_SIZE` pixels."""
 LEAST_SIZE = 24
-_SIDE = 16
-_BITS = _SIDE * _SIDE
-_NEAR = 28  # of 256 bits; photos that have nothing to do with each other differ in about 128
-_FLAT = 2.0  # grey levels: differences of neighbouring cells that say nothing
+_SIDE = 32
+_ALIKE = 0.985  # photos that have nothing to do with each other seldom reach 0.8
+_FLAT = 2.0  # grey levels; a deviation that says nothing
 _CHUNK = 256
 
 
 class Pair(NamedTuple):
-    """A test image, the training image that is nearest to it, and in how many bits they differ."""
+    """A test image, the training image that is most like it, and the correlation of the two."""
 
     test: str
     training: str
-    differing_bits: int
+    correlation: float
 
 
 def near_duplicates(train: Split, test: Split) -> list[Pair] | None:
     """Returns the test images that look like a training image; None: it was not looked.
 
-    Two images look alike where at most 28 of the 256 signs agree not, by which the grey levels of a
-    17 x 16 reduction rise or fall from left to right (a difference hash): copies of another size or
-    compression, not other photos of the same thing. Flat images are left out.
+    Two images look alike where their grey levels, averaged in 32 x 32 cells, correlate by 0.985 or
+    more: copies of another size, compression or brightness, not other photos of the same thing.
+    Flat images are left out.
 
     Args:
       train: split of the training images.
@@ -40,45 +39,37 @@ def near_duplicates(train: Split, test: Split) -> list[Pair] | None:
     """
     if len(train) + len(test) > MOST_IMAGES or train.stored_size < LEAST_SIZE:
         return None
-    (rows, known), (others, told) = _hashes(train), _hashes(test)
+    known, asked = _profiles(train), _profiles(test)
     pairs = []
-    for first in range(0, len(told), _CHUNK):
-        part = others[told[first : first + _CHUNK]]
-        differing = np.bitwise_count(part[:, None, :] ^ rows[known][None, :, :]).sum(-1)
-        if not differing.size:
-            continue
-        nearest = differing.argmin(1)
-        for row in np.flatnonzero(differing[np.arange(len(part)), nearest] <= _NEAR):
-            index, other = int(told[first + row]), int(known[nearest[row]])
-            pairs.append((index, other, int(differing[row, nearest[row]])))
-    if not pairs:
-        return []
-    keys, names = test.keys, train.keys
-    return [Pair(keys[index], names[other], bits) for index, other, bits in pairs]
+    for first in range(0, len(asked), _CHUNK):
+        correlations = asked[first : first + _CHUNK] @ known.T
+        nearest = correlations.argmax(1)
+        for row in np.flatnonzero(correlations.max(1) >= _ALIKE):
+            index = int(nearest[row])
+            pairs.append((first + int(row), index, float(correlations[row, index])))
+    keys, names = (test.keys, train.keys) if pairs else ([], [])
+    return [Pair(keys[index], names[other], round(value, 4)) for index, other, value in pairs]
 
 
-def _hashes(split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Returns uint64 [n, 4], a hash of each image, and the indices of those that are not flat."""
-    bits = np.zeros((len(split), _BITS), bool)
-    told = np.zeros(len(split), bool)
+def _profiles(split: Split) -> np.ndarray:
+    """Returns float32 [n, cells]: grey levels of mean 0 and length 1, or zeros where it is flat."""
+    parts = []
     for first in range(0, len(split), _CHUNK):
-        part = np.arange(first, min(first + _CHUNK, len(split)))
-        rises = np.diff(_reduced(split.images(part)), axis=2)
-        bits[part] = (rises > 0).reshape(len(part), -1)
-        told[part] = np.abs(rises).mean((1, 2)) > _FLAT
-    return np.packbits(bits, axis=1).view(np.uint64), np.flatnonzero(told)
+        images = split.images(np.arange(first, min(first + _CHUNK, len(split))))
+        cells = _averaged(images @ np.array([0.299, 0.587, 0.114], np.float32))
+        cells -= cells.mean(1, keepdims=True)
+        lengths = np.linalg.norm(cells, axis=1, keepdims=True)
+        flat = lengths < _FLAT * cells.shape[1] ** 0.5
+        parts.append(np.where(flat, 0, cells / np.maximum(lengths, 1e-9)))
+    return np.concatenate(parts)
 
 
-def _reduced(images: np.ndarray) -> np.ndarray:
-    """Returns the grey levels of uint8 images [n, s, s, 3] in cells, float32 [n, 16, 17]."""
-    size = images.shape[1]
-
-    def averaged(values: np.ndarray, cells: int, axis: int) -> np.ndarray:
-        edges = np.arange(cells) * size // cells
-        widths = np.diff([*edges, size]).astype(np.float32)
-        shape = [1, 1, 1]
-        shape[axis] = cells
-        return np.add.reduceat(values, edges, axis=axis) / widths.reshape(shape)
-
-    grey = images @ np.array([0.299, 0.587, 0.114], np.float32)
-    return averaged(averaged(grey, _SIDE, 1), _SIDE + 1, 2)
+def _averaged(grey: np.ndarray) -> np.ndarray:
+    """Returns the means of float32 images [n, s, s] in at most 32 x 32 cells, [n, cells]."""
+    size = grey.shape[1]
+    count = min(_SIDE, size)
+    edges = np.arange(count) * size // count
+    widths = np.diff([*edges, size]).astype(np.float32)
+    rows = np.add.reduceat(grey, edges, axis=1) / widths[:, None]
+    cells = np.add.reduceat(rows, edges, axis=2) / widths
+    return cells.reshape(len(grey), -1)

@@ -191,21 +191,7 @@ lines = [np.concatenate([image[None], white, known_images[n]]) for image, n in p
 picture(tile_filters(np.concatenate(lines), per_row=9, magnify=2), "neighbours.png")
 
 # %% [markdown]
-# ## Your own photos
+# ## Further
 #
-# `PHOTOS` is a folder, `.tar` or `.tar.gz` with one folder per class, at once or below `train/`
-# and `test/`. The photos are stored once with a shorter side of 256 pixels, and the network that
-# ran in 2012 learns to tell the classes apart. It has 57 million parameters and wants a GPU or
-# TPU; a narrower network is another `network=`, see `alexnet_jax.NETWORKS`.
-
-# %%
-PHOTOS = ""  # e.g. "flowers" with flowers/rose/1.jpg, flowers/tulip/2.jpg, …
-
-config = alexnet_jax.PRESETS["folder"]
-config = dataclasses.replace(
-    config, epochs=60, data=dataclasses.replace(config.data, source=PHOTOS, name="photos")
-)
-print(f"{config.network}: {config.epochs:g} epochs in batches of {config.batch_size}")
-if PHOTOS:
-    alexnet_jax.train(config, "runs/photos")
-    classifier = alexnet_jax.load("runs/photos")  # .predict(["photo.jpg"], top_k=5, views=10)
+# `layers.ipynb` looks at what the layers find alike, `own_photos.ipynb` trains on a folder of your
+# own, `two_towers.ipynb` takes the two GPUs of 2012 apart.

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 REPOSITORY = "OWNER/alexnet_jax"
 
 FOLDER = Path(__file__).parent
-NAMES = ("alexnet", "two_towers")
+NAMES = ("alexnet", "layers", "own_photos", "two_towers")
 COMMAND = "python -m experiments.notebooks.pair"
 BEGIN, END = f"<!-- badges: {COMMAND} -->", "<!-- end of badges -->"
 _PLACEHOLDER = "OWNER/alexnet_jax"  # as the scripts and the README's first version have it
