@@ -1,11 +1,35 @@
 """AlexNet (Krizhevsky, Sutskever and Hinton, 2012) in JAX.
 
-The public names load on first use, so that `import alexnet_jax` is instant:
+Networks are data, interpreted by one pure Flax module:
 
-    alexnet_jax.NETWORKS, alexnet_jax.AlexNet(network)
-    alexnet_jax.PRESETS, alexnet_jax.Config, alexnet_jax.train(config, workdir)
-    alexnet_jax.load(workdir).predict(images)
-    alexnet_jax.receptive_fields(network)
+>>> network = NETWORKS["paper"]
+>>> network.towers, network.classes, network.image_size
+(2, 1000, 224)
+>>> sum(layer.params for layer in summarize(network))
+60965224
+>>> receptive_fields(network)[0].size
+11
+
+Experiments are frozen dataclasses, and a run is a folder:
+
+>>> config = dataclasses.replace(PRESETS["digits"], epochs=0.2, final_views=1)
+>>> state = train(config, "runs/example", say=lambda line: None)  # doctest: +ELLIPSIS
+digits: network 'digits', 232,490 parameters, ...
+>>> sorted(state.params)[:3]
+['conv1', 'conv2', 'conv3']
+
+A folder is all that is needed to use what was learned:
+
+>>> classifier = load("runs/example")
+>>> [[answer]] = classifier.predict(["photo.jpg"], top_k=1)
+>>> answer.label in classifier.class_names
+True
+>>> classifier.features(["photo.jpg"], layer="fc7").shape
+(1, 256)
+
+`import_weights` makes such a folder of torchvision's, Caffe's or cuda-convnet's files. The same is
+a command: `python -m alexnet_jax.main --help`. All names load at first use, so that
+`import alexnet_jax` is instant.
 """
 
 import importlib
@@ -16,6 +40,7 @@ if TYPE_CHECKING:
     from alexnet_jax.config import Config
     from alexnet_jax.experiment import train
     from alexnet_jax.insight.classifier import load
+    from alexnet_jax.network.layers import summarize
     from alexnet_jax.network.model import AlexNet
     from alexnet_jax.network.networks import NETWORKS
     from alexnet_jax.network.receptive_fields import receptive_fields
@@ -36,6 +61,7 @@ __all__ = [
     "import_weights",
     "load",
     "receptive_fields",
+    "summarize",
     "train",
 ]
 
@@ -47,6 +73,7 @@ _HOMES = {
     "import_weights": "alexnet_jax.weights.importing",
     "load": "alexnet_jax.insight.classifier",
     "receptive_fields": "alexnet_jax.network.receptive_fields",
+    "summarize": "alexnet_jax.network.layers",
     "train": "alexnet_jax.experiment",
 }
 

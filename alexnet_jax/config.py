@@ -257,7 +257,12 @@ class Config:
     transfer: TransferConfig = field(default_factory=TransferConfig)
 
     def to_json(self) -> str:
-        """Returns the configuration as indented JSON text."""
+        """Returns the configuration as indented JSON text.
+
+        >>> config = Config(network="original", optimizer=OptimizerConfig(learning_rate=0.02))
+        >>> Config.from_json(config.to_json()) == config
+        True
+        """
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod

@@ -136,6 +136,10 @@ class Classifier:
           top_k: answers per image; no more than there are classes.
           views: see `probabilities`.
           unreadable: see the class.
+
+        >>> answers = load("runs").predict(["photo.jpg", PIL.Image.open("photo.jpg")], top_k=3)
+        >>> len(answers), len(answers[0]), answers[0] == answers[1]
+        (2, 3, True)
         """
         if top_k < 1:
             raise InputError(f"top_k should be at least 1, not {top_k}")
@@ -170,6 +174,10 @@ class Classifier:
 
         Raises:
           InputError: the network has no such layer.
+
+        >>> found = load("runs").features(["photo.jpg"], layer=["conv1:linear", "pool2", "fc7"])
+        >>> {name: values.shape for name, values in found.items()}
+        {'conv1:linear': (1, 12, 12, 24), 'pool2': (1, 3, 3, 64), 'fc7': (1, 256)}
         """
         names = (layer,) if isinstance(layer, str) else tuple(dict.fromkeys(layer))
         if not names:
@@ -233,6 +241,10 @@ def load(
     Raises:
       InputError: no run there.
       CheckpointError: the checkpoint is missing or damaged.
+
+    >>> classifier = load("runs")
+    >>> classifier.probabilities(["photo.jpg"], views=10).shape
+    (1, 10)
     """
     weights = load_weights(workdir, checkpoint)
     run = weights.run

@@ -91,6 +91,16 @@ class AlexNet(nn.Module):
       network: the layers to interpret.
       dtype: type of the activations. Parameters are float32, and so is the arithmetic of the
         biases (whose gradient sums over all pixels) and of the classifier, the last layer.
+
+    >>> model = AlexNet(NETWORKS["digits"])
+    >>> images = jnp.zeros((2, 28, 28, 3))
+    >>> variables = model.init(jax.random.key(0), images)
+    >>> variables["params"]["conv1"]["kernel"].shape
+    (7, 7, 3, 24)
+    >>> model.apply(variables, images).shape
+    (2, 10)
+    >>> model.apply(variables, images, capture="conv2").shape
+    (2, 6, 6, 64)
     """
 
     network: Network

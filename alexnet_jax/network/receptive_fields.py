@@ -60,7 +60,6 @@ def receptive_fields(network: Network, image_size: int | None = None) -> list[Re
     Raises:
       InputError: the size does not fit the network.
 
-    >>> from alexnet_jax.network.networks import NETWORKS
     >>> fields = {field.layer: field for field in receptive_fields(NETWORKS["paper"])}
     >>> fields["conv5"].size, fields["conv5"].stride, fields["conv5"].units
     (163, 16.0, 13)

@@ -1,0 +1,80 @@
+"""Every example runs: those of docstrings, of README, and the help of the package."""
+
+import dataclasses
+import doctest
+import importlib
+import pydoc
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import alexnet_jax
+from alexnet_jax import main
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+PACKAGE = ROOT / "alexnet_jax"
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if ">>>" in path.read_text() and path.name != "__init__.py"
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with a short run of the default preset in runs/, and a photo.jpg."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("ALEXNET_DATA_DIR", str(folder / "data"))
+        short = dataclasses.replace(alexnet_jax.PRESETS["digits"], epochs=0.2, final_views=1)
+        patch.setitem(alexnet_jax.PRESETS, "digits", short)
+        alexnet_jax.train(short, "runs", say=lambda text: None)
+        pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+        PIL.Image.fromarray(pixels).save("photo.jpg")
+        yield folder
+
+
+@pytest.mark.parametrize("name", ["alexnet_jax", *MODULES])
+def test_examples_of_docstrings_hold(home, name, capfd):
+    module = importlib.import_module(name)
+    names = {name: getattr(alexnet_jax, name) for name in alexnet_jax.__all__}
+    names |= {"dataclasses": dataclasses, "PIL": PIL} | vars(module)
+    parser, runner = doctest.DocTestFinder(exclude_empty=True), doctest.DocTestRunner()
+    tests = [test for test in parser.find(module, name, globs=names) if test.examples]
+    assert tests
+    for test in tests:
+        runner.run(test)
+    assert not runner.failures, capfd.readouterr().out
+
+
+def test_the_python_of_readme_runs(home):
+    blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    assert (home / "runs" / "seed1" / "report.html").exists()
+
+
+def test_the_commands_of_readme_are_understood(home):
+    text = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"python -m alexnet_jax\.main ([^#\n]*)", "\n".join(text))
+    found += re.findall(r"^alexnet ([^#\n]*)", "\n".join(text), re.MULTILINE)
+    assert len(found) > 15
+    for words in map(shlex.split, found):
+        verb = "train" if words[0].startswith("-") else words.pop(0)
+        main.parse(verb, words)  # raises what the command would say
+
+
+def test_help_tells_the_whole_interface():
+    text = pydoc.render_doc(alexnet_jax, renderer=pydoc.plaintext)
+    for name in set(alexnet_jax.__all__) - {"__version__"}:
+        assert re.search(rf"^    (class )?{name}\b", text, re.MULTILINE), name
+    assert alexnet_jax.__version__ in text
+    for said in ("Networks are data", "Raises:", "float32", ">>> classifier = load("):
+        assert said in text, said
