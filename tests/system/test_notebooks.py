@@ -73,7 +73,7 @@ def test_a_pair_that_differs_is_named(capsys, monkeypatch, tmp_path):
 def test_the_address_is_one_line(monkeypatch):
     monkeypatch.setattr(pair, "REPOSITORY", "somebody/else")
     texts = pair.expected()
-    assert len(texts) == 3
+    assert len(texts) == len(pair.NAMES) + 1
     for path, text in texts.items():
         assert "OWNER/" not in text or path.suffix == ".md", path
         assert f"{pair._COLAB}/github/somebody/else/blob/main/experiments/notebooks/" in text
@@ -158,7 +158,6 @@ def test_the_first_notebook_trains_looks_and_restores(tmp_path):
     for name in ("filters", "predictions", "neighbours"):
         pixels = np.asarray(Image.open(workdir / f"{name}.png"))
         assert pixels.shape[2] == 3 and min(pixels.shape[:2]) > 90 and pixels.std() > 20, name
-    assert "original: 60 epochs in batches of 64" in text
 
 
 def test_the_second_notebook_finds_one_network_on_two_devices(tmp_path):
@@ -186,3 +185,22 @@ def test_the_second_notebook_finds_one_network_on_two_devices(tmp_path):
     assert len(losses) == 5 and losses.min() < losses[0]  # with dropout, on a small batch
     np.testing.assert_array_equal(others, losses)  # as printed: five decimals
     assert "'one-weird-trick' has no groups" in text and "across the border" in text
+
+
+def test_the_third_notebook_compares_layers(tmp_path):
+    text = run("layers", tmp_path, ALEXNET_NOTEBOOK_EPOCHS="3")
+    assert "digits: 100 pictures of 10 kinds" in text
+    assert found(r"\nconv1 +(\d+) +(\d+) +(\d+) +(\d+)", text) == [("12", "7", "2", "3")]
+    apart = dict(found(r"\n([\w:]+) +-?\d\.\d{3} +-?\d\.\d{3} +(-?\d\.\d{3})", text))
+    assert float(apart["fc7"]) > float(apart["conv1"]) > 0.05
+    pixels = np.asarray(Image.open(tmp_path / "runs" / "digits" / "similarity.png"))
+    assert pixels.shape[1] > 700 and pixels.std() > 40
+
+
+def test_the_fourth_notebook_trains_on_photos_with_and_without_a_trunk(tmp_path):
+    text = run("own_photos", tmp_path, ALEXNET_NOTEBOOK_EPOCHS="4")
+    assert "80 train, 71 test; 2 classes: digit 8 40, digit 9 40" in text
+    assert "conv1 to fc7 from the trunk" in text
+    last = dict(found(r"\n([\w-]+) +last +(\d+\.\d) %", text))
+    assert set(last) == {"on-trunk", "alone"} and max(map(float, last.values())) < 50
+    assert len(found(r"digit \d/\d+\.png: digit \d \d+\.\d %", text)) == 3
