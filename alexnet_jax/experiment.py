@@ -64,6 +64,7 @@ def train(
     retune: bool = False,
     say: Callable = print,
     started: float | None = None,
+    quiet: bool = False,
 ) -> TrainState:
     """Runs an experiment: prepares data where needed, trains or resumes, tests, reports.
 
@@ -78,6 +79,7 @@ def train(
       say: takes each line of text for the user.
       started: `time.monotonic()` at which the user began to wait (default: now), from which
         `run.json` counts `seconds_to_first_step`.
+      quiet: print no progress: only what is wrong, and what came out.
 
     Returns:
       The newest state; its `params` are float32 arrays by layer.
@@ -92,24 +94,28 @@ def train(
         raise InputError(f"--workdir {workdir} is a file; name a folder")
     what = {k: v for k, v in fields_of(config).items() if k not in _OF_THE_HOST}
     processes.check_agreement(what | {"retune": retune, "version": __version__})
-    config = _complete(config, workdir, data_dir or default_data_dir(), say)
+    config = _complete(config, workdir, data_dir or default_data_dir(), _ignore if quiet else say)
     if run_folder.holds_config(workdir):
         run_folder.check_same_config(workdir, config, retune)
     _check(config)
 
     def prepared() -> Path:
-        return ensure_prepared(config.data, data_dir or default_data_dir())
+        return ensure_prepared(config.data, data_dir or default_data_dir(), progress=not quiet)
 
     # Process 0 alone, then the others, who find it ready unless they have a disk of their own.
     folder = processes.chief_first(prepared, prepared)
     dataset = open_dataset(folder, config.data.cache_bytes)
     processes.check_agreement({"the data set's fingerprint": dataset.fingerprint})
-    outcome = train_loop(config, workdir, dataset, retune, started)
+    outcome = train_loop(config, workdir, dataset, retune, started, quiet)
     if outcome.finished:
         _finish(outcome, dataset)
     if outcome.finished and processes.is_chief():
         _tell(outcome.run, outcome.steps_done, say)
     return outcome.state
+
+
+def _ignore(line: str) -> None:
+    """Says nothing."""
 
 
 def _complete(config: Config, workdir: Path, data_dir: str | Path, say: Callable) -> Config:

@@ -34,12 +34,14 @@ class Train(Processes, Options):
       data_dir: folder of prepared data sets; else $ALEXNET_DATA_DIR, else the user's cache folder.
       retune: let rates, schedule and epochs of the run in --workdir change from here on, as 2012
         changed them by hand.
+      quiet: print no progress: only what is wrong, and what came out.
       config: the experiment.
     """
 
     workdir: AbsolutePath
     data_dir: AbsolutePath | None = None
     retune: Flag = False
+    quiet: Annotated[Flag, tyro.conf.arg(aliases=["-q"])] = False
     config: Annotated[Config, tyro.conf.arg(name="")]
 
     def run(self) -> None:
@@ -52,6 +54,7 @@ class Train(Processes, Options):
             self.workdir,
             data_dir=self.data_dir,
             retune=self.retune,
+            quiet=self.quiet,
             started=command_line.program_start(),
         )
 

@@ -5,6 +5,8 @@ import csv
 import io
 import json
 import math
+import resource
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -72,6 +74,11 @@ class Records:
         if self._board is None:
             self._board = _Board(self.path.with_name("tensorboard"), self._step)
         return self._board
+
+    def values(self, name: str) -> list[float]:
+        """Returns the finite values of a metric up to now."""
+        found = [row.get(name) for row in self.rows] if self._writes else []
+        return [value for value in found if value is not None and math.isfinite(value)]
 
     def write_csv(self) -> None:
         """Writes `metrics.csv` anew, one column per key."""
@@ -202,7 +209,13 @@ class Progress:
         self._pending = False
 
     def update(
-        self, step: int, epoch: float, values: dict[str, float], rate: float, eta: float
+        self,
+        step: int,
+        epoch: float,
+        values: dict[str, float],
+        rate: float,
+        eta: float,
+        best: float | None = None,
     ) -> None:
         """Shows a step.
 
@@ -212,16 +225,19 @@ class Progress:
           values: `train/loss`, `train/top1_error`, `train/learning_rate`.
           rate: images per second.
           eta: seconds left at this rate.
+          best: smallest validation error up to now, a fraction.
         """
+        known = "" if best is None else f"best {100 * best:.1f} %  "
         line = (
             f"step {step}/{self._total}  epoch {epoch:.2f}  loss {values['train/loss']:.4f}  "
-            f"error {100 * values['train/top1_error']:.1f} %  "
+            f"error {100 * values['train/top1_error']:.1f} %  {known}"
             f"rate {values['train/learning_rate']:.3g}  {rate:,.0f} images/s  "
-            f"ETA {duration(eta)}"
+            f"{memory_in_use() / 1e9:.1f} GB  ETA {duration(eta)}"
         )
         now = time.monotonic()
         if self._terminal:
-            self._write(f"\r\x1b[K{line}")
+            width = shutil.get_terminal_size().columns - 1  # a line that wraps is not rewritten
+            self._write(f"\r\x1b[K{line[:width]}")
             self._pending = True
         elif now - self._last >= 5 or step == self._total:
             self._last = now
@@ -240,6 +256,19 @@ class Progress:
             self._stream.flush()
         except OSError:  # the terminal is closed, or the reader gone: the run is worth more
             self._stream = io.StringIO()
+
+
+def memory_in_use() -> int:
+    """Returns the bytes that the first device holds; of a CPU those that the process holds."""
+    import jax
+
+    with contextlib.suppress(Exception):  # devices differ in what they tell
+        stats = jax.local_devices()[0].memory_stats()
+        if stats:
+            return int(stats["bytes_in_use"])
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return 0
 
 
 def duration(seconds: float) -> str:

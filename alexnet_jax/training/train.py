@@ -73,6 +73,7 @@ def train(
     dataset: Dataset,
     retune: bool = False,
     started: float | None = None,
+    quiet: bool = False,
 ) -> Outcome:
     """Trains `config` in `workdir`, or goes on where an earlier call stopped.
 
@@ -87,6 +88,7 @@ def train(
       retune: let rates, schedule and epochs of a run in the folder change from here on.
       started: `time.monotonic()` at which the user began to wait (default: now), from which
         `run.json` counts `seconds_to_first_step`.
+      quiet: print no progress.
 
     Raises:
       InputError: impossible configuration, devices that do not fit it, or the folder holds
@@ -110,7 +112,7 @@ def train(
         run = processes.chief_first(begin, lambda: join_run(config, workdir))
         # A folder of the same name on a disk of another machine would do great harm.
         processes.check_agreement({"the run in --workdir": run.info.get("run_id", "")})
-        return _Loop(run, dataset, started, mesh).go()
+        return _Loop(run, dataset, started, mesh, quiet).go()
 
 
 def mesh_of(config: Config) -> Mesh | None:
@@ -131,7 +133,14 @@ def mesh_of(config: Config) -> Mesh | None:
 class _Loop:
     """One call of `train`: the moving parts of the loop, and the order in which they move."""
 
-    def __init__(self, run: run_folder.Run, dataset: Dataset, started: float, mesh: Mesh | None):
+    def __init__(
+        self,
+        run: run_folder.Run,
+        dataset: Dataset,
+        started: float,
+        mesh: Mesh | None,
+        quiet: bool = False,
+    ):
         config = run.config
         self.started, self.mesh = started, mesh
         self.run, self.config = run, config
@@ -140,7 +149,8 @@ class _Loop:
         self.clock = Clock(config.batch_size, self.train_split.num_examples)
         self.total_steps = self.clock.step_after(config.epochs)
         self.chief = processes.is_chief()
-        self.progress = Progress(self.total_steps, quiet=not self.chief)
+        self.progress = Progress(self.total_steps, quiet=quiet or not self.chief)
+        self.best_error: float | None = None
         self.checkpoints = Checkpoints(run.workdir)
         self.plateau = PlateauState()
         self.window = ZERO
@@ -168,6 +178,7 @@ class _Loop:
             self.checkpoints.close()
             return Outcome(state, True, 0, self.run)
         records = Records(self.run.workdir, first_step, writes=self.chief)
+        self.best_error = min(records.values("validation/top1_error"), default=None)
         started = time.monotonic()
         try:
             with (
@@ -381,7 +392,7 @@ class _Loop:
             self.window = ZERO
             self._watch(step, values["train/loss"], rates)
         eta = (self.total_steps - step) * self.config.batch_size / max(rate, 1e-9)
-        self.progress.update(step, epoch, values, rate, eta)
+        self.progress.update(step, epoch, values, rate, eta, self.best_error)
 
     def _watch(self, step: int, loss: float, rates: CurrentRates) -> None:
         """Says so once when nothing is being learnt, and once when that is over."""
@@ -456,9 +467,12 @@ class _Loop:
         shares = self._look_at_filters(state, step, records)
         records.add({"step": step, "epoch": epoch, **metrics, **shares})
         records.write_csv()
+        before, error = self.best_error, result.top1_error
+        self.best_error = error if before is None else min(before, error)
+        best = "the best" if self.best_error == error else f"best {100 * self.best_error:.2f} %"
         self.progress.say(
             f"epoch {epoch:.2f}: validation error {describe_errors(result.metrics())}, "
-            f"loss {result.loss:.4f}"
+            f"loss {result.loss:.4f}" + (f" ({best})" if before is not None else "")
         )
         passed = config.evaluate_every_epochs
         self.evaluated_epochs += passed

@@ -187,7 +187,7 @@ for name, matrix in matrices.items():
 # %%
 upper = np.triu_indices(len(files), 1)
 ranks = np.stack([matrix[upper].argsort().argsort() for matrix in matrices.values()])
-second = np.corrcoef(ranks)
+second: np.ndarray = np.corrcoef(ranks)  # type: ignore
 print(" " * 13 + " ".join(f"{name[:7]:>7}" for name in matrices))
 for name, row in zip(matrices, second, strict=True):
     print(f"{name:12} " + " ".join(f"{value:7.2f}" for value in row))

@@ -72,7 +72,7 @@ def test_the_commands_of_readme_are_understood(home):
 
 
 def test_help_tells_the_whole_interface():
-    text = pydoc.render_doc(alexnet_jax, renderer=pydoc.plaintext)
+    text = pydoc.render_doc(alexnet_jax, renderer=pydoc.plaintext)  # type: ignore
     for name in set(alexnet_jax.__all__) - {"__version__"}:
         assert re.search(rf"^    (class )?{name}\b", text, re.MULTILINE), name
     assert alexnet_jax.__version__ in text

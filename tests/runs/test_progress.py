@@ -1,0 +1,44 @@
+"""The line of progress: what it tells, quietly or not, on a terminal and elsewhere."""
+
+import dataclasses
+import io
+import os
+
+from alexnet_jax import experiment
+from alexnet_jax.runs.records import Progress, memory_in_use
+
+VALUES = {"train/loss": 0.5, "train/top1_error": 0.25, "train/learning_rate": 0.01}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_line_tells_rate_memory_best_and_time_left():
+    text = io.StringIO()
+    Progress(10, text).update(10, 1.0, VALUES, 1234.5, 125.0, best=0.125)
+    assert text.getvalue() == (
+        "step 10/10  epoch 1.00  loss 0.5000  error 25.0 %  best 12.5 %  rate 0.01  "
+        f"1,234 images/s  {memory_in_use() / 1e9:.1f} GB  ETA 2 min 05 s\n"
+    )
+    assert memory_in_use() > 10**7
+
+
+def test_on_a_narrow_terminal_the_line_does_not_wrap(monkeypatch):
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((40, 20)))
+    text = Terminal()
+    Progress(10, text).update(5, 1.0, VALUES, 1234.5, 125.0)
+    assert text.getvalue() == "\r\x1b[Kstep 5/10  epoch 1.00  loss 0.5000  err"
+
+
+def test_a_quiet_run_tells_its_result_only(config, dataset, tmp_path, capfd):
+    data = dataclasses.replace(config.data, stored_size=10)
+    config = dataclasses.replace(config, epochs=2, data=data)
+    experiment.train(config, tmp_path / "aloud", dataset.path.parent)
+    aloud = capfd.readouterr().out
+    assert "validation error" in aloud and "(the best)" in aloud or "(best " in aloud
+    experiment.train(config, tmp_path / "quiet", dataset.path.parent, quiet=True)
+    quiet = capfd.readouterr().out
+    assert quiet.splitlines()[0].startswith("test error") and "step " not in quiet
+    assert len(quiet.splitlines()) == 5
