@@ -134,7 +134,7 @@ def _stepped(epochs: float, rate: float, at: float) -> ScheduleConfig:
 
 def _small(config: Config, images: int) -> Config:
     """The paper's eight layers at 64 pixels: minutes on a CPU."""
-    usual, epochs, rate = _usual(config), _epochs(config, images, 60_000, 15, 100), 0.01
+    usual, epochs, rate = _usual(config), _epochs(config, images, 40_000, 15, 80), 0.01
     return dataclasses.replace(
         usual,
         network="cifar-alexnet",

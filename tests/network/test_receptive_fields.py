@@ -66,7 +66,7 @@ def test_another_image_size_and_its_errors():
 
 
 @pytest.mark.parametrize("network", [EXACT, LOOSE, NETWORKS["digits"]], ids=lambda n: n.name)
-def test_gradients_reach_as_far_as_the_fields(network, float64):
+def test_gradients_reach_as_far_as_the_fields(network, float64, few_optimizations):
     params = jax.tree.map(
         lambda leaf: jnp.full(leaf.shape, 0.01, jnp.float64),
         init_params(network, network.image_size, 0),

@@ -89,7 +89,7 @@ def test_the_record_says_what_was_imported_and_checked(trained_file, narrow, tmp
             np.testing.assert_array_equal(array, expected[layer][leaf])
 
 
-def test_a_trunk_gives_features_and_layers_to_copy_but_warns(narrow, tmp_path):
+def test_a_trunk_gives_features_and_layers_to_copy_but_warns(narrow, tmp_path, few_optimizations):
     arrays = to_torchvision(as_if_trained(narrow), narrow)
     trunk = {name: array for name, array in arrays.items() if name.startswith("features.")}
     save_file(trunk, tmp_path / "trunk.safetensors")

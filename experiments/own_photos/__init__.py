@@ -1,0 +1,1 @@
+"""A newcomer with a tar of photos: the commands, their times, and what comes out."""

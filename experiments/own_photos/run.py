@@ -1,0 +1,127 @@
+"""Walks as a newcomer with 2 x 300 photos does: from a tar to predictions, timed.
+
+python -m experiments.own_photos.run --data CATS_VS_DOGS --weights ALEXNET.pth --scratch FOLDER
+
+`--data` is a folder with train.tar.gz and test.tar.gz of class folders, as in cats vs dogs; 300
+training photos of each class are taken, and all test photos. `--weights` are torchvision's, of which the
+convolutions are enough; without it the walk is the one without a trunk.
+"""
+
+import argparse
+import io
+import json
+import re
+import subprocess
+import sys
+import tarfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from experiments.benchmarks.environment import environment
+from experiments.generated import rewrite
+from experiments.own_photos.page import PAGES
+
+RECORD = Path(__file__).parent / "results" / "own_photos.json"
+EACH = 300
+
+
+def write_tar(source: Path, target: Path, each: int = EACH) -> dict[str, dict[str, int]]:
+    """Writes `train/CLASS/*` with `each` photos per class and `test/CLASS/*` with all.
+
+    Args:
+      source: folder with train.tar.gz and test.tar.gz.
+      target: tar to write.
+      each: training photos per class, the first in the archive's order.
+
+    Returns:
+      Photos by split and class.
+    """
+    counts: dict[str, Counter[str]] = {"train": Counter(), "test": Counter()}
+    with tarfile.open(target, "w") as out:
+        for split, count in counts.items():
+            with tarfile.open(source / f"{split}.tar.gz") as archive:
+                for member in archive:
+                    parts = member.name.split("/")
+                    if not member.isfile() or not parts[-1].lower().endswith((".jpg", ".jpeg")):
+                        continue
+                    if split == "train" and count[parts[-2]] == each:
+                        continue
+                    count[parts[-2]] += 1
+                    file = archive.extractfile(member)
+                    assert file is not None
+                    data = file.read()
+                    entry = tarfile.TarInfo(f"{split}/{parts[-2]}/{parts[-1]}")
+                    entry.size = len(data)
+                    out.addfile(entry, io.BytesIO(data))
+    return {split: dict(count) for split, count in counts.items()}
+
+
+def timed(words: list[str], folder: Path) -> dict[str, object]:
+    """Runs a verb in a folder; returns the command, its seconds, and the lines that tell most."""
+    command = [sys.executable, "-m", "alexnet_jax.main", *words]
+    begin = time.monotonic()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    seconds = round(time.monotonic() - begin, 1)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)} ended with {done.returncode}: {done.stderr[-500:]}")
+    told = ("photos ", "balance", "sizes", "chosen", "test error", "imported", "trained")
+    said = [line for line in done.stdout.splitlines() if line.startswith(told)]
+    return {"command": "python -m alexnet_jax.main " + " ".join(words), "seconds": seconds,
+            "said": [re.sub(r" into \S+:", ":", line) for line in said]}  # fmt: skip
+
+
+def walk(folder: Path, weights: Path | None) -> list[dict[str, object]]:
+    """Types the commands in `folder`, which holds photos.tar; returns what `timed` does of each."""
+    name = "runs/alone" if weights is None else "runs/photos"
+    common = ["--preset", "folder", "--data.source", "photos.tar", "--workdir", name]
+    steps = []
+    if weights is not None:
+        words = ["import-weights", weights.name, "--source", "torchvision", "--workdir", "runs/owt"]
+        steps.append(timed(words, folder))
+        common += ["--transfer.run", "runs/owt"]
+    steps.append(timed(["train", *common, "--data-dir", "data"], folder))
+    steps.append(timed(["predict", "--workdir", name, "photo.jpg"], folder))
+    return steps
+
+
+def error_of(workdir: Path) -> dict[str, float]:
+    """Returns the errors of the final test, percent, by views."""
+    rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return {
+        str(row["test_views"]): 100 * row["final/top1_error"] for row in rows if "test_views" in row
+    }
+
+
+def main() -> None:
+    """Walks, and writes record and page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--scratch", type=Path, required=True, help="an empty folder")
+    arguments = parser.parse_args()
+    folder = arguments.scratch
+    folder.mkdir(parents=True, exist_ok=True)
+    photos = write_tar(arguments.data, folder / "photos.tar")
+    with tarfile.open(folder / "photos.tar") as archive:
+        name = next(m for m in archive.getnames() if m.startswith("test/"))
+        file = archive.extractfile(name)
+        assert file is not None
+        (folder / "photo.jpg").write_bytes(file.read())
+    record = {"photos": photos, "walks": {}, "errors": {}}
+    if arguments.weights:
+        (folder / arguments.weights.name).write_bytes(arguments.weights.read_bytes())
+        record["walks"]["trunk"] = walk(folder, arguments.weights)
+        record["errors"]["trunk"] = error_of(folder / "runs" / "photos")
+    record["walks"]["alone"] = walk(folder, None)
+    record["errors"]["alone"] = error_of(folder / "runs" / "alone")
+    record["environment"] = environment()
+    RECORD.parent.mkdir(exist_ok=True)
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    rewrite(PAGES)
+
+
+if __name__ == "__main__":
+    main()
