@@ -1,6 +1,8 @@
 """The reproduction table, and the experiments on finished runs: what they measure, their pages."""
 
 import dataclasses
+import io
+import tarfile
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from experiments import reproduction
 from experiments.benchmarks.records import read
 from experiments.ensembles import run as ensembles
 from experiments.imagenet import ready
+from experiments.own_photos import page as own_photos
+from experiments.own_photos.run import write_tar
 from experiments.retrieval import run as retrieval
 from experiments.specialise import run as specialise
 from experiments.sweep import page
@@ -26,6 +30,7 @@ def test_the_pages_are_generated_from_the_records():
     for path, made in (
         (reproduction.PAGE, reproduction.updated_page),
         (reproduction.README, reproduction.updated_readme),
+        *own_photos.PAGES.items(),
     ):
         text = path.read_text("utf-8")
         assert made(text) == text, path
@@ -68,6 +73,33 @@ def test_a_difference_is_paired_by_seed_and_called_small_where_it_is(tmp_path, m
     text = of({"overlapping": [30.0, 31.0, 32.0], "not overlapping": [29.0, 33.0, 32.0]})
     assert text is not None and "smaller than its spread" in text
     assert of({"overlapping": [30.0], "not overlapping": [29.0]}) is None
+
+
+def test_what_is_never_reached_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "ROOT", tmp_path)
+    reached = {"fitted": [60, 80, 70], "0.01": [None, None, None]}
+    runs = [
+        {"variant": variant, "seed": seed, "steps_on_plateau": steps, "steps": 3125}
+        for variant, values in reached.items()
+        for seed, steps in enumerate(values)
+    ]
+    reproduction_write(tmp_path / "initial-weights" / "results" / "initial-weights.json", runs)
+    tell = next(row for row in reproduction.ROWS if row.folder == "initial-weights").ours
+    assert tell() == "fitted 70 ± 10 steps, 0.01 in none of 3 runs within 3,125 steps"
+
+
+def test_the_newcomers_tar_has_so_many_photos_of_each_class(tmp_path):
+    for split, count in (("train", 5), ("test", 3)):
+        with tarfile.open(tmp_path / f"{split}.tar.gz", "w:gz") as archive:
+            for name in [f"{c}/{c}.{i}.jpg" for c in ("cat", "dog") for i in range(count)]:
+                entry = tarfile.TarInfo(f"{split}/{name}")
+                entry.size = 1
+                archive.addfile(entry, io.BytesIO(b"x"))
+    counts = write_tar(tmp_path, tmp_path / "photos.tar", each=2)
+    assert counts == {"train": {"cat": 2, "dog": 2}, "test": {"cat": 3, "dog": 3}}
+    with tarfile.open(tmp_path / "photos.tar") as archive:
+        names = archive.getnames()
+    assert len(names) == 10 and names[:2] == ["train/cat/cat.0.jpg", "train/cat/cat.1.jpg"]
 
 
 def reproduction_write(path, runs):

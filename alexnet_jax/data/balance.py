@@ -38,5 +38,12 @@ class Balanced:
         return self._split.images(self._places[indices])
 
     def crops(self, indices: Any, offsets: np.ndarray, flips: np.ndarray, out: np.ndarray) -> None:
-        """Writes crops of stored images, as `Split.crops`."""
+        """Writes crops of stored images, as `Split.crops`.
+
+        Args:
+          indices: int `[n]`, of the places.
+          offsets: int `[n, 2]`, row and column of each crop.
+          flips: bool `[n]`, which are mirrored.
+          out: uint8 `[n, size, size, 3]` to write.
+        """
         self._split.crops(self._places[indices], offsets, flips, out)

@@ -134,7 +134,13 @@ class _Board:
         self._writer.flush()
 
     def add_picture(self, step: int, name: str, picture: np.ndarray) -> None:
-        """Writes a picture, uint8 `[height, width, 3]`."""
+        """Writes a picture.
+
+        Args:
+          step: that it belongs to.
+          name: what it shows.
+          picture: uint8 `[height, width, 3]`.
+        """
         from PIL import Image
 
         file = io.BytesIO()

@@ -3,8 +3,8 @@
 python -m experiments.own_photos.run --data CATS_VS_DOGS --weights ALEXNET.pth --scratch FOLDER
 
 `--data` is a folder with train.tar.gz and test.tar.gz of class folders, as in cats vs dogs; 300
-training photos of each class are taken, and all test photos. `--weights` are torchvision's, of which
-the convolutions are enough; without it the walk is the one without a trunk.
+training photos of each class are taken, and all test photos. `--weights` are torchvision's, whose
+convolutions are enough; without it the walk is the one without a trunk.
 """
 
 import argparse
