@@ -227,6 +227,8 @@ def _colour_chart(metrics: Metrics, groups: int) -> str:
         )
         for tower in range(1, groups + 1)
     ]
+    if not any(np.ptp(line.series.values) for line in lines if len(line.series.values)):
+        return ""  # frozen, or seen once
     return curves.draw("Colour share of conv1's filters against epochs", lines, as_percent=True)
 
 
