@@ -474,7 +474,7 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
 
 
 def _earlier_kernels(run: Run) -> dict[str, np.ndarray]:
-    """Returns conv1's kernel at every checkpoint but the last, by epoch; none where it is frozen."""
+    """Returns conv1's kernel at every checkpoint but the last, by epoch; none if it is frozen."""
     kernels = {}
     if dict(run.config.optimizer.layer_learning_rate).get("conv1") == 0:
         return kernels
