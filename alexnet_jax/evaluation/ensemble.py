@@ -52,7 +52,7 @@ class Tuning(NamedTuple):
     error: float
     equal_error: float
     answers: int
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 class Ensemble(NamedTuple):

@@ -36,7 +36,7 @@ class Prediction(NamedTuple):
     """One answer: the class's name, its number (column of the outputs), its probability."""
 
     label: str
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
     probability: float
 
 

@@ -33,7 +33,7 @@ UserImages = UserImage | Sequence[UserImage]
 class Unreadable(NamedTuple):
     """An image that was left out: its place in the list, its name, and why."""
 
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
     name: str
     reason: str
 

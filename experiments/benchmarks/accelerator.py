@@ -157,7 +157,7 @@ def peak(dtype: str, quick: bool) -> float:
     def run(iterations: int) -> None:
         for _ in range(iterations):
             out = product(a, b)
-        out.block_until_ready()
+        out.block_until_ready()  # pyright: ignore[reportPossiblyUnboundVariable]
 
     return work.gflop_of_product(size) / 1e3 / median_seconds(run, quick)
 

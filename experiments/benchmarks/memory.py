@@ -84,14 +84,14 @@ def measure(
         state, sums = jax.block_until_ready(compiled(state, *others))
         seconds.append(time.monotonic() - clock)
         cpu_seconds.append(time.process_time() - cpu)
-    assert np.isfinite(float(sums.loss))
+    assert np.isfinite(float(sums.loss))  # pyright: ignore[reportPossiblyUnboundVariable]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux
     return {
         "temporary_mib": round(temporary / 2**20, 1),
         "peak_mib": round(peak / 2**10, 1),
         "step_seconds": round(min(seconds), 2),
         "step_cpu_seconds": round(min(cpu_seconds), 2),
-        "loss": round(float(sums.loss), 3),
+        "loss": round(float(sums.loss), 3),  # pyright: ignore[reportPossiblyUnboundVariable]
     }
 
 

@@ -98,7 +98,7 @@ def build(options: dict[str, Any]) -> tuple[Callable[[int], None], dict[str, Any
         step = make_train_step(
             network, config.optimizer, config.preprocess, config.augment, mesh=mesh
         )
-    compiled = step.lower(state, batch, inputs, rates, colour_on).compile()
+    compiled = step.lower(state, batch, inputs, rates, colour_on).compile()  # pyright: ignore[reportFunctionMemberAccess]
 
     def run(iterations: int) -> None:
         nonlocal state

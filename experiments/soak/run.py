@@ -61,7 +61,7 @@ class Soak(NamedTuple):
 
     name: str
     words: list[str]
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
     scratch: Path
 
 

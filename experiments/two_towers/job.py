@@ -109,7 +109,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     params = jax.tree.map(placement.to_host, state.params)
     found = {"losses": losses, "compiled": step._cache_size()}  # type: ignore[attr-defined]
     if job["dtype"] == "float32":
-        text = step.lower(state, batch, *arguments).compile().as_text()
+        text = step.lower(state, batch, *arguments).compile().as_text()  # pyright: ignore[reportFunctionMemberAccess, reportPossiblyUnboundVariable]
         found["collectives"] = collectives(text, shape, batch_size)
     del state
 

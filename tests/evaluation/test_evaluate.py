@@ -144,7 +144,7 @@ def test_without_mirroring_only_five_views_are_taken(params):
 def test_ten_views_compile_one_program(params):
     step = make_predict_step(NETWORK, MEAN, SIZE, views=10)
     evaluate(step, params, CENTRE_MEAN, Split(23), batch_size=50)
-    assert step._cache_size() == 1
+    assert step._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def test_a_split_that_loses_an_image_is_an_error(params):

@@ -228,7 +228,7 @@ def compiled_step(mesh):
     extents = ((SIZE + 8, SIZE + 8, 3), (3,), (3, 3))
     inputs = Inputs(*(array(shape) for shape in extents))  # type: ignore[arg-type]
     rates = jax.tree.map(lambda _: array(()), state.params)
-    return step.lower(state, batch, inputs, rates, array((), "bool")).compile().as_text()
+    return step.lower(state, batch, inputs, rates, array((), "bool")).compile().as_text()  # pyright: ignore[reportFunctionMemberAccess]
 
 
 @pytest.mark.parametrize(("replicas", "towers"), [(1, 2), (2, 1), (2, 2)])

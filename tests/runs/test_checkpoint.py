@@ -113,7 +113,7 @@ def test_a_step_compiles_once_after_a_restore(state, saved):
     rates = jax.tree.map(lambda _: np.float32(0.1), restored.params)
     for _ in range(3):
         restored, _ = step(restored, jax.device_put(batch), inputs, rates, np.bool_(True))
-    assert step._cache_size() == 1 and int(restored.step) == 6
+    assert step._cache_size() == 1 and int(restored.step) == 6  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def test_what_tensorstore_adds_to_an_error_is_left_out():

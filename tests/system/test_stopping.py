@@ -67,7 +67,7 @@ def ended(process):
         if not left:
             return rest
         time.sleep(0.05)
-    raise AssertionError(left)
+    raise AssertionError(left)  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
 def _group(number):

@@ -95,7 +95,7 @@ def test_a_step_of_many_devices_is_that_of_one():
 def test_steps_of_many_devices_are_one_program_whose_state_stays_where_it_is():
     mesh = placement.make_mesh(2)
     last, _, step = steps_on(mesh, 3)
-    assert step._cache_size() == 1
+    assert step._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]
     places = placement.shardings(mesh, NETWORK, last)
     for leaf, place in zip(jax.tree.leaves(last), jax.tree.leaves(places), strict=True):
         assert leaf.sharding.is_equivalent_to(place, leaf.ndim)

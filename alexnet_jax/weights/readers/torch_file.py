@@ -44,7 +44,7 @@ _STORAGES = {
 class _Storage(NamedTuple):
     kind: str
     key: str
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @property
     def item_bytes(self) -> int:
