@@ -111,7 +111,7 @@ def run_all(folder: Path) -> None:
     for name in NAMES:
         path = FOLDER / f"{name}.ipynb"
         made = json.loads(path.read_text("utf-8"))
-        live = nbformat.from_dict(made)
+        live = nbformat.reads(json.dumps(made), as_version=4)
         nbclient.NotebookClient(live, resources={"metadata": {"path": str(folder)}}).execute()
         for cell, ran in zip(made["cells"], live.cells, strict=True):
             if cell["cell_type"] == "code":
