@@ -469,7 +469,8 @@ class _Loop:
         records.write_csv()
         before, error = self.best_error, result.top1_error
         self.best_error = error if before is None else min(before, error)
-        best = "the best" if self.best_error == error else f"best {100 * self.best_error:.2f} %"
+        improved = before is None or error < before
+        best = "the best" if improved else f"best {100 * self.best_error:.2f} %"
         self.progress.say(
             f"epoch {epoch:.2f}: validation error {describe_errors(result.metrics())}, "
             f"loss {result.loss:.4f}" + (f" ({best})" if before is not None else "")
