@@ -25,7 +25,7 @@ from alexnet_jax.evaluation.ensemble import Ensemble, Member, alternate, evaluat
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import confusion_matrix, describe_errors
 from alexnet_jax.files import read_arrays, write_arrays
-from alexnet_jax.insight.card import model_card
+from alexnet_jax.insight.card import is_card, model_card
 from alexnet_jax.insight.classifier import classifier_of
 from alexnet_jax.insight.examples import Example, choose_examples
 from alexnet_jax.insight.neighbours import Neighbours, last_hidden_layer, nearest
@@ -487,14 +487,14 @@ def _earlier_kernels(run: Run) -> dict[str, np.ndarray]:
 
 
 def card_beside(output: str | Path) -> Path:
-    """Returns where the model card of an export goes: its name and `.md`.
+    """Returns where the model card of an export goes: its name and `.md`, perhaps an older card.
 
     Raises:
-      InputError: there is such a file.
+      InputError: there is such a file, and it is no model card of this program.
     """
     path = Path(output)
     path = path.with_name(path.name + ".md")
-    if path.exists():
+    if path.exists() and not is_card(path):
         raise InputError(f"{path} exists already; remove it or choose another --output")
     return path
 

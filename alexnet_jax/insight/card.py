@@ -7,6 +7,7 @@ so that class names and other people's text cannot change what it says.
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from alexnet_jax.errors import printable
@@ -48,6 +49,15 @@ def model_card(run: Run, results: Mapping[int, Mapping[str, float]]) -> str:
     ]
     text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections)
     return "---\n" + "\n".join(lines) + f"\n---\n\n# {_plain(name)}\n\n{text}\n"
+
+
+def is_card(path: Path) -> bool:
+    """Returns whether a file is a model card that this program has written."""
+    begin = b'---\nlibrary_name: "alexnet_jax"\n'
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(begin)) == begin
 
 
 def _result(run: Run, results: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:

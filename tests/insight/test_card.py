@@ -63,6 +63,9 @@ def test_an_export_gets_a_card_and_nothing_is_written_over(run, tmp_path, capsys
     assert main(words) == 0
     card = tmp_path / "weights.safetensors.md"
     assert str(card) in capsys.readouterr().out and "not tested here" in card.read_text()
+    for name in ("weights.safetensors", "weights.config.json"):
+        (tmp_path / name).unlink()
+    assert main(words) == 0, "an older card is replaced"
     output.unlink()
     card.write_text("mine")
     assert main(words) == 1 and "exists already" in capsys.readouterr().err

@@ -1,7 +1,5 @@
 """Receptive fields: known ones of AlexNet, and those that gradients show."""
 
-import doctest
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +7,6 @@ import pytest
 
 import alexnet_jax
 from alexnet_jax.errors import InputError
-from alexnet_jax.network import receptive_fields as module
 from alexnet_jax.network.layers import (
     Activation,
     AdaptiveAvgPool,
@@ -94,7 +91,3 @@ def test_gradients_reach_as_far_as_the_fields(network, float64, few_optimization
             assert first - slack <= seen[0] and seen[-1] <= last + slack, (name, unit)
             if network is EXACT and field.stride:
                 assert (seen[0], seen[-1]) == (max(first, 0), min(last, side - 1)), (name, unit)
-
-
-def test_the_example_of_the_docstring():
-    assert doctest.testmod(module).failed == 0
