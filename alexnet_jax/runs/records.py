@@ -122,7 +122,8 @@ class _Board:
         self._summaries: Any = summary_pb2
         self._scalar, self._event = summary.scalar, messages.Event
         folder.mkdir(parents=True, exist_ok=True)
-        self._writer = event_file_writer.EventsWriter(str(folder / "events"))
+        # By itself the name has whole seconds: two files of one second would be one.
+        self._writer = event_file_writer.EventsWriter(str(folder / "events"), f".{time.time_ns()}")
         begin = messages.SessionLog(status=messages.SessionLog.START)
         self._write(step + 1, session_log=begin)
 

@@ -37,6 +37,14 @@ def test_a_picture_is_kept_as_it_is(tmp_path):
     np.testing.assert_array_equal(kept, picture)
 
 
+def test_records_opened_in_the_same_second_keep_what_was_written(tmp_path):
+    for step in range(3):
+        records = Records(tmp_path, 0)
+        records.add_picture(step, "one", np.zeros((2, 2, 3), np.uint8))
+        records.close()
+    assert [step for step, _, _ in pictures(tmp_path / "tensorboard")] == [0, 1, 2]
+
+
 def test_a_run_shows_filters_and_answers(config, dataset, tmp_path):
     data = dataclasses.replace(config.data, stored_size=10)
     config = dataclasses.replace(config, epochs=2, data=data)
