@@ -123,7 +123,9 @@ def _complete(config: Config, workdir: Path, data_dir: str | Path, say: Callable
     if not recipes.is_open(config):
         return config
     if run_folder.holds_config(workdir):
-        return recipes.taken_up(config, run_folder.read_config(workdir))
+        stored = run_folder.read_config(workdir)
+        # A run of another preset is no run of these photos: it is refused, not taken up.
+        return recipes.taken_up(config, stored) if stored.preset == config.preset else config
 
     def choose() -> str:
         found = survey(config.data, data_dir)

@@ -15,7 +15,7 @@ from tiny import config, dataset, tiny_network  # noqa: F401
 from alexnet_jax import experiment, recipes
 from alexnet_jax.checks import Facts, resolve
 from alexnet_jax.config import Config, PreprocessConfig
-from alexnet_jax.errors import DataError
+from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.recipes import Trunk, chosen, is_open, taken_up
 from alexnet_jax.training.train import train
@@ -140,6 +140,12 @@ def test_photos_are_described_trained_and_taken_up_again(config, dataset, photos
     assert int(state.step) == 2  # 60 places of 32 at a time
     again = experiment.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
     assert "nothing to do" in said[-6] and int(again.step) == 2
+
+
+def test_a_folder_with_another_run_is_refused(config, dataset, photos, tmp_path):
+    train(config, tmp_path / "run", dataset)
+    with pytest.raises(InputError, match="another configuration .*preset was 'tiny', is 'folder'"):
+        experiment.train(small(photos), tmp_path / "run", tmp_path / "data")
 
 
 def test_without_photos_it_is_said_what_to_name(tmp_path):
