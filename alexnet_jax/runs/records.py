@@ -207,8 +207,14 @@ def _rounded(value: Any) -> Any:
 class Progress:
     """One line of progress: rewritten in place on a terminal, plain lines elsewhere."""
 
-    def __init__(self, total_steps: int, stream=None, quiet: bool = False):
-        """Counts `total_steps`; writes to `stream` (default: standard output), unless `quiet`."""
+    def __init__(
+        self, total_steps: int, stream=None, quiet: bool = False, only_warnings: bool = False
+    ):
+        """Counts `total_steps`; writes to `stream` (default: standard output), unless `quiet`.
+
+        With `only_warnings` it writes what `warn` is given.
+        """
+        self._only_warnings = only_warnings
         self._total = total_steps
         self._stream = io.StringIO() if quiet else stream or sys.stdout
         self._terminal = self._stream.isatty()
@@ -242,7 +248,7 @@ class Progress:
             f"{memory_in_use() / 1e9:.1f} GB  ETA {duration(eta)}"
         )
         now = time.monotonic()
-        if self._terminal:
+        if self._terminal and not self._only_warnings:
             width = shutil.get_terminal_size().columns - 1  # a line that wraps is not rewritten
             self._write(f"\r\x1b[K{line[:width]}")
             self._pending = True
@@ -252,6 +258,11 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Writes a line of its own."""
+        if not self._only_warnings:
+            self.warn(line)
+
+    def warn(self, line: str) -> None:
+        """Writes a line that must be seen."""
         if self._pending:
             self._write("\r\x1b[K")
             self._pending = False

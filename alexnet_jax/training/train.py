@@ -149,7 +149,7 @@ class _Loop:
         self.clock = Clock(config.batch_size, self.train_split.num_examples)
         self.total_steps = self.clock.step_after(config.epochs)
         self.chief = processes.is_chief()
-        self.progress = Progress(self.total_steps, quiet=quiet or not self.chief)
+        self.progress = Progress(self.total_steps, quiet=not self.chief, only_warnings=quiet)
         self.best_error: float | None = None
         self.checkpoints = Checkpoints(run.workdir)
         self.plateau = PlateauState()
@@ -182,7 +182,7 @@ class _Loop:
         started = time.monotonic()
         try:
             with (
-                Signals(self.progress.say) as signals,
+                Signals(self.progress.warn) as signals,
                 contextlib.closing(self._batches(first_step)) as batches,
             ):
                 state = self._train(state, first_step, batches, records, signals)
@@ -199,7 +199,7 @@ class _Loop:
             self._note(status="finished", step=step, params_sha256=digest)
         else:
             self._note(status="interrupted", step=step)
-            self.progress.say(
+            self.progress.warn(
                 f"interrupted: saved step {step}; the same command goes on from there"
             )
         return Outcome(state, finished, step - first_step, self.run)
@@ -401,12 +401,12 @@ class _Loop:
         if self.watch.stuck == was_stuck or len(self.watch.stretches) > 1:
             return
         if self.watch.stuck:
-            self.progress.say(
+            self.progress.warn(
                 f"nothing is being learnt yet: the loss of the last {STEPS} steps is that of "
                 f"guessing ({loss:.3f}); {self._what_helps(rates)}"
             )
         else:
-            self.progress.say(f"something is being learnt now: the loss is {loss:.3f}")
+            self.progress.warn(f"something is being learnt now: the loss is {loss:.3f}")
 
     def _what_helps(self, rates: CurrentRates) -> str:
         config = self.config

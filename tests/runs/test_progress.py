@@ -32,6 +32,15 @@ def test_on_a_narrow_terminal_the_line_does_not_wrap(monkeypatch):
     assert text.getvalue() == "\r\x1b[Kstep 5/10  epoch 1.00  loss 0.5000  err"
 
 
+def test_of_warnings_only_nothing_else_is_written():
+    for text in (io.StringIO(), Terminal()):
+        progress = Progress(10, text, only_warnings=True)
+        progress.update(10, 1.0, VALUES, 1234.5, 125.0)
+        progress.say("a step")
+        progress.warn("nothing is being learnt")
+        assert text.getvalue() == "nothing is being learnt\n"
+
+
 def test_a_quiet_run_tells_its_result_only(config, dataset, tmp_path, capfd):
     data = dataclasses.replace(config.data, stored_size=10)
     config = dataclasses.replace(config, epochs=2, data=data)
