@@ -464,8 +464,12 @@ class _Loop:
         )
         metrics = {f"validation/{name}": value for name, value in result.metrics().items()}
         epoch = self.clock.epochs(step)
-        shares = self._look_at_filters(state, step, records)
-        records.add({"step": step, "epoch": epoch, **metrics, **shares})
+        kernel, groups = self._filters(state), run.network.towers
+        shares = [] if kernel is None else colour_shares(kernel, groups)
+        colours = {f"validation/colour_share_{i + 1}": share for i, share in enumerate(shares)}
+        records.add({"step": step, "epoch": epoch, **metrics, **colours})
+        if kernel is not None:
+            records.add_picture(step, "filters/conv1", filter_picture(kernel, groups))
         records.write_csv()
         before, error = self.best_error, result.top1_error
         self.best_error = error if before is None else min(before, error)
@@ -483,16 +487,13 @@ class _Loop:
             self.progress.say("validation error has stalled: learning rate divided")
         return metrics if all(math.isfinite(value) for value in metrics.values()) else {}
 
-    def _look_at_filters(self, state: TrainState, step: int, records: Records) -> dict[str, float]:
-        """Shows conv1's filters in TensorBoard; returns each tower's share of colour (§6.1)."""
+    def _filters(self, state: TrainState) -> np.ndarray | None:
+        """Returns conv1's kernel, float32 [height, width, 3, filters]; None if it sees no RGB."""
         if "conv1" not in state.params:
-            return {}
-        kernel, groups = placement.to_host(state.params["conv1"]["kernel"]), self.run.network.towers
-        if kernel.ndim != 4 or kernel.shape[2] != 3 or kernel.shape[3] % groups:
-            return {}
-        records.add_picture(step, "filters/conv1", filter_picture(kernel, groups))
-        shares = colour_shares(kernel, groups)
-        return {f"validation/colour_share_{i + 1}": share for i, share in enumerate(shares)}
+            return None
+        kernel = placement.to_host(state.params["conv1"]["kernel"])
+        rgb = kernel.ndim == 4 and kernel.shape[2] == 3
+        return kernel if rgb and not kernel.shape[3] % self.run.network.towers else None
 
     def _save(self, state: TrainState, metrics: dict[str, float]) -> None:
         plateau = self.plateau._asdict()
