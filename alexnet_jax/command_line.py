@@ -153,12 +153,21 @@ def parse(verbs: Verbs, name: str, words: Sequence[str]) -> Any:
     if name == "train":
         settings["default"] = verbs[name](workdir=tyro.MISSING, config=chosen_preset(words))  # type: ignore[call-arg]
     verb = parse_quietly(partial(tyro.cli, verbs[name], **settings), words)
+    if name == "train":
+        verb = dataclasses.replace(verb, typed=typed_fields(words))
     if getattr(verb, "images", None) == ():
         raise UsageError(f"{PROGRAM} {name} needs at least one image; --help has an example")
     workdir = getattr(verb, "workdir", None)
     if workdir is not None and workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {workdir} is a file; name a folder")
     return verb
+
+
+def typed_fields(words: Sequence[str]) -> tuple[str, ...]:
+    """Returns the dotted names of the options among `words`, as the fields are called."""
+    options = [word[2:].partition("=")[0] for word in words if word.startswith("--")]
+    names = [option.replace("-", "_") for option in options]
+    return tuple(re.sub(r"(^|\.)no_", r"\1", name) for name in names)
 
 
 def chosen_preset(words: Sequence[str]) -> Config:

@@ -4,11 +4,12 @@
 """
 
 import contextlib
+import dataclasses
 import json
 import shlex
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -40,6 +41,7 @@ from alexnet_jax.runs.folder import Run, read_run
 from alexnet_jax.runs.records import Records, duration, read_rows
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.runs.weights import RunWeights, kept_steps, load_weights
+from alexnet_jax.training.schedule import frozen_layers
 from alexnet_jax.training.train import Outcome, mesh_of
 from alexnet_jax.training.train import train as train_loop
 
@@ -65,6 +67,7 @@ def train(
     say: Callable = print,
     started: float | None = None,
     quiet: bool = False,
+    typed: Collection[str] = (),
 ) -> TrainState:
     """Runs an experiment: prepares data where needed, trains or resumes, tests, reports.
 
@@ -80,6 +83,8 @@ def train(
       started: `time.monotonic()` at which the user began to wait (default: now), from which
         `run.json` counts `seconds_to_first_step`.
       quiet: print no progress: only what is wrong, and what came out.
+      typed: dotted names of fields that somebody set, which network `auto` leaves alone even where
+        they are as the preset has them (others that differ from it are left alone, too).
 
     Returns:
       The newest state; its `params` are float32 arrays by layer.
@@ -94,7 +99,9 @@ def train(
         raise InputError(f"--workdir {workdir} is a file; name a folder")
     what = {k: v for k, v in fields_of(config).items() if k not in _OF_THE_HOST}
     processes.check_agreement(what | {"retune": retune, "version": __version__})
-    config = _complete(config, workdir, data_dir or default_data_dir(), _ignore if quiet else say)
+    config = _complete(
+        config, workdir, data_dir or default_data_dir(), _ignore if quiet else say, typed
+    )
     if run_folder.holds_config(workdir):
         run_folder.check_same_config(workdir, config, retune)
     _check(config)
@@ -118,30 +125,44 @@ def _ignore(line: str) -> None:
     """Says nothing."""
 
 
-def _complete(config: Config, workdir: Path, data_dir: str | Path, say: Callable) -> Config:
+def _complete(
+    config: Config, workdir: Path, data_dir: str | Path, say: Callable, typed: Collection[str]
+) -> Config:
     """Returns the configuration with a network that suits the photos, where none was named."""
     if not recipes.is_open(config):
         return config
-    if run_folder.holds_config(workdir):
-        stored = run_folder.read_config(workdir)
-        # A run of another preset is no run of these photos: it is refused, not taken up.
-        return recipes.taken_up(config, stored) if stored.preset == config.preset else config
+    if config.data.source_kind == "tfds":  # listing it needs TensorFlow, which may not come here
+        raise InputError(
+            "--network auto is for folders and tars of photos; name a network, or prepare the set "
+            "and give its name as --data.name"
+        )
 
     def choose() -> str:
-        found = survey(config.data, data_dir)
+        with contextlib.suppress(InputError):  # there is no run, or nothing that tells of one
+            stored = run_folder.read_config(workdir)
+            # A run of another preset is no run of these photos: it is refused, not taken up.
+            same = stored.preset == config.preset
+            return (recipes.taken_up(config, stored, typed) if same else config).to_json()
         trunk = _trunk(config.transfer.run) if config.transfer.run else None
+        first = recipes.chosen(config, 0, (), 1.0, trunk=trunk, typed=typed)
+        found = survey(config.data, first.data, data_dir)
         if found is None:  # nothing can be prepared, either, which says what is missing
-            return recipes.chosen(config, 0, (), 1.0, trunk=trunk).to_json()
+            return first.to_json()
         recipe = recipes.chosen(
-            config, found.train_images, tuple(found.counts), found.imbalance, found.stored_size,
-            trunk,
-        )  # fmt: skip
+            config, found.train_images, found.counts, found.imbalance, found.stored, trunk, typed
+        )
         for line in (*found.lines(), recipes.described(recipe)):
             say(line)
         return recipe.to_json()
 
     text = processes.chief_first(choose, lambda: "")
-    return Config.from_json(processes.exchange(text)[0])
+    chosen = Config.from_json(processes.exchange(text)[0])
+    # What may differ between machines stays this one's.
+    own = config.data
+    data = dataclasses.replace(
+        chosen.data, source=own.source or chosen.data.source, cache_bytes=own.cache_bytes
+    )
+    return dataclasses.replace(chosen, workers=config.workers, data=data)
 
 
 def _trunk(workdir: str) -> recipes.Trunk:
@@ -478,13 +499,14 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
 def _earlier_kernels(run: Run) -> dict[str, np.ndarray]:
     """Returns conv1's kernel at every checkpoint but the last, by epoch; none if it is frozen."""
     kernels = {}
-    if dict(run.config.optimizer.layer_learning_rate).get("conv1") == 0:
+    if "conv1" in frozen_layers(run.config.schedule, run.config.optimizer):
         return kernels
     for step in kept_steps(run.workdir)[:-1]:
         with contextlib.suppress(CheckpointError):
             params = load_weights(run.workdir, step).params
             if "conv1" in params:
-                kernels[f"epoch {_epochs(run, step):.3g}"] = params["conv1"]["kernel"]
+                name = f"epoch {_epochs(run, step):.2f}, step {step:,}"
+                kernels[name] = params["conv1"]["kernel"]
     return kernels
 
 

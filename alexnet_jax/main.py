@@ -35,6 +35,7 @@ class Train(Processes, Options):
       retune: let rates, schedule and epochs of the run in --workdir change from here on, as 2012
         changed them by hand.
       quiet: print no progress: only what is wrong, and what came out.
+      typed: names of the fields of the experiment among the words; not an option.
       config: the experiment.
     """
 
@@ -42,6 +43,7 @@ class Train(Processes, Options):
     data_dir: AbsolutePath | None = None
     retune: Flag = False
     quiet: Annotated[Flag, tyro.conf.arg(aliases=["-q"])] = False
+    typed: tyro.conf.Suppress[tuple[str, ...]] = ()
     config: Annotated[Config, tyro.conf.arg(name="")]
 
     def run(self) -> None:
@@ -55,6 +57,7 @@ class Train(Processes, Options):
             data_dir=self.data_dir,
             retune=self.retune,
             quiet=self.quiet,
+            typed=self.typed,
             started=command_line.program_start(),
         )
 

@@ -1,22 +1,27 @@
 """What suits photos of one's own: the preset `folder` names no network, and it is chosen here.
 
-What was typed stays: only fields that are as the preset has them are chosen. A run folder keeps the
-whole configuration, so that nothing is chosen a second time.
+What was typed stays; from Python, where nothing is typed, whatever differs from the preset. A run
+folder keeps the whole configuration, so that nothing is chosen a second time.
 """
 
 import dataclasses
 import math
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
+from alexnet_jax.checks import check_values
 from alexnet_jax.config import (
     AUTO,
     AugmentConfig,
     Config,
+    DataConfig,
     OptimizerConfig,
     Phase,
     PreprocessConfig,
+    Rates,
     ScheduleConfig,
     TransferConfig,
+    fields_of,
 )
 from alexnet_jax.network.layers import Conv, parametric_layers
 from alexnet_jax.network.networks import NETWORKS
@@ -53,47 +58,60 @@ def is_open(config: Config) -> bool:
     return config.network == AUTO
 
 
-def taken_up(config: Config, stored: Config) -> Config:
+def taken_up(config: Config, stored: Config, typed: Collection[str] = ()) -> Config:
     """Returns an open configuration with all that it leaves open as a run has it.
 
     Args:
-      config: what was typed.
+      config: what is asked for.
       stored: of the run.
+      typed: as for `chosen`.
     """
-    return _completed(config, stored)
+    return _merged(config, _usual(config), stored, frozenset(typed))
 
 
 def chosen(
     config: Config,
     images: int,
-    splits: tuple[str, ...],
+    splits: Collection[str],
     imbalance: float,
-    stored_size: int = 0,
+    stored: DataConfig | None = None,
     trunk: Trunk | None = None,
+    typed: Collection[str] = (),
 ) -> Config:
     """Returns an open configuration with a network and a recipe that suit the photos.
 
     Args:
-      config: what was typed.
+      config: what is asked for; fields that differ from its preset's are kept.
       images: in training.
-      splits: names of the source's splits.
+      splits: names of the source's splits; empty: not known yet.
       imbalance: images of the largest class for one of the smallest.
-      stored_size: of a set that is prepared already, pixels; 0: it is still to be prepared.
+      stored: how a set that is prepared already lies on disk; None: it is still to be prepared.
       trunk: run to take layers from.
+      typed: dotted names of fields that are kept even where they are as the preset has them.
+
+    Raises:
+      InputError: a number that no run can have.
     """
+    check_values(config)
+    usual = _usual(config)
+    asked = _Asked(config, usual, frozenset(typed))
+    size = stored.stored_size if stored else asked.value("data.stored_size", 0)
     if trunk is not None:
-        recipe = _on_trunk(config, images, trunk)
-    elif images < FEW and stored_size in (0, _SMALL_STORED):
-        recipe = _small(config, images)
+        recipe = _on_trunk(asked, images, trunk, size)
+    elif asked.value("image_size", size) < 224 and (images < FEW or size):
+        recipe = _small(asked, images, size)
     else:
-        recipe = dataclasses.replace(_usual(config), network="original")
+        recipe = dataclasses.replace(usual, network="original")
     split = recipe.data.validation_split
     if split not in splits and "test" in splits:
         split = "test"
     data = dataclasses.replace(
         recipe.data, validation_split=split, balance=imbalance >= BALANCED_FROM
     )
-    return _completed(config, dataclasses.replace(recipe, data=data))
+    if stored is not None:
+        data = dataclasses.replace(data, stored_size=stored.stored_size, store=stored.store)
+    recipe = dataclasses.replace(recipe, data=data)
+    return _merged(config, usual, recipe, frozenset(typed))
 
 
 def described(config: Config) -> str:
@@ -112,78 +130,87 @@ def described(config: Config) -> str:
     )
 
 
-_SMALL_STORED = 72
+class _Asked(NamedTuple):
+    """What somebody asks for: a configuration, its preset's, and the names of what was typed."""
+
+    config: Config
+    usual: Config
+    typed: frozenset[str]
+
+    def value(self, name: str, otherwise: Any) -> Any:
+        """Returns a field that was set, by its dotted name, or else what suits."""
+        mine, usual = (fields_of(part)[name] for part in (self.config, self.usual))
+        return mine if name in self.typed or mine != usual else otherwise
+
+    def epochs(self, images: int, seen: int, least: int, most: int) -> float:
+        """Returns how often to pass over the images so that about `seen` are seen."""
+        return self.value("epochs", max(least, min(most, round(seen / max(1, images)))))
+
+    def rates(self, epochs: float, at: float, factors: Rates = ()) -> dict[str, Any]:
+        """Returns optimiser and schedule: a rate that is a tenth for the last part of a run."""
+        rate = self.value("optimizer.learning_rate", 0.01)
+        bias = self.value("optimizer.bias_learning_rate", 2 * rate)
+        drop = Phase(1 + max(1, math.floor(at * epochs)), rate / 10, bias / 10)
+        return {
+            "optimizer": OptimizerConfig(rate, bias, layer_learning_rate=factors),
+            "schedule": ScheduleConfig("step", (drop,)),
+        }
 
 
 def _usual(config: Config) -> Config:
-    return PRESETS.get(config.preset, config)
+    return dataclasses.replace(PRESETS.get(config.preset, config), network=AUTO)
 
 
-def _epochs(config: Config, images: int, seen: int, least: int, most: int) -> float:
-    """Returns how often to pass over the images so that about `seen` are seen, unless typed."""
-    if config.epochs != _usual(config).epochs:
-        return config.epochs
-    return max(least, min(most, round(seen / max(1, images))))
-
-
-def _stepped(epochs: float, rate: float, at: float) -> ScheduleConfig:
-    """Returns a rate that is a tenth for the last part of a run."""
-    drop = 1 + math.floor(at * epochs)
-    return ScheduleConfig("step", (Phase(drop, rate / 10, rate / 5),))
-
-
-def _small(config: Config, images: int) -> Config:
-    """The paper's eight layers at 64 pixels: minutes on a CPU."""
-    usual, epochs, rate = _usual(config), _epochs(config, images, 40_000, 15, 80), 0.01
+def _small(asked: _Asked, images: int, stored: int) -> Config:
+    """The paper's eight layers at 64 pixels, of 72: minutes on a CPU."""
+    usual, epochs = asked.usual, asked.epochs(images, 40_000, 15, 80)
+    size = asked.value("image_size", stored * 8 // 9 or 64)
     return dataclasses.replace(
         usual,
         network="cifar-alexnet",
-        image_size=64,
+        image_size=size,
         batch_size=32,
         epochs=epochs,
         evaluate_every_epochs=max(1, epochs // 20),
-        data=dataclasses.replace(usual.data, stored_size=_SMALL_STORED, store="raw"),
+        data=dataclasses.replace(usual.data, stored_size=max(72, size * 9 // 8), store="raw"),
         augment=AugmentConfig(colour_noise=0.1),
         preprocess=PreprocessConfig("image", "channel"),
-        optimizer=OptimizerConfig(rate, 2 * rate),
-        schedule=_stepped(epochs, rate, 0.8),
+        **asked.rates(epochs, 0.8),
     )
 
 
-def _on_trunk(config: Config, images: int, trunk: Trunk) -> Config:
+def _on_trunk(asked: _Asked, images: int, trunk: Trunk, stored: int) -> Config:
     """A classifier on the trunk's convolutions; with many photos they learn, too, but slowly."""
-    usual, epochs, rate = _usual(config), _epochs(config, images, 6_000, 3, 60), 0.01
-    layers = parametric_layers(NETWORKS[trunk.network].layers)
-    copied = tuple(layer.name for layer in layers[:-1] if layer.name in trunk.learned)
+    usual, epochs = asked.usual, asked.epochs(images, 6_000, 3, 60)
+    network = NETWORKS[trunk.network]
+    layers = parametric_layers(network.layers)
+    learned = tuple(layer.name for layer in layers[:-1] if layer.name in trunk.learned)
+    copied = asked.value("transfer.layers", learned)
     convs = {layer.name for layer in layers if isinstance(layer, Conv)}
     slow = 0.0 if images < FROZEN_BELOW else 0.1
     factors = tuple((name, slow if name in convs else 0.1) for name in copied)
-    own = NETWORKS[trunk.network].image_size
     return dataclasses.replace(
         usual,
         network=trunk.network,
-        image_size=0 if trunk.image_size == own else trunk.image_size,
+        image_size=0 if trunk.image_size == network.image_size else trunk.image_size,
         batch_size=32,
         epochs=epochs,
         evaluate_every_epochs=max(1, epochs // 10),
-        data=dataclasses.replace(usual.data, stored_size=trunk.stored_size),
+        data=dataclasses.replace(usual.data, stored_size=stored or trunk.stored_size),
         augment=AugmentConfig(),
         preprocess=trunk.preprocess,
-        optimizer=OptimizerConfig(rate, 2 * rate, layer_learning_rate=factors),
-        schedule=_stepped(epochs, rate, 0.8),
         transfer=TransferConfig(layers=copied),
+        **asked.rates(epochs, 0.8, factors),
     )
 
 
-def _completed(config: Config, recipe: Config) -> Config:
-    """Returns `config` with the recipe's value wherever it is as its preset has it."""
-    return _merged(config, _usual(config), recipe)
-
-
-def _merged(typed: Any, usual: Any, recipe: Any) -> Any:
+def _merged(mine: Any, usual: Any, recipe: Any, typed: frozenset[str], path: str = "") -> Any:
+    """Returns the recipe, but what was typed, or differs from the preset, as somebody asks for."""
     if not dataclasses.is_dataclass(usual):
-        return recipe if typed == usual else typed
-    fields = [field.name for field in dataclasses.fields(usual)]
-    values = [[getattr(part, name) for part in (typed, usual, recipe)] for name in fields]
-    both = zip(fields, values, strict=True)
-    return dataclasses.replace(typed, **{name: _merged(*three) for name, three in both})
+        kept = mine != usual or any(name == path or name.startswith(f"{path}.") for name in typed)
+        return mine if kept else recipe
+    values = {}
+    for field in dataclasses.fields(usual):
+        one, two, three = (getattr(part, field.name) for part in (mine, usual, recipe))
+        values[field.name] = _merged(one, two, three, typed, f"{path}.{field.name}".lstrip("."))
+    return dataclasses.replace(mine, **values)

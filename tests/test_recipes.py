@@ -16,6 +16,8 @@ from alexnet_jax import experiment, recipes
 from alexnet_jax.checks import Facts, resolve
 from alexnet_jax.config import Config, PreprocessConfig
 from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.main import parse
+from alexnet_jax.preparation.prepare import prepare
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.recipes import Trunk, chosen, is_open, taken_up
 from alexnet_jax.training.train import train
@@ -67,7 +69,7 @@ def test_what_was_typed_stays():
     )
     assert (config.epochs, config.batch_size) == (7, 16)
     assert config.optimizer.learning_rate == 0.003
-    assert config.optimizer.bias_learning_rate == 0.02
+    assert config.optimizer.bias_learning_rate == 0.006  # twice the weights', as in 2012
     assert (config.data.stored_size, config.data.validation_split) == (128, "dev")
     assert config.schedule.phases[0].epoch <= 7  # the drop comes within the epochs typed
     assert not is_open(typed(network="original"))
@@ -83,9 +85,54 @@ def test_the_split_that_is_there_is_tested_and_unequal_classes_are_balanced():
 
 
 def test_a_set_stored_large_gets_a_network_that_reads_it():
-    config = chosen(OPEN, 600, ("train", "validation"), 1.0, stored_size=256)
+    large = dataclasses.replace(OPEN.data, stored_size=256, store="jpeg")
+    config = chosen(OPEN, 600, ("train", "validation"), 1.0, large)
     assert config.network == "original"
     assert config.data.stored_size == 256
+
+
+@pytest.mark.parametrize("size, image", [(32, 28), (72, 64), (128, 113)])
+def test_a_set_stored_small_gets_a_network_that_reads_it(size, image):
+    stored = dataclasses.replace(OPEN.data, stored_size=size, store="jpeg")
+    for images in (600, 10**6):
+        config = chosen(OPEN, images, ("train", "validation"), 1.0, stored)
+        assert (config.network, config.image_size) == ("cifar-alexnet", image)
+        assert (config.data.stored_size, config.data.store) == (size, "jpeg")
+        assert resolve(config, Facts(5, size))
+
+
+def test_a_typed_rate_or_size_has_its_consequences():
+    optimizer = dataclasses.replace(OPEN.optimizer, learning_rate=0.0005)
+    config = chosen(typed(optimizer=optimizer, image_size=128), 600, ("train", "test"), 1.0)
+    assert config.optimizer.bias_learning_rate == 0.001
+    (drop,) = config.schedule.phases
+    assert drop.learning_rate == pytest.approx(5e-5)
+    assert drop.bias_learning_rate == pytest.approx(1e-4)
+    assert config.data.stored_size == 144
+    with pytest.raises(InputError, match="epochs is inf"):
+        chosen(typed(epochs=float("inf")), 600, ("train", "test"), 1.0)
+
+
+def test_layers_that_are_not_copied_are_not_frozen():
+    transfer = dataclasses.replace(OPEN.transfer, run="trunk", layers=("conv1", "conv2"))
+    config = chosen(typed(transfer=transfer), 600, ("train", "test"), 1.0, trunk=TRUNK)
+    assert dict(config.optimizer.layer_learning_rate) == {"conv1": 0.0, "conv2": 0.0}
+
+
+def test_what_was_typed_stays_where_it_is_the_presets_own_value():
+    words = ["--workdir", "w", "--preset", "folder", "--epochs", "60", "--batch-size=64"]
+    words += ["--data.no-balance", "--schedule.kind", "plateau"]
+    verb = parse("train", words)
+    config = chosen(verb.config, 600, ("train", "test"), 5.0, typed=verb.typed)
+    assert (config.epochs, config.batch_size, config.schedule.kind) == (60, 64, "plateau")
+    assert not config.data.balance and config.network == "cifar-alexnet"
+    assert taken_up(verb.config, chosen(OPEN, 600, (), 5.0), verb.typed).epochs == 60
+
+
+@pytest.mark.parametrize("preset", ["imagenette", "digits"])
+def test_a_network_is_chosen_in_other_presets_too(preset):
+    config = dataclasses.replace(PRESETS[preset], network="auto")
+    assert chosen(config, 600, ("train", "test"), 1.0).network == "cifar-alexnet"
 
 
 def test_a_run_keeps_what_was_chosen_and_a_typed_value_is_seen_to_differ():
@@ -140,6 +187,32 @@ def test_photos_are_described_trained_and_taken_up_again(config, dataset, photos
     assert int(state.step) == 2  # 60 places of 32 at a time
     again = experiment.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
     assert "nothing to do" in said[-6] and int(again.step) == 2
+
+
+def test_a_prepared_set_is_taken_as_it_is_and_a_torn_config_is_read_from_a_checkpoint(
+    config, dataset, photos, tmp_path
+):
+    train(config, tmp_path / "trunk", dataset)
+    data = dataclasses.replace(OPEN.data, name="photos", source=str(photos), stored_size=40)
+    prepare(data, tmp_path / "data", progress=False)
+    asked = small(photos, str(tmp_path / "trunk"))
+    open_size = dataclasses.replace(data, stored_size=OPEN.data.stored_size)
+    asked = dataclasses.replace(asked, data=open_size)
+    said = []
+    experiment.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
+    assert "stored at 40 pixels" in "\n".join(said)
+    before = (tmp_path / "run" / "config.json").read_text()
+    (tmp_path / "run" / "config.json").write_text(before[:100])
+    with pytest.warns(UserWarning, match="config.json is damaged"):
+        experiment.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
+    assert "nothing to do" in said[-6]
+    assert (tmp_path / "run" / "config.json").read_text() == before
+
+
+def test_a_catalogue_set_is_refused_before_tensorflow_is_loaded(tmp_path):
+    data = dataclasses.replace(OPEN.data, source_kind="tfds", source="cats_vs_dogs")
+    with pytest.raises(InputError, match="--network auto is for folders"):
+        experiment.train(typed(data=data), tmp_path / "run", tmp_path / "data")
 
 
 def test_a_folder_with_another_run_is_refused(config, dataset, photos, tmp_path):

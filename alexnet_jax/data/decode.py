@@ -10,7 +10,7 @@ import functools
 import io
 import os
 import warnings
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -89,15 +89,26 @@ def decode_rgb(data: bytes, orientation: Orientation = "stored") -> Image.Image:
 
 def is_image(path: str | os.PathLike) -> bool:
     """Says whether a file begins as an image that `decode_rgb` knows; it may yet be damaged."""
+    return header_size(path) is not None
+
+
+def header_size(file: str | os.PathLike | IO[bytes]) -> tuple[int, int] | None:
+    """Returns width and height by an image's header; None: `decode_rgb` knows no such image.
+
+    One that is too large to be opened has (0, 0).
+
+    Args:
+      file: an image file, or at least its beginning.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path, formats=_formats()):
-                return True
+            with Image.open(file, formats=_formats()) as image:
+                return image.size
         except Image.DecompressionBombError:
-            return True
+            return 0, 0
         except Exception:  # as above
-            return False
+            return None
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -1,23 +1,27 @@
 """A look at a source before anything is decoded: how many photos of what, and how large."""
 
+import contextlib
+import dataclasses
 import io
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from alexnet_jax.config import DataConfig
+from alexnet_jax.data.decode import header_size
 from alexnet_jax.data.prepared import read_prepared
+from alexnet_jax.errors import printable
 from alexnet_jax.preparation.options import resolve
 from alexnet_jax.preparation.sources import list_images
 from alexnet_jax.preparation.sources.source import Record
+from alexnet_jax.preparation.storage import write_errors
 
 _HEADERS = 1000
-_HEADER_BYTES = 64 * 1024
+_HEADER = 2 * 1024**2  # bytes of a file in a tar; colour profiles and previews come first
 _NAMED = 12
 
 
@@ -27,14 +31,14 @@ class Survey(NamedTuple):
     Attributes:
       class_names: in the order of the labels.
       counts: images of each class, by split.
-      stored_size: of a set that is prepared already, pixels; 0: it is still to be prepared.
+      stored: how a set that is prepared already lies on disk; None: it is still to be prepared.
       shorter_sides: of up to a thousand images as they come, pixels, ascending; empty: not known.
       strange: of as many, those whose header is that of no image.
     """
 
     class_names: tuple[str, ...]
     counts: Mapping[str, Sequence[int]]
-    stored_size: int = 0
+    stored: DataConfig | None = None
     shorter_sides: tuple[int, ...] = ()
     strange: int = 0
 
@@ -49,7 +53,10 @@ class Survey(NamedTuple):
         return max(self.counts["train"]) / max(1, min(self.counts["train"]))
 
     def lines(self) -> list[str]:
-        """Returns what a person wants to know before training."""
+        """Returns what a person wants to know before training, as a terminal can show it."""
+        return [printable(line) for line in self._lines()]
+
+    def _lines(self) -> list[str]:
         sizes = ", ".join(f"{sum(self.counts[split]):,} {split}" for split in self._splits())
         lines = [f"photos      {sizes}; {len(self.class_names)} classes: {self._classes()}"]
         if self.imbalance >= 1.5:
@@ -85,32 +92,42 @@ class Survey(NamedTuple):
         )
 
 
-def survey(data: DataConfig, data_dir: str | Path) -> Survey | None:
-    """Looks at the source of a data set, or at the set that was prepared; None: there is neither.
+def survey(data: DataConfig, likely: DataConfig, data_dir: str | Path) -> Survey | None:
+    """Looks at a set that was prepared, or else at its source; None: there is neither.
 
     Args:
-      data: the set.
-      data_dir: folder of the prepared sets.
+      data: the set as it was asked for.
+      likely: as it will be, unless there are many photos; a set may have been prepared so.
+      data_dir: folder of the prepared sets; a compressed source is unpacked there for the while.
 
     Raises:
       InputError, DataError: as `prepare`, of the same source.
     """
+    data_dir = Path(data_dir).expanduser()
+    named = [part for part in (data, likely) if part.name or part is likely or not part.source]
+    for part in named:
+        prepared = read_prepared(data_dir / resolve(part).name)
+        if prepared is not None:
+            counts = {name: split["per_class"] for name, split in prepared["splits"].items()}
+            options = prepared["options"]
+            stored = dataclasses.replace(
+                data, stored_size=options["stored_size"], store=options["store"]
+            )
+            return Survey(tuple(prepared["class_names"]), counts, stored)
     if not data.source:
-        folder = Path(data_dir).expanduser() / resolve(data).name
-        prepared = read_prepared(folder)
-        if prepared is None:
-            return None
-        counts = {name: split["per_class"] for name, split in prepared["splits"].items()}
-        names, options = tuple(prepared["class_names"]), prepared["options"]
-        return Survey(names, counts, options["stored_size"])
-    with tempfile.TemporaryDirectory() as work:
-        source = list_images(resolve(data), Path(work))
+        return None
+    with write_errors(data_dir):
+        data_dir.mkdir(parents=True, exist_ok=True)
+        work = tempfile.TemporaryDirectory(prefix=".survey-", dir=data_dir)
+    with work as folder:
+        source = list_images(resolve(data), Path(folder))
         counts = {split: _per_class(records, len(source.class_names))
                   for split, records in source.splits.items()}  # fmt: skip
         records = [record for records in source.splits.values() for record in records]
-        sides = [_shorter_side(record) for record in records[:: -(-len(records) // _HEADERS)]]
+        files = [record for record in records if record.form == "file"]
+        sides = [_shorter_side(record) for record in files[:: -(-len(files) // _HEADERS) or 1]]
     known = sorted(side for side in sides if side)
-    return Survey(source.class_names, counts, 0, tuple(known), sides.count(0))
+    return Survey(source.class_names, counts, None, tuple(known), sides.count(0))
 
 
 def _per_class(records: Sequence[Record], classes: int) -> list[int]:
@@ -120,16 +137,9 @@ def _per_class(records: Sequence[Record], classes: int) -> list[int]:
 
 def _shorter_side(record: Record) -> int:
     """Returns the shorter side by the image's header; 0: it is none that is known."""
-    from PIL import Image
-
-    try:
-        with open(record.path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            file.seek(record.offset)
-            head: Any = file
-            if record.offset:
-                head = io.BytesIO(file.read(min(record.size, _HEADER_BYTES)))
-            with Image.open(head) as image:
-                return min(image.size)
-    except Exception:  # Pillow's plug-ins raise anything on hostile headers
-        return 0
+    with contextlib.suppress(OSError), open(record.path, "rb") as file:
+        file.seek(record.offset)
+        whole = not record.offset
+        size = header_size(file if whole else io.BytesIO(file.read(min(record.size, _HEADER))))
+        return min(size) if size else 0
+    return 0
