@@ -100,7 +100,7 @@ def train(
     what = {k: v for k, v in fields_of(config).items() if k not in _OF_THE_HOST}
     processes.check_agreement(what | {"retune": retune, "version": __version__})
     config = _complete(
-        config, workdir, data_dir or default_data_dir(), _ignore if quiet else say, typed
+        config, workdir, data_dir or default_data_dir(), _ignore if quiet else say, say, typed
     )
     if run_folder.holds_config(workdir):
         run_folder.check_same_config(workdir, config, retune)
@@ -126,7 +126,12 @@ def _ignore(line: str) -> None:
 
 
 def _complete(
-    config: Config, workdir: Path, data_dir: str | Path, say: Callable, typed: Collection[str]
+    config: Config,
+    workdir: Path,
+    data_dir: str | Path,
+    say: Callable,
+    warn: Callable,
+    typed: Collection[str],
 ) -> Config:
     """Returns the configuration with a network that suits the photos, where none was named."""
     if not recipes.is_open(config):
@@ -151,8 +156,11 @@ def _complete(
         recipe = recipes.chosen(
             config, found.train_images, found.counts, found.imbalance, found.stored, trunk, typed
         )
-        for line in (*found.lines(), recipes.described(recipe)):
+        for line in found.lines():
             say(line)
+        for line in found.doubts():
+            warn(line)
+        say(recipes.described(recipe))
         return recipe.to_json()
 
     text = processes.chief_first(choose, lambda: "")

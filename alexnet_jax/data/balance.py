@@ -34,7 +34,11 @@ class Balanced:
         self.stored_size = split.stored_size
 
     def images(self, indices: Any) -> np.ndarray:
-        """Returns stored images, as `Split.images`."""
+        """Returns stored images, uint8 `[k, stored_size, stored_size, 3]`, as `Split.images`.
+
+        Args:
+          indices: int `[k]`, of the places.
+        """
         return self._split.images(self._places[indices])
 
     def crops(self, indices: Any, offsets: np.ndarray, flips: np.ndarray, out: np.ndarray) -> None:

@@ -109,8 +109,8 @@ def finish(
     shutil.rmtree(folder / WORK, ignore_errors=True)
     sizes = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
     say(f"{data.name}: {sizes}, {len(source.class_names)} classes, in {folder}", progress)
-    if bad:
-        say(f"{len(bad)} bad images left out, listed in {folder / BAD_IMAGES}", progress)
+    if bad:  # what is wrong is said in any case
+        say(f"{len(bad)} bad images left out, listed in {folder / BAD_IMAGES}")
     for reason, count in source.ignored.items():
         say(f"not taken: {count} {reason}", progress)
 

@@ -157,7 +157,7 @@ def _locked(folder: Path, progress: bool) -> Any:
         try:
             return lock.acquire(timeout=0)
         except filelock.Timeout:
-            say(f"another process is preparing {folder.name}; waiting for it", progress)
+            say(f"another process is preparing {folder.name}; waiting for it")
             return lock.acquire()
     except (OSError, NotImplementedError) as error:
         raise storage.write_error(folder.parent, error) from error

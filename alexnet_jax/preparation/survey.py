@@ -70,12 +70,14 @@ class Survey(NamedTuple):
         if self.shorter_sides:
             low, middle, high = np.percentile(self.shorter_sides, [0, 50, 100]).astype(int)
             lines.append(f"sizes       shorter sides {low} to {high} pixels, median {middle}")
-        if self.strange:
-            lines.append(
-                f"doubtful    {self.strange} of {self.strange + len(self.shorter_sides)} files "
-                "looked at begin as no image"
-            )
         return lines
+
+    def doubts(self) -> list[str]:
+        """Returns what may be wrong."""
+        if not self.strange:
+            return []
+        looked = self.strange + len(self.shorter_sides)
+        return [f"doubtful    {self.strange} of {looked} files looked at begin as no known image"]
 
     def _splits(self) -> list[str]:
         """Returns the names of the splits, that of the training first."""

@@ -240,17 +240,22 @@ class Progress:
           eta: seconds left at this rate.
           best: smallest validation error up to now, a fraction.
         """
-        known = "" if best is None else f"best {100 * best:.1f} %  "
-        line = (
-            f"step {step}/{self._total}  epoch {epoch:.2f}  loss {values['train/loss']:.4f}  "
-            f"error {100 * values['train/top1_error']:.1f} %  {known}"
-            f"rate {values['train/learning_rate']:.3g}  {rate:,.0f} images/s  "
-            f"{memory_in_use() / 1e9:.1f} GB  ETA {duration(eta)}"
-        )
+        parts = [
+            f"step {step}/{self._total}",
+            f"epoch {epoch:.2f}",
+            f"loss {values['train/loss']:.4f}",
+            f"error {100 * values['train/top1_error']:.1f} %",
+            "" if best is None else f"best {100 * best:.1f} %",
+            f"rate {values['train/learning_rate']:.3g}",
+            f"{rate:,.0f} images/s",
+            f"{memory_in_use() / 1e9:.1f} GB",
+            f"ETA {duration(eta)}",
+        ]
+        line = _fitted(parts, None)
         now = time.monotonic()
         if self._terminal and not self._only_warnings:
             width = shutil.get_terminal_size().columns - 1  # a line that wraps is not rewritten
-            self._write(f"\r\x1b[K{line[:width]}")
+            self._write(f"\r\x1b[K{_fitted(parts, width)}")
             self._pending = True
         elif now - self._last >= 5 or step == self._total:
             self._last = now
@@ -274,6 +279,20 @@ class Progress:
             self._stream.flush()
         except OSError:  # the terminal is closed, or the reader gone: the run is worth more
             self._stream = io.StringIO()
+
+
+_DISPENSABLE = (5, 7, 1, 4, 6, 3)  # parts of the line, in the order in which they are left out
+
+
+def _fitted(parts: list[str], width: int | None) -> str:
+    """Returns the parts in one line; where it is too long for `width`, some are left out."""
+    kept = parts
+    for count in range(len(_DISPENSABLE) + 1):
+        left_out = _DISPENSABLE[:count]
+        kept = [part for place, part in enumerate(parts) if part and place not in left_out]
+        if width is None or len("  ".join(kept)) <= width:
+            return "  ".join(kept)
+    return "  ".join(kept)[:width]
 
 
 def memory_in_use() -> int:

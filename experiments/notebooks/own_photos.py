@@ -115,11 +115,15 @@ alexnet_jax.train(on_trunk, "runs/on-trunk")
 # %%
 alone = dataclasses.replace(folder, final_views=1)
 if not WEIGHTS:  # the same small network as on the trunk, and as many steps
-    digits = alexnet_jax.PRESETS["digits"]
     same = json.loads(Path("runs/on-trunk/config.json").read_text())
-    data = dataclasses.replace(folder.data, stored_size=32, store="raw", validation_split="test")
+    split = same["data"]["validation_split"]
+    data = dataclasses.replace(folder.data, stored_size=32, store="raw", validation_split=split)
     alone = dataclasses.replace(
-        digits, data=data, epochs=same["epochs"], batch_size=same["batch_size"], final_views=1
+        alexnet_jax.PRESETS["digits"],
+        data=data,
+        epochs=same["epochs"],
+        batch_size=same["batch_size"],
+        final_views=1,
     )
 alexnet_jax.train(alone, "runs/alone")
 
@@ -150,8 +154,13 @@ for name in ("on-trunk", "alone"):
 # and neighbours; `alexnet demo --workdir runs/on-trunk` is a page to drop photos on.
 
 # %%
+from alexnet_jax.data.dataset import open_dataset
+from alexnet_jax.runs.folder import read_run
+
 classifier = alexnet_jax.load("runs/on-trunk")
-photos = sorted(Path(PHOTOS).rglob("*.png"))[:3] or sorted(Path(PHOTOS).rglob("*.jpg"))[:3]
-for photo, answers in zip(photos, classifier.predict(photos, top_k=2), strict=True):
+run = read_run("runs/on-trunk")
+test = open_dataset(run.info["data_path"]).split(run.config.data.validation_split)
+images = test.images(range(3))  # or the names of photo files
+for key, answers in zip(test.keys, classifier.predict(images, top_k=2), strict=False):
     said = ", ".join(f"{a.label} {100 * a.probability:.1f} %" for a in answers)
-    print(f"{photo.parent.name}/{photo.name}: {said}")
+    print(f"{key}: {said}")

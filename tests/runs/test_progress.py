@@ -4,6 +4,8 @@ import dataclasses
 import io
 import os
 
+import pytest
+
 from alexnet_jax import experiment
 from alexnet_jax.runs.records import Progress, memory_in_use
 
@@ -25,11 +27,22 @@ def test_a_line_tells_rate_memory_best_and_time_left():
     assert memory_in_use() > 10**7
 
 
-def test_on_a_narrow_terminal_the_line_does_not_wrap(monkeypatch):
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((40, 20)))
+@pytest.mark.parametrize(
+    "width, shown",
+    [
+        (200, "step 5/10  epoch 1.00  loss 0.5000  error 25.0 %  best 12.5 %  rate 0.01  "),
+        (80, "step 5/10  loss 0.5000  error 25.0 %  1,234 images/s  ETA 2 min 05 s"),
+        (40, "step 5/10  loss 0.5000  ETA 2 min 05 s"),
+        (20, "step 5/10  loss 0.5"),
+    ],
+)
+def test_a_narrow_terminal_gets_the_important_parts_in_one_line(monkeypatch, width, shown):
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((width, 20)))
     text = Terminal()
-    Progress(10, text).update(5, 1.0, VALUES, 1234.5, 125.0)
-    assert text.getvalue() == "\r\x1b[Kstep 5/10  epoch 1.00  loss 0.5000  err"
+    Progress(10, text).update(5, 1.0, VALUES, 1234.5, 125.0, best=0.125)
+    line = text.getvalue().removeprefix("\r\x1b[K")
+    assert len(line) < width
+    assert line.startswith(shown) if width == 200 else line == shown
 
 
 def test_of_warnings_only_nothing_else_is_written():
@@ -46,7 +59,7 @@ def test_a_quiet_run_tells_its_result_only(config, dataset, tmp_path, capfd):
     config = dataclasses.replace(config, epochs=2, data=data)
     experiment.train(config, tmp_path / "aloud", dataset.path.parent)
     aloud = capfd.readouterr().out
-    assert "validation error" in aloud and "(the best)" in aloud or "(best " in aloud
+    assert "validation error" in aloud and ("(the best)" in aloud or "(best " in aloud)
     experiment.train(config, tmp_path / "quiet", dataset.path.parent, quiet=True)
     quiet = capfd.readouterr().out
     assert quiet.splitlines()[0].startswith("test error") and "step " not in quiet

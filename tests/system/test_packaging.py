@@ -14,6 +14,9 @@ import pytest
 import alexnet_jax
 
 ROOT = Path(__file__).resolve().parents[2]
+OFFLINE = (
+    "No matching distribution found for setuptools|NewConnectionError|Temporary failure in name"
+)
 
 
 def run(*words, **options):
@@ -38,7 +41,7 @@ def wheel(tmp_path_factory):
     if importlib.util.find_spec("setuptools") and importlib.util.find_spec("wheel"):
         words.insert(1, "--no-build-isolation")
     built = run(sys.executable, "-m", "pip", *words)
-    if built.returncode and re.search("connection|resolve|network", built.stderr, re.IGNORECASE):
+    if built.returncode and re.search(OFFLINE, built.stderr):
         pytest.skip(f"pip cannot fetch what builds a wheel: {built.stderr.strip()[-200:]}")
     assert built.returncode == 0, built.stderr
     (path,) = folder.glob("*.whl")
@@ -58,7 +61,8 @@ def test_no_file_and_no_requirement_is_missing(wheel):
     assert sources <= names
     assert not {name for name in names if name.startswith(("tests/", "experiments/"))}
     wanted = re.findall(r"^([a-z][\w-]*)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    assert wanted and all(f"Requires-Dist: {name}" in text for name in wanted)
+    required = set(re.findall(r"^Requires-Dist: ([\w-]+)(?!.*extra ==)", text, re.MULTILINE))
+    assert wanted and set(wanted) <= required
     assert f"Version: {alexnet_jax.__version__}" in text
 
 
