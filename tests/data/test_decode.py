@@ -214,3 +214,13 @@ def test_a_stored_jpeg_must_be_whole_and_of_its_size():
     for shape in ((65, 64, 3), (64, 128, 3), (32, 32, 3), (48, 64, 3)):
         with pytest.raises(ValueError):
             decode_jpeg(data, np.zeros(shape, np.uint8))
+
+
+def test_a_header_tells_the_size_even_after_a_long_profile():
+    file = io.BytesIO()
+    Image.new("RGB", (90, 70)).save(file, "JPEG", icc_profile=b"\0" * 70_000)
+    assert decode.header_size(io.BytesIO(file.getvalue()[:100_000])) == (90, 70)
+    assert decode.header_size(io.BytesIO(b"junk")) is None
+    icon = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(icon, "ICO")
+    assert decode.header_size(icon) is None, "`decode_rgb` reads no such files"
