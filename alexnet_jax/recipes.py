@@ -143,11 +143,24 @@ class _Asked(NamedTuple):
         return mine if name in self.typed or mine != usual else otherwise
 
     def epochs(self, images: int, seen: int, least: int, most: int) -> float:
-        """Returns how often to pass over the images so that about `seen` are seen."""
+        """Returns how often to pass over the images, unless that was set.
+
+        Args:
+          images: in training.
+          seen: about how many are to be seen in all.
+          least: epochs.
+          most: epochs.
+        """
         return self.value("epochs", max(least, min(most, round(seen / max(1, images)))))
 
     def rates(self, epochs: float, at: float, factors: Rates = ()) -> dict[str, Any]:
-        """Returns optimiser and schedule: a rate that is a tenth for the last part of a run."""
+        """Returns optimiser and schedule: a rate that is a tenth for the last part of a run.
+
+        Args:
+          epochs: of the run.
+          at: fraction of them after which the rate falls.
+          factors: of single layers' rates.
+        """
         rate = self.value("optimizer.learning_rate", 0.01)
         bias = self.value("optimizer.bias_learning_rate", 2 * rate)
         drop = Phase(1 + max(1, math.floor(at * epochs)), rate / 10, bias / 10)
