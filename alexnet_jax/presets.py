@@ -112,6 +112,19 @@ def _cifar(preset: str, network: str, decay, epochs, phases, crops: AugmentConfi
     )
 
 
+def _chosen(preset: str, **data) -> Config:
+    """Photos whose number decides on the network, and on most of what stands here: `recipes`."""
+    return Config(
+        preset=preset,
+        network=AUTO,
+        batch_size=64,
+        epochs=60,
+        data=DataConfig(source_kind="folder", **data),
+        augment=_COLOUR,
+        schedule=ScheduleConfig("plateau", patience_epochs=5, drops=2),
+    )
+
+
 _MIRRORED_CROPS = AugmentConfig()
 _LONG = (Phase(501, 1e-4, 2e-4), Phase(511, 1e-5, 2e-5))
 
@@ -173,26 +186,8 @@ PRESETS: dict[str, Config] = {
             augment=_COLOUR,
             schedule=ScheduleConfig("step", (Phase(9, 1e-3, 2e-3, colour_noise=False),)),
         ),
-        Config(
-            preset="cats-vs-dogs",
-            network="one-weird-trick",
-            image_size=256,
-            batch_size=32,
-            epochs=30,
-            data=DataConfig(name="cats-vs-dogs", source_kind="folder", validation_split="test"),
-            augment=AugmentConfig("resized-crop", rotation_degrees=15.0),
-            preprocess=_TORCHVISION,
-            schedule=ScheduleConfig("plateau", patience_epochs=4, drops=2),
-        ),
-        Config(
-            preset="folder",
-            network=AUTO,
-            batch_size=64,
-            epochs=60,
-            data=DataConfig(source_kind="folder"),
-            augment=_COLOUR,
-            schedule=ScheduleConfig("plateau", patience_epochs=5, drops=2),
-        ),
+        _chosen("cats-vs-dogs", name="cats-vs-dogs"),
+        _chosen("folder"),
         Config(
             preset="imagenet",
             network="paper",

@@ -20,7 +20,7 @@ from experiments.own_photos.run import write_tar
 from experiments.retrieval import run as retrieval
 from experiments.specialise import run as specialise
 from experiments.sweep import page
-from experiments.sweep.claims import CLAIMS
+from experiments.sweep.claims import CLAIMS, quick
 
 
 def test_the_pages_are_generated_from_the_records():
@@ -133,6 +133,19 @@ def test_the_colour_of_towers_is_told_from_that_of_random_halves():
     assert found["random_splits_as_large"] == 0
     mixed = specialise.gap(np.concatenate([grey, coloured], axis=3)[..., random.permutation(32)])
     assert mixed["difference"] < 0.4 and mixed["random_splits_as_large"] > 0.01
+
+
+def test_a_run_is_looked_at_after_each_stretch_and_goes_on(
+    tmp_path, monkeypatch, few_optimizations
+):
+    monkeypatch.setitem(CLAIMS, "towers", quick(CLAIMS["towers"]))
+    monkeypatch.setattr(specialise, "EPOCHS", (0.1, 0.2))
+    found = specialise.train("one whole tower", 0, tmp_path / "runs", "", tmp_path / "data")
+    assert [point["epoch"] for point in found["course"]] == [0.1, 0.2]
+    first, last = (point["shares"] for point in found["course"])
+    assert first != last and 0 < found["error"] <= 100
+    specialise.draw({"runs": [found]}, tmp_path / "shares.svg")
+    assert "<svg" in (tmp_path / "shares.svg").read_text()
 
 
 def test_retrieval_measures_every_layer_of_a_run(

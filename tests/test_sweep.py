@@ -78,20 +78,35 @@ def test_paired_differences_have_students_interval():
     assert paired({0: 1.0}, {0: 2.0}) is None
 
 
-def test_a_run_before_comes_first_and_is_that_of_its_seed(tmp_path, monkeypatch, few_optimizations):
-    claim = quick(CLAIMS["transfer"], epochs=0.1)
+@pytest.fixture
+def started(monkeypatch):
+    """Run folders in the order in which their runs began; a run leaves its files, untrained."""
+    folders = []
+
+    def leave_records(workdir, data_dir, cores, training_error):
+        folders.append(workdir)
+        workdir.mkdir(exist_ok=True)
+        (workdir / "config.json").write_text(workdir.with_suffix(".json").read_text())
+        rows = [
+            {"step": 1, "epoch": 0.1, "train/loss": 2.3, "train/top1_error": 0.9},
+            {"step": 1, "epoch": 0.1, "test_views": 1, "final/top1_error": 0.5, "final/loss": 2.0},
+        ]
+        (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        info = {"step": 1, "wall_seconds": 2.0, "params_sha256": workdir.name}
+        (workdir / "run.json").write_text(json.dumps(info))
+
+    monkeypatch.setattr(runner, "_train", leave_records)
+    return folders
+
+
+def test_a_run_before_comes_first_and_is_that_of_its_seed(tmp_path, started):
+    claim = quick(CLAIMS["transfer"])
     only = {"fine-tuned": claim.variants["fine-tuned"]}
     claim = claim._replace(variants=only, baseline="fine-tuned", seeds=2)
-    order = []
-
-    def train_in_this_process(workdir, data_dir, cores, training_error):
-        order.append(json.loads(workdir.with_suffix(".json").read_text()))
-        runner.train_here(workdir, data_dir, cores)
-
-    monkeypatch.setattr(runner, "_train", train_in_this_process)
     options = {"data_dir": tmp_path / "data", "say": lambda _: None}
     record = runner.run_claim(claim, "t", tmp_path / "runs", tmp_path / "record.json", **options)
     assert len(record["runs"]) == 2
+    order = [json.loads((folder / "config.json").read_text()) for folder in started]
     assert [one["seed"] for one in order] == [0, 0, 1, 1]
     for seed in (0, 1):
         before, tuned = (one for one in order if one["seed"] == seed)
@@ -119,16 +134,10 @@ def test_the_command_runs_a_claim_at_toy_size_and_writes_its_page(tmp_path, caps
     assert (tmp_path / "pages" / "dropout" / "results" / "dropout.svg").exists()
 
 
-def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, monkeypatch, few_optimizations):
-    claim = quick(CLAIMS["dropout"], epochs=0.1)._replace(seeds=2)
+def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, started):
+    claim = quick(CLAIMS["dropout"])._replace(seeds=2)
     options = {"data_dir": tmp_path / "data", "say": lambda _: None}
-    output, started = tmp_path / "record.json", []
-
-    def train_in_this_process(workdir, data_dir, cores, training_error):
-        started.append(workdir)
-        runner.train_here(workdir, data_dir, cores)
-
-    monkeypatch.setattr(runner, "_train", train_in_this_process)
+    output = tmp_path / "record.json"
     first = claim._replace(seeds=1)
     runner.run_claim(first, "dropout", tmp_path / "runs", output, **options)
     assert len(json.loads(output.read_text())["runs"]) == len(started) == 2

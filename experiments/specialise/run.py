@@ -26,7 +26,7 @@ from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import made_with, rewrite, table, with_parts
 from experiments.paired import summary
-from experiments.sweep.claims import CLAIMS, MINIATURE
+from experiments.sweep.claims import CLAIMS
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -71,12 +71,13 @@ def train(variant: str, seed: int, scratch: Path, data: str, data_dir: Path | No
         made.config,
         seed=seed,
         final_views=1,
-        data=dataclasses.replace(MINIATURE.data, source=data),
+        evaluate_every_epochs=EPOCHS[-1],
+        data=dataclasses.replace(made.config.data, source=data),
     )
     workdir = scratch / f"{variant.replace(' ', '-')}-{seed}"
     found = []
     for epochs in EPOCHS:
-        stretch = dataclasses.replace(config, epochs=epochs, evaluate_every_epochs=epochs)
+        stretch = dataclasses.replace(config, epochs=epochs)
         state = experiment.train(stretch, workdir, data_dir, retune=True)
         kernel = np.asarray(state.params["conv1"]["kernel"])
         found.append({"epoch": epochs, **gap(kernel)})
@@ -110,6 +111,29 @@ def _cells(found: dict[str, Any]) -> list[str]:
     shares = " / ".join(f"{100 * share:.1f}" for share in found["shares"])
     share = f"{100 * found['random_splits_as_large']:.1f} %"
     return [shares, f"{100 * found['difference']:.1f}", share]
+
+
+def draw(record: dict[str, Any], path: Path) -> None:
+    """Draws the colour share of each half over training, a line per half and seed."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    FigureCanvasSVG(figure)
+    panels = figure.subplots(1, len(VARIANTS), sharey=True)
+    for axes, variant in zip(panels, VARIANTS, strict=True):
+        for run in record["runs"]:
+            if run["variant"] != variant:
+                continue
+            epochs = [point["epoch"] for point in run["course"]]
+            for half, colour in enumerate(("#1f4e79", "#c07a1e")):
+                shares = [100 * point["shares"][half] for point in run["course"]]
+                axes.plot(epochs, shares, "o-", color=colour, lw=1.1, ms=3, alpha=0.75)
+        axes.set(title=variant, xlabel="epoch", ylim=(0, 80))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#dddddd", lw=0.6)
+    panels[0].set_ylabel("colour share of a half, %")
+    figure.savefig(path, metadata={"Date": None})
 
 
 def updated(text: str) -> str:
@@ -156,6 +180,8 @@ def main() -> None:
             if not any((r["variant"], r["seed"]) == (variant, seed) for r in record["runs"]):
                 record["runs"].append(train(variant, seed, *place))
                 keep()
+    if record["runs"]:
+        draw(record, arguments.output.with_suffix(".svg"))
     if arguments.output == OUTPUT:
         rewrite({README: updated})
 

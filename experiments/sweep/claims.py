@@ -232,6 +232,14 @@ CLAIMS: dict[str, Claim] = {
         measure="epochs_to_reach",
         source="cifar10",
     ),
+    "seeds": Claim(
+        "The default preset, ten times",
+        "What do ten seeds of the preset `digits` reach, each from zero to its end?",
+        "nothing on digits",
+        {"digits": Variant(PRESETS["digits"])},
+        "digits",
+        seeds=10,
+    ),
     "figure1-rates": Claim(
         "Rates for figure 1, searched for each nonlinearity",
         "Which rate brings each nonlinearity to 25 % training error soonest? One seed each.",
