@@ -176,7 +176,8 @@ def _usual(config: Config) -> Config:
 
 def _small(asked: _Asked, images: int, stored: int) -> Config:
     """The paper's eight layers at 64 pixels, of 72: minutes on a CPU."""
-    usual, epochs = asked.usual, asked.epochs(images, 40_000, 15, 80)
+    seen = round(40_000 * math.sqrt(max(1.0, images / 600)))  # more photos, fewer passes
+    usual, epochs = asked.usual, asked.epochs(images, seen, 15, 80)
     size = asked.value("image_size", stored * 8 // 9 or 64)
     return dataclasses.replace(
         usual,

@@ -237,11 +237,21 @@ def whole() -> str:
     cells = lines(ROWS, "")
     count = sum(line[4] == "run" for line in cells)
     head = ["claim", "the paper", "ours", "scale", "status", "evidence"]
-    runs = [run for name in CLAIMS for run in (_record(name) or {"runs": []})["runs"]]
-    own = {run["config"]: run["wall_seconds"] for run in runs}  # claims share runs
+    return f"{table(head, cells)}\n\n{count} of {len(ROWS)} rows were run. {_hours()}"
+
+
+def _hours() -> str:
+    """Returns what the runs of all records took."""
+    swept = [run for name in CLAIMS for run in (_record(name) or {"runs": []})["runs"]]
+    one = {run["config"]: run["wall_seconds"] for run in swept}  # claims share runs
+    two = [run["wall_seconds"] for run in (_record("specialise") or {"runs": []})["runs"]]
+    for path in sorted(ROOT.glob("*/results/*.json")):
+        run = (read(path) or {}).get("run", {})
+        two += [run["wall_seconds"]] if "wall_seconds" in run else []
+    hours = (sum(one.values()) + 2 * sum(two)) / 3600
     return (
-        f"{table(head, cells)}\n\n{count} of {len(ROWS)} rows were run. The {len(own)} runs of the "
-        f"sweeps took {sum(own.values()) / 3600:.1f} hours in all, each on one core."
+        f"The {len(one)} runs of the sweeps, each on one core, and {len(two)} others, on two, took "
+        f"{hours:.0f} core hours, often beside other work."
     )
 
 

@@ -8,13 +8,21 @@ import json
 import sys
 from pathlib import Path
 
+from experiments.benchmarks.records import read
 from experiments.generated import rewrite, with_parts
+from experiments.paired import summary
 
 ROOT = Path(__file__).parent
 README = ROOT.parent / "README.md"
 
+SEEDS = ROOT / "seeds" / "results" / "seeds.json"
 ROWS = (
     ("digits/results/digits.json", "`digits`: two towers in small, embedded digits", "–"),
+    (
+        "cifar10/results/cifar10-alexnet.json",
+        "`cifar10-alexnet`: the paper's eight layers at 28x28, the same lossy CIFAR-10",
+        "–",
+    ),
     (
         "cifar10/results/cifar10-18pct.json",
         "`cifar10-18pct`: CIFAR-10 stored as lossy JPEG, 9,000 test images",
@@ -23,6 +31,16 @@ ROWS = (
     (
         "imagenette/results/original.json",
         "`imagenette`: run 145's full network, ten classes of ImageNet, 4,500 training images",
+        "–",
+    ),
+    (
+        "cats_vs_dogs/results/cats-vs-dogs.json",
+        "`cats-vs-dogs`: 5,200 training photos, 800 test photos, from nothing",
+        "–",
+    ),
+    (
+        "cats_vs_dogs/results/on-a-trunk.json",
+        "the same on torchvision's convolutions (`--transfer.run`)",
         "–",
     ),
 )
@@ -39,7 +57,20 @@ def table() -> str:
         path = ROOT / name
         if path.exists():
             lines.append(_row(json.loads(path.read_text("utf-8")), name, title, published))
-    return "\n".join(lines)
+    return "\n".join(lines) + _seeds()
+
+
+def _seeds() -> str:
+    """Returns what the seeds of the default preset reached, where they were run."""
+    record = read(SEEDS)
+    if record is None:
+        return ""
+    texts = []
+    for name, key in (("centre", "error"), ("five crops", "error_ten_views")):
+        found = summary([run[key] for run in record["runs"]])
+        texts.append(f"{found['mean']:.1f} ± {found['standard_deviation']:.1f} % ({name})")
+    link = f"[seeds]({SEEDS.parents[1].relative_to(ROOT.parent).as_posix()}/README.md)"
+    return f"\n\n`digits` with {len(record['runs'])} seeds: {', '.join(texts)}; {link}."
 
 
 def _row(result: dict, name: str, title: str, published: str) -> str:

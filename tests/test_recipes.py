@@ -43,7 +43,10 @@ def test_what_is_chosen_can_be_run(images, trunk):
 
 
 def test_few_photos_are_seen_more_often_than_many():
-    few, many = (chosen(OPEN, n, ("train", "validation"), 1.0) for n in (300, 20_000))
+    sizes = (300, 600, 5_200, 20_000)
+    recipes_ = [chosen(OPEN, n, ("train", "validation"), 1.0) for n in sizes]
+    assert [recipe.epochs for recipe in recipes_] == [80, 67, 23, 15]
+    few, many = recipes_[0], recipes_[-1]
     assert few.network == many.network == "cifar-alexnet"
     assert few.epochs > 10 * many.epochs / 3 > 10
     assert chosen(OPEN, 10**5, ("train", "validation"), 1.0).network == "original"

@@ -21,6 +21,7 @@ from alexnet_jax import experiment
 from alexnet_jax.files import read_arrays
 from alexnet_jax.network.filters import colour_shares
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.weights import load_weights
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
@@ -82,7 +83,9 @@ def train(variant: str, seed: int, scratch: Path, data: str, data_dir: Path | No
         kernel = np.asarray(state.params["conv1"]["kernel"])
         found.append({"epoch": epochs, **gap(kernel)})
     error = experiment.final_test(workdir).summary["1"]["top1_error"]
-    return {"variant": variant, "seed": seed, "error": 100 * error, "course": found}
+    seconds = read_run(workdir).info["wall_seconds"]
+    run = {"variant": variant, "seed": seed, "error": 100 * error, "wall_seconds": seconds}
+    return run | {"course": found}
 
 
 def rows(record: dict[str, Any]) -> str:
