@@ -17,6 +17,7 @@ from experiments.sweep.claims import CLAIMS
 
 ROOT = Path(__file__).parent
 PAGE, README = ROOT / "README.md", ROOT.parent / "README.md"
+PICTURE = ROOT / "reproduction.svg"
 MINIATURE = "miniature, CIFAR-10, 8 epochs"
 
 
@@ -52,26 +53,26 @@ def _interval(found: dict[str, Any], unit: str = "points") -> str:
     return text + (", smaller than its spread" if low <= 0 <= high else "")
 
 
-def _sweep(name: str, variant: str, key: str = "") -> Callable[[], str | None]:
+def _values(name: str, variant: str, measure: str) -> dict[int, float]:
+    """Returns what a variant of a claim reached, by seed."""
+    runs = (_record(name) or {"runs": []})["runs"]
+    values = {r["seed"]: r.get(measure) for r in runs if r["variant"] == variant}
+    return {seed: value for seed, value in values.items() if value is not None}
+
+
+def _sweep(name: str, variant: str) -> Callable[[], str | None]:
     """Returns what tells the difference of a variant from the baseline of its claim."""
 
     def text() -> str | None:
-        claim, record = CLAIMS[name], _record(name)
-        runs = (record or {"runs": []})["runs"]
-        measure = key or claim.measure
-
-        def of(which: str) -> dict[int, float]:
-            values = {r["seed"]: r.get(measure) for r in runs if r["variant"] == which}
-            return {seed: value for seed, value in values.items() if value is not None}
-
-        base, other = of(claim.baseline), of(variant)
-        unit = {"steps_on_plateau": "steps", "epochs_to_reach": "epochs"}.get(measure, "points")
-        never = [r for r in runs if r["variant"] == variant and r.get(measure, 0) is None]
-        if len(base) > 1 and len(never) > 1 and not other:
-            first, steps = summary(list(base.values())), max(run["steps"] for run in never)
+        claim = CLAIMS[name]
+        base, other = (_values(name, v, claim.measure) for v in (claim.baseline, variant))
+        unit = {"steps_on_plateau": "steps"}.get(claim.measure, "points")
+        steps = _values(name, variant, "steps").values()
+        if len(base) > 1 and len(steps) > 1 and not other:
+            first = summary(list(base.values()))
             return (
                 f"{claim.baseline} {first['mean']:.0f} ± {first['standard_deviation']:.0f} {unit}, "
-                f"{variant} in none of {len(never)} runs within {steps:,} steps"
+                f"{variant} in none of {len(steps)} runs within {max(steps):,} steps"
             )
         found = paired(other, base)
         if found is None:
@@ -99,17 +100,25 @@ def _ratio() -> str | None:
     return f"{means['tanh'] / means['relu']:.1f} times (epochs: {', '.join(texts)})"
 
 
-def _views() -> str | None:
+def _by_views() -> list[dict[int, float]] | None:
+    """Returns the errors of single networks with the centre and with ten views, by run."""
     entry = _set("ensembles")
     if entry is None:
         return None
-    by_views = [
+    singles = (
         next(row["errors"] for row in entry["views"][views] if row["networks"] == 1)
-        for views in ("10", "1")
-    ]
-    found = paired(*(dict(enumerate(errors)) for errors in by_views))
-    ten, centre = (statistics.mean(errors) for errors in by_views)
-    return None if found is None else f"{_interval(found)}: centre {centre:.1f}, ten {ten:.1f}"
+        for views in ("1", "10")
+    )
+    return [dict(enumerate(errors)) for errors in singles]
+
+
+def _views() -> str | None:
+    errors = _by_views()
+    found = paired(errors[1], errors[0]) if errors else None
+    if errors is None or found is None:
+        return None
+    centre, ten = (statistics.mean(values.values()) for values in errors)
+    return f"{_interval(found)}: centre {centre:.1f}, ten {ten:.1f}"
 
 
 def _ensemble() -> str | None:
@@ -214,6 +223,83 @@ ROWS = (
 """The claims of the paper, in its order."""
 
 
+_COSTS = (
+    ("half of the kernels", "towers", "half", 1.7),
+    ("towers that do not talk", "towers", "no talk", 1.2),
+    ("no response normalization", "normalization", "none", 1.4),
+    ("pooling that does not overlap", "overlapping", "not overlapping", 0.4),
+    ("no crops, mirrors, colour noise", "augmentation", "none", None),
+    ("no colour noise", "colour", "none", 1.0),
+    ("no dropout", "dropout", "none", None),
+    ("no weight decay (training error)", "weight-decay", "none", None),
+    ("no conv3", "depth", "without conv3", 2.0),
+    ("no conv4", "depth", "without conv4", 2.0),
+    ("no conv5", "depth", "without conv5", 2.0),
+    ("rate outside of the velocity", "velocity", "outside", None),
+)
+"""What is changed, in which claim and variant, and what it cost in the paper, points."""
+
+
+def costs() -> list[tuple[str, dict[str, Any], float | None]]:
+    """Returns what each part of the recipe is worth: name, our paired difference, the paper's."""
+    found = []
+    for label, name, variant, paper in _COSTS:
+        claim = CLAIMS[name]
+        both = (_values(name, v, claim.measure) for v in (variant, claim.baseline))
+        found.append((label, paired(*both), paper))
+    errors = _by_views()
+    if errors:
+        found.append(("centre instead of ten views", paired(*errors), 1.5))
+    tuned, scratch = (_values("transfer", v, "error") for v in ("fine-tuned", "from scratch"))
+    found.append(("no pre-training with six convolutions", paired(scratch, tuned), 1.7))
+    return [(label, difference, paper) for label, difference, paper in found if difference]
+
+
+def draw(path: Path) -> None:
+    """Draws what each part of the recipe is worth, with its interval, and the paper's number."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    found = costs()[::-1]
+    with matplotlib.rc_context({"svg.hashsalt": "reproduction", "font.size": 9}):
+        figure = Figure(figsize=(8.5, 0.9 + 0.27 * len(found)), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.subplots()
+        axes.axvline(0, color="#888888", lw=0.8)
+        for row, (_, difference, paper) in enumerate(found):
+            low, high = difference["interval_95"]
+            colour = "#9aa7b5" if low <= 0 <= high else "#1f4e79"
+            axes.plot([low, high], [row, row], color=colour, lw=2.2, solid_capstyle="butt")
+            axes.plot(difference["mean"], row, "o", color=colour, ms=5.5)
+            if paper is not None:
+                axes.plot(paper, row, "D", mfc="none", mec="#a8321e", ms=5.5)
+        axes.set_yticks(range(len(found)), [label for label, _, _ in found])
+        axes.set_xlabel("points of error that it costs")
+        axes.plot([], [], "o-", color="#1f4e79", label="here: mean and 95 % interval over seeds")
+        axes.plot([], [], "o-", color="#9aa7b5", label="here: smaller than its spread")
+        axes.plot([], [], "D", mfc="none", mec="#a8321e", ls="", label="the paper, on ImageNet")
+        axes.legend(frameon=False, loc="best", fontsize=8)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(left=False)
+        axes.grid(axis="x", color="#e3e3e3", lw=0.6)
+        axes.set_axisbelow(True)
+        figure.savefig(path, metadata={"Date": None, "Description": _spelled(found)})
+
+
+def _spelled(found: list) -> str:
+    """Returns what is drawn as text: it lies in the picture, for those who read, and to check."""
+    return "; ".join(
+        f"{label}: {d['mean']:+.2f} ({d['interval_95'][0]:+.2f} to {d['interval_95'][1]:+.2f})"
+        for label, d, _ in found
+    )
+
+
+def is_drawn(path: Path) -> bool:
+    """Returns whether a picture shows the records of today."""
+    return _spelled(costs()[::-1]) in path.read_text("utf-8")
+
+
 def lines(rows: tuple[Row, ...], base: str) -> list[list[str]]:
     """Returns the cells of each row.
 
@@ -275,4 +361,6 @@ def updated_readme(text: str) -> str:
 
 
 if __name__ == "__main__":
+    if "--check" not in sys.argv:
+        draw(PICTURE)
     rewrite({PAGE: updated_page, README: updated_readme}, sys.argv)

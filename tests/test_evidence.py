@@ -27,6 +27,7 @@ def test_the_pages_are_generated_from_the_records():
     for module in (ensembles, retrieval, specialise, ready):
         text = module.README.read_text("utf-8")
         assert module.updated(text) == text, module.__name__
+    assert reproduction.is_drawn(reproduction.PICTURE)
     for path, made in (
         (reproduction.PAGE, reproduction.updated_page),
         (reproduction.README, reproduction.updated_readme),
@@ -73,6 +74,27 @@ def test_a_difference_is_paired_by_seed_and_called_small_where_it_is(tmp_path, m
     text = of({"overlapping": [30.0, 31.0, 32.0], "not overlapping": [29.0, 33.0, 32.0]})
     assert text is not None and "smaller than its spread" in text
     assert of({"overlapping": [30.0], "not overlapping": [29.0]}) is None
+
+
+def test_the_picture_holds_its_numbers_and_grows_old(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "ROOT", tmp_path)
+    path = tmp_path / "overlapping" / "results" / "overlapping.json"
+
+    def write_errors(base):
+        runs = [
+            {"variant": variant, "seed": seed, "error": error + seed * (1 + extra)}
+            for variant, error, extra in (("overlapping", base, 0), ("not overlapping", 32, 0.5))
+            for seed in range(3)
+        ]
+        reproduction_write(path, runs)
+
+    write_errors(30)
+    [(label, difference, paper)] = reproduction.costs()
+    assert label.startswith("pooling") and difference["mean"] == 2.5 and paper == 0.4
+    reproduction.draw(tmp_path / "picture.svg")
+    assert reproduction.is_drawn(tmp_path / "picture.svg")
+    write_errors(29)
+    assert not reproduction.is_drawn(tmp_path / "picture.svg")
 
 
 def test_what_is_never_reached_is_said(tmp_path, monkeypatch):
