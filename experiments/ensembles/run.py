@@ -79,6 +79,29 @@ def rows(record: dict[str, Any]) -> str:
     return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}."
 
 
+def draw(record: dict[str, Any], path: Path) -> None:
+    """Draws the mean error of averages against their size, centre and ten views, a set a panel."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    sets = record["sets"]
+    figure = Figure(figsize=(2.9 * len(sets) + 0.6, 2.9), layout="constrained")
+    FigureCanvasSVG(figure)
+    panels = figure.subplots(1, len(sets), squeeze=False)[0]
+    for axes, (name, entry) in zip(panels, sets.items(), strict=True):
+        for views, colour, label in (("1", "#a8321e", "centre"), ("10", "#1f4e79", "ten views")):
+            equal = [row for row in entry["views"][views] if row["weights"] == WAYS[0]]
+            sizes = [row["networks"] for row in equal]
+            means = [statistics.mean(row["errors"]) for row in equal]
+            axes.plot(sizes, means, "o-", color=colour, label=label, ms=4, lw=1.2)
+        axes.set(title=name, xlabel="networks", xticks=sizes)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#dddddd", lw=0.6)
+    panels[0].set_ylabel("top-1 test error, %")
+    panels[-1].legend(frameon=False, fontsize=8)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def updated(text: str) -> str:
     """Returns the README with the table of today's record."""
     record = read(OUTPUT)
@@ -107,6 +130,7 @@ def main() -> None:
         entry["views"][str(views)] = errors(members)
     record["sets"][arguments.name] = entry
     write(arguments.output, {"environment": environment(), "sets": record["sets"]})
+    draw(record, arguments.output.with_suffix(".svg"))
     if arguments.output == OUTPUT:
         rewrite({README: updated})
 

@@ -5,10 +5,11 @@ import json
 import os
 import pickle
 import tarfile
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
+from archives import IDS, pack, write_imagenet2012
 from PIL import Image
 
 from alexnet_jax.config import DataConfig
@@ -31,16 +32,6 @@ def write(root, *paths):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(png(value))
     return root
-
-
-def pack(archive, files, mode: Literal["w", "w:gz"] = "w"):
-    """Writes a tar of {name: bytes}, in the order given."""
-    with tarfile.open(archive, mode) as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return archive
 
 
 def listed(source, tmp_path, kind: Any = "folder", **options):
@@ -413,36 +404,8 @@ def test_cifar10_faults_are_named(tmp_path):
         listed(pack(tmp_path / "three.tar", {"readme": b""}), tmp_path, "cifar10")
 
 
-IDS = ["n00000003", "n00000001", "n00000002"]  # by ILSVRC2012_ID; not in WordNet's order
-WORDS = ["crane, machine", "crane, bird", "tench"]
-
-
-def imagenet_files(tmp_path, devkit=True, validation=True):
-    """Fakes of the three archives of ILSVRC-2012: 3 classes, 2 training images each."""
-    from scipy.io import savemat
-
-    root = tmp_path / "imagenet"
-    root.mkdir()
-    inner = {}
-    for number, wordnet_id in enumerate(IDS, 1):
-        images = {f"{wordnet_id}_{i}.JPEG": png(10 * number + i) for i in range(2)}
-        inner[f"{wordnet_id}.tar"] = pack(tmp_path / "inner.tar", images).read_bytes()
-    pack(root / "ILSVRC2012_img_train.tar", inner)
-    if validation:
-        files = {f"ILSVRC2012_val_{i:08d}.JPEG": png(100 + i) for i in (2, 1, 3)}
-        pack(root / "ILSVRC2012_img_val.tar", files)
-    if devkit:
-        kinds = [("ILSVRC2012_ID", "f8"), ("WNID", "O"), ("words", "O"), ("num_children", "f8")]
-        rows = [(i + 1, IDS[i], WORDS[i], 0) for i in (2, 0, 1)] + [(4, "n9", "thing", 3)]
-        buffer = io.BytesIO()
-        savemat(buffer, {"synsets": np.array(rows, kinds)})
-        name = "ILSVRC2012_devkit_t12"
-        files = {
-            f"{name}/data/meta.mat": buffer.getvalue(),
-            f"{name}/data/ILSVRC2012_validation_ground_truth.txt": b"3\n1\n2\n",
-        }
-        pack(root / f"{name}.tar.gz", files, "w:gz")
-    return root
+def imagenet_files(tmp_path, **parts):
+    return write_imagenet2012(tmp_path / "imagenet", png, **parts)
 
 
 @pytest.mark.parametrize(

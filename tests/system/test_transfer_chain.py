@@ -1,8 +1,9 @@
 """The chain of four runs behind the paper's 16.6 %, by the commands that the presets state.
 
-145 on ILSVRC-2012, its layers in 146 on Fall 2009, those in 146 on Fall 2011, and those in 146 on
-ILSVRC-2012 again: with the presets' own layers, rates and schedules, on a few small images, and
-with networks that are narrow but have the layers' real names and order.
+145 on ILSVRC-2012 (from archives in the layout of the original ones), its layers in 146 on Fall
+2009, those in 146 on Fall 2011, and those in 146 on ILSVRC-2012 again: with the presets' own
+layers, rates and schedules, on a few small images, and with networks that are narrow but have the
+layers' real names and order.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import shlex
 import jax
 import numpy as np
 import pytest
+from archives import write_imagenet2012
 from PIL import Image
 
 from alexnet_jax.main import main
@@ -34,6 +36,14 @@ SMALL = shlex.split(
 CONVS = ["conv1", "conv2", "conv3", "conv4", "conv5"]
 
 
+def noise(rng):
+    """Returns a picture of noise, as the bytes of a PNG."""
+    buffer = io.BytesIO()
+    image = rng.integers(0, 256, (STORED, STORED, 3)).astype(np.uint8)
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def write_images(folder, classes, seed):
     rng = np.random.default_rng(seed)
     for split, count in (("train", 8), ("test", 2), ("validation", 2)):
@@ -41,16 +51,16 @@ def write_images(folder, classes, seed):
             place = folder / split / f"n{seed}{label:04}"
             place.mkdir(parents=True)
             for i in range(count):
-                image = rng.integers(0, 256, (STORED, STORED, 3)).astype(np.uint8)
-                Image.fromarray(image).save(place / f"{i}.png")
+                (place / f"{i}.png").write_bytes(noise(rng))
 
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
     """The folder in which the four commands were typed, and what they printed."""
     home = tmp_path_factory.mktemp("chain")
-    sets = {"ILSVRC2012": 3, "FALL2009": 4, "FALL2011": 5}
-    for seed, (name, classes) in enumerate(sets.items()):
+    rng = np.random.default_rng(0)
+    write_imagenet2012(home / "ILSVRC2012", lambda _: noise(rng), train=8)
+    for seed, (name, classes) in enumerate({"FALL2009": 4, "FALL2011": 5}.items(), 1):
         write_images(home / name, classes, seed)
     printed = {}
     jax.config.update("jax_disable_most_optimizations", True)  # they would cost most of the time
@@ -64,7 +74,7 @@ def chain(tmp_path_factory):
             layers = without(with_features(network.layers, known), Lrn, ResponseNorm)
             narrow = Network(name, layers, SIZE, network.source)
             patch.setitem(NETWORKS, name, narrow)
-        prepare = "prepare --source folder ILSVRC2012 --name imagenet2012 --data-dir data"
+        prepare = "prepare --source imagenet2012 ILSVRC2012 --name imagenet2012 --data-dir data"
         assert main([*prepare.split(), "--stored-size", str(STORED), "--store", "raw"]) == 0
         for seed, preset in enumerate(CHAIN):
             words = shlex.split(NOTES[preset].command)
