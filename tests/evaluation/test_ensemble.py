@@ -17,6 +17,7 @@ from alexnet_jax.evaluation.ensemble import (
     tune,
 )
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluation_of
+from alexnet_jax.experiment import evaluation as testing
 from alexnet_jax.main import main
 
 CLASSES = 12
@@ -169,10 +170,10 @@ def runs(monkeypatch):
     def evaluated(run, params, split, views, mesh, dtype) -> Evaluation:
         return tests[run.name, split]
 
-    monkeypatch.setattr(experiment, "read_run", Run)
-    monkeypatch.setattr(experiment, "_dataset_of", lambda run, data_dir: Data())
-    monkeypatch.setattr(experiment, "load_weights", lambda *_: type("W", (), {"params": {}}))
-    monkeypatch.setattr(experiment, "_evaluate", evaluated)
+    monkeypatch.setattr(testing, "read_run", Run)
+    monkeypatch.setattr(testing, "dataset_of", lambda run, data_dir: Data())
+    monkeypatch.setattr(testing, "load_weights", lambda *_: type("W", (), {"params": {}}))
+    monkeypatch.setattr(testing, "evaluate_params", evaluated)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,188 @@
+"""Tests of finished runs on a whole split: one run, or several averaged."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from alexnet_jax import processes
+from alexnet_jax.data.dataset import Dataset, open_dataset
+from alexnet_jax.errors import DataError
+from alexnet_jax.evaluation.ensemble import Ensemble, Member, alternate, evaluate_members
+from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
+from alexnet_jax.network import placement
+from alexnet_jax.runs import folder as run_folder
+from alexnet_jax.runs.folder import Run, read_run
+from alexnet_jax.runs.weights import load_weights
+
+ENSEMBLE = "ensemble.json"
+
+
+def evaluate_params(
+    run: Run, params: Any, split: Any, views: int, mesh: Mesh | None, compute_dtype: str = ""
+) -> Evaluation:
+    """Tests parameters on a split.
+
+    Args:
+      run: whose network and settings they are.
+      params: float32 arrays by layer.
+      split: of an open data set.
+      views: 1 (centre) or 10.
+      mesh: devices; None: the first.
+      compute_dtype: type of the activations; empty: that of the training.
+    """
+    config = run.config
+    step = make_predict_step(
+        run.network,
+        config.preprocess,
+        run.image_size,
+        views,
+        jnp.dtype(compute_dtype or config.compute_dtype),
+        config.augment,
+        mesh,
+    )
+    params, inputs = (placement.put(mesh, run.network, tree) for tree in (params, run.inputs))
+    return evaluate(step, params, inputs, split, config.batch_size, mesh=mesh)
+
+
+def evaluate_run(
+    workdir: str | Path,
+    checkpoint: str | int = "best",
+    views: int = 10,
+    also: Sequence[str | Path] = (),
+    data_dir: str | Path | None = None,
+    split: str = "",
+    compute_dtype: str = "",
+    towers: int = 1,
+    replicas: int = 0,
+) -> Evaluation:
+    """Tests a run, or several as an ensemble of equal weights, on a whole split.
+
+    Args:
+      workdir: run folder.
+      checkpoint: `best`, `last` or a step number, of every run.
+      views: 1 (centre) or 10.
+      also: further run folders; see `evaluate_ensemble` for weights that are not equal.
+      data_dir: folder of the prepared sets, where the set is no longer where the run found it.
+      split: name of the split; empty: the run's validation split.
+      compute_dtype: type of the activations, float32 or bfloat16; empty: that of the training.
+      towers: devices over which the network is spread, 1 or 2, however it was trained.
+      replicas: copies that share the images; 0: as many as there are devices for.
+
+    Raises:
+      InputError, DataError, CheckpointError: see `alexnet_jax.errors`.
+    """
+    return evaluate_ensemble(
+        (workdir, *also), checkpoint, views, data_dir, split, compute_dtype, towers, replicas
+    ).evaluation
+
+
+@processes.explained()
+def evaluate_ensemble(
+    workdirs: Sequence[str | Path],
+    checkpoint: str | int = "best",
+    views: int = 10,
+    data_dir: str | Path | None = None,
+    split: str = "",
+    compute_dtype: str = "",
+    towers: int = 1,
+    replicas: int = 0,
+    weights: Literal["equal", "tuned"] = "equal",
+    tune_on: str = "same",
+) -> Ensemble:
+    """Tests the averaged probabilities of runs, and writes `ensemble.json` into the first's folder.
+
+    Args:
+      workdirs: run folders; with one alone nothing is averaged or written.
+      checkpoint: as for `evaluate_run`, and so are the following.
+      views: 1 (centre) or 10.
+      data_dir: folder of the prepared sets.
+      split: name of the split to test on.
+      compute_dtype: type of the activations.
+      towers: devices over which each network is spread.
+      replicas: copies that share the images.
+      weights: `equal` as the paper says, or `tuned` on the top-5 error as 2012 did (`tune`).
+      tune_on: `same`: the images of the test, which flatters the result; `half`: every other image,
+        and the test is on the rest; else the name of another split.
+
+    Raises:
+      InputError, DataError, CheckpointError: see `alexnet_jax.errors`.
+    """
+    how = {"views": views, "compute_dtype": compute_dtype, "towers": towers, "weights": weights}
+    how |= {"replicas": replicas, "tune_on": tune_on, "runs": len(workdirs)}
+    processes.check_agreement(how)
+    mesh = placement.mesh_or_none(placement.make_mesh(towers, replicas))
+
+    def tested(split: str) -> list[Member]:
+        members = []
+        for folder in workdirs:
+            run = read_run(folder)
+            dataset = dataset_of(run, data_dir)
+            weights = load_weights(folder, checkpoint)
+            chosen = dataset.split(split or run.config.data.validation_split)
+            if processes.count() > 1:
+                what = {"the data set's fingerprint": dataset.fingerprint}
+                what |= {"the checkpoint's step": weights.step, "images": chosen.num_examples}
+                processes.check_agreement(what | {"run_id": run.info.get("run_id", "")})
+            result = evaluate_params(run, weights.params, chosen, views, mesh, compute_dtype)
+            members.append(Member(str(folder), result, dataset.fingerprint, run.class_names))
+        return members
+
+    if tune_on == (split or read_run(workdirs[0]).config.data.validation_split):
+        tune_on = "same"  # by whatever name: these are the images of the test
+    members = tested(split)
+    tuned_on = None
+    if weights == "tuned" and tune_on == "half":
+        tuned_on, members = alternate(members)
+    elif weights == "tuned":
+        tuned_on = members if tune_on == "same" else tested(tune_on)
+    result = evaluate_members(members, tuned_on)
+    if len(workdirs) > 1 and processes.is_chief():
+        said = {"checkpoint": checkpoint, "views": views, "split": split, "weights": weights}
+        try:
+            _write_ensemble(
+                Path(workdirs[0]), result, said | {"tune_on": tune_on if tuned_on else ""}
+            )
+        except OSError as error:  # the result of hours must not be lost for its record
+            warnings.warn(f"{ENSEMBLE} was not written: {error}", stacklevel=2)
+    return result
+
+
+def _write_ensemble(workdir: Path, result: Ensemble, how: dict[str, Any]) -> None:
+    pairs = zip(result.names, result.coefficients, strict=True)
+    record = how | {
+        "members": [{"run": name, "coefficient": value} for name, value in pairs],
+        "images": result.evaluation.count,
+        "result": result.evaluation.metrics(),
+        "equal_weights": result.equal.metrics(),
+        "optimistic": result.optimistic,
+        "tuning": result.tuning and result.tuning._asdict(),
+    }
+    run_folder.write_text(workdir / ENSEMBLE, json.dumps(record, indent=2) + "\n")
+
+
+def dataset_of(run: Run, data_dir: str | Path | None) -> Dataset:
+    """Opens the data set of a run, where the run found it or in another folder of prepared sets.
+
+    Raises:
+      DataError: it is not there, or has other classes.
+    """
+    folder = Path(run.info["data_path"])
+    if data_dir is not None:
+        folder = Path(data_dir) / folder.name
+    if not (folder / "prepared.json").exists():
+        raise DataError(
+            f"the data set of this run is not in {folder}; give its folder with --data-dir, or "
+            "prepare it again"
+        )
+    dataset = open_dataset(folder, run.config.data.cache_bytes)
+    if dataset.class_names != run.class_names:
+        raise DataError(
+            f"the data set in {folder} has other classes than the run; an import takes its class "
+            "names from `import-weights --labels`, which may name the folder of a prepared set"
+        )
+    return dataset

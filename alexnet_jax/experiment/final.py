@@ -1,0 +1,126 @@
+"""The test that ends a run: written once, read by whoever tells of the run."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from alexnet_jax.data.dataset import Dataset
+from alexnet_jax.evaluation.evaluate import Evaluation
+from alexnet_jax.files import read_arrays, write_arrays
+from alexnet_jax.insight.examples import Example, choose_examples
+from alexnet_jax.runs import folder as run_folder
+from alexnet_jax.runs.folder import Run
+from alexnet_jax.runs.records import Records
+
+FINAL = "final.npz"
+
+
+class FinalTest(NamedTuple):
+    """The test that ended a run; empty when there was none."""
+
+    step: int = -1
+    summary: dict[str, dict[str, float]] = {}
+    probabilities: Any = None
+    labels: Any = None
+
+
+def final_test(workdir: Path) -> FinalTest:
+    """Reads `final.npz`; one that is damaged or of another run is warned of and left alone."""
+    path = workdir / FINAL
+    if not path.exists():
+        return FinalTest()
+    try:
+        arrays = read_arrays(path)
+        step = int(arrays["step"]) if "step" in arrays else -1
+        summary = json.loads(str(arrays["summary"]))
+        run_id = str(arrays["run_id"]) if "run_id" in arrays else ""
+        if run_id and run_id != run_folder.read_info(workdir).get("run_id"):
+            raise ValueError("of another run")
+        test = FinalTest(step, summary, arrays["probabilities"], arrays["labels"])
+        _check_final(test)
+        return test
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        warnings.warn(
+            f"{path} is damaged ({error}) and left out; the training command makes it anew",
+            stacklevel=2,
+        )
+        return FinalTest()
+
+
+def _check_final(test: FinalTest) -> None:
+    """Raises `ValueError` where the parts of a final test do not fit together."""
+    count, classes = test.probabilities.shape
+    shares = test.probabilities.dtype.kind == "f" and np.isfinite(test.probabilities).all()
+    known = test.labels.dtype.kind == "i" and test.labels.shape == (count,) and count > 0
+    if not shares or not known or not 0 <= test.labels.min() <= test.labels.max() < classes:
+        raise ValueError("labels and probabilities do not fit together")
+    for views, values in test.summary.items():
+        errors = [value for name, value in values.items() if name.endswith("_error")]
+        numbers = all(type(value) in (int, float) for value in values.values())
+        if not views.isdigit() or not numbers or not all(0 <= error <= 1 for error in errors):
+            raise ValueError(f"its summary of {views} views is no summary")
+
+
+def write_final(run: Run, step: int, results: dict[int, Evaluation], dataset: Dataset) -> None:
+    """Writes results into metrics and pictures, and `final.npz`, which `final_test` reads.
+
+    Args:
+      run: that was tested.
+      step: of its parameters.
+      results: by number of views; kept are the probabilities of the most.
+      dataset: that it was tested on.
+    """
+    best_views = max(results)
+    probabilities = results[best_views].probabilities
+    assert probabilities is not None
+    summary = {str(views): result.metrics() for views, result in results.items()}
+    records = Records(run.workdir, step)
+    for views, result in results.items():
+        row = {"step": step, "epoch": epochs_of(run, step), "test_views": views}
+        records.add(row | {f"final/{k}": v for k, v in result.metrics().items()})
+    labels = results[best_views].labels
+    for place, example in enumerate(examples_of(run, dataset, probabilities, labels)):
+        answer = run.class_names[int(np.argmax(example.probabilities))]
+        name = f"{example.kind}/{place}: {run.class_names[example.label]}, answer {answer}"
+        records.add_picture(step, name, example.image)
+    records.close()
+    write_arrays(
+        run.workdir / FINAL,
+        run_id=np.array(run.info.get("run_id", "")),
+        probabilities=probabilities,
+        labels=results[best_views].labels,
+        summary=np.array(json.dumps(summary)),
+        step=np.array(step),
+    )
+
+
+def examples_of(run: Run, dataset: Dataset, probabilities, labels) -> list[Example]:
+    """Returns test images drawn at random (seeded), and the worst mistakes.
+
+    Args:
+      run: that was tested.
+      dataset: that it was tested on.
+      probabilities: float `[images, classes]`.
+      labels: int `[images]`.
+    """
+    split = dataset.split(run.config.data.validation_split)
+    random, mistakes = choose_examples(probabilities, labels, run.config.seed)
+    images = split.images(np.asarray(random + mistakes, int))
+    return [
+        Example(
+            image,
+            int(labels[index]),
+            probabilities[index],
+            split.keys[index],
+            "random" if place < len(random) else "mistake",
+        )
+        for place, (index, image) in enumerate(zip(random + mistakes, images, strict=True))
+    ]
+
+
+def epochs_of(run: Run, step: int) -> float:
+    """Returns the passes over the training images that a run has made after a step."""
+    return step * run.config.batch_size / run.info.get("epoch_images", run.info["train_images"])

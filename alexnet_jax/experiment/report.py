@@ -1,0 +1,156 @@
+"""What a run leaves for people: its report, and its model card."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from alexnet_jax.data.dataset import Dataset
+from alexnet_jax.errors import CheckpointError, DataError, InputError
+from alexnet_jax.evaluation.metrics import confusion_matrix
+from alexnet_jax.experiment.evaluation import dataset_of
+from alexnet_jax.experiment.final import epochs_of, examples_of, final_test
+from alexnet_jax.insight.card import is_card, model_card
+from alexnet_jax.insight.classifier import classifier_of
+from alexnet_jax.insight.examples import Example
+from alexnet_jax.insight.neighbours import Neighbours, last_hidden_layer, nearest
+from alexnet_jax.insight.report import write_report
+from alexnet_jax.runs import folder as run_folder
+from alexnet_jax.runs.folder import Run, read_run
+from alexnet_jax.runs.records import read_rows
+from alexnet_jax.runs.weights import RunWeights, kept_steps, load_weights
+from alexnet_jax.training.schedule import frozen_layers
+
+NEIGHBOUR_ROWS, NEIGHBOURS = 5, 6
+"""Of the report's nearest neighbours: test images, and training images for each (figure 4)."""
+NEIGHBOUR_BANK, NEIGHBOUR_PART = 1500, 250
+"""Training images that are searched, and how many are in memory at once."""
+CARD = "model_card.md"
+
+
+def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Path:
+    """Writes `report.html` and `model_card.md` of a run; returns the first's path.
+
+    Without its data set the report has no pictures of test images.
+    """
+    run = read_run(workdir)
+    _, summary, probabilities, labels = final_test(run.workdir)
+    try:
+        weights = load_weights(workdir, "last")
+        params = weights.params
+    except CheckpointError:  # a run that has not saved yet still has curves
+        weights, params = None, {}
+    kernel = params["conv1"]["kernel"] if "conv1" in params else None
+    if dataset is None:
+        try:
+            dataset = dataset_of(run, None)
+        except DataError:
+            dataset = None
+    path = run.workdir / "report.html"
+    examples, neighbours = [], []
+    if dataset is not None and labels is not None:
+        examples = examples_of(run, dataset, probabilities, labels)
+        if weights is not None:
+            neighbours = _neighbours(weights, dataset, examples)
+    write_report(
+        path,
+        config=run.config,
+        run=run.info | {"workdir": str(run.workdir)},
+        metrics=read_rows(run.workdir / "metrics.jsonl"),
+        conv1_kernel=kernel,
+        groups=run.network.towers,
+        earlier_kernels=_earlier_kernels(run),
+        network=run.network,
+        evaluation={int(views): values for views, values in summary.items()} or None,
+        confusion=None if labels is None else confusion_matrix(np.asarray(probabilities), labels),
+        class_names=run.class_names,
+        examples=examples,
+        neighbours=neighbours,
+        bad_images=_bad_images(run.workdir),
+    )
+    results = {int(views): values for views, values in summary.items()}
+    run_folder.write_text(run.workdir / CARD, model_card(run, results))
+    return path
+
+
+def _earlier_kernels(run: Run) -> dict[str, np.ndarray]:
+    """Returns conv1's kernel at every checkpoint but the last, by epoch; none if it is frozen."""
+    kernels = {}
+    if "conv1" in frozen_layers(run.config.schedule, run.config.optimizer):
+        return kernels
+    for step in kept_steps(run.workdir)[:-1]:
+        with contextlib.suppress(CheckpointError):
+            params = load_weights(run.workdir, step).params
+            if "conv1" in params:
+                name = f"epoch {epochs_of(run, step):.2f}, step {step:,}"
+                kernels[name] = params["conv1"]["kernel"]
+    return kernels
+
+
+def card_beside(output: str | Path) -> Path:
+    """Returns where the model card of an export goes: its name and `.md`, perhaps an older card.
+
+    Raises:
+      InputError: there is such a file, and it is no model card of this program.
+    """
+    path = Path(output)
+    path = path.with_name(path.name + ".md")
+    if path.exists() and not is_card(path):
+        raise InputError(f"{path} exists already; remove it or choose another --output")
+    return path
+
+
+def write_card(weights: RunWeights, path: Path) -> None:
+    """Writes the model card of exported weights.
+
+    Args:
+      weights: what was exported.
+      path: from `card_beside`.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    tested = final_test(weights.run.workdir)
+    # The errors are those of the last step; another checkpoint was not tested whole.
+    results = tested.summary if tested.step == weights.step else {}
+    text = model_card(weights.run, {int(views): values for views, values in results.items()})
+    try:
+        run_folder.write_text(path, text)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _bad_images(workdir: Path) -> int | None:
+    path = workdir / "bad_images.jsonl"
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else None
+
+
+def _neighbours(
+    weights: RunWeights, dataset: Dataset, examples: Sequence[Example]
+) -> list[Neighbours]:
+    """Returns the first random examples with the training images nearest to them."""
+    rows = [example for example in examples if example.kind == "random"][:NEIGHBOUR_ROWS]
+    train = dataset.split("train")
+    draw = np.random.Generator(np.random.Philox(key=[weights.run.config.seed, 0xF4]))
+    searched = np.sort(draw.permutation(len(train))[:NEIGHBOUR_BANK])
+    layer = last_hidden_layer(weights.run.network)
+    if layer is None or not rows or len(searched) < NEIGHBOURS:
+        return []
+    classifier = classifier_of(weights)
+    queries = classifier.features(np.stack([row.image for row in rows]), layer)
+    bank = [
+        classifier.features(train.images(part), layer)
+        for part in np.array_split(searched, -(-len(searched) // NEIGHBOUR_PART))
+    ]
+    found, distances = nearest(queries, np.concatenate(bank), NEIGHBOURS)
+    return [
+        Neighbours(
+            row.image,
+            row.label,
+            train.images(searched[places]),
+            [int(label) for label in train.labels[searched[places]]],
+            [float(distance) for distance in lengths],
+        )
+        for row, places, lengths in zip(rows, found, distances, strict=True)
+    ]
