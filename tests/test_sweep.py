@@ -11,9 +11,10 @@ from alexnet_jax.config import TransferConfig
 from alexnet_jax.network.layers import parametric_layers, summarize
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
+from experiments.benchmarks.records import read
 from experiments.paired import paired
 from experiments.sweep import page, runner
-from experiments.sweep.__main__ import main, with_epochs, with_source
+from experiments.sweep.__main__ import ROOT, main, with_epochs, with_source
 from experiments.sweep.claims import CLAIMS, quick
 
 
@@ -62,6 +63,16 @@ def test_the_ablations_change_what_they_say():
     as_run = network_of("normalization", "as run").layers
     original = NETWORKS["original"].layers
     assert [type(layer) for layer in as_run[:9]] == [type(layer) for layer in original[:9]]
+
+
+def test_the_rates_of_figure_1_are_those_that_were_found():
+    record = read(ROOT / "figure1-rates" / "results" / "figure1-rates.json")
+    if record is None:
+        pytest.skip("the rates were not searched yet: python -m experiments.sweep figure1-rates")
+    errors = {run["variant"]: run["training_error"] for run in record["runs"]}
+    for kind, variant in CLAIMS["figure1"].variants.items():
+        best = min((name for name in errors if name.startswith(kind)), key=errors.__getitem__)
+        assert best == f"{kind} {variant.config.optimizer.learning_rate:g}"
 
 
 def test_the_epoch_that_reaches_an_error_is_counted():

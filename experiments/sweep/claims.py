@@ -216,6 +216,13 @@ def _figure1(kind: str, rate: float, epochs: float) -> Variant:
     )
 
 
+FIGURE1_RATES = {
+    "relu": (3e-4, 1e-3, 3e-3),
+    "tanh": (3e-4, 1e-3, 3e-3),
+    "sigmoid": (1e-3, 3e-3, 1e-2),
+}
+"""Of the weights, by nonlinearity; those of the biases are twice as high."""
+
 CLAIMS: dict[str, Claim] = {
     "figure1": Claim(
         "Rectified units train several times faster",
@@ -224,8 +231,8 @@ CLAIMS: dict[str, Claim] = {
         "six times (§3.1, figure 1)",
         {
             "relu": _figure1("relu", 0.001, 20),
-            "tanh": _figure1("tanh", 0.001, 60),
-            "sigmoid": _figure1("sigmoid", 0.003, 60),
+            "tanh": _figure1("tanh", 0.001, 40),
+            "sigmoid": _figure1("sigmoid", 0.003, 40),
         },
         "relu",
         training_error=0.25,
@@ -242,17 +249,17 @@ CLAIMS: dict[str, Claim] = {
     ),
     "figure1-rates": Claim(
         "Rates for figure 1, searched for each nonlinearity",
-        "Which rate brings each nonlinearity to 25 % training error soonest? One seed each.",
+        "Which rate brings the training error of each nonlinearity down furthest in four epochs? "
+        "One seed each.",
         "rates were chosen independently to make training as fast as possible (figure 1)",
         {
-            f"{kind} {rate:g}": _figure1(kind, rate, epochs)
-            for kind, epochs in (("relu", 12), ("tanh", 24), ("sigmoid", 24))
-            for rate in (3e-4, 1e-3, 3e-3, 1e-2)
+            f"{kind} {rate:g}": _figure1(kind, rate, 4)
+            for kind, rates in FIGURE1_RATES.items()
+            for rate in rates
         },
         "relu 0.001",
         seeds=1,
-        training_error=0.25,
-        measure="epochs_to_reach",
+        measure="training_error",
         source="cifar10",
     ),
     "towers": Claim(
