@@ -59,7 +59,6 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
         run=run.info | {"workdir": str(run.workdir)},
         metrics=read_rows(run.workdir / "metrics.jsonl"),
         conv1_kernel=kernel,
-        groups=run.network.towers,
         earlier_kernels=_earlier_kernels(run),
         network=run.network,
         evaluation={int(views): values for views, values in summary.items()} or None,

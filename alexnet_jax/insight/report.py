@@ -50,7 +50,6 @@ def write_report(
     run: Mapping[str, Any],
     metrics: Metrics = (),
     conv1_kernel: np.ndarray | None = None,
-    groups: int = 1,
     earlier_kernels: Mapping[str, np.ndarray] | None = None,
     network: Network | None = None,
     evaluation: Mapping[Any, Mapping[str, float]] | None = None,
@@ -68,9 +67,8 @@ def write_report(
       run: `run.json`.
       metrics: rows of `metrics.jsonl`.
       conv1_kernel: float32 `[height, width, 3, filters]`.
-      groups: towers in which conv1's filters lie.
       earlier_kernels: conv1 at other checkpoints, by what to call them.
-      network: to be drawn.
+      network: to be drawn; its towers part the filters. None: they are of one tower.
       evaluation: per number of views (1, 10), `loss`, `top1_error`, `top5_error` as fractions, and
         `count` of images if known; None: taken from the metrics' last `final/` rows.
       confusion: int `[classes, classes]`, rows are true classes.
@@ -88,6 +86,7 @@ def write_report(
     path = Path(path)
     names = _class_names(class_names or run.get("class_names") or (), confusion, examples)
     results = summarize_results(config, run, metrics, evaluation, len(names))
+    towers = network.towers if network else 1
     stuck = _stuck({"class_names": names, **run}, metrics)
     context = {
         "config": config,
@@ -100,11 +99,11 @@ def write_report(
         "charts": _charts(metrics, len(names), stuck),
         "stuck": stuck,
         "drawing": draw(network, config.image_size or None) if network else "",
-        "config_towers": network.towers if network else 1,
-        "towers": _towers(conv1_kernel, groups),
-        "shares": _colour_chart(metrics, groups),
+        "config_towers": towers,
+        "towers": _towers(conv1_kernel, towers),
+        "shares": _colour_chart(metrics, towers),
         "earlier": [
-            {"name": name, "uri": png_uri(filter_picture(kernel, groups, magnify=3))}
+            {"name": name, "uri": png_uri(filter_picture(kernel, towers, magnify=3))}
             for name, kernel in (earlier_kernels or {}).items()
         ],
         "confusion": _confusion(confusion, names),

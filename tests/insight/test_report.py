@@ -115,7 +115,6 @@ def whole_run(names=tuple(NAMES), size=32):
         },
         "metrics": metrics(),
         "conv1_kernel": rng.normal(size=(11, 11, 3, 96)).astype(np.float32),
-        "groups": 2,
         "earlier_kernels": {"epoch 3": rng.normal(size=(11, 11, 3, 96)).astype(np.float32)},
         "network": NETWORKS["original"],
         "evaluation": {
@@ -301,7 +300,7 @@ def test_many_classes_are_a_heat_map_and_a_list_of_pairs(tmp_path):
 
 def test_two_classes_and_one_tower(tmp_path):
     arguments = whole_run(["cat", "dog"])
-    arguments["groups"] = 1
+    arguments["network"] = NETWORKS["one-weird-trick"]
     page = read(tmp_path, **arguments)
     assert "top-5" not in page.words and "top 5" not in page.words
     assert "Filters 1 to 96" in page.words and "Tower" not in page.words
