@@ -112,14 +112,14 @@ def _cifar(preset: str, network: str, decay, epochs, phases, crops: AugmentConfi
     )
 
 
-def _chosen(preset: str, **data) -> Config:
+def _chosen(preset: str) -> Config:
     """Photos whose number decides on the network, and on most of what stands here: `recipes`."""
     return Config(
         preset=preset,
         network=AUTO,
         batch_size=64,
         epochs=60,
-        data=DataConfig(source_kind="folder", **data),
+        data=DataConfig(source_kind="folder"),
         augment=_COLOUR,
         schedule=ScheduleConfig("plateau", patience_epochs=5, drops=2),
     )
@@ -186,7 +186,7 @@ PRESETS: dict[str, Config] = {
             augment=_COLOUR,
             schedule=ScheduleConfig("step", (Phase(9, 1e-3, 2e-3, colour_noise=False),)),
         ),
-        _chosen("cats-vs-dogs", name="cats-vs-dogs"),
+        _chosen("cats-vs-dogs"),
         _chosen("folder"),
         Config(
             preset="imagenet",

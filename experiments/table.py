@@ -1,11 +1,12 @@
-"""Writes the README's results table from the committed result files.
+"""Writes the tables of trained presets, in the README and their own pages, from the records.
 
-python -m experiments.table          # rewrites the table in README.md
-python -m experiments.table --check  # exits with 1 if README.md is out of date
+python -m experiments.table          # rewrites the tables
+python -m experiments.table --check  # exits with 1 if one is out of date
 """
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from experiments.benchmarks.records import read
@@ -46,8 +47,13 @@ ROWS = (
 )
 
 
-def table() -> str:
-    """Returns the table of all results that are committed."""
+def table(base: str = "experiments/", folder: str = "") -> str:
+    """Returns the table of all results that are committed.
+
+    Args:
+      base: path from the page to `experiments/`.
+      folder: only results of this one.
+    """
     lines = [
         "| experiment | top-1 error, centre / ten views (%) | published (%) | epochs | "
         "images/s in training | wall time | record |",
@@ -55,9 +61,10 @@ def table() -> str:
     ]
     for name, title, published in ROWS:
         path = ROOT / name
-        if path.exists():
-            lines.append(_row(json.loads(path.read_text("utf-8")), name, title, published))
-    return "\n".join(lines) + _seeds()
+        if path.exists() and name.startswith(folder):
+            result = json.loads(path.read_text("utf-8"))
+            lines.append(_row(result, f"{base}{name}", title, published))
+    return "\n".join(lines) + ("" if folder else _seeds())
 
 
 def _seeds() -> str:
@@ -73,7 +80,7 @@ def _seeds() -> str:
     return f"\n\n`digits` with {len(record['runs'])} seeds: {', '.join(texts)}; {link}."
 
 
-def _row(result: dict, name: str, title: str, published: str) -> str:
+def _row(result: dict, link: str, title: str, published: str) -> str:
     last = result["validation"][-1]
     finals = {row["test_views"]: row["final/top1_error"] for row in result["final"]}
     centre = finals.get(1, last["validation/top1_error"])
@@ -82,8 +89,7 @@ def _row(result: dict, name: str, title: str, published: str) -> str:
     unfinished = "" if result["run"]["status"] == "finished" else " (interrupted)"
     return (
         f"| {title} | {100 * centre:.1f} / {ten} | {published} | {last['epoch']:.0f}{unfinished} | "
-        f"{result['images_per_second']['median']:,.0f} | {minutes:,.0f} min | "
-        f"[json](experiments/{name}) |"
+        f"{result['images_per_second']['median']:,.0f} | {minutes:,.0f} min | [json]({link}) |"
     )
 
 
@@ -92,5 +98,19 @@ def updated(text: str) -> str:
     return with_parts(text, {"results": table()}, "experiments.table")
 
 
+def _of(folder: str) -> Callable[[str], str]:
+    def made(text: str) -> str:
+        parts = {"results": table("../", f"{folder}/")}
+        return with_parts(text, parts, "experiments.table")
+
+    return made
+
+
+PAGES: dict[Path, Callable[[str], str]] = {README: updated} | {
+    ROOT / folder / "README.md": _of(folder)
+    for folder in sorted({name.split("/")[0] for name, *_ in ROWS})
+}
+"""What makes each page anew."""
+
 if __name__ == "__main__":
-    rewrite({README: updated}, sys.argv)
+    rewrite(PAGES, sys.argv)

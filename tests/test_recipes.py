@@ -42,6 +42,16 @@ def test_what_is_chosen_can_be_run(images, trunk):
     assert Config.from_json(config.to_json()) == config
 
 
+def test_cats_and_dogs_get_what_any_photos_would():
+    cats = PRESETS["cats-vs-dogs"]
+    assert is_open(cats) and dataclasses.replace(cats, preset="folder") == OPEN
+    for trunk in (None, TRUNK):
+        mine, folders = (
+            chosen(p, 5_200, ("train", "test"), 1.0, trunk=trunk) for p in (cats, OPEN)
+        )
+        assert dataclasses.replace(mine, preset="folder") == folders
+
+
 def test_few_photos_are_seen_more_often_than_many():
     sizes = (300, 600, 5_200, 20_000)
     recipes_ = [chosen(OPEN, n, ("train", "validation"), 1.0) for n in sizes]
