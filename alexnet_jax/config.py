@@ -213,7 +213,7 @@ class Config:
     Attributes:
       preset: name of the preset that this began as.
       network: key in `NETWORKS`; `auto`: chosen for the photos, and with it whatever else is left
-        as the preset has it (preset `folder`).
+        as the preset has it (presets of photos).
       image_size: height and width of the network's input in pixels; 0: the network's own.
       classes: number of classes; 0: as many as the data set has.
       compute_dtype: activations' type; parameters stay float32.

@@ -115,12 +115,12 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", metavar="NAME=RUN", help="name and run folder")
     arguments = parser.parse_args()
     arguments.into.mkdir(parents=True, exist_ok=True)
-    results = []
     for pair in arguments.runs:
         name, _, folder = pair.partition("=")
-        results.append(collect(Path(folder), name))
-        text = json.dumps(results[-1], indent=1) + "\n"
+        text = json.dumps(collect(Path(folder), name), indent=1) + "\n"
         (arguments.into / f"{name}.json").write_text(text)
+    records = (json.loads(p.read_text()) for p in sorted(arguments.into.glob("*.json")))
+    results = [record for record in records if "training" in record]
     draw(results, arguments.into / "curves.svg")
     for result in results:
         for row in result["final"] or result["validation"][-1:]:

@@ -21,7 +21,7 @@ ROWS = (
     ("digits/results/digits.json", "`digits`: two towers in small, embedded digits", "–"),
     (
         "cifar10/results/cifar10-alexnet.json",
-        "`cifar10-alexnet`: the paper's eight layers at 28x28, the same lossy CIFAR-10",
+        "`cifar10-alexnet`: the paper's eight layers on the lossy CIFAR-10",
         "–",
     ),
     (
@@ -30,8 +30,13 @@ ROWS = (
         "18 (lossless, cuda-convnet)",
     ),
     (
+        "imagenette/results/imagenette.json",
+        "`imagenette`: the paper's eight layers in small, ten classes of ImageNet, 4,500 photos",
+        "–",
+    ),
+    (
         "imagenette/results/original.json",
-        "`imagenette`: run 145's full network, ten classes of ImageNet, 4,500 training images",
+        "`imagenette-original`: run 145's full network on the same photos",
         "–",
     ),
     (
@@ -41,7 +46,7 @@ ROWS = (
     ),
     (
         "cats_vs_dogs/results/on-a-trunk.json",
-        "the same on torchvision's convolutions (`--transfer.run`)",
+        "`cats-vs-dogs` on torchvision's convolutions (`--transfer.run`)",
         "–",
     ),
 )
@@ -55,7 +60,7 @@ def table(base: str = "experiments/", folder: str = "") -> str:
       folder: only results of this one.
     """
     lines = [
-        "| experiment | top-1 error, centre / ten views (%) | published (%) | epochs | "
+        "| experiment | top-1 error, centre / all views (%) | published (%) | epochs | "
         "images/s in training | wall time | record |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -64,13 +69,15 @@ def table(base: str = "experiments/", folder: str = "") -> str:
         if path.exists() and name.startswith(folder):
             result = json.loads(path.read_text("utf-8"))
             lines.append(_row(result, f"{base}{name}", title, published))
+    if len(lines) == 2:
+        return "Not run yet."
     return "\n".join(lines) + ("" if folder else _seeds())
 
 
 def _seeds() -> str:
     """Returns what the seeds of the default preset reached, where they were run."""
     record = read(SEEDS)
-    if record is None:
+    if record is None or len(record["runs"]) < 2:
         return ""
     texts = []
     for name, key in (("centre", "error"), ("five crops", "error_ten_views")):

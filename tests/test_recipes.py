@@ -42,12 +42,13 @@ def test_what_is_chosen_can_be_run(images, trunk):
     assert Config.from_json(config.to_json()) == config
 
 
-def test_cats_and_dogs_get_what_any_photos_would():
-    cats = PRESETS["cats-vs-dogs"]
-    assert is_open(cats) and dataclasses.replace(cats, preset="folder") == OPEN
+@pytest.mark.parametrize("name", ["cats-vs-dogs", "imagenette"])
+def test_named_sets_get_what_any_photos_would(name):
+    named = PRESETS[name]
+    assert is_open(named) and dataclasses.replace(named, preset="folder") == OPEN
     for trunk in (None, TRUNK):
         mine, folders = (
-            chosen(p, 5_200, ("train", "test"), 1.0, trunk=trunk) for p in (cats, OPEN)
+            chosen(p, 5_200, ("train", "test"), 1.0, trunk=trunk) for p in (named, OPEN)
         )
         assert dataclasses.replace(mine, preset="folder") == folders
 
@@ -142,7 +143,7 @@ def test_what_was_typed_stays_where_it_is_the_presets_own_value():
     assert taken_up(verb.config, chosen(OPEN, 600, (), 5.0), verb.typed).epochs == 60
 
 
-@pytest.mark.parametrize("preset", ["imagenette", "digits"])
+@pytest.mark.parametrize("preset", ["imagenette-original", "digits"])
 def test_a_network_is_chosen_in_other_presets_too(preset):
     config = dataclasses.replace(PRESETS[preset], network="auto")
     assert chosen(config, 600, ("train", "test"), 1.0).network == "cifar-alexnet"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import jax
 import pytest
@@ -69,7 +70,11 @@ def test_the_rates_of_figure_1_are_those_that_were_found():
     record = read(ROOT / "figure1-rates" / "results" / "figure1-rates.json")
     if record is None:
         pytest.skip("the rates were not searched yet: python -m experiments.sweep figure1-rates")
-    errors = {run["variant"]: run["training_error"] for run in record["runs"]}
+    errors = {
+        run["variant"]: math.inf if run["training_error"] is None else run["training_error"]
+        for run in record["runs"]
+    }
+    assert set(errors) == set(CLAIMS["figure1-rates"].variants)
     for kind, variant in CLAIMS["figure1"].variants.items():
         best = min((name for name in errors if name.startswith(kind)), key=errors.__getitem__)
         assert best == f"{kind} {variant.config.optimizer.learning_rate:g}"

@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 README = HERE / "README.md"
 OUTPUT = HERE / "results" / "ensembles.json"
 MOST = 5
-"""Networks that are averaged."""
+"""Networks that are averaged, at most."""
 WAYS = ("equal", "equal, half of the images", "tuned on the other half")
 
 
@@ -97,7 +97,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
         axes.set(title=name, xlabel="networks", xticks=sizes)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#dddddd", lw=0.6)
-    panels[0].set_ylabel("top-1 test error, %")
+    panels[0].set_ylabel("top-1 error, equal weights, %")
     panels[-1].legend(frameon=False, fontsize=8)
     figure.savefig(path, metadata={"Date": None})
 

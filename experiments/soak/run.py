@@ -3,7 +3,7 @@
     python -m experiments.soak.run --scratch runs/soak --faults 200
     python -m experiments.soak.run --scratch runs/soak --faults 40 --processes 2
     python -m experiments.soak.run --scratch runs/soak --faults 10 --name original -- train \
-        --preset imagenette --data.source IMAGENETTE --batch-size 4 --epochs 0.03 \
+        --preset imagenette-original --data.source IMAGENETTE --batch-size 4 --epochs 0.03 \
         --evaluate-every-epochs 1 --checkpoint-every-steps 4 --final-views 1
 
 A life is one work folder: the same command is started, stopped after a random time by a random

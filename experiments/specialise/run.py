@@ -11,6 +11,7 @@ over training (`network.filters.colour_shares`). What was run is not run again.
 
 import argparse
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from alexnet_jax.runs.weights import load_weights
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import made_with, rewrite, table, with_parts
-from experiments.paired import summary
+from experiments.paired import paired, summary
 from experiments.sweep.claims import CLAIMS
 
 HERE = Path(__file__).parent
@@ -76,10 +77,13 @@ def train(variant: str, seed: int, scratch: Path, data: str, data_dir: Path | No
         data=dataclasses.replace(made.config.data, source=data),
     )
     workdir = scratch / f"{variant.replace(' ', '-')}-{seed}"
+    shutil.rmtree(workdir, ignore_errors=True)  # of a call that was stopped: its kernels are gone
     found = []
     for epochs in EPOCHS:
         stretch = dataclasses.replace(config, epochs=epochs)
         state = experiment.train(stretch, workdir, data_dir, retune=True)
+        if read_run(workdir).info["status"] != "finished":
+            raise SystemExit("stopped; the same command begins this run anew")
         kernel = np.asarray(state.params["conv1"]["kernel"])
         found.append({"epoch": epochs, **gap(kernel)})
     error = experiment.final_test(workdir).summary["1"]["top1_error"]
@@ -106,8 +110,26 @@ def rows(record: dict[str, Any]) -> str:
             found = summary(gaps)
             text = f"{found['mean']:.1f} ± {found['standard_deviation']:.1f}"
             lines.append([f"**{variant}, {len(gaps)} seeds**", "", f"**{text}**", ""])
+    apart = compared(record)
+    if apart:
+        low, high = apart["interval_95"]
+        text = f"**{apart['mean']:+.1f} ({low:+.1f} to {high:+.1f})**"
+        lines.append(["**two towers against the control, 95 % interval**", "", text, ""])
     lines += [[name, *_cells(found)] for name, found in record.get("others", {}).items()]
     return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}."
+
+
+def compared(record: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns how much further apart the towers are than the control's halves, in points."""
+    gaps = [
+        {
+            run["seed"]: 100 * run["course"][-1]["difference"]
+            for run in record.get("runs", [])
+            if run["variant"] == variant
+        }
+        for variant in VARIANTS
+    ]
+    return paired(*gaps)
 
 
 def _cells(found: dict[str, Any]) -> list[str]:
@@ -125,6 +147,8 @@ def draw(record: dict[str, Any], path: Path) -> None:
     FigureCanvasSVG(figure)
     panels = figure.subplots(1, len(VARIANTS), sharey=True)
     for axes, variant in zip(panels, VARIANTS, strict=True):
+        axes.plot([], [], color="#1f4e79", label="first half")
+        axes.plot([], [], color="#c07a1e", label="second half")
         for run in record["runs"]:
             if run["variant"] != variant:
                 continue
@@ -132,10 +156,11 @@ def draw(record: dict[str, Any], path: Path) -> None:
             for half, colour in enumerate(("#1f4e79", "#c07a1e")):
                 shares = [100 * point["shares"][half] for point in run["course"]]
                 axes.plot(epochs, shares, "o-", color=colour, lw=1.1, ms=3, alpha=0.75)
-        axes.set(title=variant, xlabel="epoch", ylim=(0, 80))
+        axes.set(title=variant, xlabel="epoch", ylim=(0, 100))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#dddddd", lw=0.6)
-    panels[0].set_ylabel("colour share of a half, %")
+    panels[0].set_ylabel("colour share, %; a line a seed")
+    panels[0].legend(frameon=False, fontsize=8)
     figure.savefig(path, metadata={"Date": None})
 
 
@@ -162,6 +187,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     record = read(arguments.output) or {"runs": [], "others": {}}
+    # Without --data and the like only picture and page are made anew.
 
     def keep() -> None:
         write(arguments.output, {**record, "environment": environment()})

@@ -45,7 +45,8 @@ def results(claim: Claim, record: dict[str, Any]) -> str:
     base = _values(record, claim.baseline, key)
     for name, variant in claim.variants.items():
         values = _values(record, name, key)
-        seeds = len(_values(record, name, "training_error"))
+        mine = [run for run in record["runs"] if run["variant"] == name]
+        seeds = len(mine)
         if not seeds:
             blank = [""] * (1 + len(others))
             lines.append([name, "0", "not run", *blank, variant.paper or "–"])
@@ -57,7 +58,8 @@ def results(claim: Claim, record: dict[str, Any]) -> str:
             text = f"{difference['mean']:+.1f} ({low:+.1f} to {high:+.1f})"
             text += ", smaller than its spread" if low <= 0 <= high else ""
         more = [_cell(_values(record, name, other)) for other in others]
-        lines.append([name, str(seeds), _cell(values), text, *more, variant.paper or "–"])
+        told = "diverged" if any(run.get("diverged") for run in mine) else _cell(values)
+        lines.append([name, str(seeds), told, text, *more, variant.paper or "–"])
     return table([*head, "paper"], lines)
 
 
@@ -93,6 +95,12 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
     hours = sum(run["wall_seconds"] for run in record["runs"]) / 3600
     epochs = sorted({variant.config.epochs for variant in claim.variants.values()})
     scale = " or ".join(f"{e:g}" for e in epochs)
+    means = "Mean ± standard deviation over seeds. " if claim.seeds > 1 else ""
+    if claim.seeds > 1 and len(claim.variants) > 1:
+        means = (
+            "Mean ± standard deviation over seeds; differences from "
+            f"*{claim.baseline}*, paired by seed.\n"
+        )
     return f"""# {claim.title}
 
 {claim.question}
@@ -105,8 +113,7 @@ python -m experiments.sweep {name}{data}
 
 {results(claim, record)}
 
-Mean ± standard deviation over seeds; differences from *{claim.baseline}*, paired by seed.
-{scale} epochs.
+{means}{scale} epochs.
 
 ![every run, and the means](results/{name}.svg)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from alexnet_jax import experiment
 from alexnet_jax.config import Config
+from alexnet_jax.errors import DivergedError
 from alexnet_jax.locations import use_compilation_cache
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.records import read_rows
@@ -27,6 +28,8 @@ from experiments.sweep.claims import CLAIMS, Claim, Variant, quick
 Run = dict[str, Any]
 CLASSES = 10
 """Of every set that claims are tried on."""
+DIVERGED = 3
+"""Exit code of a run whose loss became infinite: that is a result, too."""
 
 
 def networks() -> None:
@@ -44,7 +47,11 @@ def train_here(workdir: Path, data_dir: Path | None, cores: set[int]) -> None:
     networks()
     use_compilation_cache()
     config = Config.from_json(workdir.with_suffix(".json").read_text("utf-8"))
-    experiment.train(config, workdir, data_dir)
+    try:
+        experiment.train(config, workdir, data_dir)
+    except DivergedError as error:
+        print(error, file=sys.stderr)
+        sys.exit(DIVERGED)
 
 
 def run_claim(
@@ -140,7 +147,7 @@ def _train(
             if training_error is not None and _reached(workdir, training_error):
                 process.send_signal(signal.SIGTERM)  # it saves, and ends
                 process.wait()
-    if process.returncode:
+    if process.returncode not in (0, DIVERGED):
         raise RuntimeError(f"the run ended with {process.returncode}; see {log.name}")
 
 
@@ -175,6 +182,10 @@ def measured(workdir: Path, training_error: float | None) -> Run:
     limit = math.log(CLASSES) - 0.1
     left = (r["step"] for r in rows if r.get("train/loss") is not None and r["train/loss"] < limit)
     found: Run = {}
+    if info.get("status") == "failed":  # diverged
+        empty = dict.fromkeys(("error", "epochs_to_reach", "training_error", "steps_on_plateau"))
+        return {**empty, "diverged": True, "steps": rows[-1]["step"] if rows else 0,
+                "wall_seconds": info["wall_seconds"]}  # fmt: skip
     if training_error is not None:
         found["epochs_to_reach"] = _reached(workdir, training_error)
         found["by_epoch"] = [round(100 * error, 2) for _, error in epochs]

@@ -97,10 +97,10 @@ def whole_run(names=tuple(NAMES), size=32):
         for i in chosen
     ]
     return {
-        "config": dataclasses.replace(PRESETS["imagenette"], epochs=10.0, seed=7),
+        "config": dataclasses.replace(PRESETS["imagenette-original"], epochs=10.0, seed=7),
         "run": {
             "status": "finished",
-            "command": "python -m alexnet_jax.main train --workdir W --preset imagenette",
+            "command": "python -m alexnet_jax.main train --workdir W --preset imagenette-original",
             "commit": "0123abcd",
             "versions": {"jax": "0.10.2", "python": "3.11.7"},
             "devices": ["cpu"] * 4,
@@ -162,7 +162,7 @@ def test_a_whole_run_is_told(tmp_path):
     assert_self_contained(page, (tmp_path / "report.html").read_text())
     for said in (
         "my run",
-        "Network original, preset imagenette, 6 classes.",
+        "Network original, preset imagenette-original, 6 classes.",
         "of 1,234 images in 67 min on Abacus 3000, 2 cores",
         "ten views 20.0 % 2.5 % 1.250",
         "centre view 25.0 % 5.0 % 1.500",

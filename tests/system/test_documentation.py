@@ -18,6 +18,7 @@ from alexnet_jax import main
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 PACKAGE = ROOT / "alexnet_jax"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "experiments").rglob("README.md"))]
 MODULES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in sorted(PACKAGE.rglob("*.py"))
@@ -78,3 +79,11 @@ def test_help_tells_the_whole_interface():
     assert alexnet_jax.__version__ in text
     for said in ("Networks are data", "Raises:", "float32", ">>> classifier = load("):
         assert said in text, said
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_links_to_is_there(page):
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not missing
