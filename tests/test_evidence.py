@@ -110,6 +110,39 @@ def test_what_is_never_reached_is_said(tmp_path, monkeypatch):
     assert tell() == "fitted 70 ± 10 steps, 0.01 in none of 3 runs within 3,125 steps"
 
 
+def test_the_ratio_of_figure_1_has_a_bound_where_tanh_does_not_arrive(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "ROOT", tmp_path)
+    most = CLAIMS["figure1"].variants["tanh"].config.epochs
+
+    def of(tanh):
+        reached = {"relu": [5, 5], "tanh": tanh}
+        runs = [
+            {"variant": variant, "seed": seed, "epochs_to_reach": epochs}
+            for variant, values in reached.items()
+            for seed, epochs in enumerate(values)
+        ]
+        reproduction_write(tmp_path / "figure1" / "results" / "figure1.json", runs)
+        return next(row for row in reproduction.ROWS if row.folder == "figure1").ours()
+
+    assert of([30, 20]) == "5.0 times (epochs: relu 5.0, tanh 25.0)"
+    text = of([30, None])
+    assert text == f"over {most / 5:.1f} times (epochs: relu 5.0, tanh in 1 of 2 runs within 40)"
+    assert of([]) is None
+
+
+def test_the_towers_are_compared_with_the_control_seed_by_seed():
+    def runs(variant, gaps):
+        return [
+            {"variant": variant, "seed": seed, "course": [{"difference": gap}]}
+            for seed, gap in enumerate(gaps)
+        ]
+
+    both = runs("two towers", [0.3, 0.4]) + runs("one whole tower", [0.1, 0.1])
+    found = specialise.compared({"runs": both})
+    assert found is not None and found["n"] == 2 and found["mean"] == pytest.approx(25)
+    assert specialise.compared({"runs": both[:3]}) is None
+
+
 def test_the_newcomers_tar_has_so_many_photos_of_each_class(tmp_path):
     for split, count in (("train", 5), ("test", 3)):
         with tarfile.open(tmp_path / f"{split}.tar.gz", "w:gz") as archive:
@@ -130,7 +163,7 @@ def reproduction_write(path, runs):
     write(path, {"runs": runs})
 
 
-def test_every_subset_of_an_ensemble_is_counted():
+def test_every_subset_of_an_ensemble_is_counted(tmp_path):
     random = np.random.default_rng(0)
     labels = random.integers(0, 10, 200).astype(np.int32)
     members = []
@@ -144,6 +177,12 @@ def test_every_subset_of_an_ensemble_is_counted():
     assert [len(rows[size, "equal"]) for size in (1, 2, 3)] == [3, 3, 1]
     assert rows[3, "equal"][0] < min(rows[1, "equal"])
     assert set(ensembles.WAYS) == {way for _, way in rows}
+    many = ensembles.errors([*members, *members])
+    assert max(row["networks"] for row in many) == ensembles.MOST
+    views = {"1": many, "10": many}
+    record = {"sets": {"one": {"views": views}, "two": {"views": views}}}
+    ensembles.draw(record, tmp_path / "averages.svg")
+    assert (tmp_path / "averages.svg").read_text().count("networks") >= 2
 
 
 def test_the_colour_of_towers_is_told_from_that_of_random_halves():

@@ -17,6 +17,19 @@ def test_the_results_tables_are_generated_from_the_records(path):
     assert table.PAGES[path](text) == text
 
 
+def test_seeds_are_told_when_there_are_several(tmp_path, monkeypatch):
+    path = tmp_path / "experiments" / "seeds" / "results" / "seeds.json"
+    path.parent.mkdir(parents=True)
+    monkeypatch.setattr(table, "SEEDS", path)
+    monkeypatch.setattr(table, "ROOT", tmp_path / "experiments")
+    assert table._seeds() == ""
+    for errors, text in (([1.0], ""), ([1.0, 2.0], "1.5 ± 0.7 % (centre)")):
+        runs = [{"error": error, "error_ten_views": 3.0} for error in errors]
+        path.write_text(json.dumps({"runs": runs}))
+        assert text in table._seeds() and bool(table._seeds()) == bool(text)
+    assert table.table(folder="digits/") == "Not run yet."
+
+
 def test_records_hold_versions_hardware_and_no_places():
     records = [path for path in ROOT.glob("experiments/*/results/*.json")]
     assert records
