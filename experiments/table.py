@@ -93,11 +93,11 @@ def _row(result: dict, link: str, title: str, published: str) -> str:
     centre = finals.get(1, last["validation/top1_error"])
     ten = f"{100 * finals[10]:.1f}" if 10 in finals else "not run"
     minutes = result["run"]["wall_seconds"] / 60
-    alone = ", one core" if result["run"]["cpu_cores"] == 1 else ""
+    wall = f"{minutes:,.0f} min" + (", one core" if result["run"]["cpu_cores"] == 1 else "")
     unfinished = "" if result["run"]["status"] == "finished" else " (interrupted)"
     return (
         f"| {title} | {100 * centre:.1f} / {ten} | {published} | {last['epoch']:.0f}{unfinished} | "
-        f"{result['images_per_second']['median']:,.0f} | {minutes:,.0f} min{alone} | [json]({link}) |"
+        f"{result['images_per_second']['median']:,.0f} | {wall} | [json]({link}) |"
     )
 
 
