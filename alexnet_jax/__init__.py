@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 FIRST_IMPORT = time.monotonic(), time.process_time()
-"""Wall clock and processor time at the first import, s; see `command_line.program_start`."""
+"""Wall clock and processor time at the first import, s; see `program.program_start`."""
 
 __all__ = [
     "NETWORKS",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import tyro
 
-from alexnet_jax import command_line, weights
+from alexnet_jax import command_line, program, weights
 from alexnet_jax.command_line import AbsolutePath, Flag, Options, Processes
 from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.errors import InputError, did_you_mean
@@ -58,7 +58,7 @@ class Train(Processes, Options):
             retune=self.retune,
             quiet=self.quiet,
             typed=self.typed,
-            started=command_line.program_start(),
+            started=program.program_start(),
         )
 
 
@@ -118,7 +118,9 @@ class Evaluate(Processes, Options):
             self.tune_on,
         )
         if processes.is_chief():
-            print(command_line.format_evaluation(result, self.checkpoint, self.views))
+            from alexnet_jax.insight.tables import format_evaluation
+
+            print(format_evaluation(result, self.checkpoint, self.views))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What tells a program to stop: Ctrl-C, a batch system, a terminal that is closed."""
 
 stop_asked = False
-"""A command was told to stop, see `command_line.exit_code`; whatever swallows the exception."""
+"""A command was told to stop, see `program.exit_code`; whatever swallows the exception."""
 
 T = TypeVar("T")
 

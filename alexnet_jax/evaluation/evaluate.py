@@ -10,8 +10,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from alexnet_jax.config import AugmentConfig, PreprocessConfig
-from alexnet_jax.data.pipeline import Batch, Split, evaluation_batches
+from alexnet_jax.data.pipeline import evaluation_batches
 from alexnet_jax.data.preprocess import Inputs, preprocess
+from alexnet_jax.data.stream import Batch, Split
 from alexnet_jax.errors import DataError
 from alexnet_jax.evaluation import metrics
 from alexnet_jax.evaluation.views import View, choose_views, cut_views

@@ -9,11 +9,51 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_jax.errors import InputError, printable
+from alexnet_jax.evaluation.ensemble import Ensemble
 from alexnet_jax.files import write_arrays
 from alexnet_jax.insight.classifier import Prediction
 
 FORMATS = ("table", "csv", "json")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def format_evaluation(result: Ensemble, checkpoint: str, views: int) -> str:
+    """Returns a tested run, or ensemble of runs, as text.
+
+    Args:
+      result: of a test.
+      checkpoint: that was tested.
+      views: 1 or 10.
+    """
+    test, tuning = result.evaluation, result.tuning
+    many = len(result.names) > 1
+    who = f"{len(result.names)} runs averaged" if many else result.names[0]
+    lines = [
+        f"{who}, checkpoint {checkpoint}",
+        f"{test.count:,} images, {'ten views' if views == 10 else 'centre view'}",
+        f"loss         {test.loss:.4f}",
+        f"top-1 error  {100 * test.top1_error:.2f} %",
+    ]
+    if test.top5_error is not None:
+        lines.append(f"top-5 error  {100 * test.top5_error:.2f} %")
+    if many:
+        pairs = zip(result.coefficients, result.names, strict=True)
+        lines += [f"weight       {value:.2f}  {name}" for value, name in pairs]
+    if tuning is not None:
+        equal = f"{100 * result.equal.top1_error:.2f} % top-1"
+        if result.equal.top5_error is not None:
+            equal += f", {100 * result.equal.top5_error:.2f} % top-5"
+        lines += [
+            f"equal        {equal} with equal weights",
+            f"tuned        top-{tuning.answers} error {100 * tuning.equal_error:.2f} -> "
+            f"{100 * tuning.error:.2f} % on {tuning.count:,} images, "
+            + (
+                "those of the test: its error is optimistic (--tune-on half is not)"
+                if result.optimistic
+                else "none of them in the test"
+            ),
+        ]
+    return "\n".join(lines)
 
 
 def format_predictions(

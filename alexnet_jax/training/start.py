@@ -15,9 +15,9 @@ from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.data.balance import Balanced
 from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.data.duplicates import Pair, near_duplicates
-from alexnet_jax.data.pipeline import TrainingSplit
 from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.preprocess import make_inputs
+from alexnet_jax.data.stream import TrainingSplit
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.evaluation.guessing import Guess
 from alexnet_jax.files import write_text

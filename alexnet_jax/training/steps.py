@@ -9,8 +9,8 @@ import optax
 from jax.sharding import Mesh
 
 from alexnet_jax.config import AugmentConfig, OptimizerConfig, PreprocessConfig
-from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs, preprocess
+from alexnet_jax.data.stream import Batch
 from alexnet_jax.evaluation.metrics import Sums, batch_sums
 from alexnet_jax.network import placement, towers
 from alexnet_jax.network.layers import Network

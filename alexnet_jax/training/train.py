@@ -14,12 +14,8 @@ from jax.sharding import Mesh
 from alexnet_jax import processes
 from alexnet_jax.config import Config
 from alexnet_jax.data.dataset import Dataset, Split
-from alexnet_jax.data.pipeline import (
-    DevicePrefetch,
-    device_prefetch,
-    training_batches,
-    usable_cores,
-)
+from alexnet_jax.data.pipeline import training_batches, usable_cores
+from alexnet_jax.data.prefetch import DevicePrefetch, device_prefetch
 from alexnet_jax.errors import CheckpointError, DivergedError
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
 from alexnet_jax.evaluation.guessing import STEPS, Guess, Watch

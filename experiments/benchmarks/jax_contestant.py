@@ -19,9 +19,9 @@ import optax
 from jax import lax
 
 from alexnet_jax import AlexNet
-from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.prepared import Statistics
 from alexnet_jax.data.preprocess import Inputs, make_inputs
+from alexnet_jax.data.stream import Batch
 from alexnet_jax.evaluation.evaluate import make_predict_step
 from alexnet_jax.network import ops
 from alexnet_jax.network.model import init_params

@@ -101,8 +101,8 @@ def make_step(name: str, batch_size: int, parts: int) -> tuple[Any, tuple[Any, .
     import numpy as np
 
     from alexnet_jax.config import Config
-    from alexnet_jax.data.pipeline import Batch
     from alexnet_jax.data.preprocess import Inputs
+    from alexnet_jax.data.stream import Batch
     from alexnet_jax.network.networks import NETWORKS
     from alexnet_jax.training.steps import init_state, make_train_step
 

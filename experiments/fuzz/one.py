@@ -21,7 +21,7 @@ import atheris
 
 instrument: Any = atheris.instrument_imports  # pyright: ignore[reportAttributeAccessIssue]
 with instrument(include=["alexnet_jax"], enable_loader_override=False):
-    from alexnet_jax.command_line import quiet_libraries
+    from alexnet_jax.program import quiet_libraries
     from experiments.fuzz import targets
     from experiments.fuzz.seeds import narrow_networks
 

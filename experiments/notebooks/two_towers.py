@@ -224,8 +224,8 @@ print(f"together {total:,} bytes; the image itself has {4 * 224 * 224 * 3:,}")
 
 # %%
 from alexnet_jax.config import AugmentConfig, PreprocessConfig
-from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.data.stream import Batch
 
 batch = Batch(
     images=random.integers(0, 256, (8, 64, 64, 3), np.uint8),

@@ -23,9 +23,9 @@ from alexnet_jax.config import (
     ScheduleConfig,
 )
 from alexnet_jax.data.dataset import open_dataset
-from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.preprocess import make_inputs
+from alexnet_jax.data.stream import Batch
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network.model import count_params
 from alexnet_jax.network.networks import NETWORKS

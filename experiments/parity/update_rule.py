@@ -20,8 +20,8 @@ from alexnet_jax.config import (
     PreprocessConfig,
     ScheduleConfig,
 )
-from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.data.stream import Batch
 from alexnet_jax.network.layers import Dropout, Network, without
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.optimizer import update_rule

@@ -109,8 +109,8 @@ def abstract_step(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], dict[str, 
     import numpy as np
 
     from alexnet_jax.config import Config
-    from alexnet_jax.data.pipeline import Batch
     from alexnet_jax.data.preprocess import Inputs
+    from alexnet_jax.data.stream import Batch
     from alexnet_jax.network import placement
     from alexnet_jax.network.networks import NETWORKS
     from alexnet_jax.training.steps import init_state, make_train_step

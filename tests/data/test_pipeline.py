@@ -12,7 +12,9 @@ import pytest
 
 from alexnet_jax.config import AugmentConfig
 from alexnet_jax.data import pipeline
-from alexnet_jax.data.pipeline import device_prefetch, evaluation_batches, training_batches
+from alexnet_jax.data.pipeline import evaluation_batches, training_batches
+from alexnet_jax.data.prefetch import device_prefetch
+from alexnet_jax.data.stream import Batch, stream_indices
 from alexnet_jax.errors import DataError, InputError
 
 NOISE = AugmentConfig(colour_noise=0.1)
@@ -62,7 +64,7 @@ def _take(iterator, count):
 def _assert_same(first, second):
     assert len(first) == len(second)
     for a, b in zip(first, second, strict=True):
-        for name in pipeline.Batch._fields:
+        for name in Batch._fields:
             x, y = np.asarray(getattr(a, name)), np.asarray(getattr(b, name))
             assert x.dtype == y.dtype
             np.testing.assert_array_equal(x, y, err_msg=name)
@@ -115,7 +117,7 @@ def test_every_image_comes_once_per_epoch(batch_size):
 def test_the_stream_does_not_depend_on_how_it_is_cut_into_batches():
     def joined(batch_size, steps):
         batches = _take(_stream(batch_size=batch_size), steps)
-        return pipeline.Batch(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
+        return Batch(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
 
     _assert_same([joined(6, 5)], [joined(15, 2)])
 
@@ -175,7 +177,7 @@ def test_state_is_small_and_counts_what_was_returned():
 @pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.timeout(120)
 def test_errors_of_a_thread_surface_and_keep_the_place(threads):
-    broken = int(pipeline.stream_indices(3, 10, 4, 1)[1][2])
+    broken = int(stream_indices(3, 10, 4, 1)[1][2])
     batches = _stream(FakeSplit(broken=broken), threads=threads)
     next(batches)
     for _ in range(2):  # also when asked again
@@ -187,7 +189,7 @@ def test_errors_of_a_thread_surface_and_keep_the_place(threads):
 
 @pytest.mark.timeout(240)
 def test_errors_of_a_worker_process_surface():
-    broken = int(pipeline.stream_indices(3, 10, 4, 0)[1][0])
+    broken = int(stream_indices(3, 10, 4, 0)[1][0])
     with _stream(FakeSplit(broken=broken), workers=1, threads=1) as batches:
         with pytest.raises(DataError) as error:
             next(batches)
@@ -235,7 +237,7 @@ def test_impossible_arguments():
 def test_a_late_step_is_as_quick_and_exact_as_the_first():
     step = 10**9 + 7
     batch = next(_stream(first_step=step))
-    epochs, indices = pipeline.stream_indices(3, 10, 4, step)
+    epochs, indices = stream_indices(3, 10, 4, step)
     np.testing.assert_array_equal(batch.labels, indices)
     np.testing.assert_array_equal(epochs, (step * 4 + np.arange(4)) // 10)
 
@@ -345,7 +347,7 @@ def test_processes_share_each_batch_and_each_image_is_seen_once(count):
     epoch = [_take(_stream(rows=rows), 6) for rows in shares]
     for step, whole in enumerate(_take(_stream(), 6)):
         for rows, batches in zip(shares, epoch, strict=True):
-            _assert_same([batches[step]], [pipeline.Batch(*(array[list(rows)] for array in whole))])
+            _assert_same([batches[step]], [Batch(*(array[list(rows)] for array in whole))])
     tests = [list(evaluation_batches(FakeSplit(), 4, rows=rows)) for rows in shares]
     for index, whole in enumerate(evaluation_batches(FakeSplit(), 4)):
         for rows, batches in zip(shares, tests, strict=True):

@@ -10,8 +10,8 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from alexnet_jax.config import AugmentConfig, OptimizerConfig, PreprocessConfig
-from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.data.stream import Batch
 from alexnet_jax.network import placement, traffic
 from alexnet_jax.network.layers import Conv, Network, with_changes, with_features
 from alexnet_jax.network.networks import NETWORKS

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_jax import command_line
+from alexnet_jax import program
 from alexnet_jax.command_line import UsageError
 from alexnet_jax.errors import CheckpointError, DataError, DivergedError, InputError
 from alexnet_jax.main import VERBS, main, parse
@@ -257,14 +257,14 @@ def raiser(error):
     ],
 )
 def test_errors_are_one_line_with_their_exit_code(error, code, capsys):
-    assert command_line.exit_code(raiser(error), debug=False) == code
+    assert program.exit_code(raiser(error), debug=False) == code
     line = one_line(capsys.readouterr().err)
     assert "Traceback" not in line
     assert ("--debug" in line) == isinstance(error, ZeroDivisionError)
 
 
 def test_debug_shows_the_traceback_before_the_line(capsys):
-    assert command_line.exit_code(raiser(DataError("empty")), debug=True) == 5
+    assert program.exit_code(raiser(DataError("empty")), debug=True) == 5
     text = capsys.readouterr().err
     assert text.startswith("Traceback") and text.endswith("\nerror: empty\n")
     assert main(["--workdir", "W", "--preset", "nope", "--debug"]) == 1
@@ -272,7 +272,7 @@ def test_debug_shows_the_traceback_before_the_line(capsys):
 
 
 def test_interruption_is_quiet(capsys):
-    assert command_line.exit_code(raiser(KeyboardInterrupt()), debug=False) == 130
+    assert program.exit_code(raiser(KeyboardInterrupt()), debug=False) == 130
     assert capsys.readouterr().err.startswith("interrupted; ")
 
 
@@ -284,7 +284,7 @@ def test_a_reader_that_leaves_early_is_no_error():
         assert process.stdout and process.stderr
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(240) == command_line.PIPE_CLOSED
+        assert process.wait(240) == program.PIPE_CLOSED
 
 
 def test_installed_module_runs_from_anywhere_with_the_same_codes(tmp_path):
@@ -301,7 +301,7 @@ def test_libraries_are_silent_but_our_own_warnings_become_a_line(capsys, monkeyp
     monkeypatch.setattr("os.environ", {})
     logger = logging.getLogger("some.library")
     filters = list(warnings.filters)
-    aloud = command_line.quiet_libraries()
+    aloud = program.quiet_libraries()
     logger.warning("noise")
     warnings.warn_explicit("noise", UserWarning, "lib.py", 1, module="some.library")
     warnings.warn_explicit("told", UserWarning, "x.py", 1, module="alexnet_jax.training.x")
@@ -344,7 +344,7 @@ def test_commands_of_the_presets_parse(monkeypatch, tmp_path):
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
 def test_a_users_waiting_is_counted_from_the_programs_own_start():
     python = (
-        "import time; from alexnet_jax.command_line import program_start; "
+        "import time; from alexnet_jax.program import program_start; "
         "print(time.monotonic() - program_start())"
     )
     # Of its last command the shell makes no new process, but becomes it.

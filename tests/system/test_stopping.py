@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_jax import command_line, processes
+from alexnet_jax import processes, program
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_MEMORY = Path("/dev/shm")
@@ -164,16 +164,16 @@ def test_a_stop_whose_exception_is_swallowed_is_remembered():
         return 7 if processes.stop_asked else 0
 
     handler = signal.getsignal(signal.SIGTERM)
-    assert command_line.exit_code(command, debug=False) == 7
+    assert program.exit_code(command, debug=False) == 7
     assert signal.getsignal(signal.SIGTERM) is handler
-    assert command_line.exit_code(lambda: int(processes.stop_asked), debug=False) == 0
+    assert program.exit_code(lambda: int(processes.stop_asked), debug=False) == 0
 
     def hung():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
         return 0
 
-    assert command_line.exit_code(hung, debug=False) == 128 + signal.SIGTERM
+    assert program.exit_code(hung, debug=False) == 128 + signal.SIGTERM
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from alexnet_jax.config import Config
-from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.data.stream import Batch
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import Activation, Conv, Dense, Dropout, Flatten, MaxPool, Network
 from alexnet_jax.network.model import AlexNet

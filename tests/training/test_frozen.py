@@ -7,8 +7,8 @@ import numpy as np
 from float64 import as_float64
 
 from alexnet_jax.config import Config, OptimizerConfig, Phase, ScheduleConfig
-from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.data.stream import Batch
 from alexnet_jax.network.layers import Activation, Conv, Dense, Flatten, MaxPool, Network
 from alexnet_jax.training.schedule import frozen_layers, rate_tree, rates_at
 from alexnet_jax.training.steps import init_state, make_train_step

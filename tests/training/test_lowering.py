@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from alexnet_jax.config import AugmentConfig, Config
-from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.data.stream import Batch
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.steps import init_state, make_train_step

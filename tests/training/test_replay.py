@@ -16,8 +16,8 @@ import numpy_trainer as oracle
 import pytest
 
 from alexnet_jax.config import OptimizerConfig
-from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.data.stream import Batch
 from alexnet_jax.network.layers import (
     Dropout,
     Network,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_jax import command_line, experiment, files
+from alexnet_jax import experiment, files, program
 from alexnet_jax.config import PreprocessConfig
 from alexnet_jax.insight.files import predict_files
 from alexnet_jax.runs.folder import read_run
@@ -73,7 +73,7 @@ def call(action, capsys):
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", category=UserWarning, module=r"alexnet_jax\b")
         warnings.showwarning = lambda message, *_, **__: print_warning(message)
-        code = command_line.exit_code(lambda: action() and 0 or 0, debug=False)
+        code = program.exit_code(lambda: action() and 0 or 0, debug=False)
     return code, capsys.readouterr()
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from alexnet_jax.config import AugmentConfig, OptimizerConfig, PreprocessConfig
-from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.data.stream import Batch
 from alexnet_jax.network import placement
 from alexnet_jax.network.layers import (
     Activation,
