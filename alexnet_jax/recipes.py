@@ -28,7 +28,7 @@ from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
 
 FEW = 30_000
-"""Training photos below which a small network at 64 pixels learns as much, and far sooner."""
+"""Training photos below which a small network at 64 pixels learns, and far sooner."""
 FROZEN_BELOW = 20_000
 """Training photos below which the convolutions of a trunk are left as they are."""
 BALANCED_FROM = 2.0
@@ -177,9 +177,11 @@ def _usual(config: Config) -> Config:
 def _small(asked: _Asked, images: int, stored: int) -> Config:
     """The paper's eight layers at 64 pixels, of 72: some ten minutes to an hour on a CPU.
 
-    Measured: 600 photos were fitted after 40,000 images, 5,200 were not; after 120,000 they were.
+    Of 600 photos each is seen 67 times in 40,000 images. Of 5,200 cats and dogs after so many
+    29 % are wrong, and 15 % after 120,000 (`experiments/cats_vs_dogs`): with more photos more
+    images are seen, in fewer passes.
     """
-    seen = round(40_000 * math.sqrt(max(1.0, images / 600)))  # more photos, fewer passes
+    seen = round(40_000 * math.sqrt(max(1.0, images / 600)))
     usual, epochs = asked.usual, asked.epochs(images, seen, 15, 80)
     size = asked.value("image_size", stored * 8 // 9 or 64)
     return dataclasses.replace(

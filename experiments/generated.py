@@ -33,7 +33,8 @@ def made_with(record: dict[str, Any], file: str, leave_out: Sequence[str] = ()) 
     versions = ", ".join(
         f"{name} {value}" for name, value in place["versions"].items() if name not in leave_out
     )
-    words = (place["processor"], f"{place['cpu_cores']} cores", versions, place["date"][:10])
+    cores = "one core" if place["cpu_cores"] == 1 else f"{place['cpu_cores']} cores"
+    words = (place["processor"], cores, versions, place["date"][:10])
     return f"{'; '.join(words)}; [json](results/{file})"
 
 

@@ -15,7 +15,6 @@ from experiments.paired import summary
 
 ROOT = Path(__file__).parent
 README = ROOT.parent / "README.md"
-
 SEEDS = ROOT / "seeds" / "results" / "seeds.json"
 ROWS = (
     ("digits/results/digits.json", "`digits`: two towers in small, embedded digits", "–"),
@@ -83,8 +82,10 @@ def _seeds() -> str:
     for name, key in (("centre", "error"), ("five crops", "error_ten_views")):
         found = summary([run[key] for run in record["runs"]])
         texts.append(f"{found['mean']:.1f} ± {found['standard_deviation']:.1f} % ({name})")
-    link = f"[seeds]({SEEDS.parents[1].relative_to(ROOT.parent).as_posix()}/README.md)"
-    return f"\n\n`digits` with {len(record['runs'])} seeds: {', '.join(texts)}; {link}."
+    return (
+        f"\n\n`digits` with {len(record['runs'])} seeds: {', '.join(texts)}; "
+        "[seeds](experiments/seeds/README.md)."
+    )
 
 
 def _row(result: dict, link: str, title: str, published: str) -> str:

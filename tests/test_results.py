@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from alexnet_jax.presets import NOTES
 from experiments import table
 from experiments.minimal_filtering import run
 
@@ -15,6 +16,16 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_the_results_tables_are_generated_from_the_records(path):
     text = path.read_text("utf-8")
     assert table.PAGES[path](text) == text
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in table.ROWS if (table.ROOT / name).exists()])
+def test_the_notes_of_presets_tell_what_the_records_hold(name):
+    title = next(title for row, title, _ in table.ROWS if row == name)
+    note = NOTES[title.split("`")[1]].expected_score
+    result = json.loads((table.ROOT / name).read_text())
+    finals = {row["test_views"]: 100 * row["final/top1_error"] for row in result["final"]}
+    for views, error in finals.items():
+        assert f"{error:.1f}" in note, (views, note)
 
 
 def test_seeds_are_told_when_there_are_several(tmp_path, monkeypatch):

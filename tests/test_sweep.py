@@ -108,7 +108,7 @@ def started(monkeypatch):
             {"step": 1, "epoch": 0.1, "test_views": 1, "final/top1_error": 0.5, "final/loss": 2.0},
         ]
         (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        info = {"step": 1, "wall_seconds": 2.0, "params_sha256": workdir.name}
+        info = {"status": "finished", "step": 1, "wall_seconds": 2.0, "params_sha256": workdir.name}
         (workdir / "run.json").write_text(json.dumps(info))
 
     monkeypatch.setattr(runner, "_train", leave_records)
@@ -132,6 +132,24 @@ def test_a_run_before_comes_first_and_is_that_of_its_seed(tmp_path, started):
         config = json.loads((run / tuned["transfer"]["run"] / "config.json").read_text())
         assert config["seed"] == seed
     assert not [run for run in record["runs"] if str(tmp_path) in json.dumps(run)]
+
+
+def test_a_rate_that_is_too_high_is_a_result(tmp_path, started, monkeypatch):
+    leave_records = runner._train
+
+    def diverge(workdir, *rest):
+        leave_records(workdir, *rest)
+        if json.loads((workdir / "config.json").read_text())["network"] != "miniature":
+            info = {"status": "failed", "wall_seconds": 1.0}
+            (workdir / "run.json").write_text(json.dumps(info))
+
+    monkeypatch.setattr(runner, "_train", diverge)
+    claim, output = quick(CLAIMS["dropout"])._replace(seeds=2), tmp_path / "record.json"
+    record = runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
+    assert [run.get("diverged", False) for run in record["runs"]] == [False, False, True, True]
+    text = page.text_of(claim, "dropout", record)
+    assert "| none | 2 | diverged |" in text and "| dropout | 2 | 50.0 ± 0.0 |" in text
+    page.draw(claim, record, tmp_path / "dropout.svg")
 
 
 def test_places_and_epochs_are_given_to_every_run():

@@ -6,7 +6,8 @@
 
 Trains the miniature and, as a control, the miniature with one tower, whose filters are then split
 into halves by their number. Of each half the share of the weights' energy that is colour is noted
-over training (`network.filters.colour_shares`). What was run is not run again.
+over training (`network.filters.colour_shares`). What the record holds is not run again; without
+options only picture and page are made anew.
 """
 
 import argparse
@@ -187,7 +188,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     record = read(arguments.output) or {"runs": [], "others": {}}
-    # Without --data and the like only picture and page are made anew.
 
     def keep() -> None:
         write(arguments.output, {**record, "environment": environment()})

@@ -28,8 +28,6 @@ from experiments.sweep.claims import CLAIMS, Claim, Variant, quick
 Run = dict[str, Any]
 CLASSES = 10
 """Of every set that claims are tried on."""
-DIVERGED = 3
-"""Exit code of a run whose loss became infinite: that is a result, too."""
 
 
 def networks() -> None:
@@ -51,7 +49,7 @@ def train_here(workdir: Path, data_dir: Path | None, cores: set[int]) -> None:
         experiment.train(config, workdir, data_dir)
     except DivergedError as error:
         print(error, file=sys.stderr)
-        sys.exit(DIVERGED)
+        sys.exit(error.exit_code)
 
 
 def run_claim(
@@ -147,7 +145,7 @@ def _train(
             if training_error is not None and _reached(workdir, training_error):
                 process.send_signal(signal.SIGTERM)  # it saves, and ends
                 process.wait()
-    if process.returncode not in (0, DIVERGED):
+    if process.returncode not in (0, DivergedError.exit_code):  # to diverge is a result
         raise RuntimeError(f"the run ended with {process.returncode}; see {log.name}")
 
 
@@ -182,10 +180,10 @@ def measured(workdir: Path, training_error: float | None) -> Run:
     limit = math.log(CLASSES) - 0.1
     left = (r["step"] for r in rows if r.get("train/loss") is not None and r["train/loss"] < limit)
     found: Run = {}
-    if info.get("status") == "failed":  # diverged
-        empty = dict.fromkeys(("error", "epochs_to_reach", "training_error", "steps_on_plateau"))
-        return {**empty, "diverged": True, "steps": rows[-1]["step"] if rows else 0,
-                "wall_seconds": info["wall_seconds"]}  # fmt: skip
+    if info["status"] == "failed":
+        nothing = dict.fromkeys(("error", "epochs_to_reach", "training_error", "steps_on_plateau"))
+        time = {"steps": rows[-1]["step"], "wall_seconds": info["wall_seconds"]}
+        return nothing | {"diverged": True} | time
     if training_error is not None:
         found["epochs_to_reach"] = _reached(workdir, training_error)
         found["by_epoch"] = [round(100 * error, 2) for _, error in epochs]
