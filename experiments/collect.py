@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_jax.runs.records import read_rows
+from experiments import pictures
 
 _KEPT = (
     "status",
@@ -65,13 +66,15 @@ def _thinned(rows: list[dict[str, Any]], limit: int = 150) -> list[dict[str, Any
     ]
 
 
+def collected(folder: Path) -> list[dict[str, Any]]:
+    """Returns the evidence of all runs in a folder of results."""
+    records = (json.loads(path.read_text()) for path in sorted(folder.glob("*.json")))
+    return [record for record in records if "training" in record]
+
+
 def draw(results: list[dict[str, Any]], path: Path) -> None:
     """Draws training loss and validation error of all runs against epochs."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = pictures.blank(9, 3.4)
     loss, error = figure.subplots(1, 2)
     colours = itertools.cycle(("#1f4e79", "#a8321e", "#3d7a3d", "#8a6d1d", "#5b3a8c", "#444444"))
     for result, colour in zip(results, colours, strict=False):
@@ -103,7 +106,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
         axes.margins(x=0.12)
         axes.set_xlim(left=0)
     error.set_ylim(bottom=0)
-    figure.savefig(path, metadata={"Date": None})
+    pictures.save(figure, path, results)
 
 
 def main() -> None:
@@ -119,10 +122,10 @@ def main() -> None:
         name, _, folder = pair.partition("=")
         text = json.dumps(collect(Path(folder), name), indent=1) + "\n"
         (arguments.into / f"{name}.json").write_text(text)
-    records = (json.loads(p.read_text()) for p in sorted(arguments.into.glob("*.json")))
-    results = [record for record in records if "training" in record]
+    results = collected(arguments.into)
     draw(results, arguments.into / "curves.svg")
-    for result in results:
+    names = [pair.partition("=")[0] for pair in arguments.runs]
+    for result in (result for result in results if result["name"] in names):
         for row in result["final"] or result["validation"][-1:]:
             print(result["name"], json.dumps(row))
 

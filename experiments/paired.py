@@ -13,6 +13,23 @@ def summary(values: list[float]) -> dict[str, float | None]:
     return {"mean": statistics.mean(values), "standard_deviation": spread}
 
 
+def reached(runs: list[dict[str, Any]], variant: str, key: str) -> tuple[dict[int, float], str]:
+    """Returns what the runs of a variant reached, by seed, and a remark where some did not.
+
+    Args:
+      runs: of a record; what was not reached is None there, and `diverged` may be True.
+      variant: whose.
+      key: of the value.
+    """
+    mine = [run for run in runs if run["variant"] == variant and key in run]
+    values = {run["seed"]: run[key] for run in mine if run[key] is not None}
+    remark = ""
+    if len(values) < len(mine):
+        fate = "diverged" if any(run.get("diverged") for run in mine) else "not reached"
+        remark = f"{fate} in {len(mine) - len(values)} of {len(mine)} runs"
+    return values, remark
+
+
 def paired(first: dict[int, float], second: dict[int, float]) -> dict[str, Any] | None:
     """Returns the mean of `first - second` over the seeds of both, and its 95 % interval.
 

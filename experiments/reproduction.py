@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments import pictures
 from experiments.benchmarks.records import read
 from experiments.generated import rewrite, table, with_parts
-from experiments.paired import paired, summary
+from experiments.paired import paired, reached, summary
 from experiments.specialise.run import compared
 from experiments.sweep.claims import CLAIMS
 
@@ -54,58 +55,68 @@ def _interval(found: dict[str, Any], unit: str = "points") -> str:
     return text + (", smaller than its spread" if low <= 0 <= high else "")
 
 
-def _values(name: str, variant: str, measure: str) -> dict[int, float]:
-    """Returns what a variant of a claim reached, by seed."""
-    runs = (_record(name) or {"runs": []})["runs"]
-    values = {r["seed"]: r.get(measure) for r in runs if r["variant"] == variant}
-    return {seed: value for seed, value in values.items() if value is not None}
+def _runs(name: str) -> list[dict[str, Any]]:
+    return (_record(name) or {"runs": []})["runs"]
+
+
+def _difference(name: str, variant: str, base: str = "") -> dict[str, Any] | None:
+    """Returns the paired difference of two variants; None unless all their runs arrived."""
+    claim = CLAIMS[name]
+    one, two = (reached(_runs(name), v, claim.measure) for v in (variant, base or claim.baseline))
+    return None if one[1] or two[1] else paired(one[0], two[0])
 
 
 def _sweep(name: str, variant: str) -> Callable[[], str | None]:
     """Returns what tells the difference of a variant from the baseline of its claim."""
 
     def text() -> str | None:
-        claim = CLAIMS[name]
-        base, other = (_values(name, v, claim.measure) for v in (claim.baseline, variant))
+        claim, runs = CLAIMS[name], _runs(name)
         unit = {"steps_on_plateau": "steps"}.get(claim.measure, "points")
-        runs = [r for r in (_record(name) or {"runs": []})["runs"] if r["variant"] == variant]
-        steps = [run["steps"] for run in runs if run.get(claim.measure, 0) is None]
-        if len(base) > 1 and len(steps) > 1 and not other:
-            first = summary(list(base.values()))
-            return (
-                f"{claim.baseline} {first['mean']:.0f} ± {first['standard_deviation']:.0f} {unit}, "
-                f"{variant} in none of {len(steps)} runs within {max(steps):,} steps"
-            )
-        found = paired(other, base)
-        if found is None or steps:
+        base, other = (reached(runs, v, claim.measure) for v in (claim.baseline, variant))
+        if len(base[0]) < 2 or not (other[0] or other[1]):
             return None
-        first, second = (summary(list(x.values())) for x in (base, other))
-        means = (
-            f"{claim.baseline} {first['mean']:.1f} ± {first['standard_deviation']:.1f}, "
-            f"{variant} {second['mean']:.1f} ± {second['standard_deviation']:.1f}"
-        )
-        return f"{_interval(found, unit)}: {means}"
+        means = [
+            f"{label} {_told(values, remark, unit, runs)}"
+            for label, (values, remark) in ((claim.baseline, base), (variant, other))
+        ]
+        found = _difference(name, variant)
+        first = f"{_interval(found, unit)}: " if found else ""
+        return first + ", ".join(means)
 
     return text
 
 
+def _told(values: dict[int, float], remark: str, unit: str, runs: list[dict[str, Any]]) -> str:
+    """Returns what a variant reached, and what became of those that did not arrive."""
+    if unit == "steps" and remark:
+        remark = f"{remark} within {max(run['steps'] for run in runs):,} steps"
+    if len(values) < 2:
+        return remark
+    found = summary(list(values.values()))
+    mean, spread = found["mean"], found["standard_deviation"]
+    text = f"{mean:.0f} ± {spread:.0f} steps" if unit == "steps" else f"{mean:.1f} ± {spread:.1f}"
+    return f"{text}, {remark}" if remark else text
+
+
 def _ratio() -> str | None:
-    runs = (_record("figure1") or {"runs": []})["runs"]
-    means, texts = {}, []
-    for kind in ("relu", "tanh", "sigmoid"):
-        mine = [run for run in runs if run["variant"] == kind]
-        reached = [r["epochs_to_reach"] for r in mine if r["epochs_to_reach"] is not None]
-        if mine and len(reached) == len(mine):
-            means[kind] = statistics.mean(reached)
-            texts.append(f"{kind} {means[kind]:.1f}")
-        elif mine:
-            most = CLAIMS["figure1"].variants[kind].config.epochs
-            texts.append(f"{kind} in {len(reached)} of {len(mine)} runs within {most:g}")
-    if "relu" not in means or not any(run["variant"] == "tanh" for run in runs):
+    """Returns how many times as many epochs tanh needs; at least, where it did not arrive."""
+    claim, texts, least, bounded = CLAIMS["figure1"], [], {}, False
+    for kind, variant in claim.variants.items():
+        values, remark = reached(_runs("figure1"), kind, claim.measure)
+        count = sum(run["variant"] == kind for run in _runs("figure1"))
+        if not count:
+            continue
+        missing = [variant.config.epochs] * (count - len(values))
+        least[kind] = statistics.mean([*values.values(), *missing])
+        bounded |= kind == "tanh" and bool(remark)
+        within = f" ({remark} within {variant.config.epochs:g})" if remark else ""
+        texts.append(f"{kind} {'over ' * bool(remark)}{least[kind]:.1f}{within}")
+        if kind == "relu" and remark:
+            return None
+    if not {"relu", "tanh"} <= least.keys():
         return None
-    least = CLAIMS["figure1"].variants["tanh"].config.epochs / means["relu"]
-    ratio = f"{means['tanh'] / means['relu']:.1f}" if "tanh" in means else f"over {least:.1f}"
-    return f"{ratio} times (epochs: {', '.join(texts)})"
+    ratio = least["tanh"] / least["relu"]
+    return f"{'over ' * bounded}{ratio:.1f} times (epochs: {', '.join(texts)})"
 
 
 def _by_views() -> list[dict[int, float]] | None:
@@ -135,7 +146,9 @@ def _ensemble() -> str | None:
         return None
     rows = [row for row in entry["views"]["10"] if row["weights"] == "equal"]
     one, most = statistics.mean(rows[0]["errors"]), statistics.mean(rows[-1]["errors"])
-    return f"{most - one:+.1f} points: one {one:.1f}, {rows[-1]['networks']} networks {most:.1f}"
+    count, subsets = rows[-1]["networks"], len(rows[-1]["errors"])
+    text = f"{most - one:+.1f} points: one {one:.1f}, {count} networks {most:.1f}"
+    return text + (" (the one average of all: no interval)" if subsets == 1 else "")
 
 
 def _set(folder: str) -> dict[str, Any] | None:
@@ -256,56 +269,50 @@ def costs() -> list[tuple[str, dict[str, Any], float | None]]:
     """Returns what each part of the recipe is worth: name, our paired difference, the paper's."""
     found = []
     for label, name, variant, paper in _COSTS:
-        claim = CLAIMS[name]
-        both = (_values(name, v, claim.measure) for v in (variant, claim.baseline))
-        found.append((label, paired(*both), paper))
+        found.append((label, _difference(name, variant), paper))
     errors = _by_views()
     if errors:
         found.append(("centre instead of ten views", paired(*errors), 1.5))
-    tuned, scratch = (_values("transfer", v, "error") for v in ("fine-tuned", "from scratch"))
-    found.append(("no pre-training (photos)", paired(scratch, tuned), 1.7))
+    transfer = _difference("transfer", "from scratch", "fine-tuned")
+    found.append(("no pre-training (photos)", transfer, 1.7))
     return [(label, difference, paper) for label, difference, paper in found if difference]
 
 
 def draw(path: Path) -> None:
     """Draws what each part of the recipe is worth, with its interval, and the paper's number."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
     found = costs()[::-1]
+    if not found:
+        return
     counts = sorted({difference["n"] for _, difference, _ in found})
     seeds = " to ".join(str(count) for count in sorted({counts[0], counts[-1]}))
-    with matplotlib.rc_context({"svg.hashsalt": "reproduction", "font.size": 9}):
-        figure = Figure(figsize=(8.5, 0.9 + 0.27 * len(found)), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.subplots()
-        axes.axvline(0, color="#888888", lw=0.8)
-        for row, (_, difference, paper) in enumerate(found):
-            low, high = difference["interval_95"]
-            colour = "#9aa7b5" if low <= 0 <= high else "#1f4e79"
-            axes.plot([low, high], [row, row], color=colour, lw=2.2, solid_capstyle="butt")
-            axes.plot(difference["mean"], row, "o", color=colour, ms=5.5)
-            if paper is not None:
-                axes.plot(paper, row, "D", mfc="none", mec="#a8321e", ms=5.5)
-        axes.set_yticks(range(len(found)), [label for label, _, _ in found])
-        axes.set_xlabel("points of top-1 error that it costs")
-        figure.suptitle(
-            "Left out or changed, one at a time: a miniature on CIFAR-10 (8 epochs) or photos (80)",
-            fontsize=9,
-        )
-        for mark, colour, fill, text in (
-            ("o-", "#1f4e79", None, f"here: mean, 95 % interval of {seeds} seeds"),
-            ("o-", "#9aa7b5", None, "here: the interval holds 0"),
-            ("D", "#a8321e", "none", "the paper or its logs, on ImageNet"),
-        ):
-            axes.plot([], [], mark, color=colour, mfc=fill, label=text)
-        axes.legend(frameon=False, loc="best", fontsize=8)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.tick_params(left=False)
-        axes.grid(axis="x", color="#e3e3e3", lw=0.6)
-        axes.set_axisbelow(True)
-        figure.savefig(path, metadata={"Date": None, "Description": _spelled(found)})
+    figure = pictures.blank(8.5, 0.9 + 0.27 * len(found))
+    axes = figure.subplots()
+    axes.axvline(0, color="#888888", lw=0.8)
+    for row, (_, difference, paper) in enumerate(found):
+        low, high = difference["interval_95"]
+        colour = "#9aa7b5" if low <= 0 <= high else "#1f4e79"
+        axes.plot([low, high], [row, row], color=colour, lw=2.2, solid_capstyle="butt")
+        axes.plot(difference["mean"], row, "o", color=colour, ms=5.5)
+        if paper is not None:
+            axes.plot(paper, row, "D", mfc="none", mec="#a8321e", ms=5.5)
+    axes.set_yticks(range(len(found)), [label for label, _, _ in found])
+    axes.set_xlabel("points of top-1 error that it costs")
+    figure.suptitle(
+        "Left out or changed, one at a time: a miniature on CIFAR-10 (8 epochs) or photos (80)",
+        fontsize=9,
+    )
+    for mark, colour, fill, text in (
+        ("o-", "#1f4e79", None, f"here: mean, 95 % interval of {seeds} seeds"),
+        ("o-", "#9aa7b5", None, "here: the interval holds 0"),
+        ("D", "#a8321e", "none", "the paper or its logs, on ImageNet"),
+    ):
+        axes.plot([], [], mark, color=colour, mfc=fill, label=text)
+    axes.legend(frameon=False, loc="best", fontsize=8)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(left=False)
+    axes.grid(axis="x", color="#e3e3e3", lw=0.6)
+    axes.set_axisbelow(True)
+    pictures.save(figure, path, _spelled(found))
 
 
 def _spelled(found: list) -> str:
@@ -319,9 +326,7 @@ def _spelled(found: list) -> str:
 
 def is_drawn(path: Path) -> bool:
     """Returns whether a picture shows the records of today."""
-    begin, end = "<dc:description>", "</dc:description>"
-    text = path.read_text("utf-8").partition(begin)[2].partition(end)[0]
-    return text == _spelled(costs()[::-1])
+    return pictures.is_of(path, _spelled(costs()[::-1]))
 
 
 def lines(rows: tuple[Row, ...], base: str) -> list[list[str]]:
@@ -351,7 +356,7 @@ def whole() -> str:
 
 
 def _hours() -> str:
-    """Returns what the runs of sweeps, towers and presets took; see each page for the others."""
+    """Returns what the runs of sweeps, towers and presets took."""
     swept = [run for name in CLAIMS for run in (_record(name) or {"runs": []})["runs"]]
     one = {run["config"]: run["wall_seconds"] for run in swept}  # claims share runs
     record = _record("specialise") or {"runs": [], "environment": {"cpu_cores": 1}}
@@ -362,10 +367,11 @@ def _hours() -> str:
         others += [run["cpu_cores"] * run["wall_seconds"]] if "wall_seconds" in run else []
     hours = (sum(one.values()) + sum(others)) / 3600
     return (
-        f"The {len(one)} runs of the sweeps, each on one core, and {len(others)} of towers and "
-        f"presets took {hours:.0f} core hours at most, often beside other work. Intervals are over "
-        "seeds: they do not hold what other test images would change, and most rows share their "
-        "baseline's runs."
+        f"The {len(one)} runs of the sweeps, side by side with one core each (`--jobs 2`), and "
+        f"{len(others)} of towers and presets took {hours:.0f} core hours, beside other work; "
+        "not counted are the runs before a transfer, `own_photos`, `overfit`, `real_weights` and "
+        "the benchmarks. Intervals are over seeds: they do not hold what other test images would "
+        "change, and most rows share their baseline's runs."
     )
 
 

@@ -11,7 +11,7 @@ from tiny import config, dataset, tiny_network  # noqa: F401
 from alexnet_jax import experiment
 from alexnet_jax.evaluation.ensemble import Member
 from alexnet_jax.evaluation.evaluate import evaluation_of
-from experiments import reproduction
+from experiments import pictures, reproduction
 from experiments.benchmarks.records import read
 from experiments.ensembles import run as ensembles
 from experiments.imagenet import ready
@@ -27,6 +27,9 @@ def test_the_pages_are_generated_from_the_records():
     for module in (ensembles, retrieval, specialise, ready):
         text = module.README.read_text("utf-8")
         assert module.updated(text) == text, module.__name__
+    for module, part in ((ensembles, "sets"), (specialise, "runs")):
+        record = read(module.OUTPUT)
+        assert record and pictures.is_of(module.OUTPUT.with_suffix(".svg"), record[part])
     assert reproduction.is_drawn(reproduction.PICTURE)
     for path, made in (
         (reproduction.PAGE, reproduction.updated_page),
@@ -45,7 +48,7 @@ def test_the_page_of_a_claim_is_generated_from_its_record(name):
     if record is not None:
         text = (folder / "README.md").read_text("utf-8")
         assert text == page.text_of(CLAIMS[name], name, record)
-        assert (folder / "results" / f"{name}.svg").exists()
+        assert pictures.is_of(folder / "results" / f"{name}.svg", record["runs"])
 
 
 def test_rows_without_a_record_say_that_they_were_not_run(tmp_path, monkeypatch):
@@ -74,6 +77,31 @@ def test_a_difference_is_paired_by_seed_and_called_small_where_it_is(tmp_path, m
     text = of({"overlapping": [30.0, 31.0, 32.0], "not overlapping": [29.0, 33.0, 32.0]})
     assert text is not None and "smaller than its spread" in text
     assert of({"overlapping": [30.0], "not overlapping": [29.0]}) is None
+
+
+def test_a_variant_of_which_a_run_is_missing_is_not_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "ROOT", tmp_path)
+    claim = CLAIMS["overlapping"]
+
+    def of(**last):
+        runs = [
+            {"variant": variant, "seed": seed, "error": 30.0 + seed, "training_error": 20.0}
+            for variant in claim.variants
+            for seed in range(3)
+        ]
+        runs[-1] |= last
+        reproduction_write(tmp_path / "overlapping" / "results" / "overlapping.json", runs)
+        row = next(row for row in reproduction.ROWS if row.folder == "overlapping")
+        return row.ours(), page.results(claim, {"runs": runs}), reproduction.costs()
+
+    told, table, drawn = of()
+    assert told is not None and told.startswith("+0.0 points") and "+0.0 (" in table and drawn
+    told, table, drawn = of(error=None, diverged=True)
+    assert told == "overlapping 31.0 ± 1.0, not overlapping 30.5 ± 0.7, diverged in 1 of 3 runs"
+    assert "| not overlapping | 3 | 30.5 ± 0.7, diverged in 1 of 3 runs | – |" in table
+    assert not drawn
+    reproduction.draw(tmp_path / "none.svg")
+    assert not (tmp_path / "none.svg").exists()
 
 
 def test_the_picture_holds_its_numbers_and_grows_old(tmp_path, monkeypatch):
@@ -107,7 +135,8 @@ def test_what_is_never_reached_is_said(tmp_path, monkeypatch):
     ]
     reproduction_write(tmp_path / "initial-weights" / "results" / "initial-weights.json", runs)
     tell = next(row for row in reproduction.ROWS if row.folder == "initial-weights").ours
-    assert tell() == "fitted 70 ± 10 steps, 0.01 in none of 3 runs within 3,125 steps"
+    words = "fitted 70 ± 10 steps, 0.01 not reached in 3 of 3 runs within 3,125 steps"
+    assert tell() == words
 
 
 def test_the_ratio_of_figure_1_has_a_bound_where_tanh_does_not_arrive(tmp_path, monkeypatch):
@@ -126,7 +155,11 @@ def test_the_ratio_of_figure_1_has_a_bound_where_tanh_does_not_arrive(tmp_path, 
 
     assert of([30, 20]) == "5.0 times (epochs: relu 5.0, tanh 25.0)"
     text = of([30, None])
-    assert text == f"over {most / 5:.1f} times (epochs: relu 5.0, tanh in 1 of 2 runs within 40)"
+    assert most == 40
+    words = (
+        "over 7.0 times (epochs: relu 5.0, tanh over 35.0 (not reached in 1 of 2 runs within 40))"
+    )
+    assert text == words
     assert of([]) is None
 
 

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +52,23 @@ def test_named_sets_get_what_any_photos_would(name):
             chosen(p, 5_200, ("train", "test"), 1.0, trunk=trunk) for p in (named, OPEN)
         )
         assert dataclasses.replace(mine, preset="folder") == folders
+
+
+@pytest.mark.parametrize(
+    ("record", "preset", "images"),
+    [
+        ("cats_vs_dogs/results/cats-vs-dogs.json", "cats-vs-dogs", 5_200),
+        ("cats_vs_dogs/results/on-a-trunk.json", "cats-vs-dogs", 5_200),
+        ("imagenette/results/imagenette.json", "imagenette", 4_500),
+    ],
+)
+def test_what_is_chosen_today_is_what_was_run(record, preset, images):
+    path = Path(__file__).parents[1] / "experiments" / record
+    run = Config.from_json(json.dumps(json.loads(path.read_text())["config"]))
+    trunk = TRUNK if run.transfer.layers else None
+    today = chosen(PRESETS[preset], images, ("train", "test"), 1.0, trunk=trunk)
+    data = dataclasses.replace(today.data, name=run.data.name)
+    assert dataclasses.replace(today, preset=run.preset, data=data) == run
 
 
 def test_few_photos_are_seen_more_often_than_many():

@@ -3,15 +3,18 @@
 import dataclasses
 import json
 import math
+import os
 
 import jax
 import pytest
 
 from alexnet_jax.checks import Facts, resolve
 from alexnet_jax.config import TransferConfig
+from alexnet_jax.errors import DivergedError
 from alexnet_jax.network.layers import parametric_layers, summarize
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
+from experiments import pictures
 from experiments.benchmarks.records import read
 from experiments.paired import paired
 from experiments.sweep import page, runner
@@ -142,14 +145,42 @@ def test_a_rate_that_is_too_high_is_a_result(tmp_path, started, monkeypatch):
         if json.loads((workdir / "config.json").read_text())["network"] != "miniature":
             info = {"status": "failed", "wall_seconds": 1.0}
             (workdir / "run.json").write_text(json.dumps(info))
+            (workdir / "metrics.jsonl").unlink()  # it diverged before its first row
 
     monkeypatch.setattr(runner, "_train", diverge)
     claim, output = quick(CLAIMS["dropout"])._replace(seeds=2), tmp_path / "record.json"
     record = runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
     assert [run.get("diverged", False) for run in record["runs"]] == [False, False, True, True]
     text = page.text_of(claim, "dropout", record)
-    assert "| none | 2 | diverged |" in text and "| dropout | 2 | 50.0 ± 0.0 |" in text
+    assert "| none | 2 | diverged in 2 of 2 runs |" in text
+    assert "| dropout | 2 | 50.0 ± 0.0 |" in text
     page.draw(claim, record, tmp_path / "dropout.svg")
+
+
+def test_a_run_that_diverges_ends_with_the_exit_code_of_that(tmp_path, monkeypatch):
+    def diverge(*_):
+        raise DivergedError("the loss is not finite")
+
+    monkeypatch.setattr(runner.experiment, "train", diverge)
+    (tmp_path / "run.json").write_text(CLAIMS["dropout"].variants["none"].config.to_json())
+    with pytest.raises(SystemExit) as stop:
+        runner.train_here(tmp_path / "run", None, os.sched_getaffinity(0))
+    assert stop.value.code == DivergedError.exit_code
+
+
+def test_nothing_is_taken_from_a_run_that_diverged(tmp_path, started, monkeypatch):
+    leave_records = runner._train
+
+    def diverge(workdir, *rest):
+        leave_records(workdir, *rest)
+        (workdir / "run.json").write_text(json.dumps({"status": "failed", "wall_seconds": 1.0}))
+
+    monkeypatch.setattr(runner, "_train", diverge)
+    claim = quick(CLAIMS["transfer"])
+    only = {"fine-tuned": claim.variants["fine-tuned"]}
+    claim = claim._replace(variants=only, baseline="fine-tuned")
+    with pytest.raises(RuntimeError, match="has diverged"):
+        runner.run_claim(claim, "t", tmp_path / "runs", tmp_path / "record.json")
 
 
 def test_places_and_epochs_are_given_to_every_run():
@@ -160,12 +191,16 @@ def test_places_and_epochs_are_given_to_every_run():
 
 def test_the_command_runs_a_claim_at_toy_size_and_writes_its_page(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiled sooner
-    words = ["dropout", "--quick", "--epochs", "0.1", "--scratch", str(tmp_path)]
+    words = ["transfer", "--quick", "--epochs", "0.1", "--scratch", str(tmp_path)]
     main([*words, "--data-dir", str(tmp_path / "data")])
-    assert "| none | 1 |" in capsys.readouterr().out
-    text = (tmp_path / "pages" / "dropout" / "README.md").read_text()
-    assert text.startswith("# Dropout prevents overfitting") and "results/dropout.svg" in text
-    assert (tmp_path / "pages" / "dropout" / "results" / "dropout.svg").exists()
+    assert "| fine-tuned | 1 |" in capsys.readouterr().out
+    folder = tmp_path / "pages" / "transfer"
+    text = (folder / "README.md").read_text()
+    assert text.startswith("# Pre-training with a sixth") and "results/transfer.svg" in text
+    record = read(folder / "results" / "transfer.json")
+    assert record and pictures.is_of(folder / "results" / "transfer.svg", record["runs"])
+    logs = [path.read_text() for path in (tmp_path / "runs").glob("*.log")]
+    assert len(logs) == 3 and sum("copied conv1, conv2" in log for log in logs) == 1
 
 
 def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, started):

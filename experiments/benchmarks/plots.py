@@ -6,6 +6,7 @@ python -m experiments.benchmarks.plots
 from pathlib import Path
 from typing import Any
 
+from experiments import pictures
 from experiments.benchmarks import contestants as who
 from experiments.benchmarks.networks import CIFAR, DEFAULT
 from experiments.benchmarks.records import RESULTS, read
@@ -36,7 +37,7 @@ def draw_networks(entries: dict[str, Any], names: tuple[str, ...], path: Path) -
     names = tuple(n for n in names if any(f"{n}/{what}" in entries for what in _TITLES))
     if not names:
         return
-    figure = _figure((10, 0.7 + 1.25 * len(names)))
+    figure = pictures.blank(10, 0.7 + 1.25 * len(names))
     for axes, what in zip(figure.subplots(1, 2, sharey=True), _TITLES, strict=True):
         ticks, labels = [], []
         top = 0.0
@@ -56,7 +57,7 @@ def draw_networks(entries: dict[str, Any], names: tuple[str, ...], path: Path) -
     handles: list[Any] = [_patch(colour, name) for name, colour in _COLOURS.items()]
     handles.append(_line("matrix-product bound (float32)"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    figure.savefig(path, metadata={"Date": None})
+    pictures.save(figure, path, entries)
 
 
 def _bars(axes, entry: dict[str, Any], place: int) -> float:
@@ -87,7 +88,7 @@ def _bars(axes, entry: dict[str, Any], place: int) -> float:
 
 def draw_scaling(entries: dict[str, Any], path: Path) -> None:
     """Draws images per second over the batch size, one panel for training and one for tests."""
-    figure = _figure((10, 3.6))
+    figure = pictures.blank(10, 3.6)
     for axes, what in zip(figure.subplots(1, 2), _TITLES, strict=True):
         group = [entry for entry in entries.values() if entry["what"] == what]
         group.sort(key=lambda entry: entry["batch"])
@@ -119,18 +120,7 @@ def draw_scaling(entries: dict[str, Any], path: Path) -> None:
         title = f"{network}, {_TITLES[what]}: images per second"
         axes.set_title(title, loc="left", fontsize=10)
         _strip(axes)
-    figure.savefig(path, metadata={"Date": None})
-
-
-def _figure(size: tuple[float, float]):
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    matplotlib.rcParams["svg.hashsalt"] = "alexnet_jax"  # the same file for the same numbers
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasSVG(figure)
-    return figure
+    pictures.save(figure, path, entries)
 
 
 def _strip(axes) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from alexnet_jax.evaluation.ensemble import Member, alternate, evaluate_members
 from alexnet_jax.experiment import evaluate_run
 from alexnet_jax.runs.folder import read_run
+from experiments import pictures
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import made_with, rewrite, table, with_parts
@@ -81,12 +82,8 @@ def rows(record: dict[str, Any]) -> str:
 
 def draw(record: dict[str, Any], path: Path) -> None:
     """Draws the mean error of averages against their size, centre and ten views, a set a panel."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
     sets = record["sets"]
-    figure = Figure(figsize=(2.9 * len(sets) + 0.6, 2.9), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = pictures.blank(2.9 * len(sets) + 0.6, 2.9)
     panels = figure.subplots(1, len(sets), squeeze=False)[0]
     for axes, (name, entry) in zip(panels, sets.items(), strict=True):
         for views, colour, label in (("1", "#a8321e", "centre"), ("10", "#1f4e79", "ten views")):
@@ -99,7 +96,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
         axes.grid(axis="y", color="#dddddd", lw=0.6)
     panels[0].set_ylabel("top-1 error, equal weights, %")
     panels[-1].legend(frameon=False, fontsize=8)
-    figure.savefig(path, metadata={"Date": None})
+    pictures.save(figure, path, sets)
 
 
 def updated(text: str) -> str:

@@ -25,6 +25,7 @@ from alexnet_jax.network.filters import colour_shares
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.weights import load_weights
+from experiments import pictures
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import made_with, rewrite, table, with_parts
@@ -141,11 +142,7 @@ def _cells(found: dict[str, Any]) -> list[str]:
 
 def draw(record: dict[str, Any], path: Path) -> None:
     """Draws the colour share of each half over training, a line per half and seed."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = pictures.blank(9, 3.2)
     panels = figure.subplots(1, len(VARIANTS), sharey=True)
     for axes, variant in zip(panels, VARIANTS, strict=True):
         axes.plot([], [], color="#1f4e79", label="first half")
@@ -162,7 +159,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
         axes.grid(axis="y", color="#dddddd", lw=0.6)
     panels[0].set_ylabel("colour share, %; a line a seed")
     panels[0].legend(frameon=False, fontsize=8)
-    figure.savefig(path, metadata={"Date": None})
+    pictures.save(figure, path, record["runs"])
 
 
 def updated(text: str) -> str:

@@ -4,8 +4,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from experiments import pictures
 from experiments.generated import made_with, table
-from experiments.paired import paired, summary
+from experiments.paired import paired, reached, summary
 from experiments.sweep.claims import Claim
 
 MEASURES = {
@@ -15,65 +16,58 @@ MEASURES = {
 }
 
 
-def _values(record: dict[str, Any], variant: str, key: str) -> dict[int, float]:
-    runs = [run for run in record["runs"] if run["variant"] == variant]
-    return {run["seed"]: run[key] for run in runs if run.get(key) is not None}
-
-
 def _measure(claim: Claim) -> str:
     if claim.training_error is not None:
         return f"epochs to {100 * claim.training_error:.0f} % training error"
     return MEASURES[claim.measure]
 
 
-def _cell(values: dict[int, float], digits: int = 1) -> str:
+def _cell(values: dict[int, float], remark: str = "") -> str:
     if not values:
-        return "not reached"
+        return remark or "–"
     found = summary(list(values.values()))
     spread = found["standard_deviation"]
-    return f"{found['mean']:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "")
+    text = f"{found['mean']:.1f}" + (f" ± {spread:.1f}" if spread is not None else "")
+    return f"{text}, {remark}" if remark else text
 
 
 def results(claim: Claim, record: dict[str, Any]) -> str:
     """Returns the table of a record."""
-    key = claim.measure
+    key, runs = claim.measure, record["runs"]
     others = [other for other in ("error", "error_ten_views", "training_error") if other != key]
-    others = [other for other in others if any(run.get(other) for run in record["runs"])]
-    names = MEASURES | {"error_ten_views": "ten views, %"}
-    head = ["", "n", _measure(claim), "difference, 95 % interval", *(names[o] for o in others)]
+    others = [other for other in others if any(run.get(other) for run in runs)]
+    mirrors = any(variant.config.augment.mirror for variant in claim.variants.values())
+    names = MEASURES | {"error_ten_views": f"{'ten views' if mirrors else 'five crops'}, %"}
+    # A column stands where it can have something to say.
+    compares = len(claim.variants) > 1
+    states = any(variant.paper for variant in claim.variants.values())
+    head = ["", "n", _measure(claim), *["difference, 95 % interval"] * compares]
+    head += [*(names[other] for other in others), *["paper"] * states]
     lines = []
-    base = _values(record, claim.baseline, key)
+    base, lacking = reached(runs, claim.baseline, key)
     for name, variant in claim.variants.items():
-        values = _values(record, name, key)
-        mine = [run for run in record["runs"] if run["variant"] == name]
-        seeds = len(mine)
-        if not seeds:
-            blank = [""] * (1 + len(others))
-            lines.append([name, "0", "not run", *blank, variant.paper or "–"])
-            continue
+        count = sum(run["variant"] == name for run in runs)
+        values, remark = reached(runs, name, key)
         difference = paired(values, base) if name != claim.baseline else None
         text = "–"
-        if difference is not None:
+        if difference is not None and not remark and not lacking:
             low, high = difference["interval_95"]
             text = f"{difference['mean']:+.1f} ({low:+.1f} to {high:+.1f})"
             text += ", smaller than its spread" if low <= 0 <= high else ""
-        more = [_cell(_values(record, name, other)) for other in others]
-        told = "diverged" if any(run.get("diverged") for run in mine) else _cell(values)
-        lines.append([name, str(seeds), told, text, *more, variant.paper or "–"])
-    return table([*head, "paper"], lines)
+        more = [_cell(*reached(runs, name, other)) for other in others]
+        told = _cell(values, remark) if count else "not run"
+        cells = [name, str(count), told, *[text] * compares, *more]
+        lines.append([*cells, *[variant.paper or "–"] * states])
+    return table(head, lines)
 
 
 def draw(claim: Claim, record: dict[str, Any], path: Path) -> None:
     """Draws every run as a point, and the means."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
     names = list(claim.variants)
-    figure = Figure(figsize=(7, 0.8 + 0.42 * len(names)), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = pictures.blank(7, 0.8 + 0.42 * len(names))
     axes = figure.subplots()
     for row, name in enumerate(reversed(names)):
-        values = list(_values(record, name, claim.measure).values())
+        values = list(reached(record["runs"], name, claim.measure)[0].values())
         axes.plot(values, [row] * len(values), "o", color="#1f4e79", alpha=0.55, ms=6, mew=0)
         if values:
             mean = statistics.mean(values)
@@ -85,7 +79,7 @@ def draw(claim: Claim, record: dict[str, Any], path: Path) -> None:
     axes.tick_params(left=False)
     axes.grid(axis="x", color="#dddddd", lw=0.6)
     axes.set_axisbelow(True)
-    figure.savefig(path, metadata={"Date": None})
+    pictures.save(figure, path, record["runs"])
 
 
 def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:

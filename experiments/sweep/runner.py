@@ -90,7 +90,9 @@ def run_claim(
 
     def trained(variant: Variant, seed: int) -> Path:
         if variant.before is not None:
-            trained(variant.before, seed)
+            before = trained(variant.before, seed)
+            if json.loads((before / "run.json").read_text("utf-8"))["status"] == "failed":
+                raise RuntimeError(f"{before}, from which layers are to be taken, has diverged")
         text = text_of(variant, seed)
         workdir = place_of(_digest(text))
         workdir.parent.mkdir(parents=True, exist_ok=True)
@@ -173,17 +175,19 @@ def measured(workdir: Path, training_error: float | None) -> Run:
       workdir: run folder.
       training_error: see `Claim`.
     """
-    rows = read_rows(workdir / "metrics.jsonl")
+    path = workdir / "metrics.jsonl"
+    rows = read_rows(path) if path.exists() else []  # none: it diverged before the first
     info = json.loads((workdir / "run.json").read_text("utf-8"))
     tests = {row["test_views"]: row for row in rows if "test_views" in row}
+    if info["status"] == "failed":
+        nothing = dict.fromkeys(("error", "epochs_to_reach", "training_error", "steps_on_plateau"))
+        steps = max((row["step"] for row in rows), default=0)
+        time = {"steps": steps, "wall_seconds": info["wall_seconds"]}
+        return nothing | {"diverged": True} | time
     epochs = errors_by_epoch(rows)
     limit = math.log(CLASSES) - 0.1
     left = (r["step"] for r in rows if r.get("train/loss") is not None and r["train/loss"] < limit)
     found: Run = {}
-    if info["status"] == "failed":
-        nothing = dict.fromkeys(("error", "epochs_to_reach", "training_error", "steps_on_plateau"))
-        time = {"steps": rows[-1]["step"], "wall_seconds": info["wall_seconds"]}
-        return nothing | {"diverged": True} | time
     if training_error is not None:
         found["epochs_to_reach"] = _reached(workdir, training_error)
         found["by_epoch"] = [round(100 * error, 2) for _, error in epochs]

@@ -13,6 +13,7 @@ from alexnet_jax.network import traffic
 from alexnet_jax.network.layers import Network, Parametric, summarize
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.network.towers import tower_network
+from experiments import pictures
 from experiments.two_towers.run import RESULTS
 
 _MAPS, _UNITS, _CROSSING, _OWN = "#C6DBEF", "#FDD9B5", "#C0392B", "#6B7280"
@@ -27,10 +28,9 @@ def main() -> None:
     arguments = parser.parse_args()
     network = NETWORKS[arguments.network]
     figure = draw(network)
-    metadata = {"Date": None, "Description": description(network)}
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     if arguments.output.suffix == ".svg":
-        figure.savefig(arguments.output, metadata=metadata)
+        pictures.save(figure, arguments.output, description(network))
     else:
         figure.savefig(arguments.output, dpi=100)
 
@@ -55,11 +55,8 @@ def size(shape: tuple[int, ...]) -> str:
 
 def draw(network: Network) -> Any:
     """Returns the figure of a network that has two towers."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams["svg.hashsalt"] = "alexnet_jax"  # the same file for the same numbers
     layers = [
         summary
         for summary in summarize(tower_network(network, 2))
@@ -68,7 +65,6 @@ def draw(network: Network) -> Any:
     talk = {exchange.layer: exchange for exchange in traffic.exchanges(network)}
     width, height = _STEP * (len(layers) + 1) + 10, 490
     figure = Figure(figsize=(width / 100, height / 100), facecolor="white")
-    FigureCanvasSVG(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set_xlim(0, width)
