@@ -77,7 +77,8 @@ class AugmentConfig:
     instead, where place is that of the image in the order of its epoch.
 
     Attributes:
-      recipe: `crop` is the paper's random crop (§4.1); `resized-crop` is RandomResizedCrop with
+      recipe: `crop` is the paper's random crop (§4.1); `centre-crop` is always the one in the
+        middle; `resized-crop` is RandomResizedCrop with
         RandomRotation (torchvision conventions).
       mirror: mirror images with probability one half.
       colour_noise: standard deviation of the colour PCA coefficients, 0 for none. Paper §4.1: 0.1.
@@ -90,7 +91,7 @@ class AugmentConfig:
         one colour. 2012 file `convdata.py`: 32, so four draws per batch; the paper does not say.
     """
 
-    recipe: Literal["crop", "resized-crop"] = "crop"
+    recipe: Literal["crop", "centre-crop", "resized-crop"] = "crop"
     mirror: bool = True
     colour_noise: float = 0.0
     colour_form: Literal["2012", "printed"] = "2012"

@@ -58,6 +58,24 @@ def is_open(config: Config) -> bool:
     return config.network == AUTO
 
 
+def tests_on_any(config: Config) -> bool:
+    """Returns whether a configuration's preset is for photos whose splits are not known before."""
+    preset = PRESETS.get(config.preset)
+    return preset is not None and is_open(preset)
+
+
+def with_split(config: Config, splits: Collection[str], typed: Collection[str] = ()) -> Config:
+    """Returns a configuration that tests on the split `test` where its own is not there.
+
+    Args:
+      config: what is asked for, with a network.
+      splits: names of the source's splits.
+      typed: as for `chosen`.
+    """
+    recipe = _on_split(_usual(config), splits)
+    return _merged(config, _usual(config), recipe, frozenset(typed))
+
+
 def taken_up(config: Config, stored: Config, typed: Collection[str] = ()) -> Config:
     """Returns an open configuration with all that it leaves open as a run has it.
 
@@ -102,12 +120,8 @@ def chosen(
         recipe = _small(asked, images, size)
     else:
         recipe = dataclasses.replace(usual, network="original")
-    split = recipe.data.validation_split
-    if split not in splits and "test" in splits:
-        split = "test"
-    data = dataclasses.replace(
-        recipe.data, validation_split=split, balance=imbalance >= BALANCED_FROM
-    )
+    recipe = _on_split(recipe, splits)
+    data = dataclasses.replace(recipe.data, balance=imbalance >= BALANCED_FROM)
     if stored is not None:
         data = dataclasses.replace(data, stored_size=stored.stored_size, store=stored.store)
     recipe = dataclasses.replace(recipe, data=data)
@@ -172,6 +186,14 @@ class _Asked(NamedTuple):
 
 def _usual(config: Config) -> Config:
     return dataclasses.replace(PRESETS.get(config.preset, config), network=AUTO)
+
+
+def _on_split(recipe: Config, splits: Collection[str]) -> Config:
+    if recipe.data.validation_split in splits or "test" not in splits:
+        return recipe
+    return dataclasses.replace(
+        recipe, data=dataclasses.replace(recipe.data, validation_split="test")
+    )
 
 
 def _small(asked: _Asked, images: int, stored: int) -> Config:

@@ -21,6 +21,7 @@ from alexnet_jax.main import parse
 from alexnet_jax.preparation.prepare import prepare
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.recipes import Trunk, chosen, is_open, taken_up
+from alexnet_jax.runs.folder import read_run
 from alexnet_jax.training.train import train
 
 OPEN = PRESETS["folder"]
@@ -239,6 +240,23 @@ def test_a_prepared_set_is_taken_as_it_is_and_a_torn_config_is_read_from_a_check
         experiment.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
     assert "nothing to do" in said[-6]
     assert (tmp_path / "run" / "config.json").read_text() == before
+
+
+@pytest.mark.parametrize("missing", ["", "validation"])
+def test_a_named_network_is_tested_on_the_split_that_is_there(photos, tmp_path, missing):
+    asked = dataclasses.replace(small(photos), network="digits", batch_size=8)
+    words = {"typed": ("data.validation_split",)} if missing else {}
+    if missing:
+        with pytest.raises(InputError, match="no split 'validation'"):
+            experiment.train(asked, tmp_path / "run", tmp_path / "data", say=list, **words)
+        return
+    said = []
+    experiment.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
+    assert any("41 train, 9 test" in line for line in said)
+    assert not any(line.startswith("chosen") for line in said)
+    assert read_run(tmp_path / "run").config.data.validation_split == "test"
+    experiment.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
+    assert "nothing to do" in said[-6]
 
 
 def test_a_catalogue_set_is_refused_before_tensorflow_is_loaded(tmp_path):

@@ -4,12 +4,16 @@ import dataclasses
 import json
 import math
 import os
+import subprocess
+import sys
+import threading
+import time
 
 import jax
 import pytest
 
 from alexnet_jax.checks import Facts, resolve
-from alexnet_jax.config import TransferConfig
+from alexnet_jax.config import Config, TransferConfig
 from alexnet_jax.errors import DivergedError
 from alexnet_jax.network.layers import parametric_layers, summarize
 from alexnet_jax.network.model import init_params
@@ -19,7 +23,7 @@ from experiments.benchmarks.records import read
 from experiments.paired import paired
 from experiments.sweep import page, runner
 from experiments.sweep.__main__ import ROOT, main, with_epochs, with_source
-from experiments.sweep.claims import CLAIMS, quick
+from experiments.sweep.claims import CLAIMS, FIGURE1_RATES, quick
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +87,35 @@ def test_the_rates_of_figure_1_are_those_that_were_found():
         assert best == f"{kind} {variant.config.optimizer.learning_rate:g}"
 
 
+def test_a_chosen_rate_of_figure_1_lies_between_others():
+    for kind, variant in CLAIMS["figure1"].variants.items():
+        rate = variant.config.optimizer.learning_rate
+        assert min(FIGURE1_RATES[kind]) < rate < max(FIGURE1_RATES[kind])
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_record_holds_the_runs_that_its_claim_states(name):
+    record = read(ROOT / name / "results" / f"{name}.json") or {"runs": []}
+    for run in record["runs"]:
+        variant = CLAIMS[name].variants[run["variant"]]
+        assert run["config"] == runner.digest_of(variant, run["seed"]), run["variant"]
+
+
+def test_a_digest_is_that_of_what_is_not_usual(monkeypatch):
+    variant, other = (CLAIMS["velocity"].variants[name] for name in ("inside", "outside"))
+    digest = runner.digest_of(variant, 0)
+    assert len({digest, runner.digest_of(variant, 1), runner.digest_of(other, 0)}) == 3
+    to_json = Config.to_json
+
+    def with_a_field_of_tomorrow(config):
+        fields = json.loads(to_json(config))
+        fields["augment"] |= {"tomorrow": 0}
+        return json.dumps(fields)
+
+    monkeypatch.setattr(Config, "to_json", with_a_field_of_tomorrow)
+    assert runner.digest_of(variant, 0) == digest
+
+
 def test_the_epoch_that_reaches_an_error_is_counted():
     rows = [{"epoch": e / 4, "train/top1_error": 1 - e / 16} for e in range(1, 13)]
     found = runner.errors_by_epoch([*rows, {"epoch": 3, "validation/top1_error": 0.1}])
@@ -102,7 +135,7 @@ def started(monkeypatch):
     """Run folders in the order in which their runs began; a run leaves its files, untrained."""
     folders = []
 
-    def leave_records(workdir, data_dir, cores, training_error):
+    def leave_records(workdir, data_dir, cores, training_error, stop):
         folders.append(workdir)
         workdir.mkdir(exist_ok=True)
         (workdir / "config.json").write_text(workdir.with_suffix(".json").read_text())
@@ -112,7 +145,7 @@ def started(monkeypatch):
         ]
         (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         info = {"status": "finished", "step": 1, "wall_seconds": 2.0, "params_sha256": workdir.name}
-        (workdir / "run.json").write_text(json.dumps(info))
+        (workdir / "run.json").write_text(json.dumps(info | {"cpu_cores": 1, "commit": "abc"}))
 
     monkeypatch.setattr(runner, "_train", leave_records)
     return folders
@@ -183,8 +216,84 @@ def test_nothing_is_taken_from_a_run_that_diverged(tmp_path, started, monkeypatc
         runner.run_claim(claim, "t", tmp_path / "runs", tmp_path / "record.json")
 
 
+def a_program_that(monkeypatch, *, writes, ends):
+    """A run's process that notes errors of whole epochs and goes on until it is told to end."""
+    body = f"""
+import json, pathlib, signal, sys, time
+place = pathlib.Path(sys.argv[-1])
+place.mkdir(exist_ok=True)
+rows = [{{"epoch": e, "step": e, "train/top1_error": v}} for e, v in enumerate({writes}, 1)]
+(place / "run.json").write_text(json.dumps({{"status": {ends!r}}}))
+(place / "metrics.jsonl").write_text("".join(json.dumps(row) + chr(10) for row in rows))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+time.sleep({60 if ends == "running" else 0})
+"""
+    begin = subprocess.Popen
+
+    def popen(command, **rest):
+        workdir = command[-1].partition("train_here(Path('")[2].partition("'")[0]
+        return begin([sys.executable, "-c", body, workdir], **rest)
+
+    monkeypatch.setattr(runner.subprocess, "Popen", popen)
+
+
+def test_a_run_ends_when_its_training_error_is_reached_and_is_not_begun_again(
+    tmp_path, monkeypatch
+):
+    stop = threading.Event()
+    a_program_that(monkeypatch, writes=[0.5, 0.2], ends="running")
+    begun = time.monotonic()
+    runner._train(tmp_path / "run", None, {0}, 0.25, stop)
+    assert time.monotonic() - begun < 50
+    monkeypatch.setattr(runner.subprocess, "Popen", None)
+    runner._train(tmp_path / "run", None, {0}, 0.25, stop)
+
+
+@pytest.mark.parametrize("stopped", ["sweep", "run"])
+def test_what_was_stopped_is_no_result(tmp_path, monkeypatch, stopped):
+    stop = threading.Event()
+    if stopped == "sweep":
+        threading.Timer(2, stop.set).start()
+    a_program_that(
+        monkeypatch, writes=[0.5, 0.4], ends="running" if stopped == "sweep" else "interrupted"
+    )
+    with pytest.raises(RuntimeError, match="was stopped; the same command goes on"):
+        runner._train(tmp_path / "run", None, {0}, 0.25, stop)
+
+
+def test_after_an_error_nothing_else_is_begun(tmp_path, started, monkeypatch):
+    leave_records, begun = runner._train, []
+
+    def fail(workdir, *rest):
+        begun.append(workdir)
+        raise RuntimeError("no space")
+
+    monkeypatch.setattr(runner, "_train", fail)
+    claim, output = quick(CLAIMS["dropout"])._replace(seeds=5), tmp_path / "record.json"
+    with pytest.raises(RuntimeError, match="no space"):
+        runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
+    assert len(begun) == 1 and not output.exists()
+    monkeypatch.setattr(runner, "_train", leave_records)
+    record = runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
+    assert len(record["runs"]) == 10
+
+
+def test_only_a_claim_as_it_is_stated_is_written_into_the_repository(tmp_path, started):
+    before = (ROOT / "dropout" / "results" / "dropout.json").read_bytes()
+    words = ["dropout", "--data", "imagenette=PHOTOS", "--scratch", str(tmp_path)]
+    main([*words, "--epochs", "3"])
+    main([*words, "--seeds", "2"])
+    assert len(started) == 6 + 4
+    assert len(read(tmp_path / "pages" / "dropout" / "results" / "dropout.json")["runs"]) == 4
+    main([*words, "--output", str(tmp_path / "again")])
+    assert len(read(tmp_path / "again" / "results" / "dropout.json")["runs"]) == 6
+    assert (ROOT / "dropout" / "results" / "dropout.json").read_bytes() == before
+
+
 def test_places_and_epochs_are_given_to_every_run():
-    claim = with_epochs(with_source(CLAIMS["towers"], ["cifar10=PHOTOS", "x=Y"]), 3)
+    with pytest.raises(SystemExit, match="x=Y: this claim takes places of cifar10"):
+        with_source(CLAIMS["towers"], ["cifar10=PHOTOS", "x=Y"])
+    claim = with_epochs(with_source(CLAIMS["towers"], ["cifar10=PHOTOS"]), 3)
     for variant in claim.variants.values():
         assert variant.config.data.source == "PHOTOS" and variant.config.epochs == 3
 

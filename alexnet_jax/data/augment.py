@@ -128,13 +128,16 @@ def draw(
     place = random_block(seed, epochs, drawn, _PLACE)
     offsets, boxes = np.zeros((n, 2), np.int32), np.zeros((n, 4), np.int32)
     degrees, colour = np.zeros(n), np.zeros((n, 3), np.float32)
-    if augment.recipe == "crop":
+    if augment.recipe != "resized-crop":
         if image_size > stored_size:
             raise InputError(
                 f"A crop of {image_size} pixels does not fit stored images of {stored_size}: "
                 "lower image_size, or prepare the data with a larger stored_size."
             )
-        offsets = _below(place[:, :2], stored_size - image_size + 1).astype(np.int32)
+        margin = stored_size - image_size
+        offsets[:] = margin // 2
+        if augment.recipe == "crop":
+            offsets = _below(place[:, :2], margin + 1).astype(np.int32)
     else:
         boxes = _boxes(augment, seed, epochs, drawn, stored_size)
         degrees = (2 * _uniform(place[:, 3]) - 1) * augment.rotation_degrees
@@ -150,12 +153,12 @@ def change_images(images: np.ndarray, draws: Draws, recipe: str, out: np.ndarray
     Args:
       images: uint8 [n, stored, stored, 3].
       draws: what to do with each.
-      recipe: `crop` or `resized-crop`.
+      recipe: of the configuration.
       out: uint8 [n, size, size, 3], overwritten.
     """
     size = out.shape[1]
     for i, image in enumerate(images):
-        if recipe == "crop":
+        if recipe != "resized-crop":
             top, left = draws.offsets[i]
             image = image[top : top + size, left : left + size]
         else:

@@ -153,7 +153,7 @@ class TrainingStream:
             places=places,
         )
         images = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
-        if self.augment.recipe == "crop":
+        if self.augment.recipe != "resized-crop":
             self.split.crops(indices, draws.offsets, draws.flips, images)
         else:
             stored = self.split.images(indices)

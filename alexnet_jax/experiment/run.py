@@ -107,10 +107,12 @@ def _complete(
     warn: Callable,
     typed: Collection[str],
 ) -> Config:
-    """Returns the configuration with a network that suits the photos, where none was named."""
-    if not recipes.is_open(config):
+    """Returns the configuration with what depends on the photos: the split, an open network."""
+    named = not recipes.is_open(config)
+    tfds = config.data.source_kind == "tfds"  # listing it needs TensorFlow, which may not come here
+    if named and (tfds or not recipes.tests_on_any(config)):
         return config
-    if config.data.source_kind == "tfds":  # listing it needs TensorFlow, which may not come here
+    if tfds:
         raise InputError(
             "--network auto is for folders and tars of photos; name a network, or prepare the set "
             "and give its name as --data.name"
@@ -119,22 +121,28 @@ def _complete(
     def choose() -> str:
         with contextlib.suppress(InputError):  # there is no run, or nothing that tells of one
             stored = run_folder.read_config(workdir)
+            if named:
+                splits = (stored.data.validation_split,)
+                return recipes.with_split(config, splits, typed).to_json()
             # A run of another preset is no run of these photos: it is refused, not taken up.
             same = stored.preset == config.preset
             return (recipes.taken_up(config, stored, typed) if same else config).to_json()
         trunk = _trunk(config.transfer.run) if config.transfer.run else None
-        first = recipes.chosen(config, 0, (), 1.0, trunk=trunk, typed=typed)
+        first = config if named else recipes.chosen(config, 0, (), 1.0, trunk=trunk, typed=typed)
         found = survey(config.data, first.data, data_dir)
         if found is None:  # nothing can be prepared, either, which says what is missing
             return first.to_json()
-        recipe = recipes.chosen(
-            config, found.train_images, found.counts, found.imbalance, found.stored, trunk, typed
-        )
+        if named:
+            recipe = recipes.with_split(config, found.counts, typed)
+        else:
+            size = (found.train_images, found.counts, found.imbalance)
+            recipe = recipes.chosen(config, *size, found.stored, trunk, typed)
         for line in found.lines():
             say(line)
         for line in found.doubts():
             warn(line)
-        say(recipes.described(recipe))
+        if not named:
+            say(recipes.described(recipe))
         return recipe.to_json()
 
     text = processes.chief_first(choose, lambda: "")

@@ -1,14 +1,18 @@
 """Tries a claim by training: everything that it lists, with statistics, picture and page.
 
-    python -m experiments.sweep towers --data imagenette-72=PHOTOS
+    python -m experiments.sweep towers --data cifar10=PLACE --jobs 2
+    python -m experiments.sweep towers --data cifar10=PLACE --output runs/again
     python -m experiments.sweep towers --quick
 
-What was run already is not run again, and what was stopped goes on. `--quick` takes minutes, needs
-no data, and writes nothing into the repository.
+What a record holds is not run again, and what was stopped goes on; `--output` begins a record of
+one's own, beside that of the repository. `--quick` takes minutes, and needs no data. It, and a
+claim with other seeds or epochs than it states, writes nothing into the repository.
 """
 
 import argparse
 import dataclasses
+import signal
+import sys
 from pathlib import Path
 
 from experiments.sweep import page
@@ -19,8 +23,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def with_source(claim: Claim, places: list[str]) -> Claim:
-    """Returns the claim with the places of its data sets, by the beginning of their names."""
+    """Returns the claim with the places of its data sets, by the beginning of their names.
+
+    Raises:
+      SystemExit: a place is of no set of the claim.
+    """
     given = dict(place.split("=", 1) for place in places)
+    if not given.keys() <= set(claim.source.split(", ")):
+        takes = f"places of {claim.source}" if claim.source else "no data"
+        raise SystemExit(f"--data {' '.join(places)}: this claim takes {takes}")
 
     def placed(variant: Variant) -> Variant:
         data = variant.config.data
@@ -53,13 +64,17 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
     parser.add_argument("--scratch", type=Path, default=Path("runs/sweep"), help="for run folders")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    parser.add_argument("--output", type=Path, help="folder for record, picture and page")
     arguments = parser.parse_args(words)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # as Ctrl-C: what is training saves
     name, scratch = arguments.claim, arguments.scratch
-    claim = with_source(chosen(name, arguments.quick), arguments.data)
+    stated = chosen(name, arguments.quick)
+    claim = with_source(stated, arguments.data)
     claim = claim._replace(seeds=arguments.seeds or claim.seeds)
     if arguments.epochs:
         claim = with_epochs(claim, arguments.epochs)
-    folder = scratch / "pages" / name if arguments.quick else ROOT / name
+    as_stated = not arguments.quick and claim.seeds == stated.seeds and not arguments.epochs
+    folder = arguments.output or (ROOT / name if as_stated else scratch / "pages" / name)
     (folder / "results").mkdir(parents=True, exist_ok=True)
     output = folder / "results" / f"{name}.json"
     options = {"data_dir": arguments.data_dir, "jobs": arguments.jobs}

@@ -61,8 +61,37 @@ def results(claim: Claim, record: dict[str, Any]) -> str:
     return table(head, lines)
 
 
+COLOURS = ("#1f4e79", "#a8321e", "#5a7d3c", "#7a4f9a")
+
+
 def draw(claim: Claim, record: dict[str, Any], path: Path) -> None:
-    """Draws every run as a point, and the means."""
+    """Draws every run as a point, and the means; where an error ends runs, their courses."""
+    figure = _courses(claim, record) if claim.training_error is not None else _points(claim, record)
+    pictures.save(figure, path, record["runs"])
+
+
+def _courses(claim: Claim, record: dict[str, Any]) -> Any:
+    """Draws the training error of each epoch, a line per run, as figure 1 of the paper does."""
+    figure = pictures.blank(7, 3.6)
+    axes = figure.subplots()
+    for variant, colour in zip(claim.variants, COLOURS, strict=False):
+        runs = [run for run in record["runs"] if run["variant"] == variant]
+        for number, run in enumerate(runs):
+            errors = run.get("by_epoch", [])  # none of a run that diverged
+            epochs = range(1, len(errors) + 1)
+            label = "" if number else variant
+            axes.plot(epochs, errors, "o-", color=colour, label=label, lw=1.1, ms=2.5, alpha=0.75)
+    goal = 100 * (claim.training_error or 0)
+    axes.axhline(goal, color="#555555", lw=0.8, ls="--")
+    axes.set(xlabel="epoch", ylabel="training error, %", ylim=(0, 100))
+    axes.set_xlim(left=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#dddddd", lw=0.6)
+    axes.legend(frameon=False, loc="upper right")
+    return figure
+
+
+def _points(claim: Claim, record: dict[str, Any]) -> Any:
     names = list(claim.variants)
     figure = pictures.blank(7, 0.8 + 0.42 * len(names))
     axes = figure.subplots()
@@ -79,7 +108,7 @@ def draw(claim: Claim, record: dict[str, Any], path: Path) -> None:
     axes.tick_params(left=False)
     axes.grid(axis="x", color="#dddddd", lw=0.6)
     axes.set_axisbelow(True)
-    pictures.save(figure, path, record["runs"])
+    return figure
 
 
 def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
@@ -109,7 +138,7 @@ python -m experiments.sweep {name}{data}
 
 {means}{scale} epochs.
 
-![every run, and the means](results/{name}.svg)
+![every run{", and the means" if claim.training_error is None else ""}](results/{name}.svg)
 
 {hours:.1f} hours of wall time. {made_with(record, f"{name}.json", ["torch"])}.
 """

@@ -9,6 +9,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -72,51 +73,55 @@ def run_claim(
       data_dir: of the prepared sets; None: the user's own.
       jobs: runs side by side, which share the cores.
       say: takes a line for the user.
+
+    Raises:
+      RuntimeError: a run ended with an error, or was stopped; what was begun is kept.
     """
     record = read(output) or {"claim": name, "runs": []}
     wanted = [
         (variant, seed) for seed in range(claim.seeds) for variant in claim.variants
     ]  # seed by seed, so that pairs are whole early
 
-    def place_of(digest: str) -> Path:
-        return (scratch / "runs" / digest).absolute()  # claims share runs of one recipe
-
-    def text_of(variant: Variant, seed: int) -> str:
-        """Returns a run's configuration; it names the run before by that one's digest."""
-        config = json.loads(variant.config.to_json()) | {"seed": seed}
-        if variant.before is not None:
-            config["transfer"]["run"] = str(place_of(_digest(text_of(variant.before, seed))))
-        return json.dumps(config, indent=2)
+    places = (scratch / "runs").absolute()  # claims share runs of one recipe
 
     def trained(variant: Variant, seed: int) -> Path:
         if variant.before is not None:
             before = trained(variant.before, seed)
             if json.loads((before / "run.json").read_text("utf-8"))["status"] == "failed":
                 raise RuntimeError(f"{before}, from which layers are to be taken, has diverged")
-        text = text_of(variant, seed)
-        workdir = place_of(_digest(text))
+        text = _text_of(variant, seed, places)
+        workdir = places / _digest(text)
         workdir.parent.mkdir(parents=True, exist_ok=True)
         workdir.with_suffix(".json").write_text(text, "utf-8")
         mine = free.get()
         try:
-            _train(workdir, data_dir, mine, claim.training_error)
+            _train(workdir, data_dir, mine, claim.training_error, stop)
         finally:
             free.put(mine)
         return workdir
 
     def one(variant: str, seed: int) -> None:
-        digest = _digest(text_of(claim.variants[variant], seed))
+        digest = digest_of(claim.variants[variant], seed)
         if any(run["config"] == digest for run in record["runs"]):
             return
         workdir = trained(claim.variants[variant], seed)
         found = measured(workdir, claim.training_error)
-        record["runs"].append({"variant": variant, "seed": seed, "config": digest, **found})
-        record["runs"].sort(key=lambda run: (order.index(run["variant"]), run["seed"]))
-        record["environment"] = environment()
-        write(output, record)
+        with writing:
+            record["runs"].append({"variant": variant, "seed": seed, "config": digest, **found})
+            record["runs"].sort(key=lambda run: (order.index(run["variant"]), run["seed"]))
+            record["environment"] = environment()
+            write(output, record)
         say(f"{name}, {variant}, seed {seed}: {json.dumps(found)}")
 
-    order = list(claim.variants)
+    def one_unless_stopped(variant: str, seed: int) -> None:
+        try:
+            if not stop.is_set():
+                one(variant, seed)
+        except BaseException:
+            stop.set()  # the others that are training save, and nothing else begins
+            raise
+
+    order, writing, stop = list(claim.variants), threading.Lock(), threading.Event()
     cores, free = sorted(os.sched_getaffinity(0)), queue.SimpleQueue()
     for job in range(jobs):
         free.put(set(cores[job::jobs] or cores))
@@ -124,18 +129,31 @@ def run_claim(
         run
         for run in record["runs"]
         if run["variant"] in order
-        and run["config"] == _digest(text_of(claim.variants[run["variant"]], run["seed"]))
+        and run["config"] == digest_of(claim.variants[run["variant"]], run["seed"])
     ]
     with ThreadPoolExecutor(jobs) as pool:
-        for job in [pool.submit(one, *pair) for pair in wanted]:
-            job.result()
+        try:
+            for job in [pool.submit(one_unless_stopped, *pair) for pair in wanted]:
+                job.result()
+        finally:
+            stop.set()  # Ctrl-C ends in this thread
     return record
 
 
 def _train(
-    workdir: Path, data_dir: Path | None, cores: set[int], training_error: float | None
+    workdir: Path,
+    data_dir: Path | None,
+    cores: set[int],
+    training_error: float | None,
+    stop: threading.Event,
 ) -> None:
     """Trains in a process of its own, to the end or until a training error is reached."""
+
+    def is_there() -> bool:
+        return training_error is not None and _reached(workdir, training_error) is not None
+
+    if is_there():
+        return
     program = (
         "from pathlib import Path; from experiments.sweep.runner import train_here; "
         f"train_here(Path({str(workdir)!r}), {data_dir and str(data_dir)!r}, {cores})"
@@ -144,11 +162,17 @@ def _train(
         process = subprocess.Popen([sys.executable, "-c", program], stdout=log, stderr=log)
         while process.poll() is None:
             time.sleep(1)
-            if training_error is not None and _reached(workdir, training_error):
+            if stop.is_set() or is_there():
                 process.send_signal(signal.SIGTERM)  # it saves, and ends
                 process.wait()
+    if is_there():
+        return
+    if stop.is_set():
+        raise RuntimeError(f"{workdir} was stopped; the same command goes on with it")
     if process.returncode not in (0, DivergedError.exit_code):  # to diverge is a result
         raise RuntimeError(f"the run ended with {process.returncode}; see {log.name}")
+    if json.loads((workdir / "run.json").read_text("utf-8"))["status"] == "interrupted":
+        raise RuntimeError(f"{workdir} was stopped; the same command goes on with it")
 
 
 def _reached(workdir: Path, training_error: float) -> int | None:
@@ -160,12 +184,43 @@ def _reached(workdir: Path, training_error: float) -> int | None:
     return next((epoch for epoch, error in whole if error <= training_error), None)
 
 
+def _text_of(variant: Variant, seed: int, places: Path) -> str:
+    """Returns a run's configuration; it names the run before by its place below `places`."""
+    config = json.loads(variant.config.to_json()) | {"seed": seed}
+    if variant.before is not None:
+        config["transfer"]["run"] = str(places / digest_of(variant.before, seed))
+    return json.dumps(config, indent=2)
+
+
+def digest_of(variant: Variant, seed: int) -> str:
+    """Returns what a record names a run's configuration by.
+
+    Args:
+      variant: of a claim.
+      seed: of the run.
+    """
+    return _digest(_text_of(variant, seed, Path()))
+
+
 def _digest(text: str) -> str:
-    """Returns a digest of a configuration, whatever place its images came from."""
+    """Returns a digest of a configuration, whatever place its images came from.
+
+    Only what differs from the defaults counts: a field that the library gets later, whose default
+    is to do what was done before, changes no digest.
+    """
     config = json.loads(text)
     config["data"]["source"] = ""
     config["transfer"]["run"] = Path(config["transfer"]["run"]).name
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+    said = json.dumps(_unusual(config, json.loads(Config().to_json())), sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def _unusual(config: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _unusual(value, usual[name]) if isinstance(value, dict) else value
+        for name, value in config.items()
+        if value != usual[name]
+    }
 
 
 def measured(workdir: Path, training_error: float | None) -> Run:
@@ -201,6 +256,8 @@ def measured(workdir: Path, training_error: float | None) -> Run:
         "steps": info["step"],
         "wall_seconds": info["wall_seconds"],
         "params_sha256": info["params_sha256"],
+        "cpu_cores": info["cpu_cores"],
+        "commit": info["commit"],
     }
 
 

@@ -112,6 +112,16 @@ def test_offsets_are_uniform_over_33_by_33_places():
     assert abs(chi_square - degrees) < 5 * np.sqrt(2 * degrees)
 
 
+def test_the_crop_of_the_middle_is_always_that_of_the_centre_view():
+    draws = _draw(AugmentConfig("centre-crop", mirror=False), range(50))
+    assert (draws.offsets == (256 - 224) // 2).all() and not draws.flips.any()
+    images = np.arange(2 * 40 * 40 * 3).astype(np.uint8).reshape(2, 40, 40, 3)
+    out = np.empty((2, 24, 24, 3), np.uint8)
+    cut = _draw(AugmentConfig("centre-crop", mirror=False), range(2))
+    A.change_images(images, cut._replace(offsets=np.full((2, 2), 8)), "centre-crop", out)
+    np.testing.assert_array_equal(out, images[:, 8:32, 8:32])
+
+
 def test_half_of_the_images_are_mirrored_independently_of_their_place():
     draws = _draw(AugmentConfig(), range(40_000))
     flips = draws.flips.astype(float)
