@@ -1,4 +1,4 @@
-"""Turns run folders into committed evidence: one JSON per run and one picture of the curves.
+"""Turns run folders into committed evidence: JSON per run, a picture of the curves, the tables.
 
 python -m experiments.collect --into experiments/imagenette/results original=RUN paper=RUN2
 """
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_jax.runs.records import read_rows
-from experiments import pictures
+from experiments import pictures, table
+from experiments.generated import rewrite
 
 _KEPT = (
     "status",
@@ -128,6 +129,8 @@ def main() -> None:
     for result in (result for result in results if result["name"] in names):
         for row in result["final"] or result["validation"][-1:]:
             print(result["name"], json.dumps(row))
+    if arguments.into.resolve().is_relative_to(table.ROOT):
+        rewrite(table.PAGES)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,12 @@ def reached(runs: list[dict[str, Any]], variant: str, key: str) -> tuple[dict[in
     return values, remark
 
 
+def verdict(interval: list[float]) -> str:
+    """Returns what stands behind a difference whose interval holds 0; else nothing."""
+    low, high = interval
+    return ", not told from 0" if low <= 0 <= high else ""
+
+
 def paired(first: dict[int, float], second: dict[int, float]) -> dict[str, Any] | None:
     """Returns the mean of `first - second` over the seeds of both, and its 95 % interval.
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from alexnet_jax.presets import PRESETS
 from experiments.benchmarks.records import read
 from experiments.generated import rewrite, with_parts
 from experiments.paired import summary
@@ -96,8 +97,11 @@ def _row(result: dict, link: str, title: str, published: str) -> str:
     minutes = result["run"]["wall_seconds"] / 60
     wall = f"{minutes:,.0f} min" + (", one core" if result["run"]["cpu_cores"] == 1 else "")
     unfinished = "" if result["run"]["status"] == "finished" else " (interrupted)"
+    preset = PRESETS.get(result["config"]["preset"])  # its schedule may have been shortened
+    whole = preset.epochs if preset and preset.network == result["config"]["network"] else 0
+    epochs = f"{last['epoch']:.0f}" + (f" of {whole:.0f}" if whole > last["epoch"] else "")
     return (
-        f"| {title} | {100 * centre:.1f} / {ten} | {published} | {last['epoch']:.0f}{unfinished} | "
+        f"| {title} | {100 * centre:.1f} / {ten} | {published} | {epochs}{unfinished} | "
         f"{result['images_per_second']['median']:,.0f} | {wall} | [json]({link}) |"
     )
 

@@ -305,7 +305,7 @@ def test_the_command_runs_a_claim_at_toy_size_and_writes_its_page(tmp_path, caps
     assert "| fine-tuned | 1 |" in capsys.readouterr().out
     folder = tmp_path / "pages" / "transfer"
     text = (folder / "README.md").read_text()
-    assert text.startswith("# Pre-training with a sixth") and "results/transfer.svg" in text
+    assert text.startswith("# Pre-training helps") and "results/transfer.svg" in text
     record = read(folder / "results" / "transfer.json")
     assert record and pictures.is_of(folder / "results" / "transfer.svg", record["runs"])
     logs = [path.read_text() for path in (tmp_path / "runs").glob("*.log")]

@@ -9,11 +9,46 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from alexnet_jax.network.layers import summarize
+from alexnet_jax.network.networks import NETWORKS
 from experiments.benchmarks.records import read
 from experiments.generated import made_with, rewrite, table, with_parts
 
 README = Path(__file__).parent / "README.md"
 RESULTS = Path(__file__).parent / "results" / "parity.json"
+_LIST = (
+    (("paper",), "as printed: α = 1e-4 undivided, N(0, 0.01²) everywhere"),
+    (
+        ("original",),
+        "run 145: conv1 → LRN → pool → ReLU, α/n = 2e-5, 0.03 initial weights in conv3–5, `rnorm` "
+        "in block 2",
+    ),
+    (("caffenet", "bvlc-alexnet"), "Caffe's two"),
+    (("one-weird-trick", "one-weird-trick-2014"), "torchvision's, cuda-convnet2's"),
+    (
+        ("one-tower-half", "non-overlapping", "no-lrn", "no-talk"),
+        "the ablations of §3 (runs 145-half, 147, 148, 150)",
+    ),
+    (
+        ("six-conv", "six-conv-2009", "six-conv-2011"),
+        "run 146 with 1,000, 10,184 and 21,843 classes",
+    ),
+    (
+        ("cifar-13pct", "cifar-11pct", "cifar-18pct", "cifar-19pct", "cifar-80sec"),
+        "the CIFAR-10 nets",
+    ),
+    (
+        ("figure1-relu", "figure1-tanh", "figure1-sigmoid"),
+        "a four-layer net for Figure 1 (the paper does not name it)",
+    ),
+    (
+        ("cifar-alexnet", "cifar-alexnet-one-tower"),
+        "the paper's eight layers for 32x32, with two towers and with one",
+    ),
+    (("miniature",), "the paper's eight layers in small, for claims: 24x24"),
+    (("digits",), "the paper's network in small, for digits"),
+)
+"""Every network, and what it is."""
 _QUANTITIES = ("logits", "image gradient", "kernel gradients", "bias gradients")
 
 
@@ -29,8 +64,19 @@ def updated(text: str, results: Path = RESULTS) -> str:
         "round trips": _round_trips,
         "environment": _environment,
     }
-    parts = {name: make(record) for name, make in makers.items()}
+    parts = {name: make(record) for name, make in makers.items()} | {"list": _list()}
     return with_parts(text, parts, "experiments.parity.page")
+
+
+def _list() -> str:
+    """Returns the table of all networks, with their parameters."""
+    lines = []
+    for names, what in _LIST:
+        counts = [sum(row.params for row in summarize(NETWORKS[name])) for name in names]
+        told = [f"{count:,}" for count in counts]
+        name = ", ".join(f"`{name}`" for name in names)
+        lines.append([name, what, told[0] if len(set(told)) == 1 else "; ".join(told)])
+    return table(["name", "what", "parameters"], lines)
 
 
 def largest(differences: dict[str, Any]) -> float:

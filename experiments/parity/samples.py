@@ -43,7 +43,14 @@ OTHERS = (
     "no-lrn",
     "no-talk",
     "six-conv",
+    "six-conv-2009",
+    "six-conv-2011",
+    "figure1-relu",
     "figure1-tanh",
+    "figure1-sigmoid",
+    "cifar-alexnet",
+    "cifar-alexnet-one-tower",
+    "miniature",
     "digits",
 )
 

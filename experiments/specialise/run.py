@@ -6,8 +6,8 @@
 
 Trains the miniature and, as a control, the miniature with one tower, whose filters are then split
 into halves by their number. Of each half the share of the weights' energy that is colour is noted
-over training (`network.filters.colour_shares`). What the record holds is not run again; without
-options only picture and page are made anew.
+over training (`network.filters.colour_shares`). What the record holds of the same recipe is not
+run again; without options only picture and page are made anew.
 """
 
 import argparse
@@ -30,7 +30,8 @@ from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import made_with, rewrite, table, with_parts
 from experiments.paired import paired, summary
-from experiments.sweep.claims import CLAIMS
+from experiments.sweep.claims import CLAIMS, Variant
+from experiments.sweep.runner import digest_of
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -58,6 +59,13 @@ def gap(kernel: np.ndarray) -> dict[str, Any]:
     return {"shares": shares, "difference": own, "random_splits_as_large": as_large}
 
 
+def recipe(variant: str) -> Variant:
+    """Returns what is trained: one of `VARIANTS`, tested once, at the end."""
+    made = CLAIMS["towers"].variants[variant]
+    config = dataclasses.replace(made.config, final_views=1, evaluate_every_epochs=EPOCHS[-1])
+    return made._replace(config=config)
+
+
 def train(variant: str, seed: int, scratch: Path, data: str, data_dir: Path | None) -> Any:
     """Trains in stretches, and returns the halves' shares after each.
 
@@ -68,14 +76,12 @@ def train(variant: str, seed: int, scratch: Path, data: str, data_dir: Path | No
       data: CIFAR-10, as `--data.source` takes it.
       data_dir: of the prepared sets.
     """
-    made = CLAIMS["towers"].variants[variant]
+    made = recipe(variant)
     if made.network is not None:
         NETWORKS[made.network.name] = made.network
     config = dataclasses.replace(
         made.config,
         seed=seed,
-        final_views=1,
-        evaluate_every_epochs=EPOCHS[-1],
         data=dataclasses.replace(made.config.data, source=data),
     )
     workdir = scratch / f"{variant.replace(' ', '-')}-{seed}"
@@ -89,9 +95,17 @@ def train(variant: str, seed: int, scratch: Path, data: str, data_dir: Path | No
         kernel = np.asarray(state.params["conv1"]["kernel"])
         found.append({"epoch": epochs, **gap(kernel)})
     error = experiment.final_test(workdir).summary["1"]["top1_error"]
-    seconds = read_run(workdir).info["wall_seconds"]
-    run = {"variant": variant, "seed": seed, "error": 100 * error, "wall_seconds": seconds}
-    return run | {"course": found}
+    info = read_run(workdir).info
+    return {
+        "variant": variant,
+        "seed": seed,
+        "config": digest_of(made, seed),
+        "error": 100 * error,
+        "wall_seconds": info["wall_seconds"],
+        "cpu_cores": info["cpu_cores"],
+        "commit": info["commit"],
+        "course": found,
+    }
 
 
 def rows(record: dict[str, Any]) -> str:
@@ -203,8 +217,11 @@ def main() -> None:
     place = (arguments.scratch, arguments.data, arguments.data_dir)
     for seed in range(arguments.seeds if arguments.data else 0):
         for variant in VARIANTS:
-            if not any((r["variant"], r["seed"]) == (variant, seed) for r in record["runs"]):
-                record["runs"].append(train(variant, seed, *place))
+            digest = digest_of(recipe(variant), seed)
+            if not any(run["config"] == digest for run in record["runs"]):
+                which = (variant, seed)
+                others = [r for r in record["runs"] if (r["variant"], r["seed"]) != which]
+                record["runs"] = [*others, train(variant, seed, *place)]
                 keep()
     if record["runs"]:
         draw(record, arguments.output.with_suffix(".svg"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments import pictures
 from experiments.generated import made_with, table
-from experiments.paired import paired, reached, summary
+from experiments.paired import paired, reached, summary, verdict
 from experiments.sweep.claims import Claim
 
 MEASURES = {
@@ -53,7 +53,7 @@ def results(claim: Claim, record: dict[str, Any]) -> str:
         if difference is not None and not remark and not lacking:
             low, high = difference["interval_95"]
             text = f"{difference['mean']:+.1f} ({low:+.1f} to {high:+.1f})"
-            text += ", smaller than its spread" if low <= 0 <= high else ""
+            text += verdict([low, high])
         more = [_cell(*reached(runs, name, other)) for other in others]
         told = _cell(values, remark) if count else "not run"
         cells = [name, str(count), told, *[text] * compares, *more]
@@ -96,8 +96,13 @@ def _points(claim: Claim, record: dict[str, Any]) -> Any:
     figure = pictures.blank(7, 0.8 + 0.42 * len(names))
     axes = figure.subplots()
     for row, name in enumerate(reversed(names)):
-        values = list(reached(record["runs"], name, claim.measure)[0].values())
-        axes.plot(values, [row] * len(values), "o", color="#1f4e79", alpha=0.55, ms=6, mew=0)
+        values, remark = reached(record["runs"], name, claim.measure)
+        values = list(values.values())
+        places = [row + 0.3 * (i / max(1, len(values) - 1) - 0.5) for i in range(len(values))]
+        axes.plot(values, places, "o", color="#1f4e79", alpha=0.7, ms=5, mew=0)
+        if remark:
+            place = {"x": 0.02, "y": row, "transform": axes.get_yaxis_transform()}
+            axes.text(**place, s=remark, va="center", color="#a8321e", fontsize=8)
         if values:
             mean = statistics.mean(values)
             axes.plot([mean, mean], [row - 0.28, row + 0.28], color="#a8321e", lw=2)
@@ -115,6 +120,7 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
     """Returns the whole page of a claim."""
     names = claim.source.split(", ") if claim.source else []
     data = f" --data {' '.join(f'{name}=PLACE' for name in names)}" if names else ""
+    again = " --output runs/again   # anew; without --output only what this record lacks"
     hours = sum(run["wall_seconds"] for run in record["runs"]) / 3600
     epochs = sorted({variant.config.epochs for variant in claim.variants.values()})
     scale = " or ".join(f"{e:g}" for e in epochs)
@@ -122,7 +128,7 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
     if claim.seeds > 1 and len(claim.variants) > 1:
         means = (
             "Mean ± standard deviation over seeds; differences from "
-            f"*{claim.baseline}*, paired by seed.\n"
+            f"*{claim.baseline}*, paired by seed; *not told from 0*: their interval holds it.\n"
         )
     return f"""# {claim.title}
 
@@ -131,7 +137,7 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
 Paper: {claim.paper}.
 
 ```sh
-python -m experiments.sweep {name}{data}
+python -m experiments.sweep {name}{data} --jobs 2{again}
 ```
 
 {results(claim, record)}
@@ -140,5 +146,5 @@ python -m experiments.sweep {name}{data}
 
 ![every run{", and the means" if claim.training_error is None else ""}](results/{name}.svg)
 
-{hours:.1f} hours of wall time. {made_with(record, f"{name}.json", ["torch"])}.
+{hours:.1f} hours of runs, added up. {made_with(record, f"{name}.json", ["torch"])}.
 """

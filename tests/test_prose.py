@@ -1,0 +1,184 @@
+"""Numbers that pages tell in sentences are those of the records."""
+
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alexnet_jax.network.layers import summarize
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.presets import PRESETS
+from experiments.parity import page as parity
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = sorted(NETWORKS)
+"""As the package is imported: tests make further ones known."""
+
+
+def record(place: str) -> Any:
+    return json.loads((ROOT / "experiments" / place).read_text())
+
+
+def errors(found: dict[str, Any]) -> dict[int, float]:
+    """Returns the test error by whole epoch, percent."""
+    return {round(r["epoch"]): 100 * r["validation/top1_error"] for r in found["validation"]}
+
+
+def final(found: dict[str, Any], key: str = "top1_error") -> list[float]:
+    rows = sorted(found["final"], key=lambda row: row["test_views"])
+    return [100 * row[f"final/{key}"] for row in rows]
+
+
+def standard_error(percent: float, images: int) -> float:
+    return 100 * math.sqrt(percent / 100 * (1 - percent / 100) / images)
+
+
+def below(found: dict[str, Any], loss: float) -> list[float]:
+    """Returns the first epoch whose loss is below, and that from which on all are to epoch 1."""
+    rows = [row for row in found["training"] if row["epoch"] <= 1.01]
+    under = [row["train/loss"] < loss for row in rows]
+    last_above = max(i for i, is_under in enumerate(under) if not is_under)
+    return [rows[under.index(True)]["epoch"], rows[last_above + 1]["epoch"]]
+
+
+def cifar10_18pct():
+    found = record("cifar10/results/cifar10-18pct.json")
+    by_epoch, rates = errors(found), found["images_per_second"]
+    [phases] = [found["config"]["schedule"]["phases"]]
+    last, images = final(found)[0], found["run"]["validation_images"]
+    yield "**`cifar10-18pct`: {:.1f} %** test error after {:.0f} epochs", last, max(by_epoch)
+    yield "({:,} images, standard error {:.1f} points)", images, standard_error(last, images)
+    whole = PRESETS["cifar10-18pct"]
+    first = whole.schedule.phases[0].epoch
+    yield "after {:.0f} epochs of the lossless images, {:.0f} of them", whole.epochs, first - 1
+    yield "has {:.0f} epochs with drops after {:.0f}", whole.epochs, first - 1
+    yield (
+        "{:.1f} % after 5 epochs, {:.1f} % after 10, {:.1f} % after 20",
+        *map(by_epoch.get, (5, 10, 20)),
+    )
+    yield "{:.0f} epochs at the initial rate", phases[1]["epoch"] - 1
+    yield "({:.1f} to {:.1f} %), the next five next to nothing ({:.1f} to {:.1f} %)", *(
+        by_epoch[22], by_epoch[23], min(by_epoch[e] for e in range(24, 29)),
+        max(by_epoch[e] for e in range(24, 29)),
+    )  # fmt: skip
+    tail = statistics.mean(row["train/top1_error"] for row in found["training"][-5:])
+    yield "The training error ends at {:.0f} %", 100 * tail
+    yield (
+        "{:.0f} images/s (median; {:.0f} to {:.0f})",
+        *(rates[key] for key in ("median", "lowest", "highest")),
+    )
+
+
+def imagenette():
+    small = record("imagenette/results/imagenette.json")
+    images = small["run"]["validation_images"]
+    yield (
+        "standard error of {:,} test images is {:.1f} points",
+        images,
+        standard_error(final(small)[0], images),
+    )
+    found, paper = (record(f"imagenette/results/{name}.json") for name in ("original", "paper"))
+    by_epoch = errors(found)
+    yield "**`original`: {:.1f} % top-1 test error with the centre view, {:.1f} %", *final(found)
+    yield (
+        "({:,} images, standard error {:.1f} points",
+        images,
+        standard_error(final(found)[0], images),
+    )
+    yield "top-5 {:.1f} and {:.1f} %", *final(found, "top5_error")
+    three = [by_epoch[epoch] for epoch in (6, 7, 8)]
+    yield "between {:.1f} and {:.1f} %, and 2 at 0.001", min(three), max(three)
+    yield "which bring {:.1f} and {:.1f} %", by_epoch[9], by_epoch[10]
+    rates = found["images_per_second"]
+    yield "{:.1f} images/s in the median", rates["median"]
+    yield "{:.1f} at best", rates["highest"]
+    yield (
+        "guessing ({:.1f} %) after half an epoch",
+        100 * paper["validation"][0]["validation/top1_error"],
+    )
+    yield "from {:.2f} epochs on,", below(paper, math.log(10))[1]
+    yield "first at {:.2f} and from {:.2f} on", *below(found, math.log(10))
+    yield "{:.1f} % against {:.1f} %, the training loss", errors(paper)[1], by_epoch[1]
+    ends = [
+        min(one["training"], key=lambda row: abs(row["epoch"] - 1))["train/loss"]
+        for one in (paper, found)
+    ]
+    yield "loss {:.2f} against {:.2f}", *ends
+
+
+def cats_vs_dogs():
+    for name, digits in (("cats-vs-dogs", 14), ("on-a-trunk", 4)):
+        found = record(f"cats_vs_dogs/results/{name}.json")
+        error = standard_error(final(found)[0], found["run"]["validation_images"])
+        words = "is {:.1f} points at {:.0f} %" if digits > 9 else "and {:.1f} at {:.0f} %"
+        yield words, error, math.floor(final(found)[0])
+    run = found["run"]
+    yield "{:,} and {:,} photos", run["train_images"], run["validation_images"]
+    yield (
+        "to {:.0f} for so many photos",
+        max(errors(record("cats_vs_dogs/results/cats-vs-dogs.json"))),
+    )
+
+
+def digits():
+    found = record("digits/results/digits.json")
+    yield "{:,} parameters", sum(row.params for row in summarize(NETWORKS["digits"]))
+    yield (
+        "{:,} for training, {:,} for the test",
+        *(found["run"][key] for key in ("train_images", "validation_images")),
+    )
+
+
+def overfit():
+    found = record("overfit/results/original.json")
+    yield "{:,} parameters", found["parameters"]
+    yield (
+        "{:.2f} to {:.3f} and every image right after {:.0f} steps ({:.0f} s",
+        *(found[key] for key in ("first_loss", "last_loss", "steps", "seconds")),
+    )
+    assert found["last_error"] == 0
+
+
+def long_run():
+    found = record("long_run/results/long_run.json")
+    first, *_, last = found["medians"]["memory_kib"]
+    each = (last - first) / 1024 / (800 / 20)  # medians 800 steps apart, a save each 20
+    yield "about {:.2f} MiB per validation and save: {:.0f} MiB a day", each, each * 24 * 6
+
+
+def readme():
+    found = record("parity/results/parity.json")
+    largest = {
+        kind: max(parity.largest(row[kind]) for row in found["networks"])
+        for kind in ("float32", "float64")
+    }
+    words = "to {:.1e} of the largest in float32 (on images whose decisions are clear) and {:.1e}"
+    yield words, largest["float32"], largest["float64"]
+
+
+PAGES = {
+    "experiments/cifar10/README.md": cifar10_18pct,
+    "experiments/imagenette/README.md": imagenette,
+    "experiments/cats_vs_dogs/README.md": cats_vs_dogs,
+    "experiments/digits/README.md": digits,
+    "experiments/overfit/README.md": overfit,
+    "experiments/long_run/README.md": long_run,
+    "README.md": readme,
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_sentences_tell_what_the_records_hold(name):
+    text = " ".join((ROOT / name).read_text("utf-8").split())
+    for words, *values in PAGES[name]():
+        assert words.format(*values).replace("e-0", "e-") in text
+
+
+def test_every_network_is_listed_and_compared_with_pytorch():
+    listed = [name for names, _ in parity._LIST for name in names]
+    assert sorted(listed) == NAMES
+    compared = {row["network"] for row in record("parity/results/parity.json")["networks"]}
+    assert sorted(compared) == NAMES
