@@ -77,19 +77,14 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     """Draws training loss and validation error of all runs against epochs."""
     figure = pictures.blank(9, 3.4)
     loss, error = figure.subplots(1, 2)
+    highest = 0.0
     colours = itertools.cycle(("#1f4e79", "#a8321e", "#3d7a3d", "#8a6d1d", "#5b3a8c", "#444444"))
     for result, colour in zip(results, colours, strict=False):
         rows = result["training"]
         epochs = [row["epoch"] for row in rows]
-        loss.plot(epochs, [row["train/loss"] for row in rows], color=colour, lw=1.2)
-        loss.annotate(
-            result["name"],
-            (epochs[-1], rows[-1]["train/loss"]),
-            xytext=(4, 0),
-            textcoords="offset points",
-            color=colour,
-            va="center",
-        )
+        losses = [row["train/loss"] for row in rows]
+        loss.plot(epochs, losses, color=colour, lw=1.2, label=result["name"])
+        highest = max(highest, *losses[1:])  # a first row of random weights would flatten the rest
         rows = result["validation"]
         error.plot(
             [row["epoch"] for row in rows],
@@ -100,12 +95,13 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
             ms=3,
         )
     loss.set_title("training loss, nats per image", loc="left", fontsize=10)
-    error.set_title("validation top-1 error, %", loc="left", fontsize=10)
+    error.set_title("top-1 error on the test images, %", loc="left", fontsize=10)
     for axes in (loss, error):
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel("epochs")
-        axes.margins(x=0.12)
         axes.set_xlim(left=0)
+    loss.set_ylim(0, 1.05 * highest)
+    loss.legend(frameon=False, fontsize=8)
     error.set_ylim(bottom=0)
     pictures.save(figure, path, results)
 

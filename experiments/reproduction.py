@@ -315,7 +315,7 @@ def draw(path: Path) -> None:
         ("D", "#a8321e", "none", "the paper or its logs, on ImageNet"),
     ):
         axes.plot([], [], mark, color=colour, mfc=fill, label=text)
-    axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.2), fontsize=8)
+    figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
     axes.grid(axis="x", color="#e3e3e3", lw=0.6)

@@ -98,7 +98,8 @@ def _points(claim: Claim, record: dict[str, Any]) -> Any:
     for row, name in enumerate(reversed(names)):
         values, remark = reached(record["runs"], name, claim.measure)
         values = list(values.values())
-        places = [row + 0.3 * (i / max(1, len(values) - 1) - 0.5) for i in range(len(values))]
+        middle = (len(values) - 1) / 2
+        places = [row + 0.3 * (i - middle) / max(1.0, 2 * middle) for i in range(len(values))]
         axes.plot(values, places, "o", color="#1f4e79", alpha=0.7, ms=5, mew=0)
         if remark:
             place = {"x": 0.02, "y": row, "transform": axes.get_yaxis_transform()}
