@@ -150,29 +150,26 @@ def compared(record: dict[str, Any]) -> dict[str, Any] | None:
 
 def _cells(found: dict[str, Any]) -> list[str]:
     shares = " / ".join(f"{100 * share:.1f}" for share in found["shares"])
-    share = f"{100 * found['random_splits_as_large']:.1f} %"
+    often = found["random_splits_as_large"]
+    share = f"{100 * often:.1f} %" if often else f"none of {SPLITS:,}"
     return [shares, f"{100 * found['difference']:.1f}", share]
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
-    """Draws the colour share of each half over training, a line per half and seed."""
+    """Draws how far the halves' colour shares lie apart over training, a line per seed."""
     figure = pictures.blank(9, 3.2)
     panels = figure.subplots(1, len(VARIANTS), sharey=True)
     for axes, variant in zip(panels, VARIANTS, strict=True):
-        axes.plot([], [], color="#1f4e79", label="first half")
-        axes.plot([], [], color="#c07a1e", label="second half")
         for run in record["runs"]:
             if run["variant"] != variant:
                 continue
             epochs = [point["epoch"] for point in run["course"]]
-            for half, colour in enumerate(("#1f4e79", "#c07a1e")):
-                shares = [100 * point["shares"][half] for point in run["course"]]
-                axes.plot(epochs, shares, "o-", color=colour, lw=1.1, ms=3, alpha=0.75)
-        axes.set(title=variant, xlabel="epoch", ylim=(0, 100))
+            apart = [100 * point["difference"] for point in run["course"]]
+            axes.plot(epochs, apart, "o-", color="#1f4e79", lw=1.1, ms=3, alpha=0.75)
+        axes.set(title=f"{variant}: first and second half", xlabel="epoch", ylim=(0, None))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#dddddd", lw=0.6)
-    panels[0].set_ylabel("colour share, %; a line a seed")
-    panels[0].legend(frameon=False, fontsize=8)
+    panels[0].set_ylabel("difference of colour shares,\npoints; a line a seed")
     pictures.save(figure, path, record["runs"])
 
 
