@@ -73,6 +73,24 @@ def test_the_ablations_change_what_they_say():
     assert [type(layer) for layer in as_run[:9]] == [type(layer) for layer in original[:9]]
 
 
+def test_the_courses_of_figure_1_are_drawn_and_told(tmp_path):
+    claim = CLAIMS["figure1"]
+    reached = {"relu": [[60, 20.0], [55, 30, 24.0]], "tanh": [[70, 60, 50, 24.0]], "sigmoid": []}
+    runs = [
+        {"variant": kind, "seed": seed, "epochs_to_reach": len(errors), "by_epoch": errors}
+        for kind, courses in reached.items()
+        for seed, errors in enumerate(courses)
+    ]
+    lost = {"variant": "sigmoid", "seed": 0, "epochs_to_reach": None, "diverged": True}
+    runs = [{**run, "wall_seconds": 60.0} for run in (*runs, lost)]
+    path = tmp_path / "figure1.svg"
+    page.draw(claim, {"runs": runs}, path)
+    assert pictures.is_of(path, runs)
+    found = page.results(claim, {"runs": runs})
+    assert "| relu | 2 | 2.5 ± 0.7 | – |" in found and "| tanh | 1 | 4.0 | – |" in found
+    assert "| sigmoid | 1 | diverged in 1 of 1 runs | – |" in found
+
+
 def test_the_rates_of_figure_1_are_those_that_were_found():
     record = read(ROOT / "figure1-rates" / "results" / "figure1-rates.json")
     if record is None:

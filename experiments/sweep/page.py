@@ -125,6 +125,7 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
     hours = sum(run["wall_seconds"] for run in record["runs"]) / 3600
     epochs = sorted({variant.config.epochs for variant in claim.variants.values()})
     scale = " or ".join(f"{e:g}" for e in epochs)
+    scale = f"At most {scale}" if claim.training_error is not None else scale
     means = "Mean ± standard deviation over seeds. " if claim.seeds > 1 else ""
     if claim.seeds > 1 and len(claim.variants) > 1:
         means = (
