@@ -91,18 +91,20 @@ def test_the_courses_of_figure_1_are_drawn_and_told(tmp_path):
     assert "| sigmoid | 1 | diverged in 1 of 1 runs | – |" in found
 
 
-def test_the_rates_of_figure_1_are_those_that_were_found():
-    record = read(ROOT / "figure1-rates" / "results" / "figure1-rates.json")
-    if record is None:
-        pytest.skip("the rates were not searched yet: python -m experiments.sweep figure1-rates")
+@pytest.mark.parametrize("kind", FIGURE1_RATES)
+def test_the_rate_of_figure_1_is_the_one_that_was_found(kind):
+    record = read(ROOT / "figure1-rates" / "results" / "figure1-rates.json") or {"runs": []}
     errors = {
         run["variant"]: math.inf if run["training_error"] is None else run["training_error"]
         for run in record["runs"]
+        if run["variant"].startswith(kind)
     }
-    assert set(errors) == set(CLAIMS["figure1-rates"].variants)
-    for kind, variant in CLAIMS["figure1"].variants.items():
-        best = min((name for name in errors if name.startswith(kind)), key=errors.__getitem__)
-        assert best == f"{kind} {variant.config.optimizer.learning_rate:g}"
+    if len(errors) < len(FIGURE1_RATES[kind]):
+        pytest.skip(
+            f"rates of {kind} were not all tried: python -m experiments.sweep figure1-rates"
+        )
+    rate = CLAIMS["figure1"].variants[kind].config.optimizer.learning_rate
+    assert min(errors, key=errors.__getitem__) == f"{kind} {rate:g}"
 
 
 def test_a_chosen_rate_of_figure_1_lies_between_others():
