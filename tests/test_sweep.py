@@ -260,13 +260,21 @@ time.sleep({60 if ends == "running" else 0})
 def test_a_run_ends_when_its_training_error_is_reached_and_is_not_begun_again(
     tmp_path, monkeypatch
 ):
-    stop = threading.Event()
-    a_program_that(monkeypatch, writes=[0.5, 0.2], ends="running")
-    begun = time.monotonic()
-    runner._train(tmp_path / "run", None, {0}, 0.25, stop)
-    assert time.monotonic() - begun < 50
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiled sooner
+    claim = quick(CLAIMS["figure1"], epochs=50)._replace(training_error=0.95)
+    only = {"tanh": claim.variants["tanh"]}
+    claim = claim._replace(variants=only, baseline="tanh")
+    scratch, said = tmp_path / "runs", []
+    options = {"data_dir": tmp_path / "data", "say": said.append}
+    record = runner.run_claim(claim, "figure1", scratch, tmp_path / "a.json", **options)
+    [run] = record["runs"]
+    assert run["epochs_to_reach"] == 1 and 100 * 0.95 >= run["by_epoch"][0]
+    assert run["steps"] < 50 * 12
+    [folder] = [path for path in (scratch / "runs").iterdir() if path.is_dir()]
+    assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     monkeypatch.setattr(runner.subprocess, "Popen", None)
-    runner._train(tmp_path / "run", None, {0}, 0.25, stop)
+    again = runner.run_claim(claim, "figure1", scratch, tmp_path / "b.json", **options)
+    assert again["runs"] == record["runs"]
 
 
 @pytest.mark.parametrize("stopped", ["sweep", "run"])

@@ -255,7 +255,7 @@ def measured(workdir: Path, training_error: float | None) -> Run:
         "steps_on_plateau": next(left, None),
         "steps": info["step"],
         "wall_seconds": info["wall_seconds"],
-        "params_sha256": info["params_sha256"],
+        "params_sha256": info.get("params_sha256"),  # none of a run that was ended early
         "cpu_cores": info["cpu_cores"],
         "commit": info["commit"],
     }
