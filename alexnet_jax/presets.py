@@ -113,7 +113,7 @@ def _cifar(preset: str, network: str, decay, epochs, phases, crops: AugmentConfi
 
 
 def _chosen(preset: str) -> Config:
-    """Photos that `recipes` chooses a network for; with a typed one these values hold."""
+    """Photos that `recipes` chooses a network for; a typed one has these values, and any split."""
     return Config(
         preset=preset,
         network=AUTO,

@@ -58,10 +58,17 @@ def is_open(config: Config) -> bool:
     return config.network == AUTO
 
 
-def tests_on_any(config: Config) -> bool:
-    """Returns whether a configuration's preset is for photos whose splits are not known before."""
-    preset = PRESETS.get(config.preset)
-    return preset is not None and is_open(preset)
+def tests_on_any(config: Config, typed: Collection[str] = ()) -> bool:
+    """Returns whether a configuration is for photos, and its split was left to them.
+
+    Args:
+      config: what is asked for.
+      typed: as for `chosen`.
+    """
+    name, preset = "data.validation_split", PRESETS.get(config.preset)
+    if preset is None or not is_open(preset) or name in typed:
+        return False
+    return config.data.validation_split == preset.data.validation_split
 
 
 def with_split(config: Config, splits: Collection[str], typed: Collection[str] = ()) -> Config:

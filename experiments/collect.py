@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_jax.runs.records import read_rows
-from experiments import pictures, table
+from experiments import pictures, reproduction, table
 from experiments.generated import rewrite
 
 _KEPT = (
@@ -74,7 +74,7 @@ def collected(folder: Path) -> list[dict[str, Any]]:
 
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
-    """Draws training loss and validation error of all runs against epochs."""
+    """Draws training loss and test error of all runs against epochs."""
     figure = pictures.blank(9, 3.4)
     loss, error = figure.subplots(1, 2)
     highest = 0.0
@@ -84,7 +84,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
         epochs = [row["epoch"] for row in rows]
         losses = [row["train/loss"] for row in rows]
         loss.plot(epochs, losses, color=colour, lw=1.2, label=result["name"])
-        highest = max(highest, *losses[1:])  # a first row of random weights would flatten the rest
+        # The first row, of random weights, may be so high that the rest would lie flat.
+        highest = max([highest, *(losses[1:] or losses)])
         rows = result["validation"]
         error.plot(
             [row["epoch"] for row in rows],
@@ -125,8 +126,9 @@ def main() -> None:
     for result in (result for result in results if result["name"] in names):
         for row in result["final"] or result["validation"][-1:]:
             print(result["name"], json.dumps(row))
-    if arguments.into.resolve().is_relative_to(table.ROOT):
+    if arguments.into.resolve().is_relative_to(table.ROOT.resolve()):
         rewrite(table.PAGES)
+        reproduction.main()
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def _told(values: dict[int, float], remark: str, unit: str, runs: list[dict[str,
 
 
 def _ratio() -> str | None:
-    """Returns how many times as many epochs tanh needs, seed by seed, if all runs arrived."""
+    """Returns how many times as many epochs tanh needs, seed by seed; or what arrived."""
     claim, runs = CLAIMS["figure1"], _runs("figure1")
     found = {kind: reached(runs, kind, claim.measure) for kind in claim.variants}
     if min(len(found[kind][0]) + bool(found[kind][1]) for kind in ("relu", "tanh")) < 1:
@@ -126,8 +126,11 @@ def _ratio() -> str | None:
 def _depth() -> str | None:
     """Returns what each of the middle convolutions is worth."""
     parts = {name: _difference("depth", f"without {name}") for name in ("conv3", "conv4", "conv5")}
-    texts = [f"without {name} {_interval(part)}" for name, part in parts.items() if part]
-    return "; ".join(texts) if len(texts) == len(parts) else None
+    texts = [
+        f"without {name} {_interval(part) if part else 'not compared: not all runs arrived'}"
+        for name, part in parts.items()
+    ]
+    return "; ".join(texts) if any(parts.values()) else None
 
 
 def _by_views() -> list[dict[int, float]] | None:
@@ -366,7 +369,9 @@ def whole() -> str:
 def _hours() -> str:
     """Returns what the runs of sweeps, towers and presets took."""
     swept = [run for name in CLAIMS for run in (_record(name) or {"runs": []})["runs"]]
-    one = {run["config"]: run["wall_seconds"] for run in swept}  # claims share runs
+    one = {  # claims share runs
+        run["config"]: run.get("cpu_cores", 1) * run["wall_seconds"] for run in swept
+    }
     record = _record("specialise") or {"runs": [], "environment": {"cpu_cores": 1}}
     cores = record["environment"]["cpu_cores"]
     others = [run.get("cpu_cores", cores) * run["wall_seconds"] for run in record["runs"]]
@@ -393,11 +398,11 @@ def _rounding() -> str:
     if not found:
         return ""
     return (
-        f"How much is rounding: {len(found)} runs of `towers` were made again for `specialise`, by "
-        "another commit, in stretches, some on another number of cores, with the same recipe, seed "
-        f"and order of images; their errors differ by {statistics.mean(found):.1f} points in the "
-        f"mean and {max(found):.1f} at most. So a pair shares its start and its images, and little "
-        "of its noise."
+        f"How far runs of one recipe and seed lie apart: {len(found)} of `towers` were made again "
+        "for `specialise`, with the same start and order of images, in other stretches and by "
+        "other versions of the code, so that they round otherwise; their errors differ by "
+        f"{statistics.mean(found):.1f} points in the mean and {max(found):.1f} at most. So a pair "
+        "shares its start and its images, and little of its noise."
     )
 
 
@@ -420,9 +425,14 @@ def updated_readme(text: str) -> str:
     return with_parts(text, {"reproduction": short()}, "experiments.reproduction")
 
 
-if __name__ == "__main__":
-    if "--check" not in sys.argv:
+def main(*words: str) -> None:
+    """Writes picture and pages, or with `--check` looks whether they are those of the records."""
+    if "--check" not in words:
         draw(PICTURE)
     elif not is_drawn(PICTURE):
         sys.exit(f"{PICTURE} is out of date")
-    rewrite({PAGE: updated_page, README: updated_readme}, sys.argv)
+    rewrite({PAGE: updated_page, README: updated_readme}, words)
+
+
+if __name__ == "__main__":
+    main(*sys.argv)

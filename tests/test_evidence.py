@@ -167,7 +167,7 @@ def test_runs_that_were_made_twice_tell_what_rounding_does(tmp_path, monkeypatch
     for name, errors in (("towers", (38.0, 39.0)), ("specialise", (38.5, 37.5))):
         runs = [{"variant": "two towers", "seed": s, "error": e} for s, e in enumerate(errors)]
         reproduction_write(tmp_path / name / "results" / f"{name}.json", runs)
-    assert "2 runs" in reproduction._rounding()
+    assert "2 of `towers`" in reproduction._rounding()
     assert "1.0 points in the mean and 1.5 at most" in reproduction._rounding()
 
 

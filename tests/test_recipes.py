@@ -250,6 +250,7 @@ def test_a_named_network_is_tested_on_the_split_that_is_there(config, photos, tm
     experiment.train(asked, *place, say=said.append)
     assert any("40 train, 9 test" in line for line in said)
     assert not any(line.startswith("chosen") for line in said)
+    assert any("follow 'test': there is no other" in line for line in said)
     assert read_run(tmp_path / "run").config.data.validation_split == "test"
     experiment.train(asked, *place, say=said.append)
     assert "nothing to do" in said[-6]

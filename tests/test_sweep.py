@@ -141,6 +141,9 @@ def test_the_epoch_that_reaches_an_error_is_counted():
     found = runner.errors_by_epoch([*rows, {"epoch": 3, "validation/top1_error": 0.1}])
     assert [epoch for epoch, _ in found] == [1, 2, 3]
     assert found[0][1] == pytest.approx(1 - 2.5 / 16)
+    begun = [*rows, {"epoch": 3.1, "train/top1_error": 0.0}]
+    assert runner.errors_by_epoch(begun) == found, "a begun epoch is none"
+    assert runner.errors_by_epoch(rows[:2]) == [(1, 1 - 1.5 / 16)]
 
 
 def test_paired_differences_have_students_interval():
@@ -272,14 +275,14 @@ def test_a_run_ends_when_its_training_error_is_reached_and_is_not_begun_again(
     assert run["steps"] < 50 * 12
     [folder] = [path for path in (scratch / "runs").iterdir() if path.is_dir()]
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
-    monkeypatch.setattr(runner.subprocess, "Popen", None)
+    monkeypatch.setattr(runner, "subprocess", None)  # nothing is begun
     again = runner.run_claim(claim, "figure1", scratch, tmp_path / "b.json", **options)
     assert again["runs"] == record["runs"]
 
 
 @pytest.mark.parametrize("stopped", ["sweep", "run"])
 def test_what_was_stopped_is_no_result(tmp_path, monkeypatch, stopped):
-    stop = threading.Event()
+    stop, begun = threading.Event(), time.monotonic()
     if stopped == "sweep":
         threading.Timer(2, stop.set).start()
     a_program_that(
@@ -287,6 +290,22 @@ def test_what_was_stopped_is_no_result(tmp_path, monkeypatch, stopped):
     )
     with pytest.raises(RuntimeError, match="was stopped; the same command goes on"):
         runner._train(tmp_path / "run", None, {0}, 0.25, stop)
+    assert time.monotonic() - begun < 50, "its process was told, and did not sleep to its end"
+
+
+def test_the_error_of_the_run_that_failed_is_told_not_of_those_stopped_for_it(
+    tmp_path, started, monkeypatch
+):
+    def fail(workdir, data_dir, cores, training_error, stop):
+        if json.loads(workdir.with_suffix(".json").read_text())["network"] != "miniature":
+            raise RuntimeError("no space")
+        stop.wait(60)
+        raise RuntimeError("was stopped")
+
+    monkeypatch.setattr(runner, "_train", fail)
+    claim, output = quick(CLAIMS["dropout"]), tmp_path / "record.json"
+    with pytest.raises(RuntimeError, match="no space"):
+        runner.run_claim(claim, "dropout", tmp_path / "runs", output, jobs=2)
 
 
 def test_after_an_error_nothing_else_is_begun(tmp_path, started, monkeypatch):
@@ -318,7 +337,7 @@ def test_only_a_claim_as_it_is_stated_is_written_into_the_repository(tmp_path, s
     assert len(started) == 6 + 4
     assert runs_of(tmp_path / "pages" / "dropout") == 4
     main([*words, "--output", str(tmp_path / "again")])
-    assert runs_of(tmp_path / "again") == 6
+    assert runs_of(tmp_path / "again" / "dropout") == 6
     assert (ROOT / "dropout" / "results" / "dropout.json").read_bytes() == before
 
 

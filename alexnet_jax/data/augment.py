@@ -32,7 +32,7 @@ class Draws(NamedTuple):
     """The random choices for n training images.
 
     Attributes:
-      offsets: int32 [n, 2], top and left of the crop in pixels (`crop`; else zeros).
+      offsets: int32 [n, 2], top and left of the crop in pixels (`resized-crop`: zeros).
       boxes: int32 [n, 4], top, left, height and width in pixels (`resized-crop`; else zeros).
       degrees: float64 [n], counter-clockwise rotation (`resized-crop`; else zeros).
       flips: bool [n], whether the image is mirrored, after everything else.
@@ -104,9 +104,10 @@ def draw(
     """Draws the changes to images `indices` [n] as they are visited in `epochs` [n].
 
     Offsets are uniform over 0 .. stored_size - image_size inclusive: 33 x 33 places for 256 -> 224,
-    as in the 2012 file `convdata.py`. Deviation: one draw per image by default, where 2012 drew one
-    crop and one flip per 32 consecutive images; that was a saving of its loader, and weaker
-    augmentation. `crop_chunk` does so, with the `places` [n] of the images in their epochs' orders.
+    as in the 2012 file `convdata.py`; those of `centre-crop` are always the centre view's.
+    Deviation: one draw per image by default, where 2012 drew one crop and one flip per 32
+    consecutive images; that was a saving of its loader, and weaker augmentation. `crop_chunk` does
+    so, with the `places` [n] of the images in their epochs' orders.
 
     Args:
       augment: kinds and sizes of the changes.

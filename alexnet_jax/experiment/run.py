@@ -57,8 +57,8 @@ def train(
       started: `time.monotonic()` at which the user began to wait (default: now), from which
         `run.json` counts `seconds_to_first_step`.
       quiet: print no progress: only what is wrong, and what came out.
-      typed: dotted names of fields that somebody set, which network `auto` leaves alone even where
-        they are as the preset has them (others that differ from it are left alone, too).
+      typed: dotted names of fields that somebody set, which are left alone even where they are as
+        the preset has them (those that differ from it are left alone in any case).
 
     Returns:
       The newest state; its `params` are float32 arrays by layer.
@@ -110,7 +110,7 @@ def _complete(
     """Returns the configuration with what depends on the photos: the split, an open network."""
     named = not recipes.is_open(config)
     tfds = config.data.source_kind == "tfds"  # listing it needs TensorFlow, which may not come here
-    if named and (tfds or not recipes.tests_on_any(config)):
+    if named and (tfds or not recipes.tests_on_any(config, typed)):
         return config
     if tfds:
         raise InputError(
@@ -127,7 +127,7 @@ def _complete(
             # A run of another preset is no run of these photos: it is refused, not taken up.
             same = stored.preset == config.preset
             return (recipes.taken_up(config, stored, typed) if same else config).to_json()
-        trunk = _trunk(config.transfer.run) if config.transfer.run else None
+        trunk = _trunk(config.transfer.run) if config.transfer.run and not named else None
         first = config if named else recipes.chosen(config, 0, (), 1.0, trunk=trunk, typed=typed)
         found = survey(config.data, first.data, data_dir)
         if found is None:  # nothing can be prepared, either, which says what is missing
@@ -143,6 +143,9 @@ def _complete(
             warn(line)
         if not named:
             say(recipes.described(recipe))
+        elif recipe != config:
+            split = f"'{recipe.data.validation_split}': there is no other to test"
+            warn(f"split       rates and best checkpoint follow {split}")
         return recipe.to_json()
 
     text = processes.chief_first(choose, lambda: "")

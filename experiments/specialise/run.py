@@ -196,6 +196,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     record = read(arguments.output) or {"runs": [], "others": {}}
+    record["runs"] = [  # without those of another recipe
+        run
+        for run in record["runs"]
+        if run["config"] == digest_of(recipe(run["variant"]), run["seed"])
+    ]
 
     def keep() -> None:
         write(arguments.output, {**record, "environment": environment()})
@@ -216,9 +221,7 @@ def main() -> None:
         for variant in VARIANTS:
             digest = digest_of(recipe(variant), seed)
             if not any(run["config"] == digest for run in record["runs"]):
-                which = (variant, seed)
-                others = [r for r in record["runs"] if (r["variant"], r["seed"]) != which]
-                record["runs"] = [*others, train(variant, seed, *place)]
+                record["runs"].append(train(variant, seed, *place))
                 keep()
     if record["runs"]:
         draw(record, arguments.output.with_suffix(".svg"))

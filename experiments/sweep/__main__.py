@@ -5,8 +5,9 @@
     python -m experiments.sweep towers --quick
 
 What a record holds is not run again, and what was stopped goes on; `--output` begins a record of
-one's own, beside that of the repository. `--quick` takes minutes, and needs no data. It, and a
-claim with other seeds or epochs than it states, writes nothing into the repository.
+one's own below FOLDER, with runs of its own, beside that of the repository. `--quick` takes
+minutes, and needs no data. It, and a claim with other seeds or epochs than it states, writes
+nothing into the repository.
 """
 
 import argparse
@@ -62,19 +63,23 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="at toy size")
     parser.add_argument("--data", nargs="*", default=[], metavar="NAME=PLACE", help="of its set")
     parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
-    parser.add_argument("--scratch", type=Path, default=Path("runs/sweep"), help="for run folders")
+    parser.add_argument("--scratch", type=Path, help="for run folders (default: runs/sweep)")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--output", type=Path, help="folder for record, picture and page")
+    parser.add_argument("--output", type=Path, help="folder for a record of one's own")
     arguments = parser.parse_args(words)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # as Ctrl-C: what is training saves
-    name, scratch = arguments.claim, arguments.scratch
+    if words is None:  # as Ctrl-C: what is training saves
+        for one in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(one, lambda number, _: sys.exit(128 + number))
+    name = arguments.claim
+    scratch = arguments.scratch or arguments.output or Path("runs/sweep")
     stated = chosen(name, arguments.quick)
     claim = with_source(stated, arguments.data)
     claim = claim._replace(seeds=arguments.seeds or claim.seeds)
     if arguments.epochs:
         claim = with_epochs(claim, arguments.epochs)
     as_stated = not arguments.quick and claim.seeds == stated.seeds and not arguments.epochs
-    folder = arguments.output or (ROOT / name if as_stated else scratch / "pages" / name)
+    place = ROOT if as_stated else scratch / "pages"
+    folder = (arguments.output or place) / name
     (folder / "results").mkdir(parents=True, exist_ok=True)
     output = folder / "results" / f"{name}.json"
     options = {"data_dir": arguments.data_dir, "jobs": arguments.jobs}

@@ -378,8 +378,8 @@ CLAIMS: dict[str, Claim] = {
         "The miniature with weights that keep the signal's size, with the printed deviation of "
         "0.01 everywhere, and with 0.03 in conv3 to conv5, as they were run: after how many steps "
         "is the training loss, of which every 20 steps have a row, 0.1 below that of guessing? A "
-        "neuron here has a sixth of the inputs of the paper's, so that the same deviation makes a "
-        "weaker signal than there.",
+        "neuron here has a fifth to a forty-eighth of the inputs of the paper's, so that the same "
+        "deviation makes a weaker signal than there.",
         "0.01 (§5); the 2012 files have 0.03 in conv3, conv4 and conv5",
         {
             "fitted": _recipe(),

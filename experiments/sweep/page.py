@@ -39,7 +39,7 @@ def results(claim: Claim, record: dict[str, Any]) -> str:
     mirrors = any(variant.config.augment.mirror for variant in claim.variants.values())
     names = MEASURES | {"error_ten_views": f"{'ten views' if mirrors else 'five crops'}, %"}
     # A column stands where it can have something to say.
-    compares = len(claim.variants) > 1
+    compares = len(claim.variants) > 1 and claim.seeds > 1
     states = any(variant.paper for variant in claim.variants.values())
     head = ["", "n", _measure(claim), *["difference, 95 % interval"] * compares]
     head += [*(names[other] for other in others), *["paper"] * states]
@@ -104,7 +104,7 @@ def _points(claim: Claim, record: dict[str, Any]) -> Any:
         if remark:
             place = {"x": 0.02, "y": row, "transform": axes.get_yaxis_transform()}
             axes.text(**place, s=remark, va="center", color="#a8321e", fontsize=8)
-        if values:
+        if len(values) > 1:
             mean = statistics.mean(values)
             axes.plot([mean, mean], [row - 0.28, row + 0.28], color="#a8321e", lw=2)
     axes.set_yticks(range(len(names)), list(reversed(names)))
@@ -121,6 +121,11 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
     """Returns the whole page of a claim."""
     names = claim.source.split(", ") if claim.source else []
     data = f" --data {' '.join(f'{name}=PLACE' for name in names)}" if names else ""
+    draws_means = claim.training_error is None and claim.seeds > 1
+    with_means = ", and the means" if draws_means else ""
+    cores = {run["cpu_cores"] for run in record["runs"] if "cpu_cores" in run}
+    if len(cores) == 1:  # those of the runs, not of the sweep
+        record = record | {"environment": record["environment"] | {"cpu_cores": cores.pop()}}
     again = " --output runs/again   # anew; without --output only what this record lacks"
     hours = sum(run["wall_seconds"] for run in record["runs"]) / 3600
     epochs = sorted({variant.config.epochs for variant in claim.variants.values()})
@@ -146,7 +151,7 @@ python -m experiments.sweep {name}{data} --jobs 2{again}
 
 {means}{scale} epochs.
 
-![every run{", and the means" if claim.training_error is None else ""}](results/{name}.svg)
+![every run{with_means}](results/{name}.svg)
 
 {hours:.1f} hours of runs, added up. {made_with(record, f"{name}.json", ["torch"])}.
 """

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ def run_claim(
 
     def one(variant: str, seed: int) -> None:
         digest = digest_of(claim.variants[variant], seed)
-        if any(run["config"] == digest for run in record["runs"]):
+        if digest in recorded:
             return
         workdir = trained(claim.variants[variant], seed)
         found = measured(workdir, claim.training_error)
@@ -131,10 +131,11 @@ def run_claim(
         if run["variant"] in order
         and run["config"] == digest_of(claim.variants[run["variant"]], run["seed"])
     ]
+    recorded = {run["config"] for run in record["runs"]}
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            for job in [pool.submit(one_unless_stopped, *pair) for pair in wanted]:
-                job.result()
+            for job in as_completed([pool.submit(one_unless_stopped, *pair) for pair in wanted]):
+                job.result()  # the first error, not that of a run that was stopped for it
         finally:
             stop.set()  # Ctrl-C ends in this thread
     return record
@@ -159,12 +160,16 @@ def _train(
         f"train_here(Path({str(workdir)!r}), {data_dir and str(data_dir)!r}, {cores})"
     )
     with workdir.with_suffix(".log").open("a") as log:
-        process = subprocess.Popen([sys.executable, "-c", program], stdout=log, stderr=log)
-        while process.poll() is None:
-            time.sleep(1)
-            if stop.is_set() or is_there():
+        words = [sys.executable, "-c", program]
+        # In a session of its own: Ctrl-C comes to it once, from here; twice would end it at once.
+        process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+        try:
+            while process.poll() is None and not stop.is_set() and not is_there():
+                time.sleep(1)
+        finally:
+            if process.poll() is None:
                 process.send_signal(signal.SIGTERM)  # it saves, and ends
-                process.wait()
+            process.wait()
     if is_there():
         return
     if stop.is_set():
@@ -180,8 +185,8 @@ def _reached(workdir: Path, training_error: float) -> int | None:
     path = workdir / "metrics.jsonl"
     rows = read_rows(path) if path.exists() else []
     last = max((row["epoch"] for row in rows), default=0.0)
-    whole = [pair for pair in errors_by_epoch(rows) if pair[0] <= last]
-    return next((epoch for epoch, error in whole if error <= training_error), None)
+    found = errors_by_epoch(rows)
+    return next((e for e, error in found if e <= last and error <= training_error), None)
 
 
 def _text_of(variant: Variant, seed: int, places: Path) -> str:
@@ -206,7 +211,8 @@ def _digest(text: str) -> str:
     """Returns a digest of a configuration, whatever place its images came from.
 
     Only what differs from the defaults counts: a field that the library gets later, whose default
-    is to do what was done before, changes no digest.
+    is to do what was done before, changes no digest. A default that changes would have to be named
+    here, and is not noticed.
     """
     config = json.loads(text)
     config["data"]["source"] = ""
@@ -234,9 +240,9 @@ def measured(workdir: Path, training_error: float | None) -> Run:
     rows = read_rows(path) if path.exists() else []  # none: it diverged before the first
     info = json.loads((workdir / "run.json").read_text("utf-8"))
     tests = {row["test_views"]: row for row in rows if "test_views" in row}
+    steps = max((row["step"] for row in rows), default=0)
     if info["status"] == "failed":
         nothing = dict.fromkeys(("error", "epochs_to_reach", "training_error", "steps_on_plateau"))
-        steps = max((row["step"] for row in rows), default=0)
         time = {"steps": steps, "wall_seconds": info["wall_seconds"]}
         return nothing | {"diverged": True} | time
     epochs = errors_by_epoch(rows)
@@ -253,7 +259,7 @@ def measured(workdir: Path, training_error: float | None) -> Run:
     return found | {
         "training_error": 100 * epochs[-1][1],
         "steps_on_plateau": next(left, None),
-        "steps": info["step"],
+        "steps": info.get("step", steps),
         "wall_seconds": info["wall_seconds"],
         "params_sha256": info.get("params_sha256"),  # none of a run that was ended early
         "cpu_cores": info["cpu_cores"],
@@ -262,12 +268,17 @@ def measured(workdir: Path, training_error: float | None) -> Run:
 
 
 def errors_by_epoch(rows: list[dict[str, Any]]) -> list[tuple[int, float]]:
-    """Returns (epoch, mean training error as a fraction) of each epoch, from 1."""
+    """Returns (epoch, mean training error as a fraction) of each whole epoch, from 1.
+
+    If there is no whole one, that of what there is.
+    """
     by_epoch: dict[int, list[float]] = {}
     for row in rows:
         if row.get("train/top1_error") is not None:
             by_epoch.setdefault(max(1, math.ceil(row["epoch"])), []).append(row["train/top1_error"])
-    return [(epoch, statistics.mean(values)) for epoch, values in sorted(by_epoch.items())]
+    last = max((row["epoch"] for row in rows), default=0.0)
+    whole = {epoch: values for epoch, values in by_epoch.items() if epoch <= last} or by_epoch
+    return [(epoch, statistics.mean(values)) for epoch, values in sorted(whole.items())]
 
 
 def chosen(name: str, toy: bool) -> Claim:

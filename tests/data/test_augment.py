@@ -5,6 +5,7 @@ from PIL import Image
 from alexnet_jax.config import AugmentConfig
 from alexnet_jax.data import augment as A
 from alexnet_jax.errors import InputError
+from alexnet_jax.evaluation.views import centre_offset
 
 
 def _draw(augment, indices, *, seed=0, epoch=0, stored=256, size=224):
@@ -114,7 +115,7 @@ def test_offsets_are_uniform_over_33_by_33_places():
 
 def test_the_crop_of_the_middle_is_always_that_of_the_centre_view():
     draws = _draw(AugmentConfig("centre-crop", mirror=False), range(50))
-    assert (draws.offsets == (256 - 224) // 2).all() and not draws.flips.any()
+    assert (draws.offsets == centre_offset(256, 224)).all() and not draws.flips.any()
     images = np.arange(2 * 40 * 40 * 3).astype(np.uint8).reshape(2, 40, 40, 3)
     out = np.empty((2, 24, 24, 3), np.uint8)
     cut = _draw(AugmentConfig("centre-crop", mirror=False), range(2))

@@ -94,7 +94,7 @@ def test_a_batch_holds_the_changed_images_of_its_labels():
             np.testing.assert_array_equal(batch.images[i], expected)
 
 
-@pytest.mark.parametrize("recipe", ["crop", "resized-crop"])
+@pytest.mark.parametrize("recipe", ["crop", "centre-crop", "resized-crop"])
 def test_any_start_equals_the_straight_run(recipe):
     augment = AugmentConfig(recipe=recipe, colour_noise=0.1, rotation_degrees=20)
     straight = _take(_stream(augment=augment), 12)
