@@ -71,27 +71,17 @@ def tests_on_any(config: Config, typed: Collection[str] = ()) -> bool:
     return config.data.validation_split == preset.data.validation_split
 
 
-def with_split(config: Config, splits: Collection[str], typed: Collection[str] = ()) -> Config:
-    """Returns a configuration that tests on the split `test` where its own is not there.
-
-    Args:
-      config: what is asked for, with a network.
-      splits: names of the source's splits.
-      typed: as for `chosen`.
-    """
-    recipe = _on_split(_usual(config), splits)
-    return _merged(config, _usual(config), recipe, frozenset(typed))
-
-
 def taken_up(config: Config, stored: Config, typed: Collection[str] = ()) -> Config:
-    """Returns an open configuration with all that it leaves open as a run has it.
+    """Returns a configuration with all that it leaves open as a run has it.
 
     Args:
       config: what is asked for.
       stored: of the run.
       typed: as for `chosen`.
     """
-    return _merged(config, _usual(config), stored, frozenset(typed))
+    usual = _usual(config)
+    recipe = stored if is_open(config) else _on_split(usual, (stored.data.validation_split,))
+    return _merged(config, usual, recipe, frozenset(typed))
 
 
 def chosen(
@@ -103,7 +93,10 @@ def chosen(
     trunk: Trunk | None = None,
     typed: Collection[str] = (),
 ) -> Config:
-    """Returns an open configuration with a network and a recipe that suit the photos.
+    """Returns a configuration with a network and a recipe that suit the photos.
+
+    With a named network it is the preset's recipe, tested on the split `test` where its own is not
+    there.
 
     Args:
       config: what is asked for; fields that differ from its preset's are kept.
@@ -119,6 +112,8 @@ def chosen(
     """
     check_values(config)
     usual = _usual(config)
+    if not is_open(config):
+        return _merged(config, usual, _on_split(usual, splits), frozenset(typed))
     asked = _Asked(config, usual, frozenset(typed))
     size = stored.stored_size if stored else asked.value("data.stored_size", 0)
     if trunk is not None:

@@ -16,6 +16,7 @@ from experiments.generated import rewrite, table, with_parts
 from experiments.paired import paired, reached, summary, verdict
 from experiments.specialise.run import compared
 from experiments.sweep.claims import CLAIMS
+from experiments.sweep.page import cell
 
 ROOT = Path(__file__).parent
 PAGE, README = ROOT / "README.md", ROOT.parent / "README.md"
@@ -106,14 +107,11 @@ def _ratio() -> str | None:
         return None
     texts = []
     for kind, (values, remark) in found.items():
-        spread = summary(list(values.values())) if values else None
-        text = f"{spread['mean']:.1f}" if spread else ""
-        if spread and spread["standard_deviation"] is not None:
-            text += f" ± {spread['standard_deviation']:.1f}"
         if remark:
             remark = f"{remark} within {claim.variants[kind].config.epochs:g}"
-        texts += [f"{kind} {', '.join(filter(None, (text, remark)))}"] * bool(text or remark)
-    told = f"epochs: {'; '.join(texts)}"
+        if values or remark:
+            texts.append(f"{kind} {cell(values, remark)}")
+    told = f"whole epochs: {'; '.join(texts)}"
     (relu, one), (tanh, other) = found["relu"], found["tanh"]
     ratios = {seed: tanh[seed] / relu[seed] for seed in sorted(tanh.keys() & relu.keys())}
     apart = paired(ratios, dict.fromkeys(ratios, 0.0))

@@ -121,22 +121,17 @@ def _complete(
     def choose() -> str:
         with contextlib.suppress(InputError):  # there is no run, or nothing that tells of one
             stored = run_folder.read_config(workdir)
-            if named:
-                splits = (stored.data.validation_split,)
-                return recipes.with_split(config, splits, typed).to_json()
             # A run of another preset is no run of these photos: it is refused, not taken up.
             same = stored.preset == config.preset
             return (recipes.taken_up(config, stored, typed) if same else config).to_json()
-        trunk = _trunk(config.transfer.run) if config.transfer.run and not named else None
-        first = config if named else recipes.chosen(config, 0, (), 1.0, trunk=trunk, typed=typed)
+        trunk = _trunk(config.transfer.run) if config.transfer.run else None
+        first = recipes.chosen(config, 0, (), 1.0, trunk=trunk, typed=typed)
         found = survey(config.data, first.data, data_dir)
         if found is None:  # nothing can be prepared, either, which says what is missing
             return first.to_json()
-        if named:
-            recipe = recipes.with_split(config, found.counts, typed)
-        else:
-            size = (found.train_images, found.counts, found.imbalance)
-            recipe = recipes.chosen(config, *size, found.stored, trunk, typed)
+        recipe = recipes.chosen(
+            config, found.train_images, found.counts, found.imbalance, found.stored, trunk, typed
+        )
         for line in found.lines():
             say(line)
         for line in found.doubts():

@@ -22,7 +22,8 @@ def _measure(claim: Claim) -> str:
     return MEASURES[claim.measure]
 
 
-def _cell(values: dict[int, float], remark: str = "") -> str:
+def cell(values: dict[int, float], remark: str = "") -> str:
+    """Returns mean and standard deviation of values by seed, and a remark."""
     if not values:
         return remark or "–"
     found = summary(list(values.values()))
@@ -54,8 +55,8 @@ def results(claim: Claim, record: dict[str, Any]) -> str:
             low, high = difference["interval_95"]
             text = f"{difference['mean']:+.1f} ({low:+.1f} to {high:+.1f})"
             text += verdict([low, high])
-        more = [_cell(*reached(runs, name, other)) for other in others]
-        told = _cell(values, remark) if count else "not run"
+        more = [cell(*reached(runs, name, other)) for other in others]
+        told = cell(values, remark) if count else "not run"
         cells = [name, str(count), told, *[text] * compares, *more]
         lines.append([*cells, *[variant.paper or "–"] * states])
     return table(head, lines)
