@@ -13,27 +13,46 @@ def summary(values: list[float]) -> dict[str, float | None]:
     return {"mean": statistics.mean(values), "standard_deviation": spread}
 
 
-def reached(runs: list[dict[str, Any]], variant: str, key: str) -> tuple[dict[int, float], str]:
+YET = "runs yet"
+"""What is said where runs are still to be made."""
+
+
+def reached(
+    runs: list[dict[str, Any]], variant: str, key: str, seeds: int = 0
+) -> tuple[dict[int, float], str]:
     """Returns what the runs of a variant reached, by seed, and a remark where some did not.
 
     Args:
       runs: of a record; what was not reached is None there, and `diverged` may be True.
       variant: whose.
       key: of the value.
+      seeds: how many runs there are to be.
     """
     mine = [run for run in runs if run["variant"] == variant and key in run]
     values = {run["seed"]: run[key] for run in mine if run[key] is not None}
-    remark = ""
+    remarks = []
     if len(values) < len(mine):
         fate = "diverged" if any(run.get("diverged") for run in mine) else "not reached"
-        remark = f"{fate} in {len(mine) - len(values)} of {len(mine)} runs"
-    return values, remark
+        remarks.append(f"{fate} in {len(mine) - len(values)} of {len(mine)} runs")
+    if len(mine) < seeds:
+        remarks.append(f"{len(mine)} of {seeds} {YET}")
+    return values, ", ".join(remarks)
 
 
-def verdict(interval: list[float]) -> str:
-    """Returns what stands behind a difference whose interval holds 0; else nothing."""
-    low, high = interval
-    return ", not told from 0" if low <= 0 <= high else ""
+def told(found: dict[str, Any], unit: str = "", form: str = "+.1f") -> str:
+    """Returns a difference with its interval, and whether that holds 0.
+
+    Args:
+      found: from `paired`.
+      unit: after the mean.
+      form: of the numbers.
+    """
+    mean, (low, high), n = found["mean"], found["interval_95"], found["n"]
+    text = f"{mean:{form}}{unit and ' '}{unit}"
+    if low == high:  # of counted things; a width of 0 would say too much
+        return f"{text} in each of {n} pairs"
+    holds = ", not told from 0" if low <= 0 <= high else ""
+    return f"{text} ({low:{form}} to {high:{form}}, n = {n}){holds}"
 
 
 def paired(first: dict[int, float], second: dict[int, float]) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from experiments import pictures
 from experiments.benchmarks.records import read
 from experiments.generated import rewrite, table, with_parts
-from experiments.paired import paired, reached, summary, verdict
+from experiments.paired import YET, paired, reached, summary, told
 from experiments.specialise.run import compared
 from experiments.sweep.claims import CLAIMS
 from experiments.sweep.page import cell
@@ -50,12 +50,6 @@ def _record(folder: str, name: str = "") -> dict[str, Any] | None:
     return read(ROOT / folder / "results" / f"{name or folder}.json")
 
 
-def _interval(found: dict[str, Any], unit: str = "points") -> str:
-    low, high = found["interval_95"]
-    text = f"{found['mean']:+.1f} {unit} ({low:+.1f} to {high:+.1f}, n = {found['n']})"
-    return text + verdict([low, high])
-
-
 def _runs(name: str) -> list[dict[str, Any]]:
     return (_record(name) or {"runs": []})["runs"]
 
@@ -63,7 +57,8 @@ def _runs(name: str) -> list[dict[str, Any]]:
 def _difference(name: str, variant: str, base: str = "") -> dict[str, Any] | None:
     """Returns the paired difference of two variants; None unless all their runs arrived."""
     claim = CLAIMS[name]
-    one, two = (reached(_runs(name), v, claim.measure) for v in (variant, base or claim.baseline))
+    both = (variant, base or claim.baseline)
+    one, two = (reached(_runs(name), v, claim.measure, claim.seeds) for v in both)
     return None if one[1] or two[1] else paired(one[0], two[0])
 
 
@@ -73,15 +68,16 @@ def _sweep(name: str, variant: str) -> Callable[[], str | None]:
     def text() -> str | None:
         claim, runs = CLAIMS[name], _runs(name)
         unit = {"steps_on_plateau": "steps"}.get(claim.measure, "points")
-        base, other = (reached(runs, v, claim.measure) for v in (claim.baseline, variant))
-        if len(base[0]) < 2 or not (other[0] or other[1]):
+        both = (claim.baseline, variant)
+        base, other = (reached(runs, v, claim.measure, claim.seeds) for v in both)
+        if not {run["variant"] for run in runs} >= set(both):
             return None
         means = [
             f"{label} {_told(values, remark, unit, runs)}"
             for label, (values, remark) in ((claim.baseline, base), (variant, other))
         ]
         found = _difference(name, variant)
-        first = f"{_interval(found, unit)}: " if found else ""
+        first = f"{told(found, unit)}: " if found else ""
         return first + ", ".join(means)
 
     return text
@@ -92,7 +88,7 @@ def _told(values: dict[int, float], remark: str, unit: str, runs: list[dict[str,
     if unit == "steps" and remark:
         remark = f"{remark} within {max(run['steps'] for run in runs):,} steps"
     if len(values) < 2:
-        return remark
+        return cell(values, remark)
     found = summary(list(values.values()))
     mean, spread = found["mean"], found["standard_deviation"]
     text = f"{mean:.0f} ± {spread:.0f} steps" if unit == "steps" else f"{mean:.1f} ± {spread:.1f}"
@@ -102,30 +98,29 @@ def _told(values: dict[int, float], remark: str, unit: str, runs: list[dict[str,
 def _ratio() -> str | None:
     """Returns how many times as many epochs tanh needs, seed by seed; or what arrived."""
     claim, runs = CLAIMS["figure1"], _runs("figure1")
-    found = {kind: reached(runs, kind, claim.measure) for kind in claim.variants}
-    if min(len(found[kind][0]) + bool(found[kind][1]) for kind in ("relu", "tanh")) < 1:
+    found = {kind: reached(runs, kind, claim.measure, claim.seeds) for kind in claim.variants}
+    if not {run["variant"] for run in runs} >= {"relu", "tanh"}:
         return None
     texts = []
     for kind, (values, remark) in found.items():
-        if remark:
+        if remark and YET not in remark:
             remark = f"{remark} within {claim.variants[kind].config.epochs:g}"
         if values or remark:
             texts.append(f"{kind} {cell(values, remark)}")
-    told = f"whole epochs: {'; '.join(texts)}"
+    epochs = f"whole epochs: {'; '.join(texts)}"
     (relu, one), (tanh, other) = found["relu"], found["tanh"]
     ratios = {seed: tanh[seed] / relu[seed] for seed in sorted(tanh.keys() & relu.keys())}
     apart = paired(ratios, dict.fromkeys(ratios, 0.0))
     if one or other or not apart:
-        return told
-    low, high = apart["interval_95"]
-    return f"{apart['mean']:.1f} times ({low:.1f} to {high:.1f}, n = {apart['n']}): {told}"
+        return epochs
+    return f"{told(apart, 'times', '.1f')}: {epochs}"
 
 
 def _depth() -> str | None:
     """Returns what each of the middle convolutions is worth."""
     parts = {name: _difference("depth", f"without {name}") for name in ("conv3", "conv4", "conv5")}
     texts = [
-        f"without {name} {_interval(part) if part else 'not compared: not all runs arrived'}"
+        f"without {name} {told(part, 'points') if part else 'not compared: not all runs arrived'}"
         for name, part in parts.items()
     ]
     return "; ".join(texts) if any(parts.values()) else None
@@ -149,7 +144,7 @@ def _views() -> str | None:
     if errors is None or found is None:
         return None
     centre, ten = (statistics.mean(values.values()) for values in errors)
-    return f"{_interval(found)}: centre {centre:.1f}, ten {ten:.1f}"
+    return f"{told(found, 'points')}: centre {centre:.1f}, ten {ten:.1f}"
 
 
 def _ensemble() -> str | None:
@@ -187,7 +182,7 @@ def _colours() -> str | None:
         values = [r["course"][-1]["difference"] for r in runs if r["variant"] == variant]
         mean, spread = statistics.mean(values), statistics.stdev(values)
         texts.append(f"{variant} {100 * mean:.1f} ± {100 * spread:.1f}")
-    return f"{_interval(found)}: colour shares of the halves differ by {', '.join(texts)}"
+    return f"{told(found, 'points')}: colour shares of the halves differ by {', '.join(texts)}"
 
 
 def _final(folder: str, name: str, views: int = 10) -> Callable[[], str | None]:
@@ -348,7 +343,7 @@ def lines(rows: tuple[Row, ...], base: str) -> list[list[str]]:
     found = []
     for row in rows:
         ours = row.ours()
-        status = "run" if ours is not None else row.otherwise
+        status = "begun" if ours and YET in ours else "run" if ours else row.otherwise
         there = (ROOT / row.folder / "README.md").exists()
         name = f"[{row.folder}]({base}{row.folder}/README.md)" if there else row.folder
         scale = row.scale if ours is not None else "–"
@@ -405,12 +400,10 @@ def _rounding() -> str:
 
 
 def short() -> str:
-    """Returns the lines of the README."""
-    cells = lines(
-        tuple(row for row in ROWS if row.shown and row.ours() is not None), "experiments/"
-    )
+    """Returns the lines of the README: of what was run."""
+    cells = lines(tuple(row for row in ROWS if row.shown), "experiments/")
     head = ["claim", "the paper", "ours", "scale", "evidence"]
-    return table(head, [[*line[:4], line[5]] for line in cells])
+    return table(head, [[*line[:4], line[5]] for line in cells if line[4] == "run"])
 
 
 def updated_page(text: str) -> str:

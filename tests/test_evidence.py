@@ -77,30 +77,42 @@ def test_a_difference_is_paired_by_seed_and_called_small_where_it_is(tmp_path, m
     assert text is not None and text.startswith("+2.0 points (+1.9 to +2.2, n = 3): overlapping 31")
     text = of({"overlapping": [30.0, 31.0, 32.0], "not overlapping": [29.0, 33.0, 32.0]})
     assert text is not None and text.count("not told from 0") == 1
-    assert of({"overlapping": [30.0], "not overlapping": [29.0]}) is None
+    text = of({"overlapping": [30.0], "not overlapping": [29.0]})
+    assert text == "overlapping 30.0, 1 of 3 runs yet, not overlapping 29.0, 1 of 3 runs yet"
+    assert of({"overlapping": [30.0]}) is None
 
 
 def test_a_variant_of_which_a_run_is_missing_is_not_compared(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduction, "ROOT", tmp_path)
     claim = CLAIMS["overlapping"]
 
-    def of(**last):
+    def of(drop=False, **last):
         runs = [
             {"variant": variant, "seed": seed, "error": 30.0 + seed, "training_error": 20.0}
             for variant in claim.variants
             for seed in range(3)
         ]
         runs[-1] |= last
+        runs = runs[:-1] if drop else runs
         reproduction_write(tmp_path / "overlapping" / "results" / "overlapping.json", runs)
         row = next(row for row in reproduction.ROWS if row.folder == "overlapping")
         return row.ours(), page.results(claim, {"runs": runs}), reproduction.costs()
 
     told, table, drawn = of()
-    assert told is not None and told.startswith("+0.0 points") and "+0.0 (" in table and drawn
+    assert told is not None and told.startswith("+0.0 points in each of 3 pairs")
+    assert "+0.0 in each of 3 pairs" in table and drawn
     told, table, drawn = of(error=None, diverged=True)
     assert told == "overlapping 31.0 ± 1.0, not overlapping 30.5 ± 0.7, diverged in 1 of 3 runs"
     assert "| not overlapping | 3 | 30.5 ± 0.7, diverged in 1 of 3 runs | – |" in table
     assert not drawn
+    told, table, drawn = of(drop=True)
+    assert told == "overlapping 31.0 ± 1.0, not overlapping 30.5 ± 0.7, 2 of 3 runs yet"
+    assert "| not overlapping | 2 | 30.5 ± 0.7, 2 of 3 runs yet | – |" in table
+    assert not drawn
+    [line] = reproduction.lines(
+        (next(r for r in reproduction.ROWS if r.folder == "overlapping"),), ""
+    )
+    assert line[4] == "begun" and "overlapping" not in reproduction.short()
     reproduction.draw(tmp_path / "none.svg")
     assert not (tmp_path / "none.svg").exists()
 
@@ -152,11 +164,21 @@ def test_the_ratio_of_figure_1_is_paired_by_seed_where_all_runs_arrive(tmp_path,
         reproduction_write(tmp_path / "figure1" / "results" / "figure1.json", runs)
         return next(row for row in reproduction.ROWS if row.folder == "figure1").ours()
 
-    told = "relu 5.5 ± 0.7; tanh 27.5 ± 3.5; sigmoid not reached in 1 of 1 runs within 40"
-    text = of(relu=[5, 6], tanh=[25, 30], sigmoid=[None])
-    assert text == f"5.0 times (5.0 to 5.0, n = 2): whole epochs: {told}"
-    least = "whole epochs: relu 5.0 ± 0.0; tanh 30.0, not reached in 1 of 2 runs within 40"
-    assert of(relu=[5, 5], tanh=[30, None]) == least
+    words = "relu 5.7 ± 0.6; tanh 28.3 ± 2.9; sigmoid not reached in 3 of 3 runs within 40"
+    text = of(relu=[5, 6, 6], tanh=[25, 30, 30], sigmoid=[None] * 3)
+    assert text == f"5.0 times in each of 3 pairs: whole epochs: {words}"
+    text = of(relu=[5, 5, 5], tanh=[25, 30, 35])
+    assert text is not None and text.startswith("6.0 times (3.5 to 8.5, n = 3): whole epochs: relu")
+    assert text.endswith("sigmoid 0 of 3 runs yet")
+    least = "whole epochs: relu 5.0 ± 0.0; tanh 30.0, not reached in 2 of 3 runs within 40"
+    assert (
+        of(relu=[5, 5, 5], tanh=[30, None, None], sigmoid=[7, 7, 7])
+        == f"{least}; sigmoid 7.0 ± 0.0"
+    )
+    begun = of(relu=[5, 5, 5], tanh=[30, 30])
+    assert (
+        begun is not None and "tanh 30.0 ± 0.0, 2 of 3 runs yet" in begun and "times" not in begun
+    )
     assert of(relu=[5, 5]) is None and of(tanh=[5]) is None
 
 

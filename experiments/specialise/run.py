@@ -29,7 +29,7 @@ from experiments import pictures
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import made_with, rewrite, table, with_parts
-from experiments.paired import paired, summary
+from experiments.paired import paired, summary, told
 from experiments.sweep.claims import CLAIMS, Variant
 from experiments.sweep.runner import digest_of
 
@@ -128,9 +128,8 @@ def rows(record: dict[str, Any]) -> str:
             lines.append([f"**{variant}, {len(gaps)} seeds**", "", f"**{text}**", ""])
     apart = compared(record)
     if apart:
-        low, high = apart["interval_95"]
-        text = f"**{apart['mean']:+.1f} ({low:+.1f} to {high:+.1f})**"
-        lines.append(["**two towers against the control, 95 % interval**", "", text, ""])
+        name = "**two towers against the control, 95 % interval**"
+        lines.append([name, "", f"**{told(apart)}**", ""])
     lines += [[name, *_cells(found)] for name, found in record.get("others", {}).items()]
     return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}."
 

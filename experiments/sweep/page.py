@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments import pictures
 from experiments.generated import made_with, table
-from experiments.paired import paired, reached, summary, verdict
+from experiments.paired import paired, reached, summary, told
 from experiments.sweep.claims import Claim
 
 MEASURES = {
@@ -45,19 +45,17 @@ def results(claim: Claim, record: dict[str, Any]) -> str:
     head = ["", "n", _measure(claim), *["difference, 95 % interval"] * compares]
     head += [*(names[other] for other in others), *["paper"] * states]
     lines = []
-    base, lacking = reached(runs, claim.baseline, key)
+    base, lacking = reached(runs, claim.baseline, key, claim.seeds)
     for name, variant in claim.variants.items():
         count = sum(run["variant"] == name for run in runs)
-        values, remark = reached(runs, name, key)
+        values, remark = reached(runs, name, key, claim.seeds)
         difference = paired(values, base) if name != claim.baseline else None
         text = "–"
         if difference is not None and not remark and not lacking:
-            low, high = difference["interval_95"]
-            text = f"{difference['mean']:+.1f} ({low:+.1f} to {high:+.1f})"
-            text += verdict([low, high])
+            text = told(difference)
         more = [cell(*reached(runs, name, other)) for other in others]
-        told = cell(values, remark) if count else "not run"
-        cells = [name, str(count), told, *[text] * compares, *more]
+        mean = cell(values, remark) if count else "not run"
+        cells = [name, str(count), mean, *[text] * compares, *more]
         lines.append([*cells, *[variant.paper or "–"] * states])
     return table(head, lines)
 

@@ -211,8 +211,8 @@ def _digest(text: str) -> str:
     """Returns a digest of a configuration, whatever place its images came from.
 
     Only what differs from the defaults counts: a field that the library gets later, whose default
-    is to do what was done before, changes no digest. A default that changes would have to be named
-    here, and is not noticed.
+    is to do what was done before, changes no digest, unless it is one of the schedule's phases. A
+    default that changes would have to be named here, and is not noticed.
     """
     config = json.loads(text)
     config["data"]["source"] = ""

@@ -118,8 +118,15 @@ def test_the_crop_of_the_middle_is_always_that_of_the_centre_view():
     assert (draws.offsets == centre_offset(256, 224)).all() and not draws.flips.any()
     images = np.arange(2 * 40 * 40 * 3).astype(np.uint8).reshape(2, 40, 40, 3)
     out = np.empty((2, 24, 24, 3), np.uint8)
-    cut = _draw(AugmentConfig("centre-crop", mirror=False), range(2))
-    A.change_images(images, cut._replace(offsets=np.full((2, 2), 8)), "centre-crop", out)
+    cut = A.draw(
+        AugmentConfig("centre-crop", mirror=False),
+        seed=0,
+        epochs=np.zeros(2, int),
+        indices=np.arange(2),
+        stored_size=40,
+        image_size=24,
+    )
+    A.change_images(images, cut, "centre-crop", out)
     np.testing.assert_array_equal(out, images[:, 8:32, 8:32])
 
 
