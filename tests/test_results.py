@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alexnet_jax.presets import NOTES
-from experiments import table
+from experiments import collect, pictures, table
 from experiments.minimal_filtering import run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,6 +28,14 @@ def test_the_notes_of_presets_tell_what_the_records_hold(name):
     told = [float(number) for number in re.findall(r"(?<![\d.])\d+\.\d(?!\d)", note)]
     for views, error in finals.items():
         assert float(f"{error:.1f}") in told, (views, note)
+
+
+CURVES = sorted(ROOT.glob("experiments/*/results/curves.svg"))
+
+
+@pytest.mark.parametrize("path", CURVES, ids=lambda path: path.parts[-3])
+def test_the_curves_are_drawn_from_the_records(path):
+    assert pictures.is_of(path, collect.collected(path.parent))
 
 
 def test_seeds_are_told_when_there_are_several(tmp_path, monkeypatch):

@@ -127,9 +127,10 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
         record = record | {"environment": record["environment"] | {"cpu_cores": cores.pop()}}
     again = " --output runs/again   # anew; without --output only what this record lacks"
     hours = sum(run["wall_seconds"] for run in record["runs"]) / 3600
-    epochs = sorted({variant.config.epochs for variant in claim.variants.values()})
-    scale = " or ".join(f"{e:g}" for e in epochs)
-    scale = f"At most {scale}" if claim.training_error is not None else scale
+    epochs = {name: variant.config.epochs for name, variant in claim.variants.items()}
+    scale = " or ".join(f"{e:g}" for e in sorted(set(epochs.values())))
+    if claim.training_error is not None:
+        scale = "At most " + ", ".join(f"{e:g} ({name})" for name, e in epochs.items())
     means = "Mean ± standard deviation over seeds. " if claim.seeds > 1 else ""
     if claim.seeds > 1 and len(claim.variants) > 1:
         means = (

@@ -62,7 +62,7 @@ def test_another_image_size_and_its_errors():
         receptive_fields(NETWORKS["paper"], 30)
 
 
-@pytest.mark.parametrize("network", [EXACT, LOOSE, NETWORKS["digits"]], ids=lambda n: n.name)
+@pytest.mark.parametrize("network", [EXACT, LOOSE], ids=lambda n: n.name)
 def test_gradients_reach_as_far_as_the_fields(network, float64, few_optimizations):
     params = jax.tree.map(
         lambda leaf: jnp.full(leaf.shape, 0.01, jnp.float64),

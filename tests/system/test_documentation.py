@@ -8,6 +8,7 @@ import re
 import shlex
 from pathlib import Path
 
+import jax
 import numpy as np
 import PIL.Image
 import pytest
@@ -30,6 +31,7 @@ MODULES = [
 def home(tmp_path_factory):
     """A folder with a short run of the default preset in runs/, and a photo.jpg."""
     folder = tmp_path_factory.mktemp("home")
+    jax.config.update("jax_disable_most_optimizations", True)  # compiled sooner
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("ALEXNET_DATA_DIR", str(folder / "data"))
@@ -39,6 +41,7 @@ def home(tmp_path_factory):
         pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
         PIL.Image.fromarray(pixels).save("photo.jpg")
         yield folder
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize("name", ["alexnet_jax", *MODULES])

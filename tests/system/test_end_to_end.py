@@ -16,7 +16,7 @@ import alexnet_jax
 from alexnet_jax.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = ["--epochs", "3", "--evaluate-every-epochs", "1", "--log-every-steps", "1"]
+SHORT = ["--epochs", "1", "--evaluate-every-epochs", "0.4", "--log-every-steps", "1"]
 
 
 def command(workdir, data_dir, *words):
@@ -50,7 +50,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, data_dir):
-    """A finished run of three epochs, and what it printed."""
+    """A finished run of one epoch, and what it printed."""
     workdir = tmp_path_factory.mktemp("runs") / "digits run"
     return workdir, train(workdir, data_dir)
 

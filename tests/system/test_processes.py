@@ -19,8 +19,8 @@ from alexnet_jax.main import parse
 from alexnet_jax.runs.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = ("--log-every-steps", "1", "--final-views", "1", "--evaluate-every-epochs", "1")
-SHORT += ("--epochs", "1")
+SHORT = ("--log-every-steps", "1", "--final-views", "1", "--evaluate-every-epochs", "0.5")
+SHORT += ("--epochs", "0.5")  # 12 steps
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def assert_same_run(ours, theirs):
         for folder in (ours, theirs)
     ]
     losses = [[row["train/loss"] for row in some if "train/loss" in row] for some in rows]
-    assert len(losses[0]) == 23
+    assert len(losses[0]) == 12
     np.testing.assert_allclose(*losses, rtol=1e-6)
     finals = [np.load(folder / "final.npz") for folder in (ours, theirs)]
     np.testing.assert_allclose(*(final["probabilities"] for final in finals), atol=1e-5)
@@ -182,26 +182,26 @@ def test_a_stop_of_one_process_in_a_validation_ends_both_and_it_is_repeated(plac
     words = ("--workdir", str(workdir), *SHORT)
     results = ended(both(place, *words, program="stopped_validation"))
     assert [code for code, _, _ in results] == [0, 0], results
-    assert "interrupted: saved step 23" in results[0][1]
+    assert "interrupted: saved step 12" in results[0][1]
     assert "validation error" not in results[0][1]
     results = ended(both(place, *words, program="float64"))
     assert [code for code, _, _ in results] == [0, 0], results
     assert "resumed" in results[0][1] and "validation error" in results[0][1]
     assert_same_run(workdir, exact)
-    assert (workdir / "checkpoints" / "23" / "metrics" / "metrics").exists(), "it can be the best"
+    assert (workdir / "checkpoints" / "12" / "metrics" / "metrics").exists(), "it can be the best"
 
 
 def test_two_processes_go_on_where_one_has_stopped(place, alone):
     """The velocities of one device are split over two processes, and then are whole again."""
     workdir = place[0] / "back"
     shutil.copytree(alone, workdir)
-    more = ("--workdir", str(workdir), *SHORT[:-1], "2", "--retune")
+    more = ("--workdir", str(workdir), *SHORT[:-1], "1", "--retune")
     results = ended(both(place, *more, "--towers", "2"))
     assert [code for code, _, _ in results] == [0, 0], results
-    assert "resumed" in results[0][1] and "at step 23 of 45" in results[0][1]
+    assert "resumed" in results[0][1] and "at step 12 of 23" in results[0][1]
     starts = json.loads((workdir / "run.json").read_text())["starts"]
-    assert [(start["step"], start["processes"]) for start in starts] == [(0, 1), (23, 2)]
-    assert load_weights(workdir, "last").step == 45
+    assert [(start["step"], start["processes"]) for start in starts] == [(0, 1), (12, 2)]
+    assert load_weights(workdir, "last").step == 23
 
 
 @pytest.mark.parametrize("victim", [0, 1])

@@ -18,6 +18,7 @@ from alexnet_jax import processes, program
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_MEMORY = Path("/dev/shm")
+ENVIRONMENT = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiled sooner
 
 pytestmark = pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="needs Linux's shared memory")
 
@@ -31,7 +32,8 @@ def start():
         command = [sys.executable, "-u", "-m", "alexnet_jax.main", *map(str, words)]
         started.append(
             subprocess.Popen(
-                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                command, cwd=ROOT, env=ENVIRONMENT, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=hear_signals,
             )
@@ -182,8 +184,9 @@ def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("stopping")
     program = [sys.executable, "-m", "alexnet_jax.main"]
     data = ["--data-dir", str(root / "data")]
-    train = [*program, "--workdir", str(root / "run"), "--epochs", "1", *data]
-    subprocess.run(train, cwd=ROOT, check=True, capture_output=True)
+    train = [*program, "--workdir", str(root / "run"), "--epochs", "0.2", "--final-views", "1"]
+    train += data
+    subprocess.run(train, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
     weights = ["--workdir", str(root / "run"), "--output", str(root / "w.safetensors")]
     subprocess.run([*program, "export", *weights], cwd=ROOT, check=True, capture_output=True)
     (root / "photos").mkdir()
