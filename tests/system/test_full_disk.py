@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = f"JAX_DISABLE_MOST_OPTIMIZATIONS=1 {sys.executable} -m alexnet_jax.main"  # compiled sooner
+PROGRAM = f"JAX_DISABLE_MOST_OPTIMIZATIONS=1 {sys.executable} -m alexnet_jax.main"
 SHORT = "--batch-size 8 --epochs 0.2 --log-every-steps 1 --checkpoint-every-steps 8 --final-views 1"
 
 
