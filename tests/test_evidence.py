@@ -164,7 +164,7 @@ def test_the_ratio_of_figure_1_is_paired_by_seed_where_all_runs_arrive(tmp_path,
         reproduction_write(tmp_path / "figure1" / "results" / "figure1.json", runs)
         return next(row for row in reproduction.ROWS if row.folder == "figure1").ours()
 
-    words = "relu 5.7 ± 0.6; tanh 28.3 ± 2.9; sigmoid not reached in 3 of 3 runs within 40"
+    words = "relu 5.7 ± 0.6; tanh 28.3 ± 2.9; sigmoid not reached in 3 of 3 runs within 28"
     text = of(relu=[5, 6, 6], tanh=[25, 30, 30], sigmoid=[None] * 3)
     assert text == f"5.0 times in each of 3 pairs: whole epochs: {words}"
     text = of(relu=[5, 5, 5], tanh=[25, 30, 35])
