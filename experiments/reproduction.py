@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent
 PAGE, README = ROOT / "README.md", ROOT.parent / "README.md"
 PICTURE = ROOT / "reproduction.svg"
 MINIATURE = "miniature, CIFAR-10, 8 epochs"
+NOT_YET = "not run yet"
 
 
 class Row(NamedTuple):
@@ -43,7 +44,7 @@ class Row(NamedTuple):
     ours: Callable[[], str | None]
     scale: str
     folder: str
-    otherwise: str = "not run yet"
+    otherwise: str = NOT_YET
     shown: bool = False
 
 
@@ -205,14 +206,15 @@ _PHOTOS = "miniature, 4,500 photos, 80 epochs"
 
 def _not_yet(preset: str) -> str:
     """Returns why a preset on the 50,000 images of CIFAR-10 has not been run."""
-    config = PRESETS[preset]
-    record = _record("benchmarks", "networks") or {}
+    config, record = PRESETS[preset], _record("benchmarks", "networks")
+    if record is None:
+        return NOT_YET
     rate = record["entries"][f"{config.network}/train"]["contestants"]["this library"]["rate"]
     hours = config.epochs * 50_000 / rate / 3600
     processor = record["environment"]["processor"].partition(" (")[0]
     return (
-        f"not run yet: {config.epochs:g} epochs, {hours:.1f} hours at the rate that two cores "
-        f"of an {processor} had with nothing beside it"
+        f"{NOT_YET}: {config.epochs:g} epochs, {hours:.1f} hours at the rate that was "
+        f"[measured](benchmarks/README.md) on two cores ({processor})"
     )
 
 

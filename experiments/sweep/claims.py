@@ -228,7 +228,7 @@ CLAIMS: dict[str, Claim] = {
         "Rectified units train several times faster",
         "A four-layer network on CIFAR-10 without regularisation, with ReLU, tanh and the logistic "
         "function: after how many epochs is the training error of an epoch 25 %? Each with the "
-        "rate that brought it furthest in four epochs (figure1-rates), where those were tried.",
+        "rate that brought it furthest in four epochs (figure1-rates).",
         "six times (§3.1, figure 1)",
         {
             "relu": _figure1("relu", 0.003, 20),

@@ -52,13 +52,18 @@ def unbroken(place):
     return info(workdir)["params_sha256"]
 
 
+@pytest.fixture(scope="module")
+def half(place):
+    """The first half of the unbroken run."""
+    workdir = place[0] / "half"
+    assert run(place, workdir, "--epochs", "0.1").returncode == 0
+    return workdir
+
+
 @pytest.fixture
-def begun(place, tmp_path_factory):
-    """A copy of the first half of the unbroken run."""
-    first = place[0] / "begun"
-    if not first.exists():
-        assert run(place, first, "--epochs", "0.1").returncode == 0
-    return shutil.copytree(first, tmp_path_factory.mktemp("copy") / "run")
+def begun(half, tmp_path):
+    """A copy of the first half of the unbroken run, to go on with."""
+    return shutil.copytree(half, tmp_path / "run")
 
 
 def test_killed_in_the_middle_of_a_save(place, unbroken, tmp_path):
