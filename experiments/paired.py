@@ -18,7 +18,7 @@ YET = "runs yet"
 
 
 def reached(
-    runs: list[dict[str, Any]], variant: str, key: str, seeds: int = 0
+    runs: list[dict[str, Any]], variant: str, key: str, seeds: int = 0, within: str = ""
 ) -> tuple[dict[int, float], str]:
     """Returns what the runs of a variant reached, by seed, and a remark where some did not.
 
@@ -27,31 +27,34 @@ def reached(
       variant: whose.
       key: of the value.
       seeds: how many runs there are to be.
+      within: how long those that did not arrive were given.
     """
     mine = [run for run in runs if run["variant"] == variant and key in run]
     values = {run["seed"]: run[key] for run in mine if run[key] is not None}
     remarks = []
     if len(values) < len(mine):
         fate = "diverged" if any(run.get("diverged") for run in mine) else "not reached"
-        remarks.append(f"{fate} in {len(mine) - len(values)} of {len(mine)} runs")
+        limit = f" within {within}" if within else ""
+        remarks.append(f"{fate} in {len(mine) - len(values)} of {len(mine)} runs{limit}")
     if len(mine) < seeds:
         remarks.append(f"{len(mine)} of {seeds} {YET}")
     return values, ", ".join(remarks)
 
 
-def told(found: dict[str, Any], unit: str = "", form: str = "+.1f") -> str:
-    """Returns a difference with its interval, and whether that holds 0.
+def told(found: dict[str, Any], unit: str = "", form: str = "+.1f", none: float = 0) -> str:
+    """Returns a difference with its interval, and whether that holds what no difference is.
 
     Args:
       found: from `paired`.
       unit: after the mean.
       form: of the numbers.
+      none: what no difference is: 1 of ratios.
     """
     mean, (low, high), n = found["mean"], found["interval_95"], found["n"]
     text = f"{mean:{form}}{unit and ' '}{unit}"
     if low == high:  # of counted things; a width of 0 would say too much
         return f"{text} in each of {n} pairs"
-    holds = ", not told from 0" if low <= 0 <= high else ""
+    holds = f", not told from {none:g}" if low <= none <= high else ""
     return f"{text} ({low:{form}} to {high:{form}}, n = {n}){holds}"
 
 

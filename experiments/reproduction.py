@@ -71,11 +71,13 @@ def _sweep(name: str, variant: str) -> Callable[[], str | None]:
         claim, runs = CLAIMS[name], _runs(name)
         unit = {"steps_on_plateau": "steps"}.get(claim.measure, "points")
         both = (claim.baseline, variant)
-        base, other = (reached(runs, v, claim.measure, claim.seeds) for v in both)
+        steps = max((run.get("steps", 0) for run in runs), default=0)
+        within = f"{steps:,} steps" if unit == "steps" else ""
+        base, other = (reached(runs, v, claim.measure, claim.seeds, within) for v in both)
         if not {run["variant"] for run in runs} >= set(both):
             return None
         means = [
-            f"{label} {_told(values, remark, unit, runs)}"
+            f"{label} {_told(values, remark, unit)}"
             for label, (values, remark) in ((claim.baseline, base), (variant, other))
         ]
         found = _difference(name, variant)
@@ -85,10 +87,8 @@ def _sweep(name: str, variant: str) -> Callable[[], str | None]:
     return text
 
 
-def _told(values: dict[int, float], remark: str, unit: str, runs: list[dict[str, Any]]) -> str:
+def _told(values: dict[int, float], remark: str, unit: str) -> str:
     """Returns what a variant reached, and what became of those that did not arrive."""
-    if unit == "steps" and remark:
-        remark = f"{remark} within {max(run['steps'] for run in runs):,} steps"
     if len(values) < 2:
         return cell(values, remark)
     found = summary(list(values.values()))
@@ -100,13 +100,14 @@ def _told(values: dict[int, float], remark: str, unit: str, runs: list[dict[str,
 def _ratio() -> str | None:
     """Returns how many times as many epochs tanh needs, seed by seed; or what arrived."""
     claim, runs = CLAIMS["figure1"], _runs("figure1")
-    found = {kind: reached(runs, kind, claim.measure, claim.seeds) for kind in claim.variants}
+    found = {
+        kind: reached(runs, kind, claim.measure, claim.seeds, f"{variant.config.epochs:g}")
+        for kind, variant in claim.variants.items()
+    }
     if not {run["variant"] for run in runs} >= {"relu", "tanh"}:
         return None
     texts = []
     for kind, (values, remark) in found.items():
-        if remark and YET not in remark:
-            remark = f"{remark} within {claim.variants[kind].config.epochs:g}"
         if values or remark:
             texts.append(f"{kind} {cell(values, remark)}")
     epochs = f"whole epochs: {'; '.join(texts)}"
@@ -115,17 +116,20 @@ def _ratio() -> str | None:
     apart = paired(ratios, dict.fromkeys(ratios, 0.0))
     if one or other or not apart:
         return epochs
-    return f"{told(apart, 'times', '.1f')}: {epochs}"
+    return f"{told(apart, 'times', '.1f', none=1)}: {epochs}"
 
 
 def _depth() -> str | None:
     """Returns what each of the middle convolutions is worth."""
-    parts = {name: _difference("depth", f"without {name}") for name in ("conv3", "conv4", "conv5")}
-    texts = [
-        f"without {name} {told(part, 'points') if part else 'not compared: not all runs arrived'}"
-        for name, part in parts.items()
-    ]
-    return "; ".join(texts) if any(parts.values()) else None
+    claim, runs, texts = CLAIMS["depth"], _runs("depth"), []
+    for variant in claim.variants:
+        values, remark = reached(runs, variant, claim.measure, claim.seeds)
+        part = _difference("depth", variant) if variant != claim.baseline else None
+        if part:
+            texts.append(f"{variant} {told(part, 'points')}")
+        elif remark:
+            texts.append(f"{variant} {cell(values, remark)}")
+    return "; ".join(texts) if runs else None
 
 
 def _by_views() -> list[dict[int, float]] | None:
@@ -213,8 +217,8 @@ def _not_yet(preset: str) -> str:
     hours = config.epochs * 50_000 / rate / 3600
     processor = record["environment"]["processor"].partition(" (")[0]
     return (
-        f"{NOT_YET}: {config.epochs:g} epochs, {hours:.1f} hours at the rate that was "
-        f"[measured](benchmarks/README.md) on two cores ({processor})"
+        f"{NOT_YET}: {config.epochs:g} epochs, at least {hours:.1f} hours: the rate of the steps "
+        f"alone, [measured](benchmarks/README.md) on two cores ({processor})"
     )
 
 

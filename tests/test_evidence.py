@@ -152,6 +152,37 @@ def test_what_is_never_reached_is_said(tmp_path, monkeypatch):
     assert tell() == words
 
 
+def test_a_missing_run_of_a_middle_layer_makes_the_row_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "ROOT", tmp_path)
+    [row] = [row for row in reproduction.ROWS if row.folder == "depth"]
+    runs = [
+        {"variant": variant, "seed": seed, "error": 30.0 + seed}
+        for variant in CLAIMS["depth"].variants
+        for seed in range(3)
+    ]
+    for kept, status in ((runs, "run"), (runs[:-1], "begun"), (runs[1:], "begun"), ([], "not")):
+        reproduction_write(tmp_path / "depth" / "results" / "depth.json", kept)
+        [line] = reproduction.lines((row,), "")
+        assert line[4].startswith(status), (line, status)
+
+
+def test_what_was_not_reached_says_within_which_time_and_what_is_missing_does_not(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(reproduction, "ROOT", tmp_path)
+    [row] = [row for row in reproduction.ROWS if row.folder == "initial-weights"]
+    values = {"fitted": [50, 60], "0.01": [None, None, None]}
+    runs = [
+        {"variant": variant, "seed": seed, "steps_on_plateau": steps, "steps": 3125}
+        for variant, found in values.items()
+        for seed, steps in enumerate(found)
+    ]
+    reproduction_write(tmp_path / "initial-weights" / "results" / "initial-weights.json", runs)
+    text = row.ours()
+    assert text is not None and "2 of 3 runs yet" in text and "yet within" not in text
+    assert "not reached in 3 of 3 runs within 3,125 steps" in text
+
+
 def test_the_ratio_of_figure_1_is_paired_by_seed_where_all_runs_arrive(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduction, "ROOT", tmp_path)
 

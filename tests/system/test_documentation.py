@@ -1,5 +1,6 @@
 """Every example runs: those of docstrings, of README, and the help of the package."""
 
+import contextlib
 import dataclasses
 import doctest
 import importlib
@@ -27,12 +28,21 @@ MODULES = [
 ]
 
 
+@contextlib.contextmanager
+def few_optimizations():
+    """Programs are compiled sooner, for a while."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A folder with a short run of the default preset in runs/, and a photo.jpg."""
     folder = tmp_path_factory.mktemp("home")
-    jax.config.update("jax_disable_most_optimizations", True)  # compiled sooner
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, few_optimizations():
         patch.chdir(folder)
         patch.setenv("ALEXNET_DATA_DIR", str(folder / "data"))
         short = dataclasses.replace(alexnet_jax.PRESETS["digits"], epochs=0.2, final_views=1)
@@ -41,7 +51,6 @@ def home(tmp_path_factory):
         pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
         PIL.Image.fromarray(pixels).save("photo.jpg")
         yield folder
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize("name", ["alexnet_jax", *MODULES])

@@ -97,7 +97,7 @@ def test_kill_nine_and_the_same_command_end_in_the_same_parameters(run, data_dir
             if line.startswith("epoch"):  # the first validation; a checkpoint is being written
                 process.kill()
     assert process.returncode == -signal.SIGKILL
-    train(tmp_path / "run", data_dir, *every)
+    assert "resumed" in train(tmp_path / "run", data_dir, *every)
     first, second = (json.loads((p / "run.json").read_text()) for p in (unbroken, tmp_path / "run"))
     assert first["params_sha256"] == second["params_sha256"]
 

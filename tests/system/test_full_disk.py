@@ -40,7 +40,7 @@ def place(tmp_path_factory):
     return folder, f"{words} --workdir '{folder}/disk/run'", info["params_sha256"], used // 1024
 
 
-@pytest.mark.parametrize("share", [0, 0.5, 0.95])
+@pytest.mark.parametrize("share", [0, 0.3, 0.7, 0.95])
 def test_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_space(place, share):
     """The share is that of the unbroken run's folder: another write fails each time."""
     folder, command, digest, used = place

@@ -180,7 +180,7 @@ def test_a_stop_whose_exception_is_swallowed_is_remembered():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A finished run of one epoch, its weights as a file, and three thousand photos."""
+    """A finished short run, its weights as a file, and three thousand photos."""
     root = tmp_path_factory.mktemp("stopping")
     program = [sys.executable, "-m", "alexnet_jax.main"]
     data = ["--data-dir", str(root / "data")]
