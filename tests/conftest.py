@@ -37,6 +37,16 @@ def float64():
 @pytest.fixture
 def few_optimizations():
     """Programs that are compiled in a fifth of the time, where their speed does not matter."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    import compiling
+
+    with compiling.few_optimizations():
+        yield
+
+
+@pytest.fixture
+def sooner(monkeypatch):
+    """The same in the processes that a test starts."""
+    import compiling
+
+    for name, value in compiling.SOONER.items():
+        monkeypatch.setenv(name, value)

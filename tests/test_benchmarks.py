@@ -32,8 +32,7 @@ def test_the_tables_are_generated_from_the_records(page):
     assert table.PAGES[page](text) == text
 
 
-def test_a_contest_goes_round_and_survives_a_contestant_that_dies(monkeypatch):
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # its programs start sooner
+def test_a_contest_goes_round_and_survives_a_contestant_that_dies(sooner):
     entries = [
         who.contestant(who.OURS, "digits", "inference", 2),
         contest.Contestant("dies", "contest", {}, 1.0),

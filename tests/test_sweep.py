@@ -262,9 +262,8 @@ time.sleep({60 if ends == "running" else 0})
 
 
 def test_a_run_ends_when_its_training_error_is_reached_and_is_not_begun_again(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, sooner
 ):
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiled sooner
     claim = quick(CLAIMS["figure1"], epochs=50)._replace(training_error=0.95)
     only = {"tanh": claim.variants["tanh"]}
     claim = claim._replace(variants=only, baseline="tanh")
@@ -350,8 +349,9 @@ def test_places_and_epochs_are_given_to_every_run():
         assert variant.config.data.source == "PHOTOS" and variant.config.epochs == 3
 
 
-def test_the_command_runs_a_claim_at_toy_size_and_writes_its_page(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiled sooner
+def test_the_command_runs_a_claim_at_toy_size_and_writes_its_page(
+    tmp_path, capsys, monkeypatch, sooner
+):
     words = ["transfer", "--quick", "--epochs", "0.1", "--scratch", str(tmp_path)]
     main([*words, "--data-dir", str(tmp_path / "data")])
     assert "| fine-tuned | 1 |" in capsys.readouterr().out

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
+import compiling
 import jax
 import numpy as np
 
@@ -21,12 +22,8 @@ from alexnet_jax.training import train as train_module
 @contextlib.contextmanager
 def precision() -> Iterator[None]:
     """A context of double precision, and of programs that are compiled in a fifth of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        with jax.enable_x64(True):
-            yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+    with compiling.few_optimizations(), jax.enable_x64(True):
+        yield
 
 
 def as_float64(tree: Any) -> Any:

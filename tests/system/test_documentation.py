@@ -1,6 +1,5 @@
 """Every example runs: those of docstrings, of README, and the help of the package."""
 
-import contextlib
 import dataclasses
 import doctest
 import importlib
@@ -9,7 +8,7 @@ import re
 import shlex
 from pathlib import Path
 
-import jax
+import compiling
 import numpy as np
 import PIL.Image
 import pytest
@@ -28,21 +27,11 @@ MODULES = [
 ]
 
 
-@contextlib.contextmanager
-def few_optimizations():
-    """Programs are compiled sooner, for a while."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A folder with a short run of the default preset in runs/, and a photo.jpg."""
     folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch, few_optimizations():
+    with pytest.MonkeyPatch.context() as patch, compiling.few_optimizations():
         patch.chdir(folder)
         patch.setenv("ALEXNET_DATA_DIR", str(folder / "data"))
         short = dataclasses.replace(alexnet_jax.PRESETS["digits"], epochs=0.2, final_views=1)

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import compiling
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = f"JAX_DISABLE_MOST_OPTIMIZATIONS=1 {sys.executable} -m alexnet_jax.main"
+ENVIRONMENT = os.environ | compiling.SOONER
+PROGRAM = f"{sys.executable} -m alexnet_jax.main"
 SHORT = "--batch-size 8 --epochs 0.2 --log-every-steps 1 --checkpoint-every-steps 8 --final-views 1"
 
 
@@ -20,6 +22,7 @@ def mounted(folder, size, *lines):
     return subprocess.run(
         ["unshare", "--map-root-user", "--mount", "bash", "-c", script],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=500,
+        env=ENVIRONMENT,
     )  # fmt: skip
 
 
@@ -33,7 +36,7 @@ def place(tmp_path_factory):
     words = f"{PROGRAM} --data-dir '{folder}/data' {SHORT}"
     subprocess.run(
         f"{words} --workdir '{folder}/unbroken'", shell=True, cwd=ROOT, check=True,
-        capture_output=True,
+        capture_output=True, env=ENVIRONMENT,
     )  # fmt: skip
     info = json.loads((folder / "unbroken" / "run.json").read_text("utf-8"))
     used = sum(p.stat().st_size for p in (folder / "unbroken").rglob("*") if p.is_file())

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import compiling
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,7 +24,7 @@ def run(name, folder, **variables):
         "PYTHONPATH": str(ROOT),
         "ALEXNET_DATA_DIR": str(folder / "data"),
         "JAX_PLATFORMS": "cpu",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiled sooner
+        **compiling.SOONER,
         **variables,
     }
     environment.pop("JAX_NUM_CPU_DEVICES", None)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import compiling
 import numpy as np
 import PIL.Image
 
@@ -34,7 +35,7 @@ def test_a_script_trains_with_worker_processes_without_asking_whether_it_is_main
     script = tmp_path / "script.py"
     script.write_text(PROGRAM)
     words = [sys.executable, script, tmp_path]
-    sooner = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiled
+    sooner = os.environ | compiling.SOONER
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=sooner)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("begun") == 1 and "ended at 4" in done.stdout

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import compiling
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,7 +19,7 @@ from alexnet_jax import processes, program
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_MEMORY = Path("/dev/shm")
-ENVIRONMENT = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiled sooner
+ENVIRONMENT = os.environ | compiling.SOONER
 
 pytestmark = pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="needs Linux's shared memory")
 

@@ -11,7 +11,7 @@ import io
 import json
 import shlex
 
-import jax
+import compiling
 import numpy as np
 import pytest
 from archives import write_imagenet2012
@@ -63,8 +63,7 @@ def chain(tmp_path_factory):
     for seed, (name, classes) in enumerate({"FALL2009": 4, "FALL2011": 5}.items(), 1):
         write_images(home / name, classes, seed)
     printed = {}
-    jax.config.update("jax_disable_most_optimizations", True)  # they would cost most of the time
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, compiling.few_optimizations():
         patch.chdir(home)
         patch.setenv("JAX_COMPILATION_CACHE_DIR", "")
         for name in ("original", "six-conv", "six-conv-2011"):
@@ -83,7 +82,6 @@ def chain(tmp_path_factory):
                 assert main([*words[3:], *SMALL, "--seed", str(seed)]) == 0
             printed[preset] = out.getvalue()
         yield home, printed
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def params_of(home, preset):
