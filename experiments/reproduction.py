@@ -18,6 +18,7 @@ from experiments.paired import YET, paired, reached, summary, told
 from experiments.specialise.run import compared
 from experiments.sweep.claims import CLAIMS
 from experiments.sweep.page import cell
+from experiments.table import epochs_of
 
 ROOT = Path(__file__).parent
 PAGE, README = ROOT / "README.md", ROOT.parent / "README.md"
@@ -200,7 +201,7 @@ def _final(folder: str, name: str, views: int = 10) -> Callable[[], str | None]:
             return None
         tests = {row["test_views"]: 100 * row["final/top1_error"] for row in record["final"]}
         error = tests.get(views, next(iter(tests.values())))
-        return f"{error:.1f} % after {record['validation'][-1]['epoch']:.0f} epochs"
+        return f"{error:.1f} % after {epochs_of(record)} epochs"
 
     return text
 

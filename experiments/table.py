@@ -30,6 +30,16 @@ ROWS = (
         "18 (lossless, cuda-convnet)",
     ),
     (
+        "cifar10/results/cifar10-13pct.json",
+        "`cifar10-13pct`: four layers, the same images",
+        "13 (lossless, cuda-convnet)",
+    ),
+    (
+        "cifar10/results/cifar10-11pct.json",
+        "`cifar10-11pct`: four layers with normalization, the same images",
+        "11 (lossless, cuda-convnet)",
+    ),
+    (
         "imagenette/results/imagenette.json",
         "`imagenette`: the paper's eight layers in small, ten classes of ImageNet, 4,500 photos",
         "–",
@@ -97,13 +107,22 @@ def _row(result: dict, link: str, title: str, published: str) -> str:
     minutes = result["run"]["wall_seconds"] / 60
     wall = f"{minutes:,.0f} min" + (", one core" if result["run"]["cpu_cores"] == 1 else "")
     unfinished = "" if result["run"]["status"] == "finished" else " (interrupted)"
-    preset = PRESETS.get(result["config"]["preset"])  # its schedule may have been shortened
-    whole = preset.epochs if preset and preset.network == result["config"]["network"] else 0
-    epochs = f"{last['epoch']:.0f}" + (f" of {whole:.0f}" if whole > last["epoch"] else "")
     return (
-        f"| {title} | {100 * centre:.1f} / {ten} | {published} | {epochs}{unfinished} | "
+        f"| {title} | {100 * centre:.1f} / {ten} | {published} | {epochs_of(result)}{unfinished} | "
         f"{result['images_per_second']['median']:,.0f} | {wall} | [json]({link}) |"
     )
+
+
+def epochs_of(result: dict) -> str:
+    """Returns how many epochs a run had, and of how many where its schedule was shortened.
+
+    Args:
+      result: a record that `collect` wrote.
+    """
+    last = result["validation"][-1]["epoch"]
+    preset = PRESETS.get(result["config"]["preset"])
+    whole = preset.epochs if preset and preset.network == result["config"]["network"] else 0
+    return f"{last:.0f}" + (f" of {whole:.0f}" if whole > last else "")
 
 
 def updated(text: str) -> str:

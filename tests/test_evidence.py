@@ -12,7 +12,7 @@ from alexnet_jax import experiment
 from alexnet_jax.evaluation.ensemble import Member
 from alexnet_jax.evaluation.evaluate import evaluation_of
 from experiments import pictures, reproduction
-from experiments.benchmarks.records import read
+from experiments.benchmarks.records import read, write
 from experiments.ensembles import run as ensembles
 from experiments.imagenet import ready
 from experiments.own_photos import page as own_photos
@@ -213,6 +213,23 @@ def test_the_ratio_of_figure_1_is_paired_by_seed_where_all_runs_arrive(tmp_path,
     assert of(relu=[5, 5]) is None and of(tanh=[5]) is None
 
 
+def test_a_preset_with_a_shortened_schedule_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "ROOT", tmp_path)
+    [row] = [row for row in reproduction.ROWS if row.claim == "CIFAR-10, four layers"]
+    assert row.ours() is None and row.otherwise.startswith("not run yet: 520 epochs")
+    for epochs, words in ((40, "14.5 % after 40 of 520 epochs"), (520, "14.5 % after 520 epochs")):
+        record = {
+            "config": {"preset": "cifar10-13pct", "network": "cifar-13pct"},
+            "validation": [{"epoch": 1.0}, {"epoch": epochs + 0.0005}],
+            "final": [
+                {"test_views": v, "final/top1_error": e} for v, e in ((1, 0.151), (10, 0.145))
+            ],
+        }
+        write(tmp_path / "cifar10" / "results" / "cifar10-13pct.json", record)
+        assert row.ours() == words
+        assert reproduction.lines((row,), "")[0][4] == "run"
+
+
 def test_runs_that_were_made_twice_tell_what_rounding_does(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduction, "ROOT", tmp_path)
     assert reproduction._rounding() == ""
@@ -256,8 +273,6 @@ def test_the_newcomers_tar_has_so_many_photos_of_each_class(tmp_path):
 
 
 def reproduction_write(path, runs):
-    from experiments.benchmarks.records import write
-
     write(path, {"runs": runs})
 
 
