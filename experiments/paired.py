@@ -7,10 +7,15 @@ from typing import Any
 from scipy import stats
 
 
-def summary(values: list[float]) -> dict[str, float | None]:
-    """Returns mean and standard deviation (None of fewer than two)."""
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return {"mean": statistics.mean(values), "standard_deviation": spread}
+def spread(values: list[float], form: str = ".1f") -> str:
+    """Returns "mean ± standard deviation"; of one value, that alone.
+
+    Args:
+      values: one or more.
+      form: of both numbers.
+    """
+    mean = f"{statistics.mean(values):{form}}"
+    return f"{mean} ± {statistics.stdev(values):{form}}" if len(values) > 1 else mean
 
 
 YET = "runs yet"
@@ -68,6 +73,6 @@ def paired(first: dict[int, float], second: dict[int, float]) -> dict[str, Any] 
     differences = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
     if len(differences) < 2:
         return None
-    mean, spread = statistics.mean(differences), statistics.stdev(differences)
-    half = float(stats.t.ppf(0.975, len(differences) - 1)) * spread / math.sqrt(len(differences))
+    mean, deviation = statistics.mean(differences), statistics.stdev(differences)
+    half = float(stats.t.ppf(0.975, len(differences) - 1)) * deviation / math.sqrt(len(differences))
     return {"n": len(differences), "mean": mean, "interval_95": [mean - half, mean + half]}

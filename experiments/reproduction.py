@@ -14,7 +14,7 @@ from alexnet_jax.presets import PRESETS
 from experiments import pictures
 from experiments.benchmarks.records import read
 from experiments.generated import rewrite, table, with_parts
-from experiments.paired import YET, paired, reached, summary, told
+from experiments.paired import YET, paired, reached, spread, told
 from experiments.specialise.run import compared
 from experiments.sweep.claims import CLAIMS
 from experiments.sweep.page import cell
@@ -90,11 +90,9 @@ def _sweep(name: str, variant: str) -> Callable[[], str | None]:
 
 def _told(values: dict[int, float], remark: str, unit: str) -> str:
     """Returns what a variant reached, and what became of those that did not arrive."""
-    if len(values) < 2:
+    if unit != "steps" or not values:
         return cell(values, remark)
-    found = summary(list(values.values()))
-    mean, spread = found["mean"], found["standard_deviation"]
-    text = f"{mean:.0f} ± {spread:.0f} steps" if unit == "steps" else f"{mean:.1f} ± {spread:.1f}"
+    text = f"{spread(list(values.values()), '.0f')} steps"
     return f"{text}, {remark}" if remark else text
 
 
@@ -186,9 +184,8 @@ def _colours() -> str | None:
     if found is None:
         return None
     for variant in ("two towers", "one whole tower"):
-        values = [r["course"][-1]["difference"] for r in runs if r["variant"] == variant]
-        mean, spread = statistics.mean(values), statistics.stdev(values)
-        texts.append(f"{variant} {100 * mean:.1f} ± {100 * spread:.1f}")
+        values = [100 * r["course"][-1]["difference"] for r in runs if r["variant"] == variant]
+        texts.append(f"{variant} {spread(values)}")
     return f"{told(found, 'points')}: colour shares of the halves differ by {', '.join(texts)}"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from alexnet_jax.presets import PRESETS
 from experiments.benchmarks.records import read
 from experiments.generated import rewrite, with_parts
-from experiments.paired import summary
+from experiments.paired import spread
 
 ROOT = Path(__file__).parent
 README = ROOT.parent / "README.md"
@@ -91,8 +91,7 @@ def _seeds() -> str:
         return ""
     texts = []
     for name, key in (("centre", "error"), ("five crops", "error_ten_views")):
-        found = summary([run[key] for run in record["runs"]])
-        texts.append(f"{found['mean']:.1f} ± {found['standard_deviation']:.1f} % ({name})")
+        texts.append(f"{spread([run[key] for run in record['runs']])} % ({name})")
     return (
         f"\n\n`digits` with {len(record['runs'])} seeds: {', '.join(texts)}; "
         "[seeds](experiments/seeds/README.md)."

@@ -29,7 +29,7 @@ from experiments import pictures
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import made_with, rewrite, table, with_parts
-from experiments.paired import paired, summary, told
+from experiments.paired import paired, spread, told
 from experiments.sweep.claims import CLAIMS, Variant
 from experiments.sweep.runner import digest_of
 
@@ -123,9 +123,7 @@ def rows(record: dict[str, Any]) -> str:
             if r["variant"] == variant
         ]
         if len(gaps) > 1:
-            found = summary(gaps)
-            text = f"{found['mean']:.1f} ± {found['standard_deviation']:.1f}"
-            lines.append([f"**{variant}, {len(gaps)} seeds**", "", f"**{text}**", ""])
+            lines.append([f"**{variant}, {len(gaps)} seeds**", "", f"**{spread(gaps)}**", ""])
     apart = compared(record)
     if apart:
         name = "**two towers against the control, 95 % interval**"

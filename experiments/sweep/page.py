@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments import pictures
 from experiments.generated import made_with, table
-from experiments.paired import paired, reached, summary, told
+from experiments.paired import paired, reached, spread, told
 from experiments.sweep.claims import Claim
 
 MEASURES = {
@@ -26,9 +26,7 @@ def cell(values: dict[int, float], remark: str = "") -> str:
     """Returns mean and standard deviation of values by seed, and a remark."""
     if not values:
         return remark or "–"
-    found = summary(list(values.values()))
-    spread = found["standard_deviation"]
-    text = f"{found['mean']:.1f}" + (f" ± {spread:.1f}" if spread is not None else "")
+    text = spread(list(values.values()))
     return f"{text}, {remark}" if remark else text
 
 
