@@ -132,6 +132,71 @@ def digits():
     )
 
 
+def silent_details():
+    photos, digits = (
+        record(f"silent_details/results/{name}.json") for name in ("photos", "digits")
+    )
+    normalization = photos["normalization"]
+    for name in ("LRN before ReLU", "alpha 1e-4 undivided"):
+        yield "{:.0f} % of a trained conv1's output", 100 * normalization[name]["difference"]
+    assert len(normalization["one sum over both towers"]["channels"]) == 4
+    yield ("four channels at the border",)
+    start = [row["logits, standard deviation across photos"] for row in photos["start"].values()]
+    yield "{:.0f} times the signal at the start", start[0] / start[1]
+    yield "| {0} × {0} otherwise", photos["windows"]["original at 224"]["down"][0]
+    noise = photos["colour"]["noise per channel, grey levels"]
+    yield (
+        "{:.0f} against {:.0f}0 grey levels",
+        *(
+            statistics.mean(noise[name]) / unit
+            for name, unit in (
+                ("standard deviations (source)", 1),
+                ("eigenvalues (as printed)", 10),
+            )
+        ),
+    )
+    test, source, _ = photos["colour"]["input, root mean square, grey levels"].values()
+    yield "inputs {:.0f} % weaker than the test", 100 * (1 - source / test)
+    yield "wherever the crop is | {:.0f} grey level", photos["mean"]["root mean square"]
+    rows = record("silent_details/results/digits.json")["rows"]
+    found = [[round(100 * run["top1_error"], 1) for run in row["runs"]] for row in rows]
+    images = record("digits/results/digits.json")["run"]["validation_images"]
+    yield "With three seeds and {} test images (one is {:.1f} %)", images, 100 / images
+    [same] = [row for row in found if len(set(row)) == 1]
+    yield "(all three seeds at {:.1f} %)", same[0]
+
+
+def real_weights():
+    found = record("real_weights/results/real_weights.json")
+    one = found["sets"]["imagenette"]["trained"]
+    yield "gives pool5 ({:,} values)", one["features"]
+    more = 100 * (max(one["held_out"].values()) - one["test_accuracy"])
+    assert 1.5 < more < 2.5
+    yield ("score two points more than the test",)
+    assert found["fine_tuned"]["epochs"] == 1
+    yield ("The dense layers had one epoch",)
+
+
+def benchmarks():
+    memory = {row["name"]: row["value"] for row in record("benchmarks/results/memory.json")["rows"]}
+    whole = memory["temporary buffers (XLA), whole"]
+    assert memory["temporary buffers (XLA), 4 parts"] < whole / 2
+    yield ("(N = 4 more than halves the temporary buffers)",)
+    yield "A step of `original` needs {:.1f} GiB of buffers", whole / 1024
+    weights = sum(row.params for row in summarize(NETWORKS["paper"]))
+    yield "the update of {:.0f} million weights", weights / 1e6
+    rows = record("benchmarks/results/profile.json")["rows"]
+    step = next(row for row in rows if row["name"] == "`paper`, training, batch 128")
+    assert 2 < step["high"] / step["low"] < 3
+    yield ("makes that one step of `paper` two to three times as long",)
+    names = [row["name"] for row in rows]
+    products = rows[names.index("`paper`, inference, batch 128") + 1]
+    yield (
+        "are, with their transforms, {} of the inference",
+        products["note"].removesuffix(" of the work"),
+    )
+
+
 def overfit():
     found = record("overfit/results/original.json")
     yield "{:,} parameters", found["parameters"]
@@ -164,6 +229,9 @@ PAGES = {
     "experiments/imagenette/README.md": imagenette,
     "experiments/cats_vs_dogs/README.md": cats_vs_dogs,
     "experiments/digits/README.md": digits,
+    "experiments/silent_details/README.md": silent_details,
+    "experiments/real_weights/README.md": real_weights,
+    "experiments/benchmarks/README.md": benchmarks,
     "experiments/overfit/README.md": overfit,
     "experiments/long_run/README.md": long_run,
     "README.md": readme,
