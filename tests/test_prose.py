@@ -133,9 +133,7 @@ def digits():
 
 
 def silent_details():
-    photos, digits = (
-        record(f"silent_details/results/{name}.json") for name in ("photos", "digits")
-    )
+    photos = record("silent_details/results/photos.json")
     normalization = photos["normalization"]
     for name in ("LRN before ReLU", "alpha 1e-4 undivided"):
         yield "{:.0f} % of a trained conv1's output", 100 * normalization[name]["difference"]
