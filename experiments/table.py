@@ -25,6 +25,11 @@ ROWS = (
         "–",
     ),
     (
+        "cifar10/results/cifar10-alexnet-one-tower.json",
+        "`cifar10-alexnet` with one tower (`--network cifar-alexnet-one-tower`)",
+        "–",
+    ),
+    (
         "cifar10/results/cifar10-18pct.json",
         "`cifar10-18pct`: CIFAR-10 stored as lossy JPEG, 9,000 test images",
         "18 (lossless, cuda-convnet)",

@@ -72,6 +72,24 @@ def cifar10_18pct():
     )
 
 
+def cifar10():
+    yield from cifar10_18pct()
+    two, one = (record(f"cifar10/results/cifar10-alexnet{end}.json") for end in ("", "-one-tower"))
+    assert "changes" not in one["run"] or not one["run"]["changes"]
+    weights = [
+        sum(row.params for row in summarize(NETWORKS[r["config"]["network"]])) for r in (one, two)
+    ]
+    yield "({:,} weights instead of {:,})", *weights
+    yield (
+        "{:.1f} % and {:.1f} %, that is {:.1f} and {:.1f} points less",
+        *final(one),
+        *(
+            float(f"{b:.1f}") - float(f"{a:.1f}")
+            for a, b in zip(final(one), final(two), strict=True)
+        ),
+    )
+
+
 def imagenette():
     small = record("imagenette/results/imagenette.json")
     images = small["run"]["validation_images"]
@@ -223,7 +241,7 @@ def readme():
 
 
 PAGES = {
-    "experiments/cifar10/README.md": cifar10_18pct,
+    "experiments/cifar10/README.md": cifar10,
     "experiments/imagenette/README.md": imagenette,
     "experiments/cats_vs_dogs/README.md": cats_vs_dogs,
     "experiments/digits/README.md": digits,
