@@ -16,6 +16,7 @@ from experiments.generated import rewrite
 _KEPT = (
     "status",
     "step",
+    "starts",
     "changes",
     "wall_seconds",
     "train_images",

@@ -194,7 +194,7 @@ def _final(folder: str, name: str, views: int = 10) -> Callable[[], str | None]:
 
     def text() -> str | None:
         record = _record(folder, name)
-        if record is None:
+        if record is None or record["run"]["status"] != "finished":
             return None
         tests = {row["test_views"]: 100 * row["final/top1_error"] for row in record["final"]}
         error = tests.get(views, next(iter(tests.values())))

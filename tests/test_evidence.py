@@ -11,7 +11,7 @@ from tiny import config, dataset, tiny_network  # noqa: F401
 from alexnet_jax import experiment
 from alexnet_jax.evaluation.ensemble import Member
 from alexnet_jax.evaluation.evaluate import evaluation_of
-from experiments import pictures, reproduction
+from experiments import paired, pictures, reproduction
 from experiments.benchmarks.records import read, write
 from experiments.ensembles import run as ensembles
 from experiments.imagenet import ready
@@ -219,6 +219,7 @@ def test_a_preset_with_a_shortened_schedule_says_so(tmp_path, monkeypatch):
     assert row.ours() is None and row.otherwise.startswith("not run yet: 520 epochs")
     for epochs, words in ((40, "14.5 % after 40 of 520 epochs"), (520, "14.5 % after 520 epochs")):
         record = {
+            "run": {"status": "finished"},
             "config": {"preset": "cifar10-13pct", "network": "cifar-13pct"},
             "validation": [{"epoch": 1.0}, {"epoch": epochs + 0.0005}],
             "final": [
@@ -228,6 +229,15 @@ def test_a_preset_with_a_shortened_schedule_says_so(tmp_path, monkeypatch):
         write(tmp_path / "cifar10" / "results" / "cifar10-13pct.json", record)
         assert row.ours() == words
         assert reproduction.lines((row,), "")[0][4] == "run"
+    record["run"]["status"] = "interrupted"
+    write(tmp_path / "cifar10" / "results" / "cifar10-13pct.json", record)
+    assert reproduction.lines((row,), "")[0][4] == row.otherwise
+
+
+def test_one_value_has_no_deviation():
+    assert paired.spread([3.0]) == "3.0" and paired.spread([3.0, 4.0], ".0f") == "4 ± 1"
+    assert reproduction._told({0: 50.0}, "", "steps") == "50 steps"
+    assert reproduction._told({}, "diverged", "steps") == "diverged"
 
 
 def test_runs_that_were_made_twice_tell_what_rounding_does(tmp_path, monkeypatch):

@@ -124,6 +124,7 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
     if len(cores) == 1:  # those of the runs, not of the sweep
         record = record | {"environment": record["environment"] | {"cpu_cores": cores.pop()}}
     again = " --output runs/again   # anew; without --output only what this record lacks"
+    made = made_with(record, f"{name}.json", ["torch"])
     hours = sum(run["wall_seconds"] for run in record["runs"]) / 3600
     epochs = {name: variant.config.epochs for name, variant in claim.variants.items()}
     scale = " or ".join(f"{e:g}" for e in sorted(set(epochs.values())))
@@ -151,5 +152,5 @@ python -m experiments.sweep {name}{data} --jobs 2{again}
 
 ![every run{with_means}](results/{name}.svg)
 
-{hours:.1f} hours of runs, added up. {made_with(record, f"{name}.json", ["torch"])}.
+{hours:.1f} hours of runs, added up; the last of them with: {made}.
 """
