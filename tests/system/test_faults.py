@@ -84,6 +84,7 @@ def test_killed_in_the_middle_of_a_save(place, unbroken, tmp_path):
         assert process.returncode == -signal.SIGKILL
     done = run(place, tmp_path / "run")
     assert done.returncode == 0, done.stderr
+    assert "resumed" in done.stdout
     assert info(tmp_path / "run")["params_sha256"] == unbroken
     assert not list(folder.glob("*-tmp*"))
 

@@ -173,11 +173,17 @@ def test_a_stop_of_one_process_ends_both_and_one_process_goes_on(place, exact):
     results = ended(processes)
     assert [code for code, _, _ in results] == [0, 0], results
     assert "interrupted: saved step" in results[0][1]
+    shutil.copytree(workdir, place[0] / "again")
     one = start(place, 0, 0, *words, processes=1, program="float64")
     ((code, out, err),) = ended([one])
     assert code == 0, err
     assert "resumed" in out and "test error" in out
     assert_same_run(workdir, exact)
+    again = ("--workdir", str(place[0] / "again"), *SHORT)
+    results = ended(both(place, *again, program="float64"))
+    assert [code for code, _, _ in results] == [0, 0], results
+    assert "resumed" in results[0][1]
+    assert_same_run(place[0] / "again", exact)
 
 
 def test_a_stop_of_one_process_in_a_validation_ends_both_and_it_is_repeated(place, exact):
