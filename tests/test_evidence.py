@@ -210,6 +210,8 @@ def test_the_ratio_of_figure_1_is_paired_by_seed_where_all_runs_arrive(tmp_path,
     assert (
         begun is not None and "tanh 30.0 ± 0.0, 2 of 3 runs yet" in begun and "times" not in begun
     )
+    text = of(relu=[5, 5, 5], tanh=[4, 5, 6])
+    assert text is not None and text.startswith("1.0 times (0.5 to 1.5, n = 3), not told from 1:")
     assert of(relu=[5, 5]) is None and of(tanh=[5]) is None
 
 

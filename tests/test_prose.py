@@ -76,6 +76,8 @@ def cifar10():
     yield from cifar10_18pct()
     two, one = (record(f"cifar10/results/cifar10-alexnet{end}.json") for end in ("", "-one-tower"))
     assert len(one["run"]["starts"]) == 1
+    assert one["config"] == two["config"] | {"network": one["config"]["network"]}
+    yield ("by the same recipe and from the same seed",)
     yield ("It ran in one piece.",)
     weights = [
         sum(row.params for row in summarize(NETWORKS[r["config"]["network"]])) for r in (one, two)
