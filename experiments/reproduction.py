@@ -15,7 +15,7 @@ from experiments import pictures
 from experiments.benchmarks.records import read
 from experiments.generated import rewrite, table, with_parts
 from experiments.paired import YET, paired, reached, spread, told
-from experiments.specialise.run import compared
+from experiments.specialise.run import compared, gaps
 from experiments.sweep.claims import CLAIMS
 from experiments.sweep.page import cell
 from experiments.table import epochs_of
@@ -90,10 +90,7 @@ def _sweep(name: str, variant: str) -> Callable[[], str | None]:
 
 def _told(values: dict[int, float], remark: str, unit: str) -> str:
     """Returns what a variant reached, and what became of those that did not arrive."""
-    if unit != "steps" or not values:
-        return cell(values, remark)
-    text = f"{spread(list(values.values()), '.0f')} steps"
-    return f"{text}, {remark}" if remark else text
+    return cell(values, remark, ".0f", " steps") if unit == "steps" else cell(values, remark)
 
 
 def _ratio() -> str | None:
@@ -180,12 +177,11 @@ def _retrieval() -> str | None:
 
 def _colours() -> str | None:
     record = _record("specialise") or {"runs": []}
-    runs, found, texts = record["runs"], compared(record), []
+    found, texts = compared(record), []
     if found is None:
         return None
     for variant in ("two towers", "one whole tower"):
-        values = [100 * r["course"][-1]["difference"] for r in runs if r["variant"] == variant]
-        texts.append(f"{variant} {spread(values)}")
+        texts.append(f"{variant} {spread(list(gaps(record, variant).values()))}")
     return f"{told(found, 'points')}: colour shares of the halves differ by {', '.join(texts)}"
 
 
@@ -214,9 +210,11 @@ def _not_yet(preset: str) -> str:
     rate = record["entries"][f"{config.network}/train"]["contestants"]["this library"]["rate"]
     hours = config.epochs * 50_000 / rate / 3600
     processor = record["environment"]["processor"].partition(" (")[0]
+    cores = {1: "one", 2: "two"}.get(count := record["environment"]["cpu_cores"], count)
     return (
         f"{NOT_YET}: {config.epochs:g} epochs, at least {hours:.1f} hours: the rate of the steps "
-        f"alone, [measured](benchmarks/README.md) on two cores ({processor})"
+        f"alone, [measured](benchmarks/README.md) on "
+        f"{cores} cores ({processor})"
     )
 
 

@@ -117,13 +117,9 @@ def rows(record: dict[str, Any]) -> str:
         cells = _cells(last)
         lines.append([f"{run['variant']}, seed {run['seed']}, epoch {last['epoch']:g}", *cells])
     for variant in VARIANTS:
-        gaps = [
-            100 * r["course"][-1]["difference"]
-            for r in record.get("runs", [])
-            if r["variant"] == variant
-        ]
-        if len(gaps) > 1:
-            lines.append([f"**{variant}, {len(gaps)} seeds**", "", f"**{spread(gaps)}**", ""])
+        found = list(gaps(record, variant).values())
+        if len(found) > 1:
+            lines.append([f"**{variant}, {len(found)} seeds**", "", f"**{spread(found)}**", ""])
     apart = compared(record)
     if apart:
         name = "**two towers against the control, 95 % interval**"
@@ -134,15 +130,16 @@ def rows(record: dict[str, Any]) -> str:
 
 def compared(record: dict[str, Any]) -> dict[str, Any] | None:
     """Returns how much further apart the towers are than the control's halves, in points."""
-    gaps = [
-        {
-            run["seed"]: 100 * run["course"][-1]["difference"]
-            for run in record.get("runs", [])
-            if run["variant"] == variant
-        }
-        for variant in VARIANTS
-    ]
-    return paired(*gaps)
+    return paired(*(gaps(record, variant) for variant in VARIANTS))
+
+
+def gaps(record: dict[str, Any], variant: str) -> dict[int, float]:
+    """Returns by how many points the colour shares of the halves differ at the end, by seed."""
+    return {
+        run["seed"]: 100 * run["course"][-1]["difference"]
+        for run in record.get("runs", [])
+        if run["variant"] == variant
+    }
 
 
 def _cells(found: dict[str, Any]) -> list[str]:

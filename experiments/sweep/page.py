@@ -22,11 +22,18 @@ def _measure(claim: Claim) -> str:
     return MEASURES[claim.measure]
 
 
-def cell(values: dict[int, float], remark: str = "") -> str:
-    """Returns mean and standard deviation of values by seed, and a remark."""
+def cell(values: dict[int, float], remark: str = "", form: str = ".1f", unit: str = "") -> str:
+    """Returns mean and standard deviation of values by seed, and a remark.
+
+    Args:
+      values: by seed.
+      remark: on runs that have none.
+      form: of the numbers.
+      unit: written behind them.
+    """
     if not values:
         return remark or "–"
-    text = spread(list(values.values()))
+    text = f"{spread(list(values.values()), form)}{unit}"
     return f"{text}, {remark}" if remark else text
 
 
