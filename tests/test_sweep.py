@@ -349,19 +349,45 @@ def test_places_and_epochs_are_given_to_every_run():
         assert variant.config.data.source == "PHOTOS" and variant.config.epochs == 3
 
 
-def test_the_command_runs_a_claim_at_toy_size_and_writes_its_page(
-    tmp_path, capsys, monkeypatch, sooner
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory):
+    """A folder of toy runs, which the claims share as they share the large ones."""
+    return tmp_path_factory.mktemp("toys")
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_the_command_ends_every_claim_at_toy_size_with_numbers_and_a_page(
+    name, toys, tmp_path, capsys, monkeypatch, few_optimizations
 ):
-    words = ["transfer", "--quick", "--epochs", "0.1", "--scratch", str(tmp_path)]
-    main([*words, "--data-dir", str(tmp_path / "data")])
-    assert "| fine-tuned | 1 |" in capsys.readouterr().out
-    folder = tmp_path / "pages" / "transfer"
+    def train_in_this_process(workdir, data_dir, cores, training_error, stop):
+        if not (workdir / "run.json").exists():
+            runner.train_here(workdir, data_dir, cores)
+
+    monkeypatch.setattr(runner, "_train", train_in_this_process)
+    monkeypatch.setattr(runner, "use_compilation_cache", lambda: None)
+    monkeypatch.setattr("alexnet_jax.experiment.run.write_run_report", lambda *_, **__: None)
+    claim = CLAIMS[name]
+    if name == "figure1-rates":  # a search: thirteen rates of figure1's networks
+        claim = claim._replace(variants=dict(list(claim.variants.items())[:2]))
+        monkeypatch.setitem(CLAIMS, name, claim)
+    words = [name, "--quick", "--epochs", "0.1", "--scratch", str(toys)]
+    main([*words, "--data-dir", str(toys / "data"), "--output", str(tmp_path)])
+    table = capsys.readouterr().out
+    folder = tmp_path / name
+    record = read(folder / "results" / f"{name}.json")
+    assert record is not None
+    assert pictures.is_of(folder / "results" / f"{name}.svg", record["runs"])
+    assert [run["variant"] for run in record["runs"]] == list(claim.variants)
+    weights = {run["params_sha256"] for run in record["runs"]}
+    assert len(weights) == len(claim.variants), "no two of them learned the same"
     text = (folder / "README.md").read_text()
-    assert text.startswith("# Pre-training helps") and "results/transfer.svg" in text
-    record = read(folder / "results" / "transfer.json")
-    assert record and pictures.is_of(folder / "results" / "transfer.svg", record["runs"])
-    logs = [path.read_text() for path in (tmp_path / "runs").glob("*.log")]
-    assert len(logs) == 3 and sum("copied conv1, conv2" in log for log in logs) == 1
+    assert text.startswith(f"# {claim.title}") and f"results/{name}.svg" in text
+    for variant in claim.variants:
+        assert f"| {variant} | 1 |" in table and f"| {variant} | 1 |" in text
+    if claim.training_error is None:
+        assert all(f"{run['error']:.1f}" in table for run in record["runs"])
+    if name == "transfer":
+        assert table.count("copied conv1, conv2") == 1
 
 
 def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, started):
