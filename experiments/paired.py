@@ -18,10 +18,6 @@ def spread(values: list[float], form: str = ".1f") -> str:
     return f"{mean} ± {statistics.stdev(values):{form}}" if len(values) > 1 else mean
 
 
-YET = "runs yet"
-"""What is said where runs are still to be made."""
-
-
 def reached(
     runs: list[dict[str, Any]], variant: str, key: str, seeds: int = 0, within: str = ""
 ) -> tuple[dict[int, float], str]:
@@ -42,7 +38,7 @@ def reached(
         limit = f" within {within}" if within else ""
         remarks.append(f"{fate} in {len(mine) - len(values)} of {len(mine)} runs{limit}")
     if len(mine) < seeds:
-        remarks.append(f"{len(mine)} of {seeds} {YET}")
+        remarks.append(f"{len(mine)} of {seeds} runs yet")
     return values, ", ".join(remarks)
 
 

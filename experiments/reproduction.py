@@ -14,7 +14,7 @@ from alexnet_jax.presets import PRESETS
 from experiments import pictures
 from experiments.benchmarks.records import read
 from experiments.generated import rewrite, table, with_parts
-from experiments.paired import YET, paired, reached, spread, told
+from experiments.paired import paired, reached, spread, told
 from experiments.specialise.run import compared, gaps
 from experiments.sweep.claims import CLAIMS
 from experiments.sweep.page import cell
@@ -351,6 +351,14 @@ def is_drawn(path: Path) -> bool:
     return pictures.is_of(path, _spelled(costs()[::-1]))
 
 
+def _begun(name: str) -> bool:
+    """Returns whether some runs of a claim were made, and some are missing."""
+    if name not in CLAIMS:
+        return False
+    claim = CLAIMS[name]
+    return 0 < len(_runs(name)) < len(claim.variants) * claim.seeds
+
+
 def lines(rows: tuple[Row, ...], base: str) -> list[list[str]]:
     """Returns the cells of each row.
 
@@ -361,7 +369,7 @@ def lines(rows: tuple[Row, ...], base: str) -> list[list[str]]:
     found = []
     for row in rows:
         ours = row.ours()
-        status = "begun" if ours and YET in ours else "run" if ours else row.otherwise
+        status = "begun" if _begun(row.folder) else "run" if ours else row.otherwise
         there = (ROOT / row.folder / "README.md").exists()
         name = f"[{row.folder}]({base}{row.folder}/README.md)" if there else row.folder
         scale = row.scale if ours is not None else "–"
