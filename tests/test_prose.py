@@ -72,8 +72,37 @@ def cifar10_18pct():
     )
 
 
+def cifar10_fifth(name: str, paper: int):
+    found, whole = record(f"cifar10/results/{name}.json"), PRESETS[name]
+    assert found["run"]["status"] == "finished" and len(found["run"]["starts"]) == 1
+    assert [phase["epoch"] for phase in found["config"]["schedule"]["phases"]] == [101, 103]
+    by_epoch, images = errors(found), found["run"]["validation_images"]
+    centre, ten = final(found)
+    yield "**`{}`: {:.1f} %** with the centre, {:.1f} % with ten views", name, centre, ten
+    yield "(standard error {:.1f} points)", standard_error(ten, images)
+    yield "after {:.0f} of {:.0f} epochs; the paper states {} %", max(by_epoch), whole.epochs, paper
+    points = [f"{by_epoch[epoch]:.1f} % after {epoch}" for epoch in (10, 50, 80, 100)]
+    yield (f"{points[0]} epochs, {', '.join(points[1:])}",)
+    yield "the two at a tenth of the rate end at {:.1f} %", by_epoch[102]
+    yield "the two at a hundredth at {:.1f} %", by_epoch[104]
+    tail = statistics.mean(row["train/top1_error"] for row in found["training"][-3:])
+    yield "The training error ends at {:.0f} %", 100 * tail
+    rates, minutes = found["images_per_second"], found["run"]["wall_seconds"] / 60
+    yield "{:.0f} images/s on one core, {:.0f} minutes", rates["median"], minutes
+
+
 def cifar10():
     yield from cifar10_18pct()
+    yield from cifar10_fifth("cifar10-13pct", 13)
+    yield from cifar10_fifth("cifar10-11pct", 11)
+    plain, normed = (record(f"cifar10/results/cifar10-{n}pct.json") for n in (13, 11))
+    above = [final(found)[1] - paper for found, paper in ((plain, 13), (normed, 11))]
+    yield "{:.1f} and {:.1f} points are missing with ten views", *above
+    falls = [errors(found)[50] - errors(found)[100] for found in (plain, normed)]
+    yield "by {:.1f} and {:.1f} points from epoch 50 to epoch 100", *falls
+    worse = final(normed)[1] - final(plain)[1]
+    yield "({:.1f} points worse with ten views", worse
+    assert 0 < worse < standard_error(final(plain)[1], 9000)
     two, one = (record(f"cifar10/results/cifar10-alexnet{end}.json") for end in ("", "-one-tower"))
     assert len(one["run"]["starts"]) == 1
     assert one["config"] == two["config"] | {"network": one["config"]["network"]}
