@@ -171,6 +171,12 @@ def cats_vs_dogs():
         "to {:.0f} for so many photos",
         max(errors(record("cats_vs_dogs/results/cats-vs-dogs.json"))),
     )
+    tested = record("ensembles/results/ensembles.json")["sets"]["cats-vs-dogs"]["views"]
+    centre, ten = (
+        next(r["errors"] for r in rows if r["networks"] == 1) for rows in tested.values()
+    )
+    yield "have {:.2f}, {:.2f} and {:.2f} % with the centre", *centre
+    yield "{:.2f}, {:.2f} and {:.2f} % with ten views", *ten
 
 
 def digits():
