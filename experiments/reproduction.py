@@ -23,7 +23,6 @@ ROOT = Path(__file__).parent
 PAGE, README = ROOT / "README.md", ROOT.parent / "README.md"
 PICTURE = ROOT / "reproduction.svg"
 MINIATURE = "miniature, CIFAR-10, 8 epochs"
-NOT_YET = "not run yet"
 
 
 class Row(NamedTuple):
@@ -44,7 +43,7 @@ class Row(NamedTuple):
     ours: Callable[[], str | None]
     scale: str
     folder: str
-    otherwise: str = NOT_YET
+    otherwise: str = "not run yet"
     shown: bool = False
 
 
@@ -200,7 +199,7 @@ def _final(folder: str, name: str) -> Callable[[], str | None]:
 _PHOTOS = "miniature, 4,500 photos, 80 epochs"
 
 
-_CIFAR = "whole, a lossy copy, 9,000 test images"
+_CIFAR = "a lossy copy, 9,000 test images"
 ROWS = (
     Row("Rectified units reach 25 % training error sooner than tanh", "six times (§3.1)",
         _ratio, "four layers, CIFAR-10", "figure1", shown=True),
@@ -335,10 +334,8 @@ def is_drawn(path: Path) -> bool:
 
 def _begun(name: str) -> bool:
     """Returns whether some runs of a claim were made, and some are missing."""
-    if name not in CLAIMS:
-        return False
-    claim = CLAIMS[name]
-    return 0 < len(_runs(name)) < len(claim.variants) * claim.seeds
+    claim = CLAIMS.get(name)
+    return claim is not None and 0 < len(_runs(name)) < len(claim.variants) * claim.seeds
 
 
 def lines(rows: tuple[Row, ...], base: str) -> list[list[str]]:

@@ -77,7 +77,9 @@ def rows(record: dict[str, Any]) -> str:
             count = len(by_views[0][size, way])
             texts = [f"{cell:.2f}" for cell in cells]
             lines.append([f"`{name}`, {way}", str(size), str(count), *texts])
-    return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}."
+    return (
+        f"{table(head, lines)}\n\nThe last set with: {made_with(record, OUTPUT.name, ['torch'])}."
+    )
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
