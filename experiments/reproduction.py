@@ -183,11 +183,11 @@ def _colours() -> str | None:
     return f"{told(found, 'points')}: colour shares of the halves differ by {', '.join(texts)}"
 
 
-def _final(folder: str, name: str) -> Callable[[], str | None]:
-    """Returns what tells the error of a preset that was run to its end."""
+def _final(name: str) -> Callable[[], str | None]:
+    """Returns what tells the error of a finished run of a CIFAR-10 preset, and its epochs."""
 
     def text() -> str | None:
-        record = _record(folder, name)
+        record = _record("cifar10", name)
         if record is None or record["run"]["status"] != "finished":
             return None
         tests = {row["test_views"]: 100 * row["final/top1_error"] for row in record["final"]}
@@ -197,8 +197,6 @@ def _final(folder: str, name: str) -> Callable[[], str | None]:
 
 
 _PHOTOS = "miniature, 4,500 photos, 80 epochs"
-
-
 _CIFAR = "a lossy copy, 9,000 test images"
 ROWS = (
     Row("Rectified units reach 25 % training error sooner than tanh", "six times (§3.1)",
@@ -238,9 +236,9 @@ ROWS = (
     Row("Near in fc7 is alike", "pictures (figure 4)",
         _retrieval, "preset `imagenette`, 4,500 photos, one seed", "retrieval"),
     Row("CIFAR-10, four layers", "13 % (§3.3, lossless)",
-        _final("cifar10", "cifar10-13pct"), _CIFAR, "cifar10"),
+        _final("cifar10-13pct"), _CIFAR, "cifar10"),
     Row("CIFAR-10, with normalization", "11 % (§3.3, lossless)",
-        _final("cifar10", "cifar10-11pct"), _CIFAR, "cifar10"),
+        _final("cifar10-11pct"), _CIFAR, "cifar10"),
     Row("ILSVRC-2010 and 2012, Fall 2009", "37.5, 40.7, 67.4 % (tables 1 and 2, §6)",
         lambda: None, "", "imagenet", "not possible here: 1.2 million images, weeks on two cores"),
 )  # fmt: skip
@@ -380,7 +378,8 @@ def _hours() -> str:
     return (
         f"The {len(one)} runs of the sweeps and {len(others)} of towers and presets took "
         f"{hours:.0f} core hours by the clock, beside other work and with its standstills; not "
-        "counted are the runs before a transfer and all that is not training of a claim or preset. "
+        "counted are the runs before a transfer, those that were only averaged, and all that is "
+        "not training of a claim or preset. "
         f"{_rounding()}"
     )
 

@@ -75,6 +75,7 @@ def cifar10_18pct():
 def cifar10_fifth(name: str, paper: int):
     found, whole = record(f"cifar10/results/{name}.json"), PRESETS[name]
     assert found["run"]["status"] == "finished" and len(found["run"]["starts"]) == 1
+    assert found["run"]["cpu_cores"] == 1
     assert [phase["epoch"] for phase in found["config"]["schedule"]["phases"]] == [101, 103]
     by_epoch, images = errors(found), found["run"]["validation_images"]
     centre, ten = final(found)
@@ -99,10 +100,17 @@ def cifar10():
     plain, normed = (record(f"cifar10/results/cifar10-{n}pct.json") for n in (13, 11))
     above = [final(found)[1] - paper for found, paper in ((plain, 13), (normed, 11))]
     yield "with ten views they lie {:.1f} and {:.1f} points above it", *above
-    falls = [errors(found)[50] - errors(found)[100] for found in (plain, normed)]
-    yield "by {:.1f} and {:.1f} points from epoch 50 to epoch 100", *falls
+
+    def mean(found, first, last):
+        return statistics.mean(errors(found)[epoch] for epoch in range(first, last + 1))
+
+    for words, *epochs in (("is", 51, 60), (", of 81 to 90", 81, 90), (", of 91 to 100", 91, 100)):
+        means = (mean(found, *epochs) for found in (plain, normed))
+        yield f"{words} {{:.1f}} and {{:.1f}} %", *means
+    centre = mean(plain, 81, 100) - mean(normed, 81, 100)
+    yield "by {:.1f} points over epochs 81 to 100", centre
     better, worse = (a - b for a, b in zip(final(plain), final(normed), strict=True))
-    yield "{:.1f} points better with the centre, {:.1f} points worse", better, -worse
+    yield "and {:.1f} at the end, and {:.1f} points worse with ten views", better, -worse
     hours = [found["run"]["wall_seconds"] * 520 / 104 / 3600 for found in (plain, normed)]
     yield "about {:.0f} and {:.0f} hours of one core", *hours
     two, one = (record(f"cifar10/results/cifar10-alexnet{end}.json") for end in ("", "-one-tower"))
@@ -175,7 +183,7 @@ def cats_vs_dogs():
     )
     tested = record("ensembles/results/ensembles.json")["sets"]["cats-vs-dogs"]["views"]
     centre, ten = (
-        next(r["errors"] for r in rows if r["networks"] == 1) for rows in tested.values()
+        next(r["errors"] for r in tested[views] if r["networks"] == 1) for views in ("1", "10")
     )
     yield "have {:.2f}, {:.2f} and {:.2f} % with the centre", *centre
     yield "{:.2f}, {:.2f} and {:.2f} % with ten views", *ten
