@@ -333,7 +333,11 @@ def is_drawn(path: Path) -> bool:
 def _begun(name: str) -> bool:
     """Returns whether some runs of a claim were made, and some are missing."""
     claim = CLAIMS.get(name)
-    return claim is not None and 0 < len(_runs(name)) < len(claim.variants) * claim.seeds
+    if claim is None:
+        return False
+    made = {(run["variant"], run["seed"]) for run in _runs(name)}
+    wanted = {(variant, seed) for variant in claim.variants for seed in range(claim.seeds)}
+    return bool(made) and not wanted <= made
 
 
 def lines(rows: tuple[Row, ...], base: str) -> list[list[str]]:
