@@ -29,13 +29,29 @@ def made_with(record: dict[str, Any], file: str, leave_out: Sequence[str] = ()) 
       file: name of the record below `results/`.
       leave_out: packages whose version does not matter.
     """
+    return f"{_place(record, leave_out)}; [json](results/{file})"
+
+
+def _place(record: dict[str, Any], leave_out: Sequence[str]) -> str:
     place = record["environment"]
     versions = ", ".join(
         f"{name} {value}" for name, value in place["versions"].items() if name not in leave_out
     )
     cores = "one core" if place["cpu_cores"] == 1 else f"{place['cpu_cores']} cores"
-    words = (place["processor"], cores, versions, place["date"][:10])
-    return f"{'; '.join(words)}; [json](results/{file})"
+    return "; ".join((place["processor"], cores, versions, place["date"][:10]))
+
+
+def each_made_with(sets: Mapping[str, dict[str, Any]], leave_out: Sequence[str] = ()) -> str:
+    """Returns such lines for sets of a record, one for those that were made alike.
+
+    Args:
+      sets: by name, each with an `environment`.
+      leave_out: as in `made_with`.
+    """
+    alike: dict[str, list[str]] = {}
+    for name, entry in sets.items():
+        alike.setdefault(_place(entry, leave_out), []).append(f"`{name}`")
+    return "\n\n".join(f"{', '.join(names)}: {place}." for place, names in alike.items())
 
 
 def with_parts(text: str, parts: Mapping[str, str], command: str) -> str:

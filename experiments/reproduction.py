@@ -17,12 +17,13 @@ from experiments.paired import paired, reached, spread, told
 from experiments.specialise.run import compared, gaps
 from experiments.sweep.claims import CLAIMS
 from experiments.sweep.page import cell
-from experiments.table import epochs_of
+from experiments.table import epochs_of, is_shortened
 
 ROOT = Path(__file__).parent
 PAGE, README = ROOT / "README.md", ROOT.parent / "README.md"
 PICTURE = ROOT / "reproduction.svg"
 MINIATURE = "miniature, CIFAR-10, 8 epochs"
+_RUN, _SHORTENED = "run", "run, shortened"
 
 
 class Row(NamedTuple):
@@ -36,6 +37,7 @@ class Row(NamedTuple):
       folder: of the evidence, below `experiments/`.
       otherwise: status where there is no record.
       shown: in the README, too.
+      preset: whose run it tells, where it is one.
     """
 
     claim: str
@@ -45,6 +47,7 @@ class Row(NamedTuple):
     folder: str
     otherwise: str = "not run yet"
     shown: bool = False
+    preset: str = ""
 
 
 def _record(folder: str, name: str = "") -> dict[str, Any] | None:
@@ -236,9 +239,9 @@ ROWS = (
     Row("Near in fc7 is alike", "pictures (figure 4)",
         _retrieval, "preset `imagenette`, 4,500 photos, one seed", "retrieval"),
     Row("CIFAR-10, four layers", "13 % (§3.3, lossless)",
-        _final("cifar10-13pct"), _CIFAR, "cifar10"),
+        _final("cifar10-13pct"), _CIFAR, "cifar10", preset="cifar10-13pct"),
     Row("CIFAR-10, with normalization", "11 % (§3.3, lossless)",
-        _final("cifar10-11pct"), _CIFAR, "cifar10"),
+        _final("cifar10-11pct"), _CIFAR, "cifar10", preset="cifar10-11pct"),
     Row("ILSVRC-2010 and 2012, Fall 2009", "37.5, 40.7, 67.4 % (tables 1 and 2, §6)",
         lambda: None, "", "imagenet", "not possible here: 1.2 million images, weeks on two cores"),
 )  # fmt: skip
@@ -350,7 +353,10 @@ def lines(rows: tuple[Row, ...], base: str) -> list[list[str]]:
     found = []
     for row in rows:
         ours = row.ours()
-        status = "begun" if _begun(row.folder) else "run" if ours else row.otherwise
+        status = "begun" if _begun(row.folder) else _RUN if ours else row.otherwise
+        of_preset = _record(row.folder, row.preset) if row.preset else None
+        if status == _RUN and of_preset and is_shortened(of_preset):
+            status = _SHORTENED
         there = (ROOT / row.folder / "README.md").exists()
         name = f"[{row.folder}]({base}{row.folder}/README.md)" if there else row.folder
         scale = row.scale if ours is not None else "–"
@@ -361,13 +367,16 @@ def lines(rows: tuple[Row, ...], base: str) -> list[list[str]]:
 def whole() -> str:
     """Returns the table of all claims."""
     cells = lines(ROWS, "")
-    count = sum(line[4] == "run" for line in cells)
+    statuses = [line[4] for line in cells]
+    shortened = statuses.count(_SHORTENED)
+    count = statuses.count(_RUN) + shortened
+    of_them = f", {shortened} of them by a shortened schedule" if shortened else ""
     head = ["claim", "the paper", "ours", "scale", "status", "evidence"]
-    return f"{table(head, cells)}\n\n{count} of {len(ROWS)} rows were run. {_hours()}"
+    return f"{table(head, cells)}\n\n{count} of {len(ROWS)} rows were run{of_them}. {_hours()}"
 
 
 def _hours() -> str:
-    """Returns what the runs of sweeps, towers and presets took."""
+    """Returns what the runs of sweeps, towers, presets and averages took, each counted once."""
     swept = [run for name in CLAIMS for run in (_record(name) or {"runs": []})["runs"]]
     one = {  # claims share runs
         run["config"]: run.get("cpu_cores", 1) * run["wall_seconds"] for run in swept
@@ -375,14 +384,24 @@ def _hours() -> str:
     record = _record("specialise") or {"runs": [], "environment": {"cpu_cores": 1}}
     cores = record["environment"]["cpu_cores"]
     others = [run.get("cpu_cores", cores) * run["wall_seconds"] for run in record["runs"]]
+    known = {run["wall_seconds"] for run in [*swept, *record["runs"]]}
     for path in sorted(ROOT.glob("*/results/*.json")):
         run = (read(path) or {}).get("run", {})
-        others += [run["cpu_cores"] * run["wall_seconds"]] if "wall_seconds" in run else []
-    hours = (sum(one.values()) + sum(others)) / 3600
+        if "wall_seconds" in run:
+            known.add(run["wall_seconds"])
+            others.append(run["cpu_cores"] * run["wall_seconds"])
+    averaged = [
+        run["cpu_cores"] * run["wall_seconds"]
+        for entry in (_record("ensembles") or {"sets": {}})["sets"].values()
+        for run in entry.get("training", [])
+        if run["wall_seconds"] not in known
+    ]
+    hours = (sum(one.values()) + sum(others) + sum(averaged)) / 3600
     return (
-        f"The {len(one)} runs of the sweeps and {len(others)} of towers and presets took "
+        f"The {len(one)} runs of the sweeps, {len(others)} of towers and presets and "
+        f"{len(averaged)} that were only averaged took "
         f"{hours:.0f} core hours by the clock, beside other work and with its standstills; not "
-        "counted are the runs before a transfer, those that were only averaged, and all that is "
+        "counted are the runs before a transfer, and all that is "
         "not training of a claim or preset. "
         f"{_rounding()}"
     )
@@ -411,7 +430,7 @@ def short() -> str:
     """Returns the lines of the README: of what was run."""
     cells = lines(tuple(row for row in ROWS if row.shown), "experiments/")
     head = ["claim", "the paper", "ours", "scale", "evidence"]
-    return table(head, [[*line[:4], line[5]] for line in cells if line[4] == "run"])
+    return table(head, [[*line[:4], line[5]] for line in cells if line[4] == _RUN])
 
 
 def updated_page(text: str) -> str:

@@ -123,10 +123,22 @@ def epochs_of(result: dict) -> str:
     Args:
       result: a record that `collect` wrote.
     """
-    last = result["validation"][-1]["epoch"]
+    last, whole = result["validation"][-1]["epoch"], _whole(result)
+    return f"{last:.0f}" + (f" of {whole:.0f}" if is_shortened(result) else "")
+
+
+def is_shortened(result: dict) -> bool:
+    """Returns whether a run had fewer epochs than its preset has.
+
+    Args:
+      result: a record that `collect` wrote.
+    """
+    return _whole(result) > result["validation"][-1]["epoch"]
+
+
+def _whole(result: dict) -> float:
     preset = PRESETS.get(result["config"]["preset"])
-    whole = preset.epochs if preset and preset.network == result["config"]["network"] else 0
-    return f"{last:.0f}" + (f" of {whole:.0f}" if whole > last else "")
+    return preset.epochs if preset and preset.network == result["config"]["network"] else 0
 
 
 def updated(text: str) -> str:

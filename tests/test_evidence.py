@@ -221,7 +221,7 @@ def test_a_preset_with_a_shortened_schedule_says_so(tmp_path, monkeypatch):
     assert row.ours() is None and row.otherwise == "not run yet"
     for epochs, words in ((40, "after 40 of 520 epochs"), (520, "after 520 epochs")):
         record = {
-            "run": {"status": "finished"},
+            "run": {"status": "finished", "wall_seconds": 60.0, "cpu_cores": 1},
             "config": {"preset": "cifar10-13pct", "network": "cifar-13pct"},
             "validation": [{"epoch": 1.0}, {"epoch": epochs + 0.0005}],
             "final": [
@@ -230,10 +230,26 @@ def test_a_preset_with_a_shortened_schedule_says_so(tmp_path, monkeypatch):
         }
         write(tmp_path / "cifar10" / "results" / "cifar10-13pct.json", record)
         assert row.ours() == f"14.5 % (ten views) {words}"
-        assert reproduction.lines((row,), "")[0][4] == "run"
+        status = "run, shortened" if epochs < 520 else "run"
+        assert reproduction.lines((row,), "")[0][4] == status
+        monkeypatch.setattr(reproduction, "ROWS", (row,))
+        of_them = ", 1 of them by a shortened schedule." if epochs < 520 else "."
+        assert f"1 of 1 rows were run{of_them}" in reproduction.whole()
     record["run"]["status"] = "interrupted"
     write(tmp_path / "cifar10" / "results" / "cifar10-13pct.json", record)
     assert reproduction.lines((row,), "")[0][4] == row.otherwise
+
+
+def test_core_hours_count_a_run_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "ROOT", tmp_path)
+    first, second = (
+        {"seed": 0, "cpu_cores": 2, "wall_seconds": 3600.0 * hours} for hours in (1, 2)
+    )
+    write(tmp_path / "cats_vs_dogs" / "results" / "cats-vs-dogs.json", {"run": first})
+    sets = {"cats-vs-dogs": {"training": [first, second]}, "digits": {"members": []}}
+    write(tmp_path / "ensembles" / "results" / "ensembles.json", {"sets": sets})
+    text = reproduction._hours()
+    assert "1 of towers and presets and 1 that were only averaged took 6 core hours" in text
 
 
 def test_one_value_has_no_deviation():

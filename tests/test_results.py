@@ -58,8 +58,12 @@ def test_records_hold_versions_hardware_and_no_places():
     for path in records:
         text = path.read_text()
         result = json.loads(text)
-        place = result.get("run") or result.get("environment") or result
-        assert place["versions"]["jax"] and place["processor"], path
+        whole = result.get("run") or result.get("environment")
+        places = [whole or result]
+        if not whole and "sets" in result:
+            places = [entry["environment"] for entry in result["sets"].values()]
+        for place in places:
+            assert place["versions"]["jax"] and place["processor"], path
         assert not [word for word in text.split('"') if word.startswith(("/", "~"))], path
 
 

@@ -21,7 +21,7 @@ from alexnet_jax.runs.folder import read_run
 from experiments import pictures
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.generated import made_with, rewrite, table, with_parts
+from experiments.generated import each_made_with, rewrite, table, with_parts
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -46,6 +46,13 @@ def tested(runs: list[Path], views: int, data_dir: Path | None) -> list[Member]:
         fingerprint = run.info["data_fingerprint"]
         members.append(Member(f"seed {run.config.seed}", result, fingerprint, run.class_names))
     return members
+
+
+def trained(place: Path) -> dict[str, Any]:
+    """Returns what a run's training was and took: seed, epochs, cores, seconds."""
+    run = read_run(place)
+    counted = {key: run.info[key] for key in ("seed", "cpu_cores", "wall_seconds")}
+    return {"preset": run.config.preset, "epochs": run.config.epochs} | counted
 
 
 def errors(members: list[Member]) -> list[dict[str, Any]]:
@@ -77,9 +84,8 @@ def rows(record: dict[str, Any]) -> str:
             count = len(by_views[0][size, way])
             texts = [f"{cell:.2f}" for cell in cells]
             lines.append([f"`{name}`, {way}", str(size), str(count), *texts])
-    return (
-        f"{table(head, lines)}\n\nThe last set with: {made_with(record, OUTPUT.name, ['torch'])}."
-    )
+    made = each_made_with(record["sets"], ["torch"])
+    return f"{table(head, lines)}\n\n{made}\n\n[json](results/{OUTPUT.name})"
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
@@ -121,14 +127,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     record = read(arguments.output) or {"sets": {}}
-    entry: dict[str, Any] = {"views": {}}
+    entry: dict[str, Any] = {"environment": environment(), "views": {}}
     for views in (1, 10):
         members = tested(arguments.runs, views, arguments.data_dir)
         entry["members"] = [member.name for member in members]
         entry["images"] = members[0].evaluation.count
         entry["views"][str(views)] = errors(members)
+    entry["training"] = [trained(run) for run in arguments.runs]
     record["sets"][arguments.name] = entry
-    write(arguments.output, {"environment": environment(), "sets": record["sets"]})
+    write(arguments.output, record)
     draw(record, arguments.output.with_suffix(".svg"))
     if arguments.output == OUTPUT:
         rewrite({README: updated})

@@ -22,7 +22,7 @@ from alexnet_jax.network.layers import Conv, Dense, MaxPool, layer_names
 from alexnet_jax.runs.weights import load_weights
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.generated import made_with, rewrite, table, with_parts
+from experiments.generated import each_made_with, rewrite, table, with_parts
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -119,7 +119,8 @@ def rows(record: dict[str, Any]) -> str:
             cells = [f"{100 * found[str(count)]:.1f}" for count in COUNTS]
             lines.append([f"`{name}`", layer, *cells])
         lines.append([f"`{name}`", "chance", *[f"{100 * entry['chance']:.1f}"] * len(COUNTS)])
-    return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}."
+    made = each_made_with(record["sets"], ["torch"])
+    return f"{table(head, lines)}\n\n{made}\n\n[json](results/{OUTPUT.name})"
 
 
 def updated(text: str) -> str:
@@ -145,8 +146,8 @@ def main() -> None:
     picture = arguments.picture or arguments.output.with_name(f"{arguments.name}.png")
     record = read(arguments.output) or {"sets": {}}
     found = measure(arguments.run, arguments.data_dir, picture)
-    record["sets"][arguments.name] = found
-    write(arguments.output, {"environment": environment(), "sets": record["sets"]})
+    record["sets"][arguments.name] = {"environment": environment(), **found}
+    write(arguments.output, record)
     if arguments.output == OUTPUT:
         rewrite({README: updated})
 
