@@ -13,6 +13,8 @@ MEASURES = {
     "error": "test error, %",
     "training_error": "training error of the last epoch, %",
     "steps_on_plateau": "steps on the plateau",
+    "error_on_training_images": "training images, tested alike, %",
+    "gap": "gap, points",
 }
 
 
@@ -40,29 +42,39 @@ def cell(values: dict[int, float], remark: str = "", form: str = ".1f", unit: st
 def results(claim: Claim, record: dict[str, Any]) -> str:
     """Returns the table of a record."""
     key, runs = claim.measure, record["runs"]
-    others = [other for other in ("error", "error_ten_views", "training_error") if other != key]
-    others = [other for other in others if any(run.get(other) for run in runs)]
+    others = ["error", "error_ten_views", "training_error"]
+    others += ["error_on_training_images", "gap"] if claim.overfits else []
+    others = [k for k in others if k != key and any(run.get(k) is not None for run in runs)]
     mirrors = any(variant.config.augment.mirror for variant in claim.variants.values())
     names = MEASURES | {"error_ten_views": f"{'ten views' if mirrors else 'five crops'}, %"}
     # A column stands where it can have something to say.
     compares = len(claim.variants) > 1 and claim.seeds > 1
     states = any(variant.paper for variant in claim.variants.values())
     head = ["", "n", _measure(claim), *["difference, 95 % interval"] * compares]
-    head += [*(names[other] for other in others), *["paper"] * states]
+    head += [*(names[other] for other in others)]
+    head += [*["difference of gaps"] * ("gap" in others), *["paper"] * states]
     lines = []
     base, lacking = reached(runs, claim.baseline, key, claim.seeds)
     for name, variant in claim.variants.items():
         count = sum(run["variant"] == name for run in runs)
         values, remark = reached(runs, name, key, claim.seeds)
-        difference = paired(values, base) if name != claim.baseline else None
         text = "–"
-        if difference is not None and not remark and not lacking:
-            text = told(difference)
+        if name != claim.baseline and not remark and not lacking:
+            text = _difference(runs, name, claim.baseline, key)
         more = [cell(*reached(runs, name, other)) for other in others]
+        if "gap" in others:
+            is_base = name == claim.baseline
+            more.append("–" if is_base else _difference(runs, name, claim.baseline, "gap"))
         mean = cell(values, remark) if count else "not run"
         cells = [name, str(count), mean, *[text] * compares, *more]
         lines.append([*cells, *[variant.paper or "–"] * states])
     return table(head, lines)
+
+
+def _difference(runs: list[dict[str, Any]], variant: str, baseline: str, key: str) -> str:
+    """Returns the paired difference of a variant and the baseline, as text."""
+    found = paired(*(reached(runs, name, key)[0] for name in (variant, baseline)))
+    return told(found) if found else "–"
 
 
 COLOURS = ("#1f4e79", "#a8321e", "#5a7d3c", "#7a4f9a")

@@ -77,6 +77,7 @@ def run_claim(
     Raises:
       RuntimeError: a run ended with an error, or was stopped; what was begun is kept.
     """
+    networks()
     record = read(output) or {"claim": name, "runs": []}
     wanted = [
         (variant, seed) for seed in range(claim.seeds) for variant in claim.variants
@@ -106,6 +107,8 @@ def run_claim(
             return
         workdir = trained(claim.variants[variant], seed)
         found = measured(workdir, claim.training_error)
+        if claim.overfits and not found.get("diverged"):
+            found |= overfitting(workdir, found["error"], data_dir)
         with writing:
             record["runs"].append({"variant": variant, "seed": seed, "config": digest, **found})
             record["runs"].sort(key=lambda run: (order.index(run["variant"]), run["seed"]))
@@ -263,8 +266,22 @@ def measured(workdir: Path, training_error: float | None) -> Run:
         "wall_seconds": info["wall_seconds"],
         "params_sha256": info.get("params_sha256"),  # none of a run that was ended early
         "cpu_cores": info["cpu_cores"],
+        "processor": info["processor"],
         "commit": info["commit"],
     }
+
+
+def overfitting(workdir: Path, error: float, data_dir: Path | None) -> dict[str, float]:
+    """Returns a run's error on its training images, centre and no masks, and the gap, percent.
+
+    Args:
+      workdir: folder of a finished run.
+      error: on the test images.
+      data_dir: of the prepared sets.
+    """
+    on_training = experiment.evaluate_run(workdir, "last", 1, data_dir=data_dir, split="train")
+    found = round(100 * on_training.top1_error, 3)
+    return {"error_on_training_images": found, "gap": error - found}
 
 
 def errors_by_epoch(rows: list[dict[str, Any]]) -> list[tuple[int, float]]:
