@@ -16,7 +16,7 @@ from experiments.generated import rewrite, table, with_parts
 from experiments.paired import paired, reached, spread, told
 from experiments.specialise.run import compared, gaps
 from experiments.sweep.claims import CLAIMS
-from experiments.sweep.page import cell
+from experiments.sweep.page import cell, ratio
 from experiments.table import epochs_of, is_shortened
 
 ROOT = Path(__file__).parent
@@ -58,33 +58,55 @@ def _runs(name: str) -> list[dict[str, Any]]:
     return (_record(name) or {"runs": []})["runs"]
 
 
-def _difference(name: str, variant: str, base: str = "") -> dict[str, Any] | None:
+def _difference(
+    name: str, variant: str, base: str = "", measure: str = ""
+) -> dict[str, Any] | None:
     """Returns the paired difference of two variants; None unless all their runs arrived."""
     claim = CLAIMS[name]
     both = (variant, base or claim.baseline)
-    one, two = (reached(_runs(name), v, claim.measure, claim.seeds) for v in both)
+    one, two = (reached(_runs(name), v, measure or claim.measure, claim.seeds) for v in both)
     return None if one[1] or two[1] else paired(one[0], two[0])
 
 
-def _sweep(name: str, variant: str) -> Callable[[], str | None]:
-    """Returns what tells the difference of a variant from the baseline of its claim."""
+def _sweep(name: str, *variants: str) -> Callable[[], str | None]:
+    """Returns what tells the differences of variants from the baseline of their claim."""
 
     def text() -> str | None:
         claim, runs = CLAIMS[name], _runs(name)
         unit = {"steps_on_plateau": "steps"}.get(claim.measure, "points")
-        both = (claim.baseline, variant)
+        all_of_them = (claim.baseline, *variants)
         steps = max((run.get("steps", 0) for run in runs), default=0)
         within = f"{steps:,} steps" if unit == "steps" else ""
-        base, other = (reached(runs, v, claim.measure, claim.seeds, within) for v in both)
-        if not {run["variant"] for run in runs} >= set(both):
+        if not {run["variant"] for run in runs} >= set(all_of_them):
             return None
-        means = [
-            f"{label} {_told(values, remark, unit)}"
-            for label, (values, remark) in ((claim.baseline, base), (variant, other))
-        ]
-        found = _difference(name, variant)
-        first = f"{told(found, unit)}: " if found else ""
+        means = []
+        for label in all_of_them:
+            values, remark = reached(runs, label, claim.measure, claim.seeds, within)
+            means.append(f"*{label}* {_told(values, remark, unit)}")
+        first = ""
+        for variant in variants:
+            found = _difference(name, variant)
+            label = f"*{variant}* " if len(variants) > 1 else ""
+            first += f"{label}{told(found, unit)}; " if found else ""
         return first + ", ".join(means)
+
+    return text
+
+
+def _overfitting(name: str, variant: str) -> Callable[[], str | None]:
+    """Returns what tells by how much a variant widens the gap of test and training images."""
+
+    def text() -> str | None:
+        claim, runs = CLAIMS[name], _runs(name)
+        both = (claim.baseline, variant)
+        gap, error = (_difference(name, variant, measure=key) for key in ("gap", "error"))
+        if gap is None or error is None:
+            return None
+        means = [f"*{label}* {cell(*reached(runs, label, 'gap'))}" for label in both]
+        return (
+            f"gap of test and training images {told(gap, 'points')}; {', '.join(means)}; "
+            f"test error {told(error, 'points')}"
+        )
 
     return text
 
@@ -98,7 +120,7 @@ def _ratio() -> str | None:
     """Returns how many times as many epochs tanh needs, seed by seed; or what arrived."""
     claim, runs = CLAIMS["figure1"], _runs("figure1")
     found = {
-        kind: reached(runs, kind, claim.measure, claim.seeds, f"{variant.config.epochs:g}")
+        kind: reached(runs, kind, claim.measure, claim.seeds, f"{variant.config.epochs:g} epochs")
         for kind, variant in claim.variants.items()
     }
     if not {run["variant"] for run in runs} >= {"relu", "tanh"}:
@@ -106,14 +128,9 @@ def _ratio() -> str | None:
     texts = []
     for kind, (values, remark) in found.items():
         if values or remark:
-            texts.append(f"{kind} {cell(values, remark)}")
-    epochs = f"whole epochs: {'; '.join(texts)}"
-    (relu, one), (tanh, other) = found["relu"], found["tanh"]
-    ratios = {seed: tanh[seed] / relu[seed] for seed in sorted(tanh.keys() & relu.keys())}
-    apart = paired(ratios, dict.fromkeys(ratios, 0.0))
-    if one or other or not apart:
-        return epochs
-    return f"{told(apart, 'times', '.1f', none=1)}: {epochs}"
+            texts.append(f"*{kind}* {cell(values, remark)}")
+    times = ratio(claim, {"runs": runs}, "tanh")
+    return f"{times and f'{times}; '}whole epochs: {'; '.join(texts)}"
 
 
 def _depth() -> str | None:
@@ -147,7 +164,7 @@ def _views() -> str | None:
     if errors is None or found is None:
         return None
     centre, ten = (statistics.mean(values.values()) for values in errors)
-    return f"{told(found, 'points')}: centre {centre:.1f}, ten {ten:.1f}"
+    return f"{told(found, 'points')}; *centre* {centre:.1f}, *ten* {ten:.1f}"
 
 
 def _ensemble() -> str | None:
@@ -157,7 +174,7 @@ def _ensemble() -> str | None:
     rows = [row for row in entry["views"]["10"] if row["weights"] == "equal"]
     one, most = statistics.mean(rows[0]["errors"]), statistics.mean(rows[-1]["errors"])
     count, subsets = rows[-1]["networks"], len(rows[-1]["errors"])
-    text = f"{most - one:+.1f} points: one {one:.1f}, {count} networks {most:.1f}"
+    text = f"{most - one:+.1f} points; *one* {one:.1f}, *{count} networks* {most:.1f}"
     return text + (" (the one average of all: no interval)" if subsets == 1 else "")
 
 
@@ -166,14 +183,13 @@ def _set(folder: str, name: str) -> dict[str, Any] | None:
 
 
 def _retrieval() -> str | None:
-    entry = _set("retrieval", "imagenette")
-    if entry is None:
-        return None
-    at_five = {layer: 100 * found["5"] for layer, found in entry["layers"].items()}
-    layers = ", ".join(f"{layer} {at_five[layer]:.0f}" for layer in ("fc7", "conv5", "pixels"))
-    return (
-        f"of the five nearest in the query's class, %: {layers}, chance {100 * entry['chance']:.0f}"
-    )
+    sets = (_record("retrieval") or {"sets": {}})["sets"]
+    texts = []
+    for name, entry in sets.items():
+        at_five = {layer: 100 * found["5"] for layer, found in entry["layers"].items()}
+        layers = ", ".join(f"{layer} {at_five[layer]:.0f}" for layer in ("fc7", "conv5", "pixels"))
+        texts.append(f"`{name}`: {layers}, chance {100 * entry['chance']:.0f}")
+    return f"of the five nearest in the query's class, %: {'; '.join(texts)}" if texts else None
 
 
 def _colours() -> str | None:
@@ -181,9 +197,9 @@ def _colours() -> str | None:
     found, texts = compared(record), []
     if found is None:
         return None
-    for variant in ("two towers", "one whole tower"):
-        texts.append(f"{variant} {spread(list(gaps(record, variant).values()))}")
-    return f"{told(found, 'points')}: colour shares of the halves differ by {', '.join(texts)}"
+    for variant in ("one whole tower", "two towers"):
+        texts.append(f"*{variant}* {spread(list(gaps(record, variant).values()))}")
+    return f"{told(found, 'points')}; colour shares of the halves differ by {', '.join(texts)}"
 
 
 def _final(name: str) -> Callable[[], str | None]:
@@ -220,8 +236,8 @@ ROWS = (
         _sweep("dropout", "none"), _PHOTOS, "dropout", shown=True),
     Row("Weight decay lowers the training error", "yes (§5)",
         _sweep("weight-decay", "none"), MINIATURE, "weight-decay"),
-    Row("Initial weights of 0.01 (steps on the plateau)", "– (§5)",
-        _sweep("initial-weights", "0.01"), MINIATURE, "initial-weights"),
+    Row("Initial weights of 0.01, and with 0.03 as run (steps on the plateau)", "– (§5)",
+        _sweep("initial-weights", "0.01", "0.01, 0.03"), MINIATURE, "initial-weights"),
     Row("The rate lies inside the velocity", "not compared (§5)",
         _sweep("velocity", "outside"), MINIATURE, "velocity"),
     Row("Every middle convolution matters", "2 points each (§7)",
@@ -237,13 +253,14 @@ ROWS = (
         _sweep("transfer", "fine-tuned"), "miniature, CIFAR-10 to 4,500 photos", "transfer",
         "rehearsed: `tests/system/test_transfer_chain.py`"),
     Row("Near in fc7 is alike", "pictures (figure 4)",
-        _retrieval, "preset `imagenette`, 4,500 photos, one seed", "retrieval"),
+        _retrieval, "see `NAME`; one seed each", "retrieval"),
     Row("CIFAR-10, four layers", "13 % (§3.3, lossless)",
         _final("cifar10-13pct"), _CIFAR, "cifar10", preset="cifar10-13pct"),
     Row("CIFAR-10, with normalization", "11 % (§3.3, lossless)",
         _final("cifar10-11pct"), _CIFAR, "cifar10", preset="cifar10-11pct"),
     Row("ILSVRC-2010 and 2012, Fall 2009", "37.5, 40.7, 67.4 % (tables 1 and 2, §6)",
-        lambda: None, "", "imagenet", "not possible here: 1.2 million images, weeks on two cores"),
+        lambda: None, "", "imagenet", "not possible here: 1.2 million images, weeks on two cores; "
+        "rehearsed in small: `tests/system/test_transfer_chain.py`"),
 )  # fmt: skip
 """The claims of the paper, in its order."""
 

@@ -74,11 +74,13 @@ def test_a_difference_is_paired_by_seed_and_called_small_where_it_is(tmp_path, m
         return tell()
 
     text = of({"overlapping": [30.0, 31.0, 32.0], "not overlapping": [32.0, 33.0, 34.1]})
-    assert text is not None and text.startswith("+2.0 points (+1.9 to +2.2, n = 3): overlapping 31")
+    assert text is not None and text.startswith(
+        "+2.0 points (+1.9 to +2.2, n = 3); *overlapping* 31"
+    )
     text = of({"overlapping": [30.0, 31.0, 32.0], "not overlapping": [29.0, 33.0, 32.0]})
     assert text is not None and text.count("not told from 0") == 1
     text = of({"overlapping": [30.0], "not overlapping": [29.0]})
-    assert text == "overlapping 30.0, 1 of 3 runs yet, not overlapping 29.0, 1 of 3 runs yet"
+    assert text == "*overlapping* 30.0, 1 of 3 runs yet, *not overlapping* 29.0, 1 of 3 runs yet"
     assert of({"overlapping": [30.0]}) is None
 
 
@@ -102,11 +104,11 @@ def test_a_variant_of_which_a_run_is_missing_is_not_compared(tmp_path, monkeypat
     assert told is not None and told.startswith("+0.0 points in each of 3 pairs")
     assert "+0.0 in each of 3 pairs" in table and drawn
     told, table, drawn = of(error=None, diverged=True)
-    assert told == "overlapping 31.0 ± 1.0, not overlapping 30.5 ± 0.7, diverged in 1 of 3 runs"
+    assert told == "*overlapping* 31.0 ± 1.0, *not overlapping* 30.5 ± 0.7, diverged in 1 of 3 runs"
     assert "| not overlapping | 3 | 30.5 ± 0.7, diverged in 1 of 3 runs | – |" in table
     assert not drawn
     told, table, drawn = of(drop=True)
-    assert told == "overlapping 31.0 ± 1.0, not overlapping 30.5 ± 0.7, 2 of 3 runs yet"
+    assert told == "*overlapping* 31.0 ± 1.0, *not overlapping* 30.5 ± 0.7, 2 of 3 runs yet"
     assert "| not overlapping | 2 | 30.5 ± 0.7, 2 of 3 runs yet | – |" in table
     assert not drawn
     [line] = reproduction.lines(
@@ -115,6 +117,27 @@ def test_a_variant_of_which_a_run_is_missing_is_not_compared(tmp_path, monkeypat
     assert line[4] == "begun" and "overlapping" not in reproduction.short()
     reproduction.draw(tmp_path / "none.svg")
     assert not (tmp_path / "none.svg").exists()
+
+
+def test_overfitting_is_told_by_the_gap_of_test_and_training_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "ROOT", tmp_path)
+    claim, tell = CLAIMS["dropout"], reproduction._overfitting("dropout", "none")
+    runs = [
+        {"variant": variant, "seed": seed, "error": 30.0 + seed, "error_on_training_images": low}
+        | {"gap": 30.0 + seed - low, "training_error": 20.0}
+        for variant, lows in (("dropout", (20.0, 21.0, 22.0)), ("none", (5.0, 6.0, 7.5)))
+        for seed, low in enumerate(lows)
+    ]
+    assert tell() is None
+    reproduction_write(tmp_path / "dropout" / "results" / "dropout.json", runs)
+    difference = "+14.8 points (+14.1 to +15.6, n = 3)"
+    means = "*dropout* 10.0 ± 0.0, *none* 24.8 ± 0.3"
+    errors = "test error +0.0 points in each of 3 pairs"
+    assert tell() == f"gap of test and training images {difference}; {means}; {errors}"
+    table = page.results(claim, {"runs": runs})
+    assert "| 24.8 ± 0.3 | +14.8 (+14.1 to +15.6, n = 3) |" in table
+    reproduction_write(tmp_path / "dropout" / "results" / "dropout.json", runs[:-1])
+    assert tell() is None
 
 
 def test_the_picture_holds_its_numbers_and_grows_old(tmp_path, monkeypatch):
@@ -140,7 +163,7 @@ def test_the_picture_holds_its_numbers_and_grows_old(tmp_path, monkeypatch):
 
 def test_what_is_never_reached_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduction, "ROOT", tmp_path)
-    reached = {"fitted": [60, 80, 70], "0.01": [None, None, None]}
+    reached = {"fitted": [60, 80, 70], "0.01": [None] * 3, "0.01, 0.03": [500, 600, 700]}
     runs = [
         {"variant": variant, "seed": seed, "steps_on_plateau": steps, "steps": 3125}
         for variant, values in reached.items()
@@ -148,8 +171,9 @@ def test_what_is_never_reached_is_said(tmp_path, monkeypatch):
     ]
     reproduction_write(tmp_path / "initial-weights" / "results" / "initial-weights.json", runs)
     tell = next(row for row in reproduction.ROWS if row.folder == "initial-weights").ours
-    words = "fitted 70 ± 10 steps, 0.01 not reached in 3 of 3 runs within 3,125 steps"
-    assert tell() == words
+    words = "*fitted* 70 ± 10 steps, *0.01* not reached in 3 of 3 runs within 3,125 steps"
+    more = "*0.01, 0.03* +530.0 steps (+293.0 to +767.0, n = 3); "
+    assert tell() == f"{more}{words}, *0.01, 0.03* 600 ± 100 steps"
 
 
 def test_a_missing_run_of_a_middle_layer_makes_the_row_begun(tmp_path, monkeypatch):
@@ -171,7 +195,7 @@ def test_what_was_not_reached_says_within_which_time_and_what_is_missing_does_no
 ):
     monkeypatch.setattr(reproduction, "ROOT", tmp_path)
     [row] = [row for row in reproduction.ROWS if row.folder == "initial-weights"]
-    values = {"fitted": [50, 60], "0.01": [None, None, None]}
+    values = {"fitted": [50, 60], "0.01": [None] * 3, "0.01, 0.03": [None] * 3}
     runs = [
         {"variant": variant, "seed": seed, "steps_on_plateau": steps, "steps": 3125}
         for variant, found in values.items()
@@ -195,23 +219,23 @@ def test_the_ratio_of_figure_1_is_paired_by_seed_where_all_runs_arrive(tmp_path,
         reproduction_write(tmp_path / "figure1" / "results" / "figure1.json", runs)
         return next(row for row in reproduction.ROWS if row.folder == "figure1").ours()
 
-    words = "relu 5.7 ± 0.6; tanh 28.3 ± 2.9; sigmoid not reached in 3 of 3 runs within 28"
+    words = "*relu* 5.7 ± 0.6; *tanh* 28.3 ± 2.9; *sigmoid* not reached in 3 of 3 runs within 28"
     text = of(relu=[5, 6, 6], tanh=[25, 30, 30], sigmoid=[None] * 3)
-    assert text == f"5.0 times in each of 3 pairs: whole epochs: {words}"
+    assert text == f"5.0 times in each of 3 pairs; whole epochs: {words} epochs"
     text = of(relu=[5, 5, 5], tanh=[25, 30, 35])
-    assert text is not None and text.startswith("6.0 times (3.5 to 8.5, n = 3): whole epochs: relu")
-    assert text.endswith("sigmoid 0 of 3 runs yet")
-    least = "whole epochs: relu 5.0 ± 0.0; tanh 30.0, not reached in 2 of 3 runs within 40"
+    assert text is not None and text.startswith("6.0 times (3.5 to 8.5, n = 3); whole epochs: *r")
+    assert text.endswith("*sigmoid* 0 of 3 runs yet")
+    least = "whole epochs: *relu* 5.0 ± 0.0; *tanh* 30.0, not reached in 2 of 3 runs within 40"
     assert (
         of(relu=[5, 5, 5], tanh=[30, None, None], sigmoid=[7, 7, 7])
-        == f"{least}; sigmoid 7.0 ± 0.0"
+        == f"{least} epochs; *sigmoid* 7.0 ± 0.0"
     )
     begun = of(relu=[5, 5, 5], tanh=[30, 30])
     assert (
-        begun is not None and "tanh 30.0 ± 0.0, 2 of 3 runs yet" in begun and "times" not in begun
+        begun is not None and "*tanh* 30.0 ± 0.0, 2 of 3 runs yet" in begun and "times" not in begun
     )
     text = of(relu=[5, 5, 5], tanh=[4, 5, 6])
-    assert text is not None and text.startswith("1.0 times (0.5 to 1.5, n = 3), not told from 1:")
+    assert text is not None and text.startswith("1.0 times (0.5 to 1.5, n = 3), not told from 1;")
     assert of(relu=[5, 5]) is None and of(tanh=[5]) is None
 
 

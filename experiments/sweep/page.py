@@ -77,6 +77,26 @@ def _difference(runs: list[dict[str, Any]], variant: str, baseline: str, key: st
     return told(found) if found else "–"
 
 
+def ratio(claim: Claim, record: dict[str, Any], variant: str) -> str:
+    """Returns how many times as many epochs as the baseline's a variant's runs took, as text.
+
+    Args:
+      claim: whose runs end at a training error.
+      record: of the claim.
+      variant: whose.
+
+    Returns:
+      The mean over pairs of one seed, with its interval; nothing unless all runs arrived.
+    """
+    both = (variant, claim.baseline)
+    (epochs, one), (base, other) = (
+        reached(record["runs"], name, claim.measure, claim.seeds) for name in both
+    )
+    times = {seed: epochs[seed] / base[seed] for seed in sorted(epochs.keys() & base.keys())}
+    found = paired(times, dict.fromkeys(times, 0.0))
+    return told(found, "times", ".1f", none=1) if found and not one and not other else ""
+
+
 COLOURS = ("#1f4e79", "#a8321e", "#5a7d3c", "#7a4f9a")
 
 
@@ -155,6 +175,11 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
             "Mean ± standard deviation over seeds; differences from "
             f"*{claim.baseline}*, paired by seed; *not told from 0*: their interval holds it.\n"
         )
+    if claim.training_error is not None:
+        others = [name for name in claim.variants if name != claim.baseline]
+        ratios = {other: ratio(claim, record, other) for other in others}
+        times = [f"*{name}* {text}" for name, text in ratios.items() if text]
+        means += f"Epochs, compared with *{claim.baseline}*: {', '.join(times)}. " if times else ""
     return f"""# {claim.title}
 
 {claim.question}
