@@ -196,6 +196,13 @@ def digits():
         "{:,} for training, {:,} for the test",
         *(found["run"][key] for key in ("train_images", "validation_images")),
     )
+    images = found["run"]["validation_images"]
+    yield "of {} images one is {:.2f} %", images, 100 / images
+    again = record("seeds/results/seeds.json")["runs"][0]
+    assert again["seed"] == found["run"]["seed"]
+    tests = zip(final(found), (again["error"], again["error_ten_views"]), strict=True)
+    apart = [round(images * abs(one - other) / 100) for one, other in tests]
+    yield "ends up to {} of them apart", ("none", "one", "two", "three")[max(apart)]
 
 
 def silent_details():

@@ -91,11 +91,13 @@ def rows() -> str:
                 f"{images / min(device, fed) / 3600:,.1f}",
             ]
         )
+    processor = (read(RESULTS / "networks.json") or {})["environment"]["processor"]
     return (
-        f"{table(head, lines)}\n\nAt {cores:.1f} images/s (two cores, float32) and "
+        f"{table(head, lines)}\n\nAt {cores:.1f} images/s (two cores, {processor}, float32) and "
         f"{min(device, fed):,.0f} (H200: the network takes {device:,.0f} in bfloat16, the input "
         f"pipeline on its 16 cores gives {fed:,.0f}), both measured with `{MEASURED}`; others "
-        "in proportion to their multiplications, sets with the paper's round numbers of images."
+        "in proportion to their multiplications. Fall 2009 and 2011 with the paper's round numbers "
+        "of images, 2010 and 2012 with those of the published lists."
     )
 
 
