@@ -22,6 +22,7 @@ from experiments import pictures
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import each_made_with, rewrite, table, with_parts
+from experiments.paired import spread
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -80,9 +81,10 @@ def rows(record: dict[str, Any]) -> str:
             for views in ("1", "10")
         ]
         for size, way in sorted(by_views[0], key=lambda key: (WAYS.index(key[1]), key[0])):
-            cells = [statistics.mean(part[size, way]) for part in by_views]
             count = len(by_views[0][size, way])
-            texts = [f"{cell:.2f}" for cell in cells]
+            texts = [f"{statistics.mean(part[size, way]):.2f}" for part in by_views]
+            if size == 1:  # averages share their networks: their spread would say too little
+                texts = [spread(part[size, way], ".2f") for part in by_views]
             lines.append([f"`{name}`, {way}", str(size), str(count), *texts])
     made = each_made_with(record["sets"], ["torch"])
     return f"{table(head, lines)}\n\n{made}\n\n[json](results/{OUTPUT.name})"
