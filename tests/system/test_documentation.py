@@ -68,7 +68,7 @@ def test_the_commands_of_a_page_are_understood(page):
     blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     text = "\n".join(blocks).replace("\\\n", "")
     text = re.sub(r"\$\w+", "1", text.replace("$net", "cifar10-13pct"))  # loops
-    found = re.findall(r"python -m alexnet_jax\.main ([^#;&"\n]*)", text)
+    found = re.findall(r"python -m alexnet_jax\.main ([^#;&\x22\n]*)", text)
     found += re.findall(r"^alexnet ([^#\n]*)", text, re.MULTILINE)
     assert len(found) > 15 or page != ROOT / "README.md"
     for words in map(shlex.split, found):
