@@ -38,14 +38,15 @@ def _place(record: dict[str, Any], leave_out: Sequence[str]) -> str:
         f"{name} {value}" for name, value in place["versions"].items() if name not in leave_out
     )
     cores = "one core" if place["cpu_cores"] == 1 else f"{place['cpu_cores']} cores"
-    return "; ".join((place["processor"], cores, versions, place["date"][:10]))
+    when = place["date"][:10] if "date" in place else f"commit {place['commit']}"
+    return "; ".join((place["processor"], cores, versions, when))
 
 
 def each_made_with(sets: Mapping[str, dict[str, Any]], leave_out: Sequence[str] = ()) -> str:
     """Returns such lines for sets of a record, one for those that were made alike.
 
     Args:
-      sets: by name, each with an `environment`.
+      sets: by name, each with an `environment`, of `benchmarks.environment` or of a run.
       leave_out: as in `made_with`.
     """
     alike: dict[str, list[str]] = {}

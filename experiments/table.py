@@ -11,11 +11,12 @@ from pathlib import Path
 
 from alexnet_jax.presets import PRESETS
 from experiments.benchmarks.records import read
-from experiments.generated import rewrite, with_parts
+from experiments.generated import each_made_with, rewrite, with_parts
 from experiments.paired import spread
 
 ROOT = Path(__file__).parent
 README = ROOT.parent / "README.md"
+_NOT_TOLD = ("optax", "orbax-checkpoint", "tensorflow-datasets", "grain", "pillow")
 SEEDS = ROOT / "seeds" / "results" / "seeds.json"
 ROWS = (
     ("digits/results/digits.json", "`digits`: two towers in small, embedded digits", "–"),
@@ -50,6 +51,11 @@ ROWS = (
         "–",
     ),
     (
+        "imagenette/results/folder.json",
+        "`folder` on the same photos: it chooses network and recipe as `imagenette` does",
+        "–",
+    ),
+    (
         "imagenette/results/original.json",
         "`imagenette-original`: run 145's full network on the same photos",
         "–",
@@ -79,14 +85,16 @@ def table(base: str = "experiments/", folder: str = "") -> str:
         "images/s in training | wall time | record |",
         "|---|---|---|---|---|---|---|",
     ]
+    made = {}
     for name, title, published in ROWS:
         path = ROOT / name
         if path.exists() and name.startswith(folder):
             result = json.loads(path.read_text("utf-8"))
             lines.append(_row(result, f"{base}{name}", title, published))
-    if len(lines) == 2:
+            made[f"{path.stem}, seed {result['run']['seed']}"] = {"environment": result["run"]}
+    if not made:
         return "Not run yet."
-    return "\n".join(lines) + ("" if folder else _seeds())
+    return "\n".join(lines) + (f"\n\n{each_made_with(made, _NOT_TOLD)}" if folder else _seeds())
 
 
 def _seeds() -> str:

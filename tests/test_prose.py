@@ -36,6 +36,15 @@ def standard_error(percent: float, images: int) -> float:
     return 100 * math.sqrt(percent / 100 * (1 - percent / 100) / images)
 
 
+def singles(name: str) -> list[list[float]]:
+    """Returns the errors of a set's single networks, with the centre and with ten views."""
+    tested = record("ensembles/results/ensembles.json")["sets"][name]["views"]
+    return [
+        next(row["errors"] for row in tested[views] if row["networks"] == 1)
+        for views in ("1", "10")
+    ]
+
+
 def below(found: dict[str, Any], loss: float) -> list[float]:
     """Returns the first epoch whose loss is below, and that from which on all are to epoch 1."""
     rows = [row for row in found["training"] if row["epoch"] <= 1.01]
@@ -140,6 +149,11 @@ def imagenette():
         images,
         standard_error(final(small)[0], images),
     )
+    centre, ten = singles("imagenette")
+    yield "{:.2f}, {:.2f} and {:.2f} % with the centre", *centre
+    yield "{:.2f}, {:.2f} and {:.2f} % with ten views: at most 30 %", *ten
+    assert [round(error, 2) for error in final(small)] == [round(e[0], 2) for e in (centre, ten)]
+    assert max(ten) <= 30 and sum(error <= 30 for error in centre) == 1
     found, paper = (record(f"imagenette/results/{name}.json") for name in ("original", "paper"))
     by_epoch = errors(found)
     yield "**`original`: {:.1f} % top-1 test error with the centre view, {:.1f} %", *final(found)
@@ -181,12 +195,52 @@ def cats_vs_dogs():
         "to {:.0f} for so many photos",
         max(errors(record("cats_vs_dogs/results/cats-vs-dogs.json"))),
     )
-    tested = record("ensembles/results/ensembles.json")["sets"]["cats-vs-dogs"]["views"]
-    centre, ten = (
-        next(r["errors"] for r in tested[views] if r["networks"] == 1) for views in ("1", "10")
-    )
+    centre, ten = singles("cats-vs-dogs")
     yield "have {:.2f}, {:.2f} and {:.2f} % with the centre", *centre
     yield "{:.2f}, {:.2f} and {:.2f} % with ten views", *ten
+
+
+def ensembles():
+    sets = record("ensembles/results/ensembles.json")["sets"]
+    images = {name: entry["images"] for name, entry in sets.items()}
+    half = (images["digits"] + 1) // 2
+    yield "half of its test images are {}, of which one is {:.1f} %", half, 100 / half
+    cats, photos = images["cats-vs-dogs"], images["imagenette"]
+    yield (
+        "of {} test images one is {:.3f} %, of {:,} {:.3f} %",
+        cats,
+        100 / cats,
+        photos,
+        100 / photos,
+    )
+    yield "of {} cats and dogs one is {:.2f} %, the difference of three", cats // 2, 200 / cats
+    for name, entry in sets.items():
+        for rows in entry["views"].values():
+            means = {(r["networks"], r["weights"]): statistics.mean(r["errors"]) for r in rows}
+            tuned = {size: mean for (size, way), mean in means.items() if "tuned" in way}
+            apart = {n: mean - means[n, "equal, half of the images"] for n, mean in tuned.items()}
+            assert min(apart.values()) > -1e-9
+            if name == "cats-vs-dogs":
+                assert apart[3] == pytest.approx(200 / cats)
+    yield ("Tuned coefficients are in the mean nowhere better here",)
+
+
+def retrieval():
+    for name, entry in record("retrieval/results/retrieval.json")["sets"].items():
+        at_five = {layer: found["5"] for layer, found in entry["layers"].items()}
+        assert at_five["fc7"] > at_five["pixels"]
+        near = at_five["fc7"] - 1e-3
+        as_well = {layer for layer, share in at_five.items() if share > near} - {"fc7"}
+        expected = {"cats-vs-dogs": {"fc6"}, "imagenette": set()}
+        assert as_well == expected.get(name, as_well | {"conv5", "pool5"}), name
+    yield ("on cats and dogs fc6 does as well, and for the miniature on CIFAR-10 and the digits",)
+
+
+def specialise():
+    found = record("specialise/results/specialise.json")["others"]
+    often = [100 * found[f"imagenette-{seed}"]["random_splits_as_large"] for seed in range(3)]
+    yield "all but {:.1f} % of random splits do", min(often)
+    assert all(45 < share < 55 for share in sorted(often)[1:])
 
 
 def digits():
@@ -304,6 +358,9 @@ PAGES = {
     "experiments/imagenette/README.md": imagenette,
     "experiments/cats_vs_dogs/README.md": cats_vs_dogs,
     "experiments/digits/README.md": digits,
+    "experiments/ensembles/README.md": ensembles,
+    "experiments/retrieval/README.md": retrieval,
+    "experiments/specialise/README.md": specialise,
     "experiments/silent_details/README.md": silent_details,
     "experiments/real_weights/README.md": real_weights,
     "experiments/benchmarks/README.md": benchmarks,

@@ -2,6 +2,7 @@
 
     python -m experiments.specialise.run --data CIFAR10 --scratch runs/specialise
     python -m experiments.specialise.run --reference conv1_filters.npz
+    python -m experiments.specialise.run --run NAME=RUN NAME=RUN
     python -m experiments.specialise.run --check
 
 Trains the miniature and, as a control, the miniature with one tower, whose filters are then split
@@ -21,7 +22,7 @@ import numpy as np
 
 from alexnet_jax import experiment
 from alexnet_jax.files import read_arrays
-from alexnet_jax.network.filters import colour_shares
+from alexnet_jax.network.filters import colour_shares, tower_pictures
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.weights import load_weights
@@ -125,7 +126,9 @@ def rows(record: dict[str, Any]) -> str:
         name = "**two towers against the control, 95 % interval**"
         lines.append([name, "", f"**{told(apart)}**", ""])
     lines += [[name, *_cells(found)] for name, found in record.get("others", {}).items()]
-    return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}."
+    cores = {run["cpu_cores"] for run in record.get("runs", []) if "cpu_cores" in run}
+    counts = f" The runs had {' or '.join(map(str, sorted(cores)))} cores." if cores else ""
+    return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}.{counts}"
 
 
 def compared(record: dict[str, Any]) -> dict[str, Any] | None:
@@ -167,6 +170,27 @@ def draw(record: dict[str, Any], path: Path) -> None:
     pictures.save(figure, path, record["runs"])
 
 
+def draw_filters(kernels: dict[str, np.ndarray], path: Path) -> None:
+    """Draws conv1's filters of runs with two towers, a row a run and a panel a tower.
+
+    Args:
+      kernels: float32 `[height, width, 3, filters]`, by name.
+      path: of the PNG.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 1.15 * len(kernels)), layout="constrained")
+    rows = figure.subplots(len(kernels), 2, squeeze=False)
+    for axes, (name, kernel) in zip(rows, kernels.items(), strict=True):
+        towers = zip(axes, tower_pictures(kernel, 2, 8), gap(kernel)["shares"], strict=True)
+        for number, (panel, picture, share) in enumerate(towers, 1):
+            panel.imshow(picture, interpolation="nearest")
+            title = f"{name}, tower {number}: colour {100 * share:.0f} %"
+            panel.set_title(title, fontsize=7, pad=3)
+            panel.axis("off")
+    figure.savefig(path, dpi=150)
+
+
 def updated(text: str) -> str:
     """Returns the README with the table of today's record."""
     record = read(OUTPUT)
@@ -197,16 +221,20 @@ def main() -> None:
     ]
 
     def keep() -> None:
-        write(arguments.output, {**record, "environment": environment()})
+        write(arguments.output, record)
 
-    others = dict(record["others"])
+    others, kernels = dict(record["others"]), {}
+    record.setdefault("environment", environment())
     if arguments.reference:
         arrays = read_arrays(arguments.reference)
         names = (name for name in arrays if name.endswith("_kernel"))
         others |= {name.removesuffix("_kernel"): gap(arrays[name]) for name in names}
     for pair in arguments.run:
         name, _, place = pair.partition("=")
-        others[name] = gap(load_weights(place, "last").params["conv1"]["kernel"])
+        kernels[name] = np.asarray(load_weights(place, "last").params["conv1"]["kernel"])
+        others[name] = gap(kernels[name])
+    if kernels:
+        draw_filters(kernels, arguments.output.with_name("filters.png"))
     if others != record["others"]:
         record["others"] = others
         keep()
@@ -216,6 +244,7 @@ def main() -> None:
             digest = digest_of(recipe(variant), seed)
             if not any(run["config"] == digest for run in record["runs"]):
                 record["runs"].append(train(variant, seed, *place))
+                record["environment"] = environment()
                 keep()
     if record["runs"]:
         draw(record, arguments.output.with_suffix(".svg"))
