@@ -11,6 +11,7 @@ from tiny import config, dataset, tiny_network  # noqa: F401
 from alexnet_jax import experiment
 from alexnet_jax.evaluation.ensemble import Member
 from alexnet_jax.evaluation.evaluate import evaluation_of
+from alexnet_jax.presets import PRESETS
 from experiments import paired, pictures, reproduction
 from experiments.benchmarks.records import read, write
 from experiments.ensembles import run as ensembles
@@ -348,6 +349,27 @@ def test_every_subset_of_an_ensemble_is_counted(tmp_path):
     record = {"sets": {"one": {"views": views}, "two": {"views": views}}}
     ensembles.draw(record, tmp_path / "averages.svg")
     assert (tmp_path / "averages.svg").read_text().count("networks") >= 2
+
+
+def test_the_quick_forms_train_what_they_need_and_write_beside_the_repository(
+    tmp_path, monkeypatch, capsys, few_optimizations
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("alexnet_jax.experiment.run.write_run_report", lambda *_, **__: None)
+    short = dataclasses.replace(PRESETS["digits"], epochs=0.2, final_views=1)
+    monkeypatch.setitem(PRESETS, "digits", short)
+    monkeypatch.setattr(specialise, "EPOCHS", (0.1, 0.2))
+    words = ["--quick", "--data-dir", str(tmp_path / "data")]
+    for module, more in ((ensembles, []), (retrieval, []), (specialise, ["--seeds", "1"])):
+        before = module.OUTPUT.read_bytes(), module.README.read_bytes()
+        module.main([*words, *more])
+        assert (module.OUTPUT.read_bytes(), module.README.read_bytes()) == before
+        found = read(tmp_path / "runs" / "quick" / module.OUTPUT.name)
+        assert found and module.rows(found) in capsys.readouterr().out
+    assert len(list((tmp_path / "runs" / "quick").glob("digits-*"))) == 3
+    for module in (ensembles, retrieval):
+        with pytest.raises(SystemExit, match="2"):
+            module.main(["alone"])
 
 
 def test_the_colour_of_towers_is_told_from_that_of_random_halves():

@@ -1,6 +1,7 @@
 """How much do ten views and several networks gain? Each of some finished runs, and their averages.
 
     python -m experiments.ensembles.run miniature RUN RUN RUN
+    python -m experiments.ensembles.run --quick    # minutes: trains three seeds of digits for it
     python -m experiments.ensembles.run --check
 
 Every subset of at most five runs is averaged: with equal weights, as the paper says, and with
@@ -18,7 +19,7 @@ from typing import Any
 from alexnet_jax.evaluation.ensemble import Member, alternate, evaluate_members
 from alexnet_jax.experiment import evaluate_run
 from alexnet_jax.runs.folder import read_run
-from experiments import pictures
+from experiments import pictures, quick
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import each_made_with, rewrite, table, with_parts
@@ -116,18 +117,24 @@ def updated(text: str) -> str:
     return with_parts(text, parts, "experiments.ensembles.run")
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Tests the runs, and writes record and page."""
     if "--check" in sys.argv:
         rewrite({README: updated}, sys.argv)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", help="in the record")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="finished run folders")
+    parser.add_argument("name", nargs="?", help="in the record")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="finished run folders")
+    parser.add_argument("--quick", action="store_true", help="on digits; the record lies in runs/")
     parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
+    if arguments.quick:
+        arguments.name, arguments.runs = "digits", quick.trained(3, arguments.data_dir)
+        arguments.output = quick.SCRATCH / "ensembles.json"
+    if not arguments.runs:
+        parser.error("a name and its runs are needed, or --quick")
     record = read(arguments.output) or {"sets": {}}
     entry: dict[str, Any] = {"environment": environment(), "views": {}}
     for views in (1, 10):
@@ -141,6 +148,8 @@ def main() -> None:
     draw(record, arguments.output.with_suffix(".svg"))
     if arguments.output == OUTPUT:
         rewrite({README: updated})
+    else:
+        print(rows(record))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Figure 4: the five best answers, and the training images that a layer finds near a test image.
 
     python -m experiments.retrieval.run miniature RUN
+    python -m experiments.retrieval.run --quick    # minutes: trains the digits for it
     python -m experiments.retrieval.run --check
 
 Of test images (queries) the nearest of a random part of the training images are found by Euclidean
@@ -20,6 +21,7 @@ from alexnet_jax.insight.classifier import Classifier, classifier_of
 from alexnet_jax.insight.neighbours import last_hidden_layer, nearest, precision_at
 from alexnet_jax.network.layers import Conv, Dense, MaxPool, layer_names
 from alexnet_jax.runs.weights import load_weights
+from experiments import quick
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import each_made_with, rewrite, table, with_parts
@@ -130,19 +132,25 @@ def updated(text: str) -> str:
     return with_parts(text, parts, "experiments.retrieval.run")
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Searches, and writes record, picture and page."""
     if "--check" in sys.argv:
         rewrite({README: updated}, sys.argv)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", help="in the record")
-    parser.add_argument("run", type=Path, help="finished run folder")
+    parser.add_argument("name", nargs="?", help="in the record")
+    parser.add_argument("run", nargs="?", type=Path, help="finished run folder")
+    parser.add_argument("--quick", action="store_true", help="on digits; the record lies in runs/")
     parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
     parser.add_argument("--picture", type=Path, help="PNG file (default: beside the record)")
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
+    if arguments.quick:
+        [arguments.run] = quick.trained(1, arguments.data_dir)
+        arguments.name, arguments.output = "digits", quick.SCRATCH / "retrieval.json"
+    if not arguments.run:
+        parser.error("a name and its run are needed, or --quick")
     picture = arguments.picture or arguments.output.with_name(f"{arguments.name}.png")
     record = read(arguments.output) or {"sets": {}}
     found = measure(arguments.run, arguments.data_dir, picture)
@@ -150,6 +158,8 @@ def main() -> None:
     write(arguments.output, record)
     if arguments.output == OUTPUT:
         rewrite({README: updated})
+    else:
+        print(rows(read(arguments.output) or record))
 
 
 if __name__ == "__main__":

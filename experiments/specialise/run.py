@@ -3,6 +3,7 @@
     python -m experiments.specialise.run --data CIFAR10 --scratch runs/specialise
     python -m experiments.specialise.run --reference conv1_filters.npz
     python -m experiments.specialise.run --run NAME=RUN NAME=RUN
+    python -m experiments.specialise.run --quick   # minutes: on digits, which have no colour
     python -m experiments.specialise.run --check
 
 Trains the miniature and, as a control, the miniature with one tower, whose filters are then split
@@ -26,13 +27,13 @@ from alexnet_jax.network.filters import colour_shares, tower_pictures
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.weights import load_weights
-from experiments import pictures
+from experiments import pictures, quick
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import made_with, rewrite, table, with_parts
 from experiments.paired import paired, spread, told
-from experiments.sweep.claims import CLAIMS, Variant
-from experiments.sweep.runner import digest_of
+from experiments.sweep.claims import Variant
+from experiments.sweep.runner import chosen, digest_of
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -60,14 +61,16 @@ def gap(kernel: np.ndarray) -> dict[str, Any]:
     return {"shares": shares, "difference": own, "random_splits_as_large": as_large}
 
 
-def recipe(variant: str) -> Variant:
-    """Returns what is trained: one of `VARIANTS`, tested once, at the end."""
-    made = CLAIMS["towers"].variants[variant]
+def recipe(variant: str, toy: bool = False) -> Variant:
+    """Returns what is trained: one of `VARIANTS`, tested once, at the end; at toy size if asked."""
+    made = chosen("towers", toy).variants[variant]
     config = dataclasses.replace(made.config, final_views=1, evaluate_every_epochs=EPOCHS[-1])
     return made._replace(config=config)
 
 
-def train(variant: str, seed: int, scratch: Path, data: str, data_dir: Path | None) -> Any:
+def train(
+    variant: str, seed: int, scratch: Path, data: str, data_dir: Path | None, toy: bool = False
+) -> Any:
     """Trains in stretches, and returns the halves' shares after each.
 
     Args:
@@ -76,8 +79,9 @@ def train(variant: str, seed: int, scratch: Path, data: str, data_dir: Path | No
       scratch: folder of the run folders.
       data: CIFAR-10, as `--data.source` takes it.
       data_dir: of the prepared sets.
+      toy: on digits.
     """
-    made = recipe(variant)
+    made = recipe(variant, toy)
     if made.network is not None:
         NETWORKS[made.network.name] = made.network
     config = dataclasses.replace(
@@ -198,7 +202,7 @@ def updated(text: str) -> str:
     return with_parts(text, parts, "experiments.specialise.run")
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Trains what is missing, and writes record and page."""
     if "--check" in sys.argv:
         rewrite({README: updated}, sys.argv)
@@ -211,13 +215,17 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path("runs/specialise"))
     parser.add_argument("--reference", type=Path, help="npz of trained filters: NAME_kernel")
     parser.add_argument("--run", nargs="*", default=[], metavar="NAME=RUN", help="finished runs")
+    parser.add_argument("--quick", action="store_true", help="on digits; the record lies in runs/")
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
+    if arguments.quick:
+        arguments.scratch = quick.SCRATCH / "specialise"
+        arguments.output = quick.SCRATCH / "specialise.json"
     record = read(arguments.output) or {"runs": [], "others": {}}
     record["runs"] = [  # without those of another recipe
         run
         for run in record["runs"]
-        if run["config"] == digest_of(recipe(run["variant"]), run["seed"])
+        if run["config"] == digest_of(recipe(run["variant"], arguments.quick), run["seed"])
     ]
 
     def keep() -> None:
@@ -238,10 +246,10 @@ def main() -> None:
     if others != record["others"]:
         record["others"] = others
         keep()
-    place = (arguments.scratch, arguments.data, arguments.data_dir)
-    for seed in range(arguments.seeds if arguments.data else 0):
+    place = (arguments.scratch, arguments.data, arguments.data_dir, arguments.quick)
+    for seed in range(arguments.seeds if arguments.data or arguments.quick else 0):
         for variant in VARIANTS:
-            digest = digest_of(recipe(variant), seed)
+            digest = digest_of(recipe(variant, arguments.quick), seed)
             if not any(run["config"] == digest for run in record["runs"]):
                 record["runs"].append(train(variant, seed, *place))
                 record["environment"] = environment()
@@ -250,6 +258,8 @@ def main() -> None:
         draw(record, arguments.output.with_suffix(".svg"))
     if arguments.output == OUTPUT:
         rewrite({README: updated})
+    else:
+        print(rows(record))
 
 
 if __name__ == "__main__":
