@@ -27,6 +27,9 @@ def test_the_notes_of_presets_tell_what_the_records_hold(name):
     result = json.loads((table.ROOT / name).read_text())
     finals = {row["test_views"]: 100 * row["final/top1_error"] for row in result["final"]}
     told = [float(number) for number in re.findall(r"(?<![\d.])\d+\.\d(?!\d)", note)]
+    minutes = result["run"]["wall_seconds"] / 60
+    if "one tower" not in title:
+        assert f"{minutes:,.0f} min" in NOTES[title.split("`")[1]].expected_time
     for views, error in finals.items():
         assert float(f"{error:.1f}") in told, (views, note)
 
