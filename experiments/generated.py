@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+_NOT_TOLD = ("torch", "optax", "orbax-checkpoint", "tensorflow-datasets", "grain", "pillow")
+
 
 def rewrite(pages: Mapping[Path, Callable[[str], str]], words: Sequence[str] = ()) -> None:
     """Writes pages anew; with `--check` among `words` it exits with 1 if one is out of date.
@@ -38,20 +40,22 @@ def _place(record: dict[str, Any], leave_out: Sequence[str]) -> str:
         f"{name} {value}" for name, value in place["versions"].items() if name not in leave_out
     )
     cores = "one core" if place["cpu_cores"] == 1 else f"{place['cpu_cores']} cores"
-    when = place["date"][:10] if "date" in place else f"commit {place['commit']}"
+    commit = place["commit"].replace("+", " with changes")
+    when = place["date"][:10] if "date" in place else f"commit {commit}"
     return "; ".join((place["processor"], cores, versions, when))
 
 
-def each_made_with(sets: Mapping[str, dict[str, Any]], leave_out: Sequence[str] = ()) -> str:
+def each_made_with(sets: Mapping[str, dict[str, Any]]) -> str:
     """Returns such lines for sets of a record, one for those that were made alike.
 
     Args:
-      sets: by name, each with an `environment`, of `benchmarks.environment` or of a run.
-      leave_out: as in `made_with`.
+      sets: by name ("NAME" or "NAME, more words"), each with an `environment`, which is that of
+        `benchmarks.environment` or of a run.
     """
     alike: dict[str, list[str]] = {}
     for name, entry in sets.items():
-        alike.setdefault(_place(entry, leave_out), []).append(f"`{name}`")
+        code, comma, rest = name.partition(",")
+        alike.setdefault(_place(entry, _NOT_TOLD), []).append(f"`{code}`{comma}{rest}")
     return "\n\n".join(f"{', '.join(names)}: {place}." for place, names in alike.items())
 
 

@@ -101,7 +101,7 @@ def _overfitting(name: str, variant: str) -> Callable[[], str | None]:
         both = (claim.baseline, variant)
         gap, error = (_difference(name, variant, measure=key) for key in ("gap", "error"))
         if gap is None or error is None:
-            return None
+            return _sweep(name, variant)()
         means = [f"*{label}* {cell(*reached(runs, label, 'gap'))}" for label in both]
         return (
             f"gap of test and training images {told(gap, 'points')}; {', '.join(means)}; "
@@ -186,8 +186,11 @@ def _retrieval() -> str | None:
     sets = (_record("retrieval") or {"sets": {}})["sets"]
     texts = []
     for name, entry in sets.items():
-        at_five = {layer: 100 * found["5"] for layer, found in entry["layers"].items()}
-        layers = ", ".join(f"{layer} {at_five[layer]:.0f}" for layer in ("fc7", "conv5", "pixels"))
+        layers = ", ".join(
+            f"{layer} {100 * entry['layers'][layer]['5']:.0f}"
+            for layer in ("fc7", "conv5", "pixels")
+            if layer in entry["layers"]
+        )
         texts.append(f"`{name}`: {layers}, chance {100 * entry['chance']:.0f}")
     return f"of the five nearest in the query's class, %: {'; '.join(texts)}" if texts else None
 
@@ -229,11 +232,11 @@ ROWS = (
     Row("Overlapping pooling helps", "0.4 points (§3.4)",
         _sweep("overlapping", "not overlapping"), MINIATURE, "overlapping"),
     Row("Without crops, mirrors and colour noise it overfits", "substantially (§4.1)",
-        _sweep("augmentation", "none"), _PHOTOS, "augmentation"),
+        _overfitting("augmentation", "none"), _PHOTOS, "augmentation"),
     Row("Colour noise helps", "over 1 point (§4.1)",
         _sweep("colour", "none"), MINIATURE, "colour"),
     Row("Without dropout it overfits", "substantially (§4.2)",
-        _sweep("dropout", "none"), _PHOTOS, "dropout", shown=True),
+        _overfitting("dropout", "none"), _PHOTOS, "dropout", shown=True),
     Row("Weight decay lowers the training error", "yes (§5)",
         _sweep("weight-decay", "none"), MINIATURE, "weight-decay"),
     Row("Initial weights of 0.01, and with 0.03 as run (steps on the plateau)", "– (§5)",
@@ -253,14 +256,14 @@ ROWS = (
         _sweep("transfer", "fine-tuned"), "miniature, CIFAR-10 to 4,500 photos", "transfer",
         "rehearsed: `tests/system/test_transfer_chain.py`"),
     Row("Near in fc7 is alike", "pictures (figure 4)",
-        _retrieval, "see `NAME`; one seed each", "retrieval"),
+        _retrieval, "the set named before each, one seed", "retrieval"),
     Row("CIFAR-10, four layers", "13 % (§3.3, lossless)",
         _final("cifar10-13pct"), _CIFAR, "cifar10", preset="cifar10-13pct"),
     Row("CIFAR-10, with normalization", "11 % (§3.3, lossless)",
         _final("cifar10-11pct"), _CIFAR, "cifar10", preset="cifar10-11pct"),
     Row("ILSVRC-2010 and 2012, Fall 2009", "37.5, 40.7, 67.4 % (tables 1 and 2, §6)",
         lambda: None, "", "imagenet", "not possible here: 1.2 million images, weeks on two cores; "
-        "rehearsed in small: `tests/system/test_transfer_chain.py`"),
+        "2012 and Fall 2009 rehearsed in small: `tests/system/test_transfer_chain.py`"),
 )  # fmt: skip
 """The claims of the paper, in its order."""
 
@@ -401,19 +404,19 @@ def _hours() -> str:
     record = _record("specialise") or {"runs": [], "environment": {"cpu_cores": 1}}
     cores = record["environment"]["cpu_cores"]
     others = [run.get("cpu_cores", cores) * run["wall_seconds"] for run in record["runs"]]
-    known = {run["wall_seconds"] for run in [*swept, *record["runs"]]}
+    known = {run.get("params_sha256") for run in [*swept, *record["runs"]]}
     for path in sorted(ROOT.glob("*/results/*.json")):
         run = (read(path) or {}).get("run", {})
         if "wall_seconds" in run:
-            known.add(run["wall_seconds"])
+            known.add(run.get("params_sha256"))
             others.append(run["cpu_cores"] * run["wall_seconds"])
-    averaged = [
-        run["cpu_cores"] * run["wall_seconds"]
+    averaged = {
+        run["params_sha256"]: run["cpu_cores"] * run["wall_seconds"]
         for entry in (_record("ensembles") or {"sets": {}})["sets"].values()
         for run in entry.get("training", [])
-        if run["wall_seconds"] not in known
-    ]
-    hours = (sum(one.values()) + sum(others) + sum(averaged)) / 3600
+        if run["params_sha256"] not in known
+    }
+    hours = (sum(one.values()) + sum(others) + sum(averaged.values())) / 3600
     return (
         f"The {len(one)} runs of the sweeps, {len(others)} of towers and presets and "
         f"{len(averaged)} that were only averaged took "

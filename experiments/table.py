@@ -16,7 +16,6 @@ from experiments.paired import spread
 
 ROOT = Path(__file__).parent
 README = ROOT.parent / "README.md"
-_NOT_TOLD = ("optax", "orbax-checkpoint", "tensorflow-datasets", "grain", "pillow")
 SEEDS = ROOT / "seeds" / "results" / "seeds.json"
 ROWS = (
     ("digits/results/digits.json", "`digits`: two towers in small, embedded digits", "–"),
@@ -94,7 +93,7 @@ def table(base: str = "experiments/", folder: str = "") -> str:
             made[f"{path.stem}, seed {result['run']['seed']}"] = {"environment": result["run"]}
     if not made:
         return "Not run yet."
-    return "\n".join(lines) + (f"\n\n{each_made_with(made, _NOT_TOLD)}" if folder else _seeds())
+    return "\n".join(lines) + (f"\n\n{each_made_with(made)}" if folder else _seeds())
 
 
 def _seeds() -> str:

@@ -137,8 +137,13 @@ def test_overfitting_is_told_by_the_gap_of_test_and_training_images(tmp_path, mo
     assert tell() == f"gap of test and training images {difference}; {means}; {errors}"
     table = page.results(claim, {"runs": runs})
     assert "| 24.8 ± 0.3 | +14.8 (+14.1 to +15.6, n = 3) |" in table
-    reproduction_write(tmp_path / "dropout" / "results" / "dropout.json", runs[:-1])
-    assert tell() is None
+    runs[-1] |= dict.fromkeys(("error", "training_error"), None) | {"diverged": True}
+    del runs[-1]["gap"], runs[-1]["error_on_training_images"]
+    reproduction_write(tmp_path / "dropout" / "results" / "dropout.json", runs)
+    fate = "diverged in 1 of 3 runs"
+    assert tell() == f"*dropout* 31.0 ± 1.0, *none* 30.5 ± 0.7, {fate}"
+    [line] = [x for x in page.results(claim, {"runs": runs}).splitlines() if x.startswith("| none")]
+    assert line.endswith("| 5.5 ± 0.7 | 25.0 ± 0.0, 2 of 3 runs yet | – |")
 
 
 def test_the_picture_holds_its_numbers_and_grows_old(tmp_path, monkeypatch):
@@ -267,14 +272,16 @@ def test_a_preset_with_a_shortened_schedule_says_so(tmp_path, monkeypatch):
 
 def test_core_hours_count_a_run_once(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduction, "ROOT", tmp_path)
-    first, second = (
-        {"seed": 0, "cpu_cores": 2, "wall_seconds": 3600.0 * hours} for hours in (1, 2)
+    first, second, third = (
+        {"params_sha256": name, "cpu_cores": 2, "wall_seconds": 3600.0 * hours}
+        for name, hours in (("a", 1), ("b", 2), ("c", 2))
     )
     write(tmp_path / "cats_vs_dogs" / "results" / "cats-vs-dogs.json", {"run": first})
-    sets = {"cats-vs-dogs": {"training": [first, second]}, "digits": {"members": []}}
-    write(tmp_path / "ensembles" / "results" / "ensembles.json", {"sets": sets})
+    sets = {"cats-vs-dogs": [first, second, third], "two": [third], "digits": None}
+    entries = {name: {"training": runs} if runs else {} for name, runs in sets.items()}
+    write(tmp_path / "ensembles" / "results" / "ensembles.json", {"sets": entries})
     text = reproduction._hours()
-    assert "1 of towers and presets and 1 that were only averaged took 6 core hours" in text
+    assert "1 of towers and presets and 2 that were only averaged took 10 core hours" in text
 
 
 def test_one_value_has_no_deviation():

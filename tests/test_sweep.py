@@ -12,6 +12,7 @@ import time
 import jax
 import pytest
 
+from alexnet_jax import experiment
 from alexnet_jax.checks import Facts, resolve
 from alexnet_jax.config import Config, TransferConfig
 from alexnet_jax.errors import DivergedError
@@ -169,9 +170,11 @@ def started(monkeypatch):
         ]
         (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         info = {"status": "finished", "step": 1, "wall_seconds": 2.0, "params_sha256": workdir.name}
-        (workdir / "run.json").write_text(json.dumps(info | {"cpu_cores": 1, "commit": "abc"}))
+        info |= {"cpu_cores": 1, "processor": "one", "commit": "abc"}
+        (workdir / "run.json").write_text(json.dumps(info))
 
     monkeypatch.setattr(runner, "_train", leave_records)
+    monkeypatch.setattr(runner, "overfitting", lambda *_: {})
     return folders
 
 
@@ -388,6 +391,13 @@ def test_the_command_ends_two_variants_of_every_claim_at_toy_size_with_a_page(
         assert all(f"{run['error']:.1f}" in table for run in record["runs"])
     else:
         assert all(f"| {run['training_error']:.1f} |" in table for run in record["runs"])
+    if claim.overfits:
+        [place] = [path for path in (toys / "runs").glob(f"{record['runs'][0]['config']}/")]
+        error = experiment.evaluate_run(place, "last", 1, data_dir=toys / "data", split="train")
+        for run in record["runs"]:
+            assert run["gap"] == pytest.approx(run["error"] - run["error_on_training_images"])
+        found = record["runs"][0]["error_on_training_images"]
+        assert found == pytest.approx(100 * error.top1_error, abs=1e-4) and error.count > 1000
     if name == "transfer":
         assert table.count("copied conv1, conv2") == 1
 

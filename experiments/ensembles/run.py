@@ -53,7 +53,8 @@ def tested(runs: list[Path], views: int, data_dir: Path | None) -> list[Member]:
 def trained(place: Path) -> dict[str, Any]:
     """Returns what a run's training was and took: seed, epochs, cores, seconds."""
     run = read_run(place)
-    counted = {key: run.info[key] for key in ("seed", "cpu_cores", "wall_seconds")}
+    keys = ("seed", "cpu_cores", "wall_seconds", "params_sha256")
+    counted = {key: run.info[key] for key in keys}
     return {"preset": run.config.preset, "epochs": run.config.epochs} | counted
 
 
@@ -87,7 +88,7 @@ def rows(record: dict[str, Any]) -> str:
             if size == 1:  # averages share their networks: their spread would say too little
                 texts = [spread(part[size, way], ".2f") for part in by_views]
             lines.append([f"`{name}`, {way}", str(size), str(count), *texts])
-    made = each_made_with(record["sets"], ["torch"])
+    made = each_made_with(record["sets"])
     return f"{table(head, lines)}\n\n{made}\n\n[json](results/{OUTPUT.name})"
 
 
@@ -119,8 +120,9 @@ def updated(text: str) -> str:
 
 def main(words: list[str] | None = None) -> None:
     """Tests the runs, and writes record and page."""
-    if "--check" in sys.argv:
-        rewrite({README: updated}, sys.argv)
+    words = sys.argv[1:] if words is None else words
+    if "--check" in words:
+        rewrite({README: updated}, words)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -129,7 +131,9 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="on digits; the record lies in runs/")
     parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_intermixed_args(words)
+    if arguments.quick and (arguments.runs or arguments.output != OUTPUT):
+        parser.error("--quick has a run folder and a record of its own")
     if arguments.quick:
         arguments.name, arguments.runs = "digits", quick.trained(3, arguments.data_dir)
         arguments.output = quick.SCRATCH / "ensembles.json"

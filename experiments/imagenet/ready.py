@@ -56,8 +56,8 @@ def work(preset: str) -> float:
     return config.epochs * IMAGES[config.data.name] * share
 
 
-def rates() -> tuple[float, float, float]:
-    """Returns images/s in training: two cores; a GPU; what the GPU's machine can feed."""
+def rates() -> tuple[float, float, float, str]:
+    """Returns images/s in training (two cores; a GPU; what its machine feeds) and the processor."""
     networks, device = read(RESULTS / "networks.json"), read(RESULTS / "accelerator.json")
     assert networks and device
     entry = networks["entries"][f"{MEASURED}/train"]
@@ -69,12 +69,13 @@ def rates() -> tuple[float, float, float]:
         and "left_out" not in row
     )
     cores = entry["contestants"][contestants.OURS]["rate"]
-    return cores, best, device["input_pipeline_images_per_second"]
+    fed = device["input_pipeline_images_per_second"]
+    return cores, best, fed, networks["environment"]["processor"]
 
 
 def rows() -> str:
     """Returns the table."""
-    cores, device, fed = rates()
+    cores, device, fed, processor = rates()
     head = ["the paper", "top-1 / top-5 (%)", "runs", "million images"]
     head += ["days, 2 cores", "hours, one H200"]
     lines = []
@@ -91,7 +92,6 @@ def rows() -> str:
                 f"{images / min(device, fed) / 3600:,.1f}",
             ]
         )
-    processor = (read(RESULTS / "networks.json") or {})["environment"]["processor"]
     return (
         f"{table(head, lines)}\n\nAt {cores:.1f} images/s (two cores, {processor}, float32) and "
         f"{min(device, fed):,.0f} (H200: the network takes {device:,.0f} in bfloat16, the input "

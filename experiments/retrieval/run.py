@@ -68,6 +68,7 @@ def measure(run_folder: Path, data_dir: Path | None, picture: Path) -> dict[str,
     labels, bank_labels = test.labels[queries], train.labels[bank]
     chance = float(np.mean([(bank_labels == label).mean() for label in labels]))
     found: dict[str, Any] = {"chance": chance, "queries": len(queries), "bank": len(bank)}
+    found["run"] = {"seed": run.config.seed, "params_sha256": run.info["params_sha256"]}
     found["layers"] = {}
     last = last_hidden_layer(run.network)
     for layer in ("pixels", *reversed(layers_of(classifier))):
@@ -76,7 +77,8 @@ def measure(run_folder: Path, data_dir: Path | None, picture: Path) -> dict[str,
         else:
             of_queries = classifier.features(query_images, layer)
             near = nearest(of_queries, classifier.features(bank_images, layer), max(COUNTS))[0]
-        found["layers"][layer] = precision_at(labels, bank_labels[near], COUNTS)
+        shares = precision_at(labels, bank_labels[near], COUNTS)
+        found["layers"][layer] = {str(count): share for count, share in shares.items()}
         if layer == last:
             rows = np.random.Generator(np.random.Philox(key=[2, 0xF4])).permutation(len(queries))
             rows = rows[:SHOWN]
@@ -121,7 +123,7 @@ def rows(record: dict[str, Any]) -> str:
             cells = [f"{100 * found[str(count)]:.1f}" for count in COUNTS]
             lines.append([f"`{name}`", layer, *cells])
         lines.append([f"`{name}`", "chance", *[f"{100 * entry['chance']:.1f}"] * len(COUNTS)])
-    made = each_made_with(record["sets"], ["torch"])
+    made = each_made_with(record["sets"])
     return f"{table(head, lines)}\n\n{made}\n\n[json](results/{OUTPUT.name})"
 
 
@@ -134,8 +136,9 @@ def updated(text: str) -> str:
 
 def main(words: list[str] | None = None) -> None:
     """Searches, and writes record, picture and page."""
-    if "--check" in sys.argv:
-        rewrite({README: updated}, sys.argv)
+    words = sys.argv[1:] if words is None else words
+    if "--check" in words:
+        rewrite({README: updated}, words)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -145,7 +148,9 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
     parser.add_argument("--picture", type=Path, help="PNG file (default: beside the record)")
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_intermixed_args(words)
+    if arguments.quick and (arguments.run or arguments.output != OUTPUT):
+        parser.error("--quick has a run folder and a record of its own")
     if arguments.quick:
         [arguments.run] = quick.trained(1, arguments.data_dir)
         arguments.name, arguments.output = "digits", quick.SCRATCH / "retrieval.json"
@@ -159,7 +164,7 @@ def main(words: list[str] | None = None) -> None:
     if arguments.output == OUTPUT:
         rewrite({README: updated})
     else:
-        print(rows(read(arguments.output) or record))
+        print(rows(record))
 
 
 if __name__ == "__main__":

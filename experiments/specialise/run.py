@@ -30,7 +30,7 @@ from alexnet_jax.runs.weights import load_weights
 from experiments import pictures, quick
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.generated import made_with, rewrite, table, with_parts
+from experiments.generated import each_made_with, rewrite, table, with_parts
 from experiments.paired import paired, spread, told
 from experiments.sweep.claims import Variant
 from experiments.sweep.runner import chosen, digest_of
@@ -130,9 +130,9 @@ def rows(record: dict[str, Any]) -> str:
         name = "**two towers against the control, 95 % interval**"
         lines.append([name, "", f"**{told(apart)}**", ""])
     lines += [[name, *_cells(found)] for name, found in record.get("others", {}).items()]
-    cores = {run["cpu_cores"] for run in record.get("runs", []) if "cpu_cores" in run}
-    counts = f" The runs had {' or '.join(map(str, sorted(cores)))} cores." if cores else ""
-    return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}.{counts}"
+    runs = {n: f["run"] for n, f in record.get("others", {}).items() if "run" in f}
+    made = {"miniature": record} | {name: {"environment": run} for name, run in runs.items()}
+    return f"{table(head, lines)}\n\n{each_made_with(made)}\n\n[json](results/{OUTPUT.name})"
 
 
 def compared(record: dict[str, Any]) -> dict[str, Any] | None:
@@ -175,7 +175,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
 
 
 def draw_filters(kernels: dict[str, np.ndarray], path: Path) -> None:
-    """Draws conv1's filters of runs with two towers, a row a run and a panel a tower.
+    """Draws conv1's filters, a row a network and a panel a half: of two towers each is one.
 
     Args:
       kernels: float32 `[height, width, 3, filters]`, by name.
@@ -186,10 +186,10 @@ def draw_filters(kernels: dict[str, np.ndarray], path: Path) -> None:
     figure = Figure(figsize=(7.2, 1.15 * len(kernels)), layout="constrained")
     rows = figure.subplots(len(kernels), 2, squeeze=False)
     for axes, (name, kernel) in zip(rows, kernels.items(), strict=True):
-        towers = zip(axes, tower_pictures(kernel, 2, 8), gap(kernel)["shares"], strict=True)
-        for number, (panel, picture, share) in enumerate(towers, 1):
+        halves = zip(axes, tower_pictures(kernel, 2, 8), gap(kernel)["shares"], strict=True)
+        for number, (panel, picture, share) in enumerate(halves, 1):
             panel.imshow(picture, interpolation="nearest")
-            title = f"{name}, tower {number}: colour {100 * share:.0f} %"
+            title = f"{name}, half {number}: colour {100 * share:.0f} %"
             panel.set_title(title, fontsize=7, pad=3)
             panel.axis("off")
     figure.savefig(path, dpi=150)
@@ -204,8 +204,9 @@ def updated(text: str) -> str:
 
 def main(words: list[str] | None = None) -> None:
     """Trains what is missing, and writes record and page."""
-    if "--check" in sys.argv:
-        rewrite({README: updated}, sys.argv)
+    words = sys.argv[1:] if words is None else words
+    if "--check" in words:
+        rewrite({README: updated}, words)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -218,6 +219,8 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="on digits; the record lies in runs/")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args(words)
+    if arguments.quick and arguments.output != OUTPUT:
+        parser.error("--quick has a record of its own")
     if arguments.quick:
         arguments.scratch = quick.SCRATCH / "specialise"
         arguments.output = quick.SCRATCH / "specialise.json"
@@ -239,8 +242,11 @@ def main(words: list[str] | None = None) -> None:
         others |= {name.removesuffix("_kernel"): gap(arrays[name]) for name in names}
     for pair in arguments.run:
         name, _, place = pair.partition("=")
-        kernels[name] = np.asarray(load_weights(place, "last").params["conv1"]["kernel"])
-        others[name] = gap(kernels[name])
+        weights = load_weights(place, "last")
+        kernels[name] = np.asarray(weights.params["conv1"]["kernel"])
+        kept = ("seed", "commit", "versions", "processor", "cpu_cores", "params_sha256")
+        run = {key: weights.run.info[key] for key in kept}
+        others[name] = gap(kernels[name]) | {"run": run}
     if kernels:
         draw_filters(kernels, arguments.output.with_name("filters.png"))
     if others != record["others"]:

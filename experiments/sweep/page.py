@@ -61,10 +61,16 @@ def results(claim: Claim, record: dict[str, Any]) -> str:
         text = "–"
         if name != claim.baseline and not remark and not lacking:
             text = _difference(runs, name, claim.baseline, key)
-        more = [cell(*reached(runs, name, other)) for other in others]
+        more = [
+            cell(*reached(runs, name, other, claim.seeds if other == "gap" else 0))
+            for other in others
+        ]
         if "gap" in others:
-            is_base = name == claim.baseline
-            more.append("–" if is_base else _difference(runs, name, claim.baseline, "gap"))
+            whole = not any(
+                reached(runs, one, "gap", claim.seeds)[1] for one in (name, claim.baseline)
+            )
+            compared = whole and name != claim.baseline
+            more.append(_difference(runs, name, claim.baseline, "gap") if compared else "–")
         mean = cell(values, remark) if count else "not run"
         cells = [name, str(count), mean, *[text] * compares, *more]
         lines.append([*cells, *[variant.paper or "–"] * states])

@@ -108,7 +108,11 @@ def run_claim(
         workdir = trained(claim.variants[variant], seed)
         found = measured(workdir, claim.training_error)
         if claim.overfits and not found.get("diverged"):
-            found |= overfitting(workdir, found["error"], data_dir)
+            mine = free.get()  # a job's turn: as many work at once as were asked for
+            try:
+                found |= overfitting(workdir, found["error"], data_dir)
+            finally:
+                free.put(mine)
         with writing:
             record["runs"].append({"variant": variant, "seed": seed, "config": digest, **found})
             record["runs"].sort(key=lambda run: (order.index(run["variant"]), run["seed"]))
@@ -280,8 +284,8 @@ def overfitting(workdir: Path, error: float, data_dir: Path | None) -> dict[str,
       data_dir: of the prepared sets.
     """
     on_training = experiment.evaluate_run(workdir, "last", 1, data_dir=data_dir, split="train")
-    found = round(100 * on_training.top1_error, 3)
-    return {"error_on_training_images": found, "gap": error - found}
+    found = 100 * on_training.top1_error
+    return {"error_on_training_images": round(found, 5), "gap": round(error - found, 5)}
 
 
 def errors_by_epoch(rows: list[dict[str, Any]]) -> list[tuple[int, float]]:
