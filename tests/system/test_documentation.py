@@ -1,5 +1,6 @@
 """Every example runs: those of docstrings, of README, and the help of the package."""
 
+import argparse
 import dataclasses
 import doctest
 import importlib
@@ -63,17 +64,49 @@ def test_the_python_of_readme_runs(home):
     assert (home / "runs" / "seed1" / "report.html").exists()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_the_commands_of_a_page_are_understood(page):
+def commands(page, module):
+    """Yields module and words of each `python -m` in the shell blocks of a page."""
     blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     text = "\n".join(blocks).replace("\\\n", "")
     text = re.sub(r"\$\w+", "1", text.replace("$net", "cifar10-13pct"))  # loops
-    found = re.findall(r"python -m alexnet_jax\.main ([^#;&\x22\n]*)", text)
-    found += re.findall(r"^alexnet ([^#\n]*)", text, re.MULTILINE)
+    for name, words in re.findall(rf"python -m ({module})\b([^#;&\x22\n]*)", text):
+        yield name, shlex.split(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_commands_of_a_page_are_understood(page):
+    found = [words for _, words in commands(page, r"alexnet_jax\.main")]
     assert len(found) > 15 or page != ROOT / "README.md"
-    for words in map(shlex.split, found):
+    for words in found:
         verb = "train" if words[0].startswith("-") else words.pop(0)
         main.parse(verb, words)  # raises what the command would say
+
+
+class _Parsed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_commands_of_experiments_are_understood(page, monkeypatch):
+    def stop_after(parse):
+        def parsed(*arguments):
+            parse(*arguments)  # exits with 2 what it does not understand
+            raise _Parsed
+
+        return parsed
+
+    for name in ("parse_args", "parse_intermixed_args"):
+        parse = getattr(argparse.ArgumentParser, name)
+        monkeypatch.setattr(argparse.ArgumentParser, name, stop_after(parse))
+    for module, words in commands(page, r"experiments[\w.]*"):
+        path = ROOT.joinpath(*module.split("."))
+        program = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+        if "ArgumentParser" not in program.read_text("utf-8"):
+            continue
+        monkeypatch.setattr("sys.argv", [str(program), *words])
+        name = ".".join(program.relative_to(ROOT).with_suffix("").parts)
+        with pytest.raises(_Parsed):
+            importlib.import_module(name).main()
 
 
 def test_help_tells_the_whole_interface():
