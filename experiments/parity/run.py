@@ -1,6 +1,6 @@
 """Do our networks compute what PyTorch computes, and our update rule what NumPy computes?
 
-    python -m experiments.parity.run            # everything: half an hour on two busy cores
+    python -m experiments.parity.run            # everything: ten to thirty minutes
     python -m experiments.parity.run --networks paper original   # the rest of the record stays
 
 Writes `results/parity.json` and the tables of this folder's README. Needs PyTorch.
