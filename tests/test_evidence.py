@@ -421,5 +421,5 @@ def test_retrieval_measures_every_layer_of_a_run(
         retrieval.COUNTS = counts
     assert next(iter(found["layers"])) == "pixels" and len(found["layers"]) >= 3
     for precision in found["layers"].values():
-        assert set(precision) == {1, 2} and all(0 <= value <= 1 for value in precision.values())
+        assert set(precision) == {"1", "2"} and all(0 <= value <= 1 for value in precision.values())
     assert picture.stat().st_size > 1000

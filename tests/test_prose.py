@@ -54,31 +54,35 @@ def below(found: dict[str, Any], loss: float) -> list[float]:
 
 
 def cifar10_18pct():
-    found = record("cifar10/results/cifar10-18pct.json")
-    by_epoch, rates = errors(found), found["images_per_second"]
-    [phases] = [found["config"]["schedule"]["phases"]]
+    found, fifth = (record(f"cifar10/results/cifar10-18pct{end}.json") for end in ("", "-fifth"))
+    whole, by_epoch = PRESETS["cifar10-18pct"], errors(found)
+    assert found["run"]["status"] == "finished" and len(found["run"]["starts"]) == 1
+    assert found["run"]["cpu_cores"] == 1
+    assert found["config"]["schedule"] == json.loads(whole.to_json())["schedule"]
+    tenth, hundredth = (round(phase.epoch) for phase in whole.schedule.phases)
+    assert (tenth, hundredth) == (121, 131)
     last, images = final(found)[0], found["run"]["validation_images"]
-    yield "**`cifar10-18pct`: {:.1f} %** test error after {:.0f} epochs", last, max(by_epoch)
+    yield "**`cifar10-18pct`: {:.1f} %** test error after its {:.0f} epochs", last, whole.epochs
     yield "({:,} images, standard error {:.1f} points)", images, standard_error(last, images)
-    whole = PRESETS["cifar10-18pct"]
-    first = whole.schedule.phases[0].epoch
-    yield "after {:.0f} epochs of the lossless images, {:.0f} of them", whole.epochs, first - 1
-    yield "has {:.0f} epochs with drops after {:.0f}", whole.epochs, first - 1
+    yield "{:.1f} points above the 18 % that", last - 18
+    for words, first in (("51 to 60 is", 51), ("91 to 100", 91), ("111 to 120", 111)):
+        mean = statistics.mean(by_epoch[epoch] for epoch in range(first, first + 10))
+        yield f"of {'epochs ' if first == 51 else ''}{words} {{:.1f}} %", mean
     yield (
-        "{:.1f} % after 5 epochs, {:.1f} % after 10, {:.1f} % after 20",
-        *map(by_epoch.get, (5, 10, 20)),
+        "at a tenth of the rate end at {:.1f} %, the ten at a hundredth at {:.1f} %",
+        by_epoch[hundredth - 1],
+        by_epoch[max(by_epoch)],
     )
-    yield "{:.0f} epochs at the initial rate", phases[1]["epoch"] - 1
-    yield "({:.1f} to {:.1f} %), the next five next to nothing ({:.1f} to {:.1f} %)", *(
-        by_epoch[22], by_epoch[23], min(by_epoch[e] for e in range(24, 29)),
-        max(by_epoch[e] for e in range(24, 29)),
-    )  # fmt: skip
     tail = statistics.mean(row["train/top1_error"] for row in found["training"][-5:])
     yield "The training error ends at {:.0f} %", 100 * tail
-    yield (
-        "{:.0f} images/s (median; {:.0f} to {:.0f})",
-        *(rates[key] for key in ("median", "lowest", "highest")),
-    )
+    wall = found["run"]["wall_seconds"] / 60
+    yield "{:,.0f} images/s on one core, {:.0f} minutes", found["images_per_second"]["median"], wall
+    *_, early, late = (phase["epoch"] for phase in fifth["config"]["schedule"]["phases"])
+    assert max(errors(fifth)) == 29 and late == 29
+    yield "({:.0f} epochs at the initial rate, {:.0f} at a tenth, one", early - 1, late - early
+    yield "ended at {:.1f} %: the other", final(fifth)[0]
+    yield "are worth {:.1f} points", final(fifth)[0] - last
+    yield "a smaller net's other four fifths were worth {:.1f} points", final(fifth)[0] - last
 
 
 def cifar10_fifth(name: str, paper: int):
