@@ -72,3 +72,21 @@ def paired(first: dict[int, float], second: dict[int, float]) -> dict[str, Any] 
     mean, deviation = statistics.mean(differences), statistics.stdev(differences)
     half = float(stats.t.ppf(0.975, len(differences) - 1)) * deviation / math.sqrt(len(differences))
     return {"n": len(differences), "mean": mean, "interval_95": [mean - half, mean + half]}
+
+
+def contrast(
+    runs: list[dict[str, Any]], variant: str, baseline: str, key: str, seeds: int
+) -> dict[str, Any] | None:
+    """Returns `paired` of a variant and its baseline; None unless all their runs arrived.
+
+    Args:
+      runs: of a record.
+      variant: whose values are compared.
+      baseline: what they are compared with, seed by seed.
+      key: of the value.
+      seeds: how many runs each is to have.
+    """
+    (values, lacking), (base, missing) = (
+        reached(runs, name, key, seeds) for name in (variant, baseline)
+    )
+    return None if lacking or missing else paired(values, base)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from experiments import pictures
 from experiments.benchmarks.records import read
 from experiments.generated import rewrite, table, with_parts
-from experiments.paired import paired, reached, spread, told
+from experiments.paired import contrast, paired, reached, spread, told
 from experiments.specialise.run import compared, gaps
 from experiments.sweep.claims import CLAIMS
 from experiments.sweep.page import cell, ratio
@@ -63,9 +63,8 @@ def _difference(
 ) -> dict[str, Any] | None:
     """Returns the paired difference of two variants; None unless all their runs arrived."""
     claim = CLAIMS[name]
-    both = (variant, base or claim.baseline)
-    one, two = (reached(_runs(name), v, measure or claim.measure, claim.seeds) for v in both)
-    return None if one[1] or two[1] else paired(one[0], two[0])
+    key = measure or claim.measure
+    return contrast(_runs(name), variant, base or claim.baseline, key, claim.seeds)
 
 
 def _sweep(name: str, *variants: str) -> Callable[[], str | None]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments import pictures
 from experiments.generated import made_with, table
-from experiments.paired import paired, reached, spread, told
+from experiments.paired import contrast, paired, reached, spread, told
 from experiments.sweep.claims import Claim
 
 MEASURES = {
@@ -54,33 +54,22 @@ def results(claim: Claim, record: dict[str, Any]) -> str:
     head += [*(names[other] for other in others)]
     head += [*["difference of gaps"] * ("gap" in others), *["paper"] * states]
     lines = []
-    base, lacking = reached(runs, claim.baseline, key, claim.seeds)
     for name, variant in claim.variants.items():
         count = sum(run["variant"] == name for run in runs)
         values, remark = reached(runs, name, key, claim.seeds)
-        text = "–"
-        if name != claim.baseline and not remark and not lacking:
-            text = _difference(runs, name, claim.baseline, key)
-        more = [
-            cell(*reached(runs, name, other, claim.seeds if other == "gap" else 0))
-            for other in others
-        ]
-        if "gap" in others:
-            whole = not any(
-                reached(runs, one, "gap", claim.seeds)[1] for one in (name, claim.baseline)
-            )
-            compared = whole and name != claim.baseline
-            more.append(_difference(runs, name, claim.baseline, "gap") if compared else "–")
+        more = [cell(*reached(runs, name, k, claim.seeds if k == "gap" else 0)) for k in others]
+        more += [_difference(claim, runs, name, "gap")] if "gap" in others else []
         mean = cell(values, remark) if count else "not run"
+        text = _difference(claim, runs, name, key)
         cells = [name, str(count), mean, *[text] * compares, *more]
         lines.append([*cells, *[variant.paper or "–"] * states])
     return table(head, lines)
 
 
-def _difference(runs: list[dict[str, Any]], variant: str, baseline: str, key: str) -> str:
-    """Returns the paired difference of a variant and the baseline, as text."""
-    found = paired(*(reached(runs, name, key)[0] for name in (variant, baseline)))
-    return told(found) if found else "–"
+def _difference(claim: Claim, runs: list[dict[str, Any]], variant: str, key: str) -> str:
+    """Returns the difference of a variant from the baseline, as text; "–" where there is none."""
+    found = contrast(runs, variant, claim.baseline, key, claim.seeds)
+    return told(found) if found and variant != claim.baseline else "–"
 
 
 def ratio(claim: Claim, record: dict[str, Any], variant: str) -> str:
