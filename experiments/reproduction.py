@@ -413,7 +413,7 @@ def _hours() -> str:
         run["params_sha256"]: run["cpu_cores"] * run["wall_seconds"]
         for entry in (_record("ensembles") or {"sets": {}})["sets"].values()
         for run in entry.get("training", [])
-        if run["params_sha256"] not in known
+        if run["params_sha256"] not in known and run["wall_seconds"]
     }
     hours = (sum(one.values()) + sum(others) + sum(averaged.values())) / 3600
     return (
@@ -449,7 +449,7 @@ def short() -> str:
     """Returns the lines of the README: of what was run."""
     cells = lines(tuple(row for row in ROWS if row.shown), "experiments/")
     head = ["claim", "the paper", "ours", "scale", "evidence"]
-    return table(head, [[*line[:4], line[5]] for line in cells if line[4] == _RUN])
+    return table(head, [[*line[:4], line[5]] for line in cells if line[4] in (_RUN, _SHORTENED)])
 
 
 def updated_page(text: str) -> str:

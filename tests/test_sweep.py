@@ -174,7 +174,8 @@ def started(monkeypatch):
         (workdir / "run.json").write_text(json.dumps(info))
 
     monkeypatch.setattr(runner, "_train", leave_records)
-    monkeypatch.setattr(runner, "overfitting", lambda *_: {})
+    gap = {"error_on_training_images": 50.0, "gap": 0.0}
+    monkeypatch.setattr(runner, "overfitting", lambda *_: gap)
     return folders
 
 

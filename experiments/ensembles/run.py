@@ -54,7 +54,7 @@ def trained(place: Path) -> dict[str, Any]:
     """Returns what a run's training was and took: seed, epochs, cores, seconds."""
     run = read_run(place)
     keys = ("seed", "cpu_cores", "wall_seconds", "params_sha256")
-    counted = {key: run.info[key] for key in keys}
+    counted = {key: run.info.get(key) for key in keys}  # an import has no training
     return {"preset": run.config.preset, "epochs": run.config.epochs} | counted
 
 
@@ -132,7 +132,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_intermixed_args(words)
-    if arguments.quick and (arguments.runs or arguments.output != OUTPUT):
+    if arguments.quick and (arguments.name or arguments.output != OUTPUT):
         parser.error("--quick has a run folder and a record of its own")
     if arguments.quick:
         arguments.name, arguments.runs = "digits", quick.trained(3, arguments.data_dir)
@@ -141,12 +141,12 @@ def main(words: list[str] | None = None) -> None:
         parser.error("a name and its runs are needed, or --quick")
     record = read(arguments.output) or {"sets": {}}
     entry: dict[str, Any] = {"environment": environment(), "views": {}}
+    entry["training"] = [trained(run) for run in arguments.runs]
     for views in (1, 10):
         members = tested(arguments.runs, views, arguments.data_dir)
         entry["members"] = [member.name for member in members]
         entry["images"] = members[0].evaluation.count
         entry["views"][str(views)] = errors(members)
-    entry["training"] = [trained(run) for run in arguments.runs]
     record["sets"][arguments.name] = entry
     write(arguments.output, record)
     draw(record, arguments.output.with_suffix(".svg"))

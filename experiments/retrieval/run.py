@@ -68,7 +68,7 @@ def measure(run_folder: Path, data_dir: Path | None, picture: Path) -> dict[str,
     labels, bank_labels = test.labels[queries], train.labels[bank]
     chance = float(np.mean([(bank_labels == label).mean() for label in labels]))
     found: dict[str, Any] = {"chance": chance, "queries": len(queries), "bank": len(bank)}
-    found["run"] = {"seed": run.config.seed, "params_sha256": run.info["params_sha256"]}
+    found["run"] = {"seed": run.config.seed, "params_sha256": run.info.get("params_sha256")}
     found["layers"] = {}
     last = last_hidden_layer(run.network)
     for layer in ("pixels", *reversed(layers_of(classifier))):
@@ -149,7 +149,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--picture", type=Path, help="PNG file (default: beside the record)")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_intermixed_args(words)
-    if arguments.quick and (arguments.run or arguments.output != OUTPUT):
+    if arguments.quick and (arguments.name or arguments.output != OUTPUT):
         parser.error("--quick has a run folder and a record of its own")
     if arguments.quick:
         [arguments.run] = quick.trained(1, arguments.data_dir)

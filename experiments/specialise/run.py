@@ -242,11 +242,13 @@ def main(words: list[str] | None = None) -> None:
         others |= {name.removesuffix("_kernel"): gap(arrays[name]) for name in names}
     for pair in arguments.run:
         name, _, place = pair.partition("=")
+        if not place:
+            parser.error(f"--run {pair}: NAME=RUN is needed")
         weights = load_weights(place, "last")
         kernels[name] = np.asarray(weights.params["conv1"]["kernel"])
         kept = ("seed", "commit", "versions", "processor", "cpu_cores", "params_sha256")
-        run = {key: weights.run.info[key] for key in kept}
-        others[name] = gap(kernels[name]) | {"run": run}
+        run = {key: weights.run.info[key] for key in kept if key in weights.run.info}
+        others[name] = gap(kernels[name]) | ({"run": run} if len(run) == len(kept) else {})
     if kernels:
         draw_filters(kernels, arguments.output.with_name("filters.png"))
     if others != record["others"]:
