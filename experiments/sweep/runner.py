@@ -29,6 +29,7 @@ from experiments.sweep.claims import CLAIMS, Claim, Variant, quick
 Run = dict[str, Any]
 CLASSES = 10
 """Of every set that claims are tried on."""
+_OF_A_RUN_BEFORE = ("params_sha256", "wall_seconds", "cpu_cores", "commit")
 
 
 def networks() -> None:
@@ -93,12 +94,15 @@ def run_claim(
         text = _text_of(variant, seed, places)
         workdir = places / _digest(text)
         workdir.parent.mkdir(parents=True, exist_ok=True)
-        workdir.with_suffix(".json").write_text(text, "utf-8")
-        mine = free.get()
-        try:
-            _train(workdir, data_dir, mine, claim.training_error, stop)
-        finally:
-            free.put(mine)
+        with writing:
+            its_turn = turns.setdefault(workdir, threading.Lock())
+        with its_turn:  # variants of a seed may share the run before
+            workdir.with_suffix(".json").write_text(text, "utf-8")
+            mine = free.get()
+            try:
+                _train(workdir, data_dir, mine, claim.training_error, stop)
+            finally:
+                free.put(mine)
         return workdir
 
     def one(variant: str, seed: int) -> None:
@@ -113,6 +117,9 @@ def run_claim(
                 found |= overfitting(workdir, found["error"], data_dir)
             finally:
                 free.put(mine)
+        if (before := claim.variants[variant].before) is not None:
+            info = json.loads((places / digest_of(before, seed) / "run.json").read_text("utf-8"))
+            found["before"] = {name: info.get(name) for name in _OF_A_RUN_BEFORE}
         with writing:
             record["runs"].append({"variant": variant, "seed": seed, "config": digest, **found})
             record["runs"].sort(key=lambda run: (order.index(run["variant"]), run["seed"]))
@@ -129,6 +136,7 @@ def run_claim(
             raise
 
     order, writing, stop = list(claim.variants), threading.Lock(), threading.Event()
+    turns: dict[Path, threading.Lock] = {}
     cores, free = sorted(os.sched_getaffinity(0)), queue.SimpleQueue()
     for job in range(jobs):
         free.put(set(cores[job::jobs] or cores))
