@@ -13,23 +13,30 @@ def blank(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure: Any, path: Path, source: Any) -> None:
-    """Writes a figure as SVG.
+def save(figure: Any, path: Path, source: Any, dpi: int = 100) -> None:
+    """Writes a figure as SVG, or as PNG if the path ends so; its folder is made.
 
     Args:
       figure: from `blank`, or any other.
       path: of the file.
       source: what it was drawn from: JSON values, of which a digest is kept, or words, kept whole.
+      dpi: pixels per inch of a PNG.
     """
     import matplotlib
 
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"Description": _told(source)} | ({"Date": None} if path.suffix == ".svg" else {})
     with matplotlib.rc_context({"svg.hashsalt": "alexnet_jax"}):
-        metadata = {"Date": None, "Description": _told(source)}
-        figure.savefig(path, format="svg", metadata=metadata)
+        figure.savefig(path, dpi=dpi, metadata=metadata)
 
 
 def is_of(path: Path, source: Any) -> bool:
     """Returns whether a file was drawn from `source`, or from values that are the same."""
+    if path.suffix == ".png":
+        from PIL import Image
+
+        with Image.open(path) as image:
+            return image.info.get("Description") == _told(source)
     begin, end = "<dc:description>", "</dc:description>"
     return path.read_text("utf-8").partition(begin)[2].partition(end)[0] == _told(source)
 

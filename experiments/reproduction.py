@@ -415,13 +415,18 @@ def _hours() -> str:
         for run in entry.get("training", [])
         if run["params_sha256"] not in known and run["wall_seconds"]
     }
-    hours = (sum(one.values()) + sum(others) + sum(averaged.values())) / 3600
+    before = {
+        run["before"]["params_sha256"]: run["before"]["cpu_cores"] * run["before"]["wall_seconds"]
+        for run in swept
+        if "before" in run
+    }
+    counted = [*one.values(), *others, *averaged.values(), *before.values()]
+    hours = sum(counted) / 3600
     return (
-        f"The {len(one)} runs of the sweeps, {len(others)} of towers and presets and "
-        f"{len(averaged)} that were only averaged took "
-        f"{hours:.0f} core hours by the clock, beside other work and with its standstills; not "
-        "counted are the runs before a transfer, and all that is "
-        "not training of a claim or preset. "
+        f"The {len(one)} runs of the sweeps, {len(before)} before a transfer, {len(others)} of "
+        f"towers and presets and {len(averaged)} that were only averaged took {hours:.0f} core "
+        "hours by the clock, beside other work and with its standstills; not counted is all that "
+        "is not training of a claim or preset. "
         f"{_rounding()}"
     )
 

@@ -33,6 +33,10 @@ def test_the_pages_are_generated_from_the_records():
         record = read(module.OUTPUT)
         assert record and pictures.is_of(module.OUTPUT.with_suffix(".svg"), record[part])
     assert reproduction.is_drawn(reproduction.PICTURE)
+    found, apart = read(retrieval.OUTPUT), read(specialise.OUTPUT)
+    assert found and retrieval.is_drawn(retrieval.OUTPUT.with_name("digits.png"), found)
+    of_runs = specialise.of_runs(apart or {})
+    assert of_runs and pictures.is_of(specialise.OUTPUT.with_name("filters.png"), of_runs)
     for path, made in (
         (reproduction.PAGE, reproduction.updated_page),
         (reproduction.README, reproduction.updated_readme),
@@ -403,6 +407,26 @@ def test_a_run_is_looked_at_after_each_stretch_and_goes_on(
     assert "<svg" in (tmp_path / "shares.svg").read_text()
 
 
+def test_runs_that_are_named_take_the_place_of_those_of_the_record(
+    config,  # noqa: F811
+    dataset,  # noqa: F811
+    tmp_path,
+    few_optimizations,
+    capsys,
+):
+    data = dataclasses.replace(config.data, name=dataset.path.name, stored_size=10)
+    mine = dataclasses.replace(config, data=data, final_views=1)
+    experiment.train(mine, tmp_path / "run", dataset.path.parent, say=lambda _: None)
+    output, picture = tmp_path / "record.json", tmp_path / "filters.png"
+    for names in (("first", "second"), ("third",)):
+        pairs = [f"{name}={tmp_path / 'run'}" for name in names]
+        specialise.main(["--output", str(output), "--run", *pairs])
+        record = read(output)
+        assert record and tuple(record["others"]) == names
+        assert pictures.is_of(picture, record["others"])
+        assert "`miniature`" not in capsys.readouterr().out, "it was not trained"
+
+
 def test_retrieval_measures_every_layer_of_a_run(
     config,  # noqa: F811
     dataset,  # noqa: F811
@@ -423,3 +447,7 @@ def test_retrieval_measures_every_layer_of_a_run(
     for precision in found["layers"].values():
         assert set(precision) == {"1", "2"} and all(0 <= value <= 1 for value in precision.values())
     assert picture.stat().st_size > 1000
+    record = {"sets": {"figure": {"environment": {}, **found}}}
+    assert retrieval.is_drawn(picture, record)
+    record["sets"]["figure"]["layers"]["pixels"]["1"] += 0.01
+    assert not retrieval.is_drawn(picture, record)

@@ -21,7 +21,7 @@ from alexnet_jax.insight.classifier import Classifier, classifier_of
 from alexnet_jax.insight.neighbours import last_hidden_layer, nearest, precision_at
 from alexnet_jax.network.layers import Conv, Dense, MaxPool, layer_names
 from alexnet_jax.runs.weights import load_weights
-from experiments import quick
+from experiments import pictures, quick
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import each_made_with, rewrite, table, with_parts
@@ -69,27 +69,27 @@ def measure(run_folder: Path, data_dir: Path | None, picture: Path) -> dict[str,
     chance = float(np.mean([(bank_labels == label).mean() for label in labels]))
     found: dict[str, Any] = {"chance": chance, "queries": len(queries), "bank": len(bank)}
     found["run"] = {"seed": run.config.seed, "params_sha256": run.info.get("params_sha256")}
-    found["layers"] = {}
-    last = last_hidden_layer(run.network)
+    found["layers"], near = {}, {}
     for layer in ("pixels", *reversed(layers_of(classifier))):
         if layer == "pixels":
-            near = nearest(query_images, bank_images, max(COUNTS))[0]
+            near[layer] = nearest(query_images, bank_images, max(COUNTS))[0]
         else:
             of_queries = classifier.features(query_images, layer)
-            near = nearest(of_queries, classifier.features(bank_images, layer), max(COUNTS))[0]
-        shares = precision_at(labels, bank_labels[near], COUNTS)
+            of_bank = classifier.features(bank_images, layer)
+            near[layer] = nearest(of_queries, of_bank, max(COUNTS))[0]
+        shares = precision_at(labels, bank_labels[near[layer]], COUNTS)
         found["layers"][layer] = {str(count): share for count, share in shares.items()}
-        if layer == last:
-            rows = np.random.Generator(np.random.Philox(key=[2, 0xF4])).permutation(len(queries))
-            rows = rows[:SHOWN]
-            neighbours = bank_images[near[rows, :NEAREST]]
-            best = classifier.predict(query_images[rows], top_k=5, views=10)
-            names = [run.class_names[label] for label in labels[rows]]
-            draw(query_images[rows], names, best, neighbours, picture)
+    rows = np.random.Generator(np.random.Philox(key=[2, 0xF4])).permutation(len(queries))[:SHOWN]
+    best = classifier.predict(query_images[rows], top_k=5, views=10)
+    names = [run.class_names[label] for label in labels[rows]]
+    neighbours = bank_images[near[last_hidden_layer(run.network)][rows, :NEAREST]]
+    draw(query_images[rows], names, best, neighbours, picture, found)
     return found
 
 
-def draw(images: Any, names: list[str], answers: Any, neighbours: Any, path: Path) -> None:
+def draw(
+    images: Any, names: list[str], answers: Any, neighbours: Any, path: Path, source: Any
+) -> None:
     """Draws one row per query: image, its best answers as bars, and its neighbours."""
     from matplotlib.figure import Figure
 
@@ -110,8 +110,7 @@ def draw(images: Any, names: list[str], answers: Any, neighbours: Any, path: Pat
         bars.set(xlim=(0, 1), ylim=(len(best) - 0.5, -0.5), xticks=[], yticks=[])
         bars.spines[:].set_visible(False)
         axes[0].set_title(name, fontsize=7, pad=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    pictures.save(figure, path, source)
 
 
 def rows(record: dict[str, Any]) -> str:
@@ -125,6 +124,13 @@ def rows(record: dict[str, Any]) -> str:
         lines.append([f"`{name}`", "chance", *[f"{100 * entry['chance']:.1f}"] * len(COUNTS)])
     made = each_made_with(record["sets"])
     return f"{table(head, lines)}\n\n{made}\n\n[json](results/{OUTPUT.name})"
+
+
+def is_drawn(path: Path, record: dict[str, Any]) -> bool:
+    """Returns whether a set's picture was drawn by the call that its numbers are of."""
+    entry = dict(record["sets"][path.stem])
+    del entry["environment"]
+    return pictures.is_of(path, entry)
 
 
 def updated(text: str) -> str:

@@ -108,6 +108,7 @@ def train(
         "error": 100 * error,
         "wall_seconds": info["wall_seconds"],
         "cpu_cores": info["cpu_cores"],
+        "params_sha256": info["params_sha256"],
         "commit": info["commit"],
         "course": found,
     }
@@ -130,9 +131,14 @@ def rows(record: dict[str, Any]) -> str:
         name = "**two towers against the control, 95 % interval**"
         lines.append([name, "", f"**{told(apart)}**", ""])
     lines += [[name, *_cells(found)] for name, found in record.get("others", {}).items()]
-    runs = {n: f["run"] for n, f in record.get("others", {}).items() if "run" in f}
-    made = {"miniature": record} | {name: {"environment": run} for name, run in runs.items()}
+    made = {"miniature": record} if record.get("runs") else {}
+    made |= {name: {"environment": f["run"]} for name, f in of_runs(record).items()}
     return f"{table(head, lines)}\n\n{each_made_with(made)}\n\n[json](results/{OUTPUT.name})"
+
+
+def of_runs(record: dict[str, Any]) -> dict[str, Any]:
+    """Returns what was found of given runs, by name: what the picture of filters is drawn from."""
+    return {name: found for name, found in record.get("others", {}).items() if "run" in found}
 
 
 def compared(record: dict[str, Any]) -> dict[str, Any] | None:
@@ -174,16 +180,15 @@ def draw(record: dict[str, Any], path: Path) -> None:
     pictures.save(figure, path, record["runs"])
 
 
-def draw_filters(kernels: dict[str, np.ndarray], path: Path) -> None:
+def draw_filters(kernels: dict[str, np.ndarray], path: Path, source: Any) -> None:
     """Draws conv1's filters, a row a network and a panel a half: of two towers each is one.
 
     Args:
       kernels: float32 `[height, width, 3, filters]`, by name.
       path: of the PNG.
+      source: what the record has of them.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 1.15 * len(kernels)), layout="constrained")
+    figure = pictures.blank(7.2, 1.15 * len(kernels))
     rows = figure.subplots(len(kernels), 2, squeeze=False)
     for axes, (name, kernel) in zip(rows, kernels.items(), strict=True):
         halves = zip(axes, tower_pictures(kernel, 2, 8), gap(kernel)["shares"], strict=True)
@@ -192,7 +197,7 @@ def draw_filters(kernels: dict[str, np.ndarray], path: Path) -> None:
             title = f"{name}, half {number}: colour {100 * share:.0f} %"
             panel.set_title(title, fontsize=7, pad=3)
             panel.axis("off")
-    figure.savefig(path, dpi=150)
+    pictures.save(figure, path, source, dpi=150)
 
 
 def updated(text: str) -> str:
@@ -215,7 +220,9 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
     parser.add_argument("--scratch", type=Path, default=Path("runs/specialise"))
     parser.add_argument("--reference", type=Path, help="npz of trained filters: NAME_kernel")
-    parser.add_argument("--run", nargs="*", default=[], metavar="NAME=RUN", help="finished runs")
+    parser.add_argument(
+        "--run", nargs="*", default=[], metavar="NAME=RUN", help="in place of the record's runs"
+    )
     parser.add_argument("--quick", action="store_true", help="on digits; the record lies in runs/")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args(words)
@@ -235,7 +242,8 @@ def main(words: list[str] | None = None) -> None:
         write(arguments.output, record)
 
     others, kernels = dict(record["others"]), {}
-    record.setdefault("environment", environment())
+    if arguments.run:  # the picture shows what the record has
+        others = {name: found for name, found in others.items() if "run" not in found}
     if arguments.reference:
         arrays = read_arrays(arguments.reference)
         names = (name for name in arrays if name.endswith("_kernel"))
@@ -247,13 +255,15 @@ def main(words: list[str] | None = None) -> None:
         weights = load_weights(place, "last")
         kernels[name] = np.asarray(weights.params["conv1"]["kernel"])
         kept = ("seed", "commit", "versions", "processor", "cpu_cores", "params_sha256")
-        run = {key: weights.run.info[key] for key in kept if key in weights.run.info}
-        others[name] = gap(kernels[name]) | ({"run": run} if len(run) == len(kept) else {})
-    if kernels:
-        draw_filters(kernels, arguments.output.with_name("filters.png"))
+        if missing := [key for key in kept if key not in weights.run.info]:
+            parser.error(f"--run {pair}: not a run that was trained here (no {missing[0]} in it)")
+        others[name] = gap(kernels[name]) | {"run": {key: weights.run.info[key] for key in kept}}
     if others != record["others"]:
         record["others"] = others
         keep()
+    if kernels:
+        picture = arguments.output.with_name("filters.png")
+        draw_filters(kernels, picture, of_runs(record))
     place = (arguments.scratch, arguments.data, arguments.data_dir, arguments.quick)
     for seed in range(arguments.seeds if arguments.data or arguments.quick else 0):
         for variant in VARIANTS:
