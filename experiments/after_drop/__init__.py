@@ -1,0 +1,1 @@
+"""What the rate inside the velocity does after a drop, step by step."""

@@ -1,0 +1,89 @@
+"""What is measured after a drop of the rate: two rules from one state."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from alexnet_jax.runs.state import TrainState
+from alexnet_jax.training.optimizer import update_rule
+from alexnet_jax.training.schedule import rate_tree, rates_at
+from experiments import pictures, quick
+from experiments.after_drop import run as after_drop
+from experiments.benchmarks.records import read
+from experiments.sweep.claims import MINIATURE
+
+
+def test_the_page_is_generated_from_the_record():
+    text = after_drop.README.read_text("utf-8")
+    assert after_drop.updated(text) == text
+    record = read(after_drop.OUTPUT)
+    assert record and pictures.is_of(after_drop.OUTPUT.with_suffix(".svg"), record["runs"])
+
+
+def test_the_drop_is_that_of_the_miniature():
+    schedule, optimizer = MINIATURE.schedule, MINIATURE.optimizer
+    before, after = (
+        rates_at(schedule, optimizer, epochs, MINIATURE.epochs)
+        for epochs in (after_drop.EPOCHS - 0.01, after_drop.EPOCHS)
+    )
+    for name in ("weights", "biases"):
+        assert getattr(after, name) == pytest.approx(getattr(before, name) / after_drop.DROP)
+
+
+def moved(state, optimizer, rates, gradients):
+    """The change of the parameters in one step."""
+    rule = update_rule(optimizer, state.params)
+    return rule.update(gradients, state.opt_state, state.params, rates=rates)[0]
+
+
+def test_both_rules_begin_in_one_state_and_part_by_the_old_velocity():
+    optimizer = dataclasses.replace(MINIATURE.optimizer, weight_decay=0.01)
+    outside = dataclasses.replace(optimizer, rate_inside_velocity=False)
+    draw = np.random.default_rng(0)
+    params, velocity, gradients = (
+        {"fc8": {"kernel": jnp.asarray(draw.normal(size=(5, 3))), "bias": jnp.full(3, fill)}}
+        for fill in (1.0, 2.0, 3.0)
+    )
+    old = optax.tree_utils.tree_set(update_rule(optimizer, params).init(params), trace=velocity)
+    state = TrainState(jnp.int32(5), params, old, jnp.zeros(2, jnp.uint32))
+    now = rates_at(MINIATURE.schedule, optimizer, 0, 8)
+    rates = rate_tree(now, optimizer, state.params)
+    other = after_drop.outside(state, optimizer, rates)
+
+    def apart(rates):
+        first = moved(state, optimizer, rates, gradients)
+        second = moved(other, outside, rates, gradients)
+        return jax.tree.map(lambda one, two: np.asarray(one - two), first, second)
+
+    for leaf in jax.tree.leaves(apart(rates)):
+        np.testing.assert_allclose(leaf, 0, atol=1e-6)
+    dropped = jax.tree.map(lambda rate: rate / 10, rates)
+    for leaf, v in zip(
+        jax.tree.leaves(apart(dropped)), jax.tree.leaves(velocity), strict=True
+    ):  # inside keeps all of the velocity, outside a tenth
+        np.testing.assert_allclose(leaf, 0.9 * optimizer.momentum * v, atol=1e-5)
+
+
+def test_the_quick_form_measures_both_rules(tmp_path, monkeypatch, few_optimizations, capsys):
+    monkeypatch.setattr(quick, "SCRATCH", tmp_path / "quick")
+    monkeypatch.setattr(after_drop, "TOY_STEPS", 2)
+    monkeypatch.setattr(after_drop, "IMAGES", 100)
+    words = ["--quick", "--seeds", "1", "--data-dir", str(tmp_path / "data")]
+    after_drop.main(words)
+    record = read(tmp_path / "quick" / "after_drop.json")
+    assert record and [run["seed"] for run in record["runs"]] == [0]
+    for run in record["runs"]:
+        losses = run["losses"]
+        assert len({course[0] for course in losses.values()}) == 1, "one state at the drop"
+        kept = [losses[way] for way in (after_drop.KEPT, after_drop.KEPT_OUTSIDE)]
+        np.testing.assert_allclose(*kept, atol=2e-3)
+        assert losses[after_drop.INSIDE][1] != losses[after_drop.OUTSIDE][1]
+    told = capsys.readouterr().out
+    assert "| 2 | " in told and "Mean ± standard deviation of 1" in told
+    assert "trained" in told
+    after_drop.main(words)
+    assert "trained" not in capsys.readouterr().out, "nothing is run twice"
