@@ -252,7 +252,8 @@ ROWS = (
         _ensemble, MINIATURE, "ensembles"),
     Row("Pre-training helps (six convolutions in both)",
         "-1.7 points, the sixth layer included (§6, table 2)",
-        _sweep("transfer", "fine-tuned"), "miniature, CIFAR-10 to 4,500 photos", "transfer",
+        _sweep("transfer", "the whole rate", "a fifth", "a twentieth"),
+        "miniature, CIFAR-10 to 4,500 photos", "transfer",
         "rehearsed: `tests/system/test_transfer_chain.py`"),
     Row("Near in fc7 is alike", "pictures (figure 4)",
         _retrieval, "the set named before each, one seed", "retrieval"),
@@ -296,8 +297,8 @@ def costs() -> list[tuple[str, dict[str, Any], float | None]]:
     errors = _by_views()
     if errors:
         found.append(("centre instead of ten views", paired(*errors), 1.5))
-    transfer = _difference("transfer", "from scratch", "fine-tuned")
-    found.append(("no pre-training (photos)", transfer, None))
+    transfer = _difference("transfer", "from scratch", "the whole rate")
+    found.append(("no pre-training (photos, whole rate)", transfer, None))
     return [(label, difference, paper) for label, difference, paper in found if difference]
 
 

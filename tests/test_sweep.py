@@ -181,8 +181,8 @@ def started(monkeypatch):
 
 def test_a_run_before_comes_first_and_is_that_of_its_seed(tmp_path, started):
     claim = quick(CLAIMS["transfer"])
-    only = {"fine-tuned": claim.variants["fine-tuned"]}
-    claim = claim._replace(variants=only, baseline="fine-tuned", seeds=2)
+    only = {"a fifth": claim.variants["a fifth"]}
+    claim = claim._replace(variants=only, baseline="a fifth", seeds=2)
     options = {"data_dir": tmp_path / "data", "say": lambda _: None}
     record = runner.run_claim(claim, "t", tmp_path / "runs", tmp_path / "record.json", **options)
     assert len(record["runs"]) == 2
@@ -196,6 +196,39 @@ def test_a_run_before_comes_first_and_is_that_of_its_seed(tmp_path, started):
         config = json.loads((run / tuned["transfer"]["run"] / "config.json").read_text())
         assert config["seed"] == seed
     assert not [run for run in record["runs"] if str(tmp_path) in json.dumps(run)]
+
+
+def test_variants_that_share_a_run_before_wait_for_it_and_name_it(tmp_path, started, monkeypatch):
+    leave_records, at_once, most = runner._train, [], []
+
+    def slowly(workdir, *rest):
+        at_once.append(workdir)
+        most.append(at_once.count(workdir))
+        time.sleep(0.05)
+        leave_records(workdir, *rest)
+        at_once.remove(workdir)
+
+    monkeypatch.setattr(runner, "_train", slowly)
+    claim = quick(CLAIMS["transfer"])
+    record = runner.run_claim(
+        claim, "t", tmp_path / "runs", tmp_path / "record.json", jobs=4, say=lambda _: None
+    )
+    assert max(most) == 1, "a folder is one run's"
+    before = {run["before"]["params_sha256"] for run in record["runs"] if "before" in run}
+    tuned = [run["variant"] for run in record["runs"] if "before" in run]
+    assert len(before) == 1 and tuned == ["the whole rate", "a fifth", "a twentieth"]
+    assert before < {folder.name for folder in started}
+
+
+def test_a_variant_with_another_name_keeps_its_runs(tmp_path, started):
+    claim, output = quick(CLAIMS["dropout"]), tmp_path / "record.json"
+    runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
+    names = {"dropout": "with", "none": "without"}
+    renamed = {names[name]: variant for name, variant in claim.variants.items()}
+    claim = claim._replace(variants=renamed, baseline="with")
+    runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
+    assert len(started) == 2
+    assert [run["variant"] for run in json.loads(output.read_text())["runs"]] == list(renamed)
 
 
 def test_a_rate_that_is_too_high_is_a_result(tmp_path, started, monkeypatch):
@@ -238,8 +271,8 @@ def test_nothing_is_taken_from_a_run_that_diverged(tmp_path, started, monkeypatc
 
     monkeypatch.setattr(runner, "_train", diverge)
     claim = quick(CLAIMS["transfer"])
-    only = {"fine-tuned": claim.variants["fine-tuned"]}
-    claim = claim._replace(variants=only, baseline="fine-tuned")
+    only = {"a fifth": claim.variants["a fifth"]}
+    claim = claim._replace(variants=only, baseline="a fifth")
     with pytest.raises(RuntimeError, match="has diverged"):
         runner.run_claim(claim, "t", tmp_path / "runs", tmp_path / "record.json")
 
@@ -400,7 +433,7 @@ def test_the_command_ends_two_variants_of_every_claim_at_toy_size_with_a_page(
         found = record["runs"][0]["error_on_training_images"]
         assert found == pytest.approx(100 * error.top1_error, abs=1e-4) and error.count > 1000
     if name == "transfer":
-        assert table.count("copied conv1, conv2") == 1
+        assert table.count("copied conv1, conv2") == 3
 
 
 def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, started):

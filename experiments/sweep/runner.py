@@ -140,11 +140,10 @@ def run_claim(
     cores, free = sorted(os.sched_getaffinity(0)), queue.SimpleQueue()
     for job in range(jobs):
         free.put(set(cores[job::jobs] or cores))
-    record["runs"] = [  # without those of another recipe, e.g. of fewer epochs
-        run
-        for run in record["runs"]
-        if run["variant"] in order
-        and run["config"] == digest_of(claim.variants[run["variant"]], run["seed"])
+    seeds = {run["seed"] for run in record["runs"]}
+    names = {digest_of(claim.variants[name], seed): name for name in order for seed in seeds}
+    record["runs"] = [  # by their recipes, so that a variant may get another name
+        run | {"variant": names[run["config"]]} for run in record["runs"] if run["config"] in names
     ]
     record["runs"] = [  # a record from before gaps were told lacks them
         run for run in record["runs"] if not claim.overfits or run.get("diverged") or "gap" in run
@@ -156,6 +155,7 @@ def run_claim(
                 job.result()  # the first error, not that of a run that was stopped for it
         finally:
             stop.set()  # Ctrl-C ends in this thread
+    write(output, record)
     return record
 
 
