@@ -39,6 +39,8 @@ def collect(folder: Path, name: str) -> dict[str, Any]:
     config["transfer"]["run"] = ""
     info = json.loads((folder / "run.json").read_text())
     rows = read_rows(folder / "metrics.jsonl")
+    if info["status"] != "finished" or not any("test_views" in row for row in rows):
+        raise SystemExit(f"{folder} has not been trained and tested to its end; train it first")
     rates = sorted(row["images_per_second"] for row in rows if "images_per_second" in row)
     if not rates:
         raise SystemExit(f"{folder} has no rows with images_per_second; train for some steps")

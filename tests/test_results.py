@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from alexnet_jax.config import Config
 from alexnet_jax.presets import NOTES
 from experiments import collect, pictures, table
 from experiments.minimal_filtering import run
@@ -100,3 +101,20 @@ def test_the_comparison_of_the_forms_of_convolutions():
 def test_the_page_of_minimal_filtering_is_generated_from_its_record():
     text = run.README.read_text("utf-8")
     assert run.updated(text) == text and "95 % interval" in text
+
+
+def test_a_run_that_has_not_ended_is_no_evidence(tmp_path):
+    (tmp_path / "config.json").write_text(Config().to_json())
+    info, step = tmp_path / "run.json", {"step": 1, "epoch": 1.0}
+    row = step | {"train/loss": 1.0, "train/top1_error": 0.5, "train/learning_rate": 0.1}
+    tested = step | {"test_views": 1, "final/top1_error": 0.5}
+    for status, rows in (("running", [row, tested]), ("finished", [row])):
+        info.write_text(json.dumps({"status": status}))
+        lines = [json.dumps(one | {"images_per_second": 9.0}) for one in rows]
+        (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+        with pytest.raises(SystemExit, match="to its end"):
+            collect.collect(tmp_path, "one")
+    info.write_text(json.dumps({"status": "finished"}))
+    (tmp_path / "metrics.jsonl").write_text("\n".join(json.dumps(one) for one in (row, tested)))
+    with pytest.raises(SystemExit, match="train for some steps"):
+        collect.collect(tmp_path, "one")
