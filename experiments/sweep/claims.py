@@ -375,6 +375,7 @@ CLAIMS: dict[str, Claim] = {
             "a twentieth": _fine(1 / 20),
         },
         "from scratch",
+        seeds=6,
         source="cifar10, imagenette",
     ),
     "weight-decay": Claim(
