@@ -277,6 +277,7 @@ _COSTS = (
     ("no colour noise", "colour", "none", 1.0),
     ("no dropout (photos)", "dropout", "none", None),
     ("no weight decay (training error)", "weight-decay", "none", None),
+    ("no conv2", "depth", "without conv2", 2.0),
     ("no conv3", "depth", "without conv3", 2.0),
     ("no conv4", "depth", "without conv4", 2.0),
     ("no conv5", "depth", "without conv5", 2.0),
