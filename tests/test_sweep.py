@@ -16,7 +16,7 @@ from alexnet_jax import experiment
 from alexnet_jax.checks import Facts, resolve
 from alexnet_jax.config import Config, TransferConfig
 from alexnet_jax.errors import DivergedError
-from alexnet_jax.network.layers import parametric_layers, summarize
+from alexnet_jax.network.layers import Conv, Flatten, MaxPool, parametric_layers, summarize
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
 from experiments import pictures
@@ -60,17 +60,33 @@ def test_the_ablations_change_what_they_say():
         return [x.features for x in parametric_layers(network_of("towers", name).layers)]
 
     assert features("half") == [8, 24, 32, 32, 48, 192, 192, 10]
-    assert features("no talk") == features("two towers")
+    assert features("no talk") == [16, 60, 64, 64, 48, 384, 192, 10]
+    in_2012 = [x.features for x in parametric_layers(NETWORKS["no-talk"].layers)]
+    original = [x.features for x in parametric_layers(NETWORKS["original"].layers)]
+    wider = [
+        here / there
+        for here, there in zip(features("no talk"), features("two towers"), strict=True)
+    ]
+    assert wider == [after / before for after, before in zip(in_2012, original, strict=True)]
     sizes = {
         name: [row.output_shape for row in summarize(network_of("overlapping", name), 24)]
         for name in CLAIMS["overlapping"].variants
     }
     assert sizes["overlapping"] == sizes["not overlapping"]
-    for name in ("conv3", "conv4", "conv5"):
+    for name in ("conv2", "conv3", "conv4", "conv5"):
         layers = parametric_layers(network_of("depth", f"without {name}").layers)
         assert name not in [layer.name for layer in layers] and len(layers) == 7
     as_run = network_of("normalization", "as run").layers
     original = NETWORKS["original"].layers
+    for name in ("0.01", "0.01, 0.03"):  # the biases that §5 prints
+        here, there = network_of("initial-weights", name).layers, original
+        pairs = zip(parametric_layers(here), parametric_layers(there), strict=True)
+        assert all(one.bias == other.bias for one, other in pairs)
+    six, there = network_of("transfer", "a fifth").layers, NETWORKS["six-conv"].layers
+    for layers in (six, there):  # over the last pooling, and it sees both towers
+        before, conv6 = layers[layers.index(Flatten()) - 3 : layers.index(Flatten()) - 1]
+        assert isinstance(conv6, Conv) and (conv6.name, conv6.groups) == ("conv6", 1)
+        assert layers is there or isinstance(before, MaxPool)
     assert [type(layer) for layer in as_run[:9]] == [type(layer) for layer in original[:9]]
 
 
@@ -433,7 +449,7 @@ def test_the_command_ends_two_variants_of_every_claim_at_toy_size_with_a_page(
         found = record["runs"][0]["error_on_training_images"]
         assert found == pytest.approx(100 * error.top1_error, abs=1e-4) and error.count > 1000
     if name == "transfer":
-        assert table.count("copied conv1, conv2") == 3
+        assert table.count("copied conv1, conv2") == 1
 
 
 def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, started):

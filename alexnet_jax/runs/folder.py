@@ -406,16 +406,21 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Returns the source's git commit, with `+` when files were changed since; None without git."""
-    here = Path(__file__).parent
-    try:
+    """Returns the source's git commit, with `+` when programs were changed; None without git."""
+
+    def git(*words: str) -> str:
         run = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
-            cwd=here, capture_output=True, text=True, timeout=10, check=True,
+            ["git", *words], cwd=Path(__file__).parent,
+            capture_output=True, text=True, timeout=10, check=True,
         )  # fmt: skip
+        return run.stdout.strip()
+
+    try:
+        commit = git("describe", "--always", "--abbrev=12", "--exclude=*")
+        changed = git("diff", "--name-only", "HEAD", "--", ":/*.py")  # no records, no pages
     except (OSError, subprocess.SubprocessError):
         return None
-    return run.stdout.strip() or None
+    return f"{commit}{'+' if changed else ''}" or None
 
 
 def _processor() -> str:

@@ -97,12 +97,15 @@ def run_claim(
         with writing:
             its_turn = turns.setdefault(workdir, threading.Lock())
         with its_turn:  # variants of a seed may share the run before
+            if workdir in done:
+                return workdir
             workdir.with_suffix(".json").write_text(text, "utf-8")
             mine = free.get()
             try:
                 _train(workdir, data_dir, mine, claim.training_error, stop)
             finally:
                 free.put(mine)
+            done.add(workdir)
         return workdir
 
     def one(variant: str, seed: int) -> None:
@@ -119,7 +122,7 @@ def run_claim(
                 free.put(mine)
         if (before := claim.variants[variant].before) is not None:
             info = json.loads((places / digest_of(before, seed) / "run.json").read_text("utf-8"))
-            found["before"] = {name: info.get(name) for name in _OF_A_RUN_BEFORE}
+            found["before"] = {name: info[name] for name in _OF_A_RUN_BEFORE}
         with writing:
             record["runs"].append({"variant": variant, "seed": seed, "config": digest, **found})
             record["runs"].sort(key=lambda run: (order.index(run["variant"]), run["seed"]))
@@ -137,6 +140,7 @@ def run_claim(
 
     order, writing, stop = list(claim.variants), threading.Lock(), threading.Event()
     turns: dict[Path, threading.Lock] = {}
+    done: set[Path] = set()
     cores, free = sorted(os.sched_getaffinity(0)), queue.SimpleQueue()
     for job in range(jobs):
         free.put(set(cores[job::jobs] or cores))
