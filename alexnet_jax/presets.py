@@ -1,7 +1,7 @@
 """Named experiments: `PRESETS` to run, and `NOTES` with source, command, time and score of each.
 
-The score column says who measured it: `paper` or another publication is a claim about their run,
-`here` is a result file of this repository.
+A note says who measured its score: the paper or another publication, of their run, or this
+repository, with the folder of the record.
 """
 
 from dataclasses import dataclass
@@ -302,7 +302,7 @@ _ILSVRC_2012 = (
     "registration at image-net.org); prepare them with `python -m alexnet_jax.main prepare "
     "--source imagenet2012 FOLDER --name imagenet2012`"
 )
-_NOT_RUN = "not run: weeks on two CPU cores; about a day on one GPU is an estimate"
+_NOT_RUN = "not run: weeks on two CPU cores, hours to days on one GPU; see experiments/imagenet"
 _CIFAR_NEEDS = (
     "cifar-10-python.tar.gz, the binary version, or train/test archives of class folders; name "
     "them with --data.source"

@@ -222,17 +222,17 @@ _CIFAR = "a lossy copy, 9,000 test images"
 ROWS = (
     Row("Rectified units reach 25 % training error sooner than tanh", "six times (§3.1)",
         _ratio, "four layers, CIFAR-10", "figure1", shown=True),
-    Row("Two towers beat one of half the kernels", "1.7 points (§3.2)",
+    Row("Two towers beat one of half the kernels", "+1.7 points (§3.2)",
         _sweep("towers", "half"), MINIATURE, "towers", shown=True),
-    Row("Towers that talk beat towers that do not", "1.2 points (2012 logs, run 150)",
+    Row("Towers that talk beat towers that do not", "+1.2 points (2012 logs, run 150)",
         _sweep("towers", "no talk"), MINIATURE, "towers"),
-    Row("Response normalization helps", "1.4 points (§3.3)",
+    Row("Response normalization helps", "+1.4 points (§3.3)",
         _sweep("normalization", "none"), MINIATURE, "normalization", shown=True),
-    Row("Overlapping pooling helps", "0.4 points (§3.4)",
+    Row("Overlapping pooling helps", "+0.4 points (§3.4)",
         _sweep("overlapping", "not overlapping"), MINIATURE, "overlapping"),
     Row("Without crops, mirrors and colour noise it overfits", "substantially (§4.1)",
         _overfitting("augmentation", "none"), _PHOTOS, "augmentation"),
-    Row("Colour noise helps", "over 1 point (§4.1)",
+    Row("Colour noise helps", "over +1 point (§4.1)",
         _sweep("colour", "none"), MINIATURE, "colour"),
     Row("Without dropout it overfits", "substantially (§4.2)",
         _overfitting("dropout", "none"), _PHOTOS, "dropout", shown=True),
@@ -242,7 +242,7 @@ ROWS = (
         _sweep("initial-weights", "0.01", "0.01, 0.03"), MINIATURE, "initial-weights"),
     Row("The rate lies inside the velocity", "not compared (§5)",
         _sweep("velocity", "outside"), MINIATURE, "velocity"),
-    Row("Every middle convolution matters", "2 points each (§7)",
+    Row("Every middle convolution matters", "+2 points each (§7)",
         _depth, MINIATURE, "depth", shown=True),
     Row("One tower becomes grey, the other coloured", "in every run (§6.1)",
         _colours, "miniature, CIFAR-10, 8 epochs", "specialise"),
@@ -402,9 +402,11 @@ def _hours() -> str:
     one = {  # claims share runs
         run["config"]: run.get("cpu_cores", 1) * run["wall_seconds"] for run in swept
     }
-    record = _record("specialise") or {"runs": [], "environment": {"cpu_cores": 1}}
-    cores = record["environment"]["cpu_cores"]
+    record = _record("specialise") or {"runs": []}
+    cores = record.get("environment", {}).get("cpu_cores", 1)
     others = [run.get("cpu_cores", cores) * run["wall_seconds"] for run in record["runs"]]
+    dropped = (_record("after_drop") or {"runs": []})["runs"]
+    others += [run["cpu_cores"] * run["wall_seconds"] for run in dropped]
     known = {run.get("params_sha256") for run in [*swept, *record["runs"]]}
     for path in sorted(ROOT.glob("*/results/*.json")):
         run = (read(path) or {}).get("run", {})
@@ -427,8 +429,8 @@ def _hours() -> str:
     return (
         f"The {len(one)} runs of the sweeps, {len(before)} before a transfer, {len(others)} of "
         f"towers and presets and {len(averaged)} that were only averaged took {hours:.0f} core "
-        "hours by the clock, beside other work and with its standstills; not counted is all that "
-        "is not training of a claim or preset. "
+        "hours by the clock, beside other work and with its standstills; not counted are own "
+        "photos, and all that is not training of a claim or preset. "
         f"{_rounding()}"
     )
 

@@ -34,7 +34,8 @@ def test_the_pages_are_generated_from_the_records():
         assert record and pictures.is_of(module.OUTPUT.with_suffix(".svg"), record[part])
     assert reproduction.is_drawn(reproduction.PICTURE)
     found, apart = read(retrieval.OUTPUT), read(specialise.OUTPUT)
-    assert found and retrieval.is_drawn(retrieval.OUTPUT.with_name("digits.png"), found)
+    digits = (found or {"sets": {}})["sets"]["digits"]
+    assert retrieval.is_drawn(retrieval.OUTPUT.with_name("digits.png"), digits)
     of_runs = specialise.of_runs(apart or {})
     assert of_runs and pictures.is_of(specialise.OUTPUT.with_name("filters.png"), of_runs)
     for path, made in (
@@ -222,7 +223,12 @@ def test_the_ratio_of_figure_1_is_paired_by_seed_where_all_runs_arrive(tmp_path,
 
     def of(**reached):
         runs = [
-            {"variant": variant, "seed": seed, "epochs_to_reach": epochs}
+            {
+                "variant": variant,
+                "seed": seed,
+                "epochs_to_reach": epochs,
+                "by_epoch": [60.0] * ((epochs or 9) - 1) + [25.0 if epochs else 60.0],
+            }
             for variant, values in reached.items()
             for seed, epochs in enumerate(values)
         ]
@@ -447,7 +453,6 @@ def test_retrieval_measures_every_layer_of_a_run(
     for precision in found["layers"].values():
         assert set(precision) == {"1", "2"} and all(0 <= value <= 1 for value in precision.values())
     assert picture.stat().st_size > 1000
-    record = {"sets": {"figure": {"environment": {}, **found}}}
-    assert retrieval.is_drawn(picture, record)
-    record["sets"]["figure"]["layers"]["pixels"]["1"] += 0.01
-    assert not retrieval.is_drawn(picture, record)
+    assert retrieval.is_drawn(picture, {"environment": {}, **found})
+    found["layers"]["pixels"]["1"] += 0.01
+    assert not retrieval.is_drawn(picture, found)

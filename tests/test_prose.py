@@ -171,7 +171,7 @@ def imagenette():
     yield "between {:.1f} and {:.1f} %, and 2 at 0.001", min(three), max(three)
     yield "which bring {:.1f} and {:.1f} %", by_epoch[9], by_epoch[10]
     rates = found["images_per_second"]
-    yield "{:.1f} images/s in the median on one core", rates["median"]
+    yield "saw {:.1f} images/s in the median on one core", rates["median"]
     assert found["run"]["cpu_cores"] == 1
     yield "{:.1f} at best", rates["highest"]
     yield (

@@ -109,6 +109,21 @@ def test_the_courses_of_figure_1_are_drawn_and_told(tmp_path):
     assert "| sigmoid | 1 | diverged in 1 of 1 runs, 1 of 3 runs yet | – |" in found
 
 
+def test_epochs_are_told_in_a_line_between_whole_ones():
+    assert page.crossing([60, 35, 15], 25) == pytest.approx(2.5)
+    assert page.crossing([60, 25, 15], 25) == pytest.approx(2)
+    assert page.crossing([20, 15], 25) == 1 and page.crossing([60, 50], 25) == 2
+
+
+def test_the_pages_tell_how_many_test_images_the_records_were_made_with():
+    for name, folder in (
+        ("cifar10", "cifar10/results/cifar10-18pct"),
+        ("imagenette", "imagenette/results/imagenette"),
+    ):
+        found = read(ROOT / f"{folder}.json")
+        assert found and f"{found['run']['validation_images']:,}" in page.SETS[name]
+
+
 @pytest.mark.parametrize("kind", FIGURE1_RATES)
 def test_the_rate_of_figure_1_is_the_one_that_was_found(kind):
     record = read(ROOT / "figure1-rates" / "results" / "figure1-rates.json") or {"runs": []}
@@ -225,15 +240,26 @@ def test_variants_that_share_a_run_before_wait_for_it_and_name_it(tmp_path, star
         at_once.remove(workdir)
 
     monkeypatch.setattr(runner, "_train", slowly)
-    claim = quick(CLAIMS["transfer"])
+    claim = quick(CLAIMS["transfer"])._replace(seeds=2)
     record = runner.run_claim(
         claim, "t", tmp_path / "runs", tmp_path / "record.json", jobs=4, say=lambda _: None
     )
-    assert max(most) == 1, "a folder is one run's"
-    before = {run["before"]["params_sha256"] for run in record["runs"] if "before" in run}
-    tuned = [run["variant"] for run in record["runs"] if "before" in run]
-    assert len(before) == 1 and tuned == ["the whole rate", "a fifth", "a twentieth"]
-    assert before < {folder.name for folder in started}
+    assert max(most) == 1 and len(started) == len(set(started)) == 10, "a folder is one run's"
+    for seed in (0, 1):
+        tuned = [run for run in record["runs"] if "before" in run and run["seed"] == seed]
+        assert [run["variant"] for run in tuned] == ["the whole rate", "a fifth", "a twentieth"]
+        before = runner.digest_of(claim.variants["a fifth"].before or pytest.fail(), seed)
+        assert {run["before"]["params_sha256"] for run in tuned} == {before}
+
+
+def test_all_that_is_fine_tuned_began_with_one_network_of_its_seed():
+    record = read(ROOT / "transfer" / "results" / "transfer.json") or {"runs": []}
+    before = {
+        (run["seed"], run["before"]["params_sha256"]) for run in record["runs"] if "before" in run
+    }
+    assert len(before) == CLAIMS["transfer"].seeds
+    names = {run["variant"] for run in record["runs"] if "before" in run}
+    assert names == CLAIMS["transfer"].variants.keys() - {"from scratch"}
 
 
 def test_a_variant_with_another_name_keeps_its_runs(tmp_path, started):

@@ -14,9 +14,7 @@ holds of the same recipe is not run again; without options only picture and page
 
 import argparse
 import dataclasses
-import statistics
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +67,12 @@ def recipe(toy: bool = False) -> Config:
 
 
 def outside(state: TrainState, optimizer: OptimizerConfig, rates: RateTree) -> TrainState:
-    """Returns the same state for the rule with the rate outside of the velocity.
+    """Returns the same state for the rule with the rate outside of the velocity: v becomes -v / r.
 
     Args:
-      state: of the rule of 2012, whose velocity is that many times as large, and of the other sign.
+      state: of the rule of 2012.
       optimizer: of the rule of 2012.
-      rates: in force until now, by leaf.
+      rates: in force until now, by leaf; all above 0.
     """
     velocity = optax.tree_utils.tree_get(state.opt_state, "trace")
     trace = jax.tree.map(lambda v, r: -v / r, velocity, rates)
@@ -88,13 +86,13 @@ def _outside(optimizer: OptimizerConfig) -> OptimizerConfig:
 
 
 def courses(state: TrainState, run: Run, data: Path, steps: int) -> dict[str, Any]:
-    """Returns how many images' loss is told, and it before and after each step, by the way on.
+    """Returns `images`, how many the loss is of, and `losses`, by way on, before and after steps.
 
     Args:
       state: at the drop.
       run: that it is of; the batches are those that would have come.
       data: folder of the prepared set.
-      steps: how many.
+      steps: how many; a list of losses has one more.
     """
     config, dataset = run.config, open_dataset(data)
     split = dataset.split(config.data.train_split)
@@ -154,6 +152,10 @@ def measure(config: Config, workdir: Path, data_dir: Path | None, steps: int) ->
       workdir: run folder; a finished run is not trained again.
       data_dir: of the prepared sets; None: the user's own.
       steps: after the drop.
+
+    Raises:
+      SystemExit: the user stopped the run.
+      DivergedError: the loss is not finite.
     """
     state = experiment.train(config, workdir, data_dir)
     run = read_run(workdir)
@@ -195,8 +197,9 @@ def rows(record: dict[str, Any]) -> str:
         for one, other in zip(run["losses"][KEPT], run["losses"][KEPT_OUTSIDE], strict=True)
     )
     under = (
-        f"Mean ± standard deviation of {len(runs)} seeds; loss of {runs[0]['images']:,} training "
-        f"images. Without the drop the losses of both rules differ by at most {rounding:.1g} in "
+        f"Mean ± standard deviation of {len(runs)} seeds, intervals over seeds, each row for "
+        f"itself; loss of {runs[0]['images']:,} training images, centre, no masks. Without the "
+        f"drop the losses of both rules differ by at most {rounding:.1g} in "
         f"{len(runs[0]['losses'][KEPT]) - 1} steps."
     )
     return f"{table(head, lines)}\n\n{under} {made_with(record, OUTPUT.name, ['torch'])}."
@@ -205,27 +208,22 @@ def rows(record: dict[str, Any]) -> str:
 def draw(record: dict[str, Any], path: Path) -> None:
     """Draws the loss after the drop, a thin line a seed, and the difference of the rules."""
     runs = record["runs"]
+    losses = {way: np.array([run["losses"][way] for run in runs]).T for way in _COLOURS}
+    apart = losses[INSIDE] - losses[OUTSIDE]
     figure = pictures.blank(9, 3.2)
     left, right = figure.subplots(1, 2)
-    count = len(runs[0]["losses"][INSIDE])
-    mean: Callable[[str], list[float]] = lambda way: [  # noqa: E731
-        statistics.mean(run["losses"][way][step] for run in runs) for step in range(count)
-    ]
     for way, colour in _COLOURS.items():
-        for run in runs:
-            left.plot(run["losses"][way], color=colour, lw=0.6, alpha=0.35)
-        left.plot(mean(way), color=colour, lw=2, label=way)
+        left.plot(losses[way], color=colour, lw=0.6, alpha=0.35)
+        left.plot(losses[way].mean(axis=1), color=colour, lw=2, label=way)
     left.set(xlabel="steps after the drop", ylabel="loss of training images", xscale="symlog")
     left.legend(frameon=False, fontsize=8)
-    for run in runs:
-        apart = np.subtract(run["losses"][INSIDE], run["losses"][OUTSIDE])
-        right.plot(apart, color=_COLOURS[INSIDE], lw=0.8, alpha=0.5)
-    right.plot(np.subtract(mean(INSIDE), mean(OUTSIDE)), color=_COLOURS[INSIDE], lw=2)
+    right.plot(apart, color=_COLOURS[INSIDE], lw=0.8, alpha=0.5)
+    right.plot(apart.mean(axis=1), color=_COLOURS[INSIDE], lw=2)
     right.axhline(0, color="#888888", lw=0.8)
     right.set(xlabel="steps after the drop", ylabel="inside less outside", xscale="symlog")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_xticks([step for step in TOLD if step < count], minor=False)
+        axes.set_xticks([step for step in TOLD if step < len(apart)])
         axes.xaxis.set_major_formatter("{x:g}")
     pictures.save(figure, path, runs)
 
@@ -261,22 +259,29 @@ def main(words: list[str] | None = None) -> None:
     config = dataclasses.replace(
         config, data=dataclasses.replace(config.data, source=arguments.data)
     )
-    seeds = arguments.seeds or (2 if arguments.quick else SEEDS)
+    seeds, steps = (2, TOY_STEPS) if arguments.quick else (SEEDS, STEPS)
+    seeds = arguments.seeds or seeds
     record = read(arguments.output) or {"runs": []}
+    if arguments.output == OUTPUT and max(seeds, len(record["runs"])) != SEEDS:
+        parser.error(f"the repository's record has {SEEDS} seeds; others need an --output FILE")
     record["runs"] = [  # without those of another recipe
-        run for run in record["runs"] if run["config"] == digest_of(Variant(config), run["seed"])
+        run
+        for run in record["runs"]
+        if run["config"] == digest_of(Variant(config), run["seed"])
+        and len(run["losses"][INSIDE]) == steps + 1
     ]
     for seed in range(seeds if arguments.data or arguments.quick else 0):
         if seed in {run["seed"] for run in record["runs"]}:
             continue
         mine = dataclasses.replace(config, seed=seed)
         place = arguments.scratch / f"seed-{seed}"
-        steps = TOY_STEPS if arguments.quick else STEPS
         record["runs"].append(measure(mine, place, arguments.data_dir, steps))
         record["environment"] = environment()
         write(arguments.output, record)
-    if record["runs"]:
-        draw(record, arguments.output.with_suffix(".svg"))
+    if not record["runs"]:
+        parser.error("nothing is measured yet: --data or --quick is needed")
+    write(arguments.output, record)
+    draw(record, arguments.output.with_suffix(".svg"))
     if arguments.output == OUTPUT:
         rewrite({README: updated})
     else:

@@ -91,10 +91,8 @@ def draw(
     images: Any, names: list[str], answers: Any, neighbours: Any, path: Path, source: Any
 ) -> None:
     """Draws one row per query: image, its best answers as bars, and its neighbours."""
-    from matplotlib.figure import Figure
-
     columns = 2 + neighbours.shape[1]
-    figure = Figure(figsize=(1.15 * (columns + 1.2), 1.15 * len(images)), layout="constrained")
+    figure = pictures.blank(1.15 * (columns + 1.2), 1.15 * len(images))
     ratios = [1, 2.2, *[1] * neighbours.shape[1]]
     grid = figure.subplots(len(images), columns, width_ratios=ratios)
     for axes, image, name, best, near in zip(grid, images, names, answers, neighbours, strict=True):
@@ -126,11 +124,9 @@ def rows(record: dict[str, Any]) -> str:
     return f"{table(head, lines)}\n\n{made}\n\n[json](results/{OUTPUT.name})"
 
 
-def is_drawn(path: Path, record: dict[str, Any]) -> bool:
+def is_drawn(path: Path, entry: dict[str, Any]) -> bool:
     """Returns whether a set's picture was drawn by the call that its numbers are of."""
-    entry = dict(record["sets"][path.stem])
-    del entry["environment"]
-    return pictures.is_of(path, entry)
+    return pictures.is_of(path, {k: value for k, value in entry.items() if k != "environment"})
 
 
 def updated(text: str) -> str:
