@@ -252,7 +252,7 @@ ROWS = (
         _ensemble, MINIATURE, "ensembles"),
     Row("Pre-training helps (six convolutions in both)",
         "-1.7 points, the sixth layer included (§6, table 2)",
-        _sweep("transfer", "the whole rate", "a fifth", "a twentieth"),
+        _sweep("transfer", "the whole rate", "a fifth"),
         "miniature, CIFAR-10 to 4,500 photos", "transfer",
         "rehearsed: `tests/system/test_transfer_chain.py`"),
     Row("Near in fc7 is alike", "pictures (figure 4)",

@@ -244,10 +244,10 @@ def test_variants_that_share_a_run_before_wait_for_it_and_name_it(tmp_path, star
     record = runner.run_claim(
         claim, "t", tmp_path / "runs", tmp_path / "record.json", jobs=4, say=lambda _: None
     )
-    assert max(most) == 1 and len(started) == len(set(started)) == 10, "a folder is one run's"
+    assert max(most) == 1 and len(started) == len(set(started)) == 8, "a folder is one run's"
     for seed in (0, 1):
         tuned = [run for run in record["runs"] if "before" in run and run["seed"] == seed]
-        assert [run["variant"] for run in tuned] == ["the whole rate", "a fifth", "a twentieth"]
+        assert [run["variant"] for run in tuned] == ["the whole rate", "a fifth"]
         before = runner.digest_of(claim.variants["a fifth"].before or pytest.fail(), seed)
         assert {run["before"]["params_sha256"] for run in tuned} == {before}
 
