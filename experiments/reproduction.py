@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import pictures
+from experiments.after_drop import run as after_drop
 from experiments.benchmarks.records import read
 from experiments.generated import rewrite, table, with_parts
 from experiments.paired import contrast, paired, reached, spread, told
@@ -145,6 +146,19 @@ def _depth() -> str | None:
     return "; ".join(texts) if runs else None
 
 
+def _velocity() -> str | None:
+    """Returns what the other rule ends with, and how far apart both are after a drop."""
+    text, dropped = _sweep("velocity", "outside")(), _record("after_drop")
+    if text is None or dropped is None:
+        return text
+    apart = {step: after_drop.difference(dropped, step) for step in (5, 100)}
+    told_of = [f"{told(found, form='+.3f')} after {n} steps" for n, found in apart.items() if found]
+    return (
+        f"{text}; [loss after a drop](after_drop/README.md), *inside* less *outside*: "
+        f"{', '.join(told_of)}"
+    )
+
+
 def _by_views() -> list[dict[int, float]] | None:
     """Returns the errors of single networks with the centre and with ten views, by run."""
     entry = _set("ensembles", "miniature")
@@ -241,7 +255,7 @@ ROWS = (
     Row("Initial weights of 0.01, and with 0.03 as run (steps on the plateau)", "– (§5)",
         _sweep("initial-weights", "0.01", "0.01, 0.03"), MINIATURE, "initial-weights"),
     Row("The rate lies inside the velocity", "not compared (§5)",
-        _sweep("velocity", "outside"), MINIATURE, "velocity"),
+        _velocity, MINIATURE, "velocity"),
     Row("Every middle convolution matters", "+2 points each (§7)",
         _depth, MINIATURE, "depth", shown=True),
     Row("One tower becomes grey, the other coloured", "in every run (§6.1)",

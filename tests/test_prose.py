@@ -190,6 +190,18 @@ def imagenette():
     yield "loss {:.2f} against {:.2f}", *ends
 
 
+def after_drop():
+    runs = record("after_drop/results/after_drop.json")["runs"]
+    both = [(run["losses"]["inside"], run["losses"]["outside"]) for run in runs]
+    courses = [[one - other for one, other in zip(*pair, strict=True)] for pair in both]
+    assert len(runs) == 5 and all(min(course[1:21]) > 0 for course in courses)
+    assert all(max(run["losses"]["inside"]) > run["losses"]["inside"][0] for run in runs)
+    highest = [max(course) for course in courses]
+    yield "by at most {:.2f} to {:.2f}, four to nine steps", min(highest), max(highest)
+    when = {course.index(top) for course, top in zip(courses, highest, strict=True)}
+    assert (min(when), max(when)) == (4, 9)
+
+
 def cats_vs_dogs():
     for name, digits in (("cats-vs-dogs", 14), ("on-a-trunk", 4)):
         found = record(f"cats_vs_dogs/results/{name}.json")
@@ -375,6 +387,7 @@ def readme():
 
 PAGES = {
     "experiments/cifar10/README.md": cifar10,
+    "experiments/after_drop/README.md": after_drop,
     "experiments/imagenette/README.md": imagenette,
     "experiments/cats_vs_dogs/README.md": cats_vs_dogs,
     "experiments/digits/README.md": digits,

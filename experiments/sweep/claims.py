@@ -417,7 +417,8 @@ CLAIMS: dict[str, Claim] = {
     "velocity": Claim(
         "The rate inside the velocity or outside of it",
         "The miniature by the 2012 rule, whose velocity keeps the old rate's steps for a while "
-        "after a drop, and by the rule of today's libraries.",
+        "after a drop, and by the rule of today's libraries. Here the whole training; the steps "
+        "after a drop are [after_drop](../after_drop/README.md).",
         "inside (§5); not compared there",
         {
             "inside": _recipe(),

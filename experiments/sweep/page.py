@@ -5,10 +5,12 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from alexnet_jax.network.layers import summarize
+from alexnet_jax.network.networks import NETWORKS
 from experiments import pictures
 from experiments.generated import made_with, table
 from experiments.paired import contrast, paired, reached, spread, told
-from experiments.sweep.claims import Claim
+from experiments.sweep.claims import Claim, Variant
 
 MEASURES = {
     "error": "test error, %",
@@ -179,6 +181,12 @@ def _points(claim: Claim, record: dict[str, Any]) -> Any:
     return figure
 
 
+def parameters(variant: Variant) -> int:
+    """Returns the number of a network's weights and biases."""
+    network = variant.network or NETWORKS[variant.config.network]
+    return sum(row.weights + row.biases for row in summarize(network))
+
+
 def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
     """Returns the whole page of a claim."""
     names = claim.source.split(", ") if claim.source else []
@@ -208,6 +216,12 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
         if times:
             means += f"Epochs, in a line between whole ones, compared with *{claim.baseline}*: "
             means += f"{', '.join(times)}. "
+    counts = {name: parameters(variant) for name, variant in claim.variants.items()}
+    if len(set(counts.values())) > 1:
+        scale += " epochs. Parameters: "
+        scale += ", ".join(f"{count:,} ({name})" for name, count in counts.items())
+    else:
+        scale += " epochs"
     sets = " ".join(SETS[name] for name in names)
     commits = sorted({run["commit"] for run in record["runs"]})
     return f"""# Claim: {claim.title}
@@ -222,7 +236,7 @@ python -m experiments.sweep {name}{data} --jobs 2{again}
 
 {results(claim, record)}
 
-{means}{scale} epochs.
+{means}{scale}.
 
 ![every run{with_means}](results/{name}.svg)
 
