@@ -176,8 +176,8 @@ def _views() -> str | None:
     found = paired(errors[1], errors[0]) if errors else None
     if errors is None or found is None:
         return None
-    centre, ten = (statistics.mean(values.values()) for values in errors)
-    return f"{told(found, 'points')}; *centre* {centre:.1f}, *ten* {ten:.1f}"
+    centre, ten = (spread(list(values.values())) for values in errors)
+    return f"{told(found, 'points')}; *centre* {centre}, *ten* {ten}"
 
 
 def _ensemble() -> str | None:
@@ -187,7 +187,10 @@ def _ensemble() -> str | None:
     rows = [row for row in entry["views"]["10"] if row["weights"] == "equal"]
     one, most = statistics.mean(rows[0]["errors"]), statistics.mean(rows[-1]["errors"])
     count, subsets = rows[-1]["networks"], len(rows[-1]["errors"])
-    text = f"{most - one:+.1f} points; *one* {one:.1f}, *{count} networks* {most:.1f}"
+    text = (
+        f"{most - one:+.1f} points (ten views); *one* {spread(rows[0]['errors'])}, "
+        f"*{count} networks* {most:.1f}"
+    )
     return text + (" (the one average of all: no interval)" if subsets == 1 else "")
 
 
