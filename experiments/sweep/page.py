@@ -223,7 +223,7 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
     else:
         scale += " epochs"
     sets = " ".join(SETS[name] for name in names)
-    commits = sorted({run["commit"] for run in record["runs"]})
+    commits = sorted({run["commit"] for run in record["runs"] if run.get("commit")})
     return f"""# Claim: {claim.title}
 
 {claim.question}{sets and f" {sets}"}
@@ -241,5 +241,5 @@ python -m experiments.sweep {name}{data} --jobs 2{again}
 ![every run{with_means}](results/{name}.svg)
 
 {hours:.1f} hours of runs, added up; the last of them with: {made}. Commits ("+": with changes, or
-beside records not committed yet): {", ".join(commits)}.
+beside records not committed yet): {", ".join(commits) or "–"}.
 """
