@@ -460,7 +460,7 @@ def test_the_command_ends_two_variants_of_every_claim_at_toy_size_with_a_page(
     weights = {run["params_sha256"] for run in record["runs"]}
     assert len(weights) == len(claim.variants)
     text = (folder / "README.md").read_text()
-    assert text.startswith(f"# {claim.title}") and f"results/{name}.svg" in text
+    assert text.startswith(f"# Claim: {claim.title}") and f"results/{name}.svg" in text
     for variant in claim.variants:
         assert f"| {variant} | 1 |" in table and f"| {variant} | 1 |" in text
     if claim.training_error is None:
