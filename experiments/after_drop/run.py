@@ -12,7 +12,6 @@ step the loss of some training images is computed, always alike: centre, no mask
 holds of the same recipe is not run again; without options only picture and page are made anew.
 """
 
-import argparse
 import dataclasses
 import sys
 from pathlib import Path
@@ -241,15 +240,10 @@ def main(words: list[str] | None = None) -> None:
     words = sys.argv[1:] if words is None else words
     if "--check" in words:
         rewrite({README: updated}, words)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = quick.parser(__doc__, OUTPUT)
     parser.add_argument("--data", default="", help="CIFAR-10")
     parser.add_argument("--seeds", type=int, help=f"how many (default: {SEEDS}, --quick: 2)")
-    parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
     parser.add_argument("--scratch", type=Path, default=Path("runs/after_drop"))
-    parser.add_argument("--quick", action="store_true", help="on digits; the record lies in runs/")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args(words)
     if arguments.quick and arguments.output != OUTPUT:
         parser.error("--quick has a record of its own")

@@ -9,7 +9,6 @@ coefficients tuned on every other image and tested on the rest, as the 2012 prog
 have done.
 """
 
-import argparse
 import itertools
 import statistics
 import sys
@@ -123,14 +122,9 @@ def main(words: list[str] | None = None) -> None:
     words = sys.argv[1:] if words is None else words
     if "--check" in words:
         rewrite({README: updated}, words)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = quick.parser(__doc__, OUTPUT)
     parser.add_argument("name", nargs="?", help="in the record")
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="finished run folders")
-    parser.add_argument("--quick", action="store_true", help="on digits; the record lies in runs/")
-    parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_intermixed_args(words)
     if arguments.quick and (arguments.name or arguments.output != OUTPUT):
         parser.error("--quick has a run folder and a record of its own")

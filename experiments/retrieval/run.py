@@ -9,7 +9,6 @@ distance, in the activations of the dense layers, of the last convolution, and o
 Counted is how many of the k nearest have the query's class.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -141,15 +140,10 @@ def main(words: list[str] | None = None) -> None:
     words = sys.argv[1:] if words is None else words
     if "--check" in words:
         rewrite({README: updated}, words)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = quick.parser(__doc__, OUTPUT)
     parser.add_argument("name", nargs="?", help="in the record")
     parser.add_argument("run", nargs="?", type=Path, help="finished run folder")
-    parser.add_argument("--quick", action="store_true", help="on digits; the record lies in runs/")
-    parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
     parser.add_argument("--picture", type=Path, help="PNG file (default: beside the record)")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_intermixed_args(words)
     if arguments.quick and (arguments.name or arguments.output != OUTPUT):
         parser.error("--quick has a run folder and a record of its own")

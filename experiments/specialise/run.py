@@ -12,7 +12,6 @@ over training (`network.filters.colour_shares`). What the record holds of the sa
 run again; without options only picture and page are made anew.
 """
 
-import argparse
 import dataclasses
 import shutil
 import sys
@@ -212,19 +211,14 @@ def main(words: list[str] | None = None) -> None:
     words = sys.argv[1:] if words is None else words
     if "--check" in words:
         rewrite({README: updated}, words)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = quick.parser(__doc__, OUTPUT)
     parser.add_argument("--data", default="", help="CIFAR-10")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
     parser.add_argument("--scratch", type=Path, default=Path("runs/specialise"))
     parser.add_argument("--reference", type=Path, help="npz of trained filters: NAME_kernel")
     parser.add_argument(
         "--run", nargs="*", default=[], metavar="NAME=RUN", help="in place of the record's runs"
     )
-    parser.add_argument("--quick", action="store_true", help="on digits; the record lies in runs/")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args(words)
     if arguments.quick and arguments.output != OUTPUT:
         parser.error("--quick has a record of its own")

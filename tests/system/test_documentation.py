@@ -101,7 +101,7 @@ def test_the_commands_of_experiments_are_understood(page, monkeypatch):
     for module, words in commands(page, r"experiments[\w.]*"):
         path = ROOT.joinpath(*module.split("."))
         program = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
-        if "ArgumentParser" not in program.read_text("utf-8"):
+        if not re.search(r"\bparse_\w*args\(", program.read_text("utf-8")):
             continue
         monkeypatch.setattr("sys.argv", [str(program), *words])
         name = ".".join(program.relative_to(ROOT).with_suffix("").parts)
