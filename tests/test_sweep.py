@@ -1,6 +1,7 @@
 """The runner of claims: what is listed can be run, nothing is run twice, statistics and page."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -122,6 +123,51 @@ def test_the_pages_tell_how_many_test_images_the_records_were_made_with():
     ):
         found = read(ROOT / f"{folder}.json")
         assert found and f"{found['run']['validation_images']:,}" in page.SETS[name]
+
+
+LAYERS = {
+    "digits": "50e8c2a3",
+    "figure1-relu": "d9ed16c7",
+    "figure1-sigmoid": "be5655c6",
+    "figure1-tanh": "16af0870",
+    "miniature": "181a8096",
+    "miniature-as-run": "5d873f51",
+    "miniature-conv6": "2b7e11c5",
+    "miniature-half": "0d5a9497",
+    "miniature-no-conv2": "fc5b9887",
+    "miniature-no-conv3": "dc6d14ad",
+    "miniature-no-conv4": "7043a59b",
+    "miniature-no-conv5": "3e732067",
+    "miniature-no-dropout": "f9d34efb",
+    "miniature-no-lrn": "1c4811b6",
+    "miniature-no-talk-wide": "f87eda0b",
+    "miniature-non-overlapping": "dfc9f858",
+    "miniature-one-tower": "2f7277bc",
+    "miniature-printed-start": "1d3ac6f7",
+    "miniature-start-as-run": "0371ed03",
+}
+
+
+def said(layers):
+    """What a network's layers say beyond their defaults, as a digest."""
+    unusual = [
+        (
+            type(layer).__name__,
+            sorted(
+                (field.name, getattr(layer, field.name))
+                for field in dataclasses.fields(layer)
+                if getattr(layer, field.name) != field.default
+            ),
+        )
+        for layer in layers
+    ]
+    return hashlib.sha256(repr(unusual).encode()).hexdigest()[:8]
+
+
+def test_a_network_that_changes_gets_another_name():
+    """Records know networks by their names: runs of other layers would stand for them."""
+    used = {v.config.network for claim in CLAIMS.values() for v in claim.variants.values()}
+    assert {name: said(NETWORKS[name].layers) for name in sorted(used)} == LAYERS
 
 
 @pytest.mark.parametrize("kind", FIGURE1_RATES)
