@@ -101,3 +101,20 @@ def test_the_quick_form_measures_both_rules(tmp_path, monkeypatch, few_optimizat
     assert run.info["step"] == 8
     found = after_drop.courses(state, run, Path(run.info["data_path"]), 0)["losses"]
     assert found[after_drop.KEPT][0] == pytest.approx(losses[after_drop.KEPT][2], abs=apart / 10)
+
+
+def test_the_record_of_the_repository_keeps_its_seeds(capsys):
+    before = after_drop.OUTPUT.read_bytes()
+    with pytest.raises(SystemExit):
+        after_drop.main(["--data", "CIFAR10", "--seeds", "9"])
+    assert "others need an --output FILE" in capsys.readouterr().err
+    assert after_drop.OUTPUT.read_bytes() == before
+
+
+def test_fewer_seeds_do_not_replace_runs_of_another_recipe(monkeypatch, capsys):
+    before = after_drop.OUTPUT.read_bytes()
+    monkeypatch.setattr(after_drop, "EPOCHS", 5)
+    with pytest.raises(SystemExit):
+        after_drop.main(["--data", "CIFAR10", "--seeds", "2"])
+    assert "others need an --output FILE" in capsys.readouterr().err
+    assert after_drop.OUTPUT.read_bytes() == before

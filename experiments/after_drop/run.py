@@ -95,9 +95,9 @@ def courses(state: TrainState, run: Run, data: Path, steps: int) -> dict[str, An
     """
     config, dataset = run.config, open_dataset(data)
     split = dataset.split(config.data.train_split)
-    draw = np.random.Generator(np.random.Philox(key=[0, 0xD0]))
-    rows = np.sort(draw.permutation(len(split))[:IMAGES])
-    images, labels = split.images(rows), split.labels[rows]
+    random = np.random.Generator(np.random.Philox(key=[0, 0xD0]))
+    chosen = np.sort(random.permutation(len(split))[:IMAGES])
+    images, labels = split.images(chosen), split.labels[chosen]
     predict = make_predict_step(
         run.network, config.preprocess, run.image_size, augment=config.augment
     )
@@ -195,12 +195,12 @@ def rows(record: dict[str, Any]) -> str:
         for step in range(len(runs[0]["losses"][KEPT]))
     ]
     after = [step for step in (5, 10, 20) if step < len(rounding)]
-    apart_by = ", ".join(f"{rounding[step]:.1g} ({step})" for step in after)
+    apart_by = ", ".join(f"{rounding[step]:.2g} ({step})" for step in after)
     under = (
         f"Mean ± standard deviation of {len(runs)} seeds, intervals over seeds, each row for "
         f"itself; loss of {runs[0]['images']:,} training images, centre, no masks. Without the "
-        "drop the losses of both rules differ by rounding alone, by at most "
-        f"{apart_by or f'{max(rounding):.1g}'} after so many steps, {max(rounding):.1g} in all."
+        "drop the losses of both rules differ by rounding alone, in the worst seed by "
+        f"{apart_by or 'less'} after so many steps, by {max(rounding):.2g} at most."
     )
     return f"{table(head, lines)}\n\n{under} {made_with(record, OUTPUT.name, ['torch'])}."
 
@@ -257,15 +257,16 @@ def main(words: list[str] | None = None) -> None:
     seeds, steps = (2, TOY_STEPS) if arguments.quick else (SEEDS, STEPS)
     seeds = arguments.seeds or seeds
     record = read(arguments.output) or {"runs": []}
-    if arguments.output == OUTPUT and max(seeds, len(record["runs"])) != SEEDS:
-        parser.error(f"the repository's record has {SEEDS} seeds; others need an --output FILE")
     record["runs"] = [  # without those of another recipe
         run
         for run in record["runs"]
         if run["config"] == digest_of(Variant(config), run["seed"])
         and len(run["losses"][INSIDE]) == steps + 1
     ]
-    for seed in range(seeds if arguments.data or arguments.quick else 0):
+    wanted = range(seeds if arguments.data or arguments.quick else 0)
+    if arguments.output == OUTPUT and max(len(wanted), len(record["runs"])) != SEEDS:
+        parser.error(f"the repository's record has {SEEDS} seeds; others need an --output FILE")
+    for seed in wanted:
         if seed in {run["seed"] for run in record["runs"]}:
             continue
         mine = dataclasses.replace(config, seed=seed)
