@@ -445,10 +445,11 @@ def _hours() -> str:
     counted = [*one.values(), *others, *averaged.values(), *before.values()]
     hours = sum(counted) / 3600
     return (
-        f"The {len(one)} runs of the sweeps, {len(before)} before a transfer, {len(others)} of "
-        f"towers and presets and {len(averaged)} that were only averaged took {hours:.0f} core "
-        "hours by the clock, beside other work and with its standstills; not counted are own "
-        "photos, and all that is not training of a claim or preset. "
+        f"The {len(one)} runs of the sweeps, {len(before)} before a transfer, "
+        f"{len(others) - len(dropped)} of towers and presets, {len(dropped)} until a drop and "
+        f"{len(averaged)} that were only averaged took {hours:.0f} core hours by the clock, beside "
+        "other work and with its standstills; not counted are own photos, and all that is not "
+        "training of a claim or preset. "
         f"{_rounding()}"
     )
 

@@ -291,7 +291,10 @@ def test_core_hours_count_a_run_once(tmp_path, monkeypatch):
     entries = {name: {"training": runs} if runs else {} for name, runs in sets.items()}
     write(tmp_path / "ensembles" / "results" / "ensembles.json", {"sets": entries})
     text = reproduction._hours()
-    assert "1 of towers and presets and 2 that were only averaged took 10 core hours" in text
+    assert (
+        "1 of towers and presets, 0 until a drop and 2 that were only averaged took 10 core hours"
+        in text
+    )
 
 
 def test_one_value_has_no_deviation():

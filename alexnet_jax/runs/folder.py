@@ -417,7 +417,8 @@ def _commit() -> str | None:
 
     try:
         commit = git("describe", "--always", "--abbrev=12", "--exclude=*")
-        changed = git("diff", "--name-only", "HEAD", "--", ":/*.py")  # no records, no pages
+        programs = (":/alexnet_jax/*.py", ":/experiments/*.py")  # no records, no pages
+        changed = git("diff", "--name-only", "HEAD", "--", *programs)
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{commit}{'+' if changed else ''}" or None

@@ -240,6 +240,6 @@ python -m experiments.sweep {name}{data} --jobs 2{again}
 
 ![every run{with_means}](results/{name}.svg)
 
-{hours:.1f} hours of runs, added up; the last of them with: {made}. Commits ("+": with changes, or
-beside records not committed yet): {", ".join(commits) or "–"}.
+{hours:.1f} hours of runs, added up; the last of them with: {made}. Commits ("+": with changes,
+in older runs of records, too): {", ".join(commits) or "–"}.
 """
