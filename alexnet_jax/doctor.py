@@ -1,10 +1,13 @@
 """Looks at everything a run depends on, and says what to mend."""
 
+import contextlib
 import hashlib
 import importlib.util
 import os
 import platform
+import re
 import shutil
+import subprocess
 import warnings
 from collections.abc import Iterator
 from importlib import metadata
@@ -27,6 +30,7 @@ PACKAGES = (
 )
 LITTLE_SPACE_BYTES = 2 * 1024**3
 """A checkpoint of the full network with its velocities is half a gigabyte, and three are kept."""
+NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 MOST_IMAGES = 200_000
 """Of a larger split as many are read, evenly spread; the sizes of all its files are compared."""
 
@@ -103,8 +107,49 @@ def _devices() -> Iterator[Finding]:
         yield Finding("bad", "devices", f"JAX finds none: {' '.join(str(error).split())[:200]}")
         return
     kinds = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
-    cores = f", {os.cpu_count()} cores" if jax.default_backend() == "cpu" else ""
-    yield Finding("ok", "devices", f"{jax.default_backend()}: {kinds}{cores}")
+    backend = jax.default_backend()
+    cores = f", {os.cpu_count()} cores" if backend == "cpu" else ""
+    yield Finding("ok", "devices", f"{backend}: {kinds}{cores}")
+    cards = nvidia_cards() if backend == "cpu" else []
+    if cards:
+        yield _unused(cards)
+
+
+def _unused(cards: list[str]) -> Finding:
+    """Says why JAX does not use the NVIDIA cards that are there, and what to type."""
+    seen = f"{', '.join(cards)} is here, but JAX does not use it: "
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    if asked:
+        return Finding("note", "devices", f"{seen}JAX_PLATFORMS is '{asked}'")
+    plugins = [
+        found.metadata["Name"]
+        for found in metadata.distributions()
+        if re.fullmatch(r"jax-cuda\d+-plugin", found.metadata["Name"] or "")
+    ]
+    if not plugins:
+        return Finding("bad", "devices", f'{seen}pip install "jax[cuda13]"')
+    return Finding(
+        "bad",
+        "devices",
+        f"{seen}{', '.join(plugins)} is installed; its version must be that of jaxlib, and "
+        "`nvidia-smi` must show a driver for that CUDA version or a newer one",
+    )
+
+
+def nvidia_cards() -> list[str]:
+    """Returns the names of the NVIDIA cards that the driver knows, whether JAX uses them or not."""
+    names = []
+    for file in sorted(NVIDIA_DRIVER.glob("gpus/*/information")):
+        with contextlib.suppress(OSError):
+            model = re.search(r"^Model:\s*(.+)", file.read_text("utf-8", "replace"), re.MULTILINE)
+            names.append(model[1].strip() if model else "an NVIDIA card")
+    if names or not shutil.which("nvidia-smi"):
+        return names
+    # Under Windows (WSL) the driver has no such files.
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20)
+        return re.findall(r"^GPU \d+: (.+?) \(UUID", listing.stdout, re.MULTILINE)
+    return []
 
 
 def _compiled_programs() -> Iterator[Finding]:

@@ -74,6 +74,7 @@ def test_both_rules_begin_in_one_state_and_part_by_the_old_velocity():
         np.testing.assert_allclose(leaf, 0.9 * optimizer.momentum * v, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_quick_form_measures_both_rules(tmp_path, monkeypatch, few_optimizations, capsys):
     monkeypatch.setattr(quick, "SCRATCH", tmp_path / "quick")
     monkeypatch.setattr(after_drop, "TOY_STEPS", 2)

@@ -68,6 +68,7 @@ def test_without_pytorch_its_contestants_say_so(monkeypatch):
         torch_contestant.build({"kind": "bound", "size": 8})
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("name", [*DEFAULT, *CIFAR])
 def test_the_networks_in_pytorch_have_the_same_logits(name):
     torch = pytest.importorskip("torch", reason="PyTorch, the rival, is not installed")

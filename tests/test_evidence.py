@@ -371,6 +371,7 @@ def test_every_subset_of_an_ensemble_is_counted(tmp_path):
     assert (tmp_path / "averages.svg").read_text().count("networks") >= 2
 
 
+@pytest.mark.slow
 def test_the_quick_forms_train_what_they_need_and_write_beside_the_repository(
     tmp_path, monkeypatch, capsys, few_optimizations
 ):

@@ -196,6 +196,7 @@ def test_errors_of_a_worker_process_surface():
     assert str(error.value).startswith(f"Image {broken} cannot be decoded")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_hanging_worker_processes_are_ended_and_no_others(monkeypatch):
     monkeypatch.setattr(pipeline, "HANGING_SECONDS", 25.0)

@@ -30,6 +30,7 @@ def _page_faults(mode):
     return int(result.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_freed_memory_is_not_faulted_in_again():
     assert _page_faults("keep") < 0.1 * max(_page_faults("leave"), 1000)

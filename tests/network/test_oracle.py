@@ -20,6 +20,7 @@ from alexnet_jax.network.networks import NETWORKS
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch, which is not installed")
 F: Any = torch.nn.functional
+pytestmark = pytest.mark.oracle
 
 
 def paper(x, p):

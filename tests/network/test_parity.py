@@ -66,6 +66,7 @@ def test_decisions_that_rounding_changes_are_found(monkeypatch):
     assert abs(found["values"][0]) == np.abs(exact["conv2"]).min()
 
 
+@pytest.mark.oracle
 def test_golden_numbers_are_those_of_the_reference():
     pytest.importorskip("torch", reason="the reference is PyTorch, which is not installed")
     from experiments.parity.torch_reference import outcome

@@ -11,6 +11,7 @@ import pytest
 from experiments.benchmarks import accelerator
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_quick_form_measures_every_case_and_equality(tmp_path):
     output = tmp_path / "accelerator.json"

@@ -75,6 +75,33 @@ print(Finder.asked)
     assert python(program) == "[]\n"
 
 
+OPTIONAL = "torch torchvision tensorflow onnx onnxruntime starlette uvicorn playwright matplotlib"
+
+
+def test_programs_are_imported_and_asked_for_help_without_any_optional_package():
+    # A page's command must be understood, and say what is missing, where a package is not there.
+    programs = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in sorted((ROOT / "experiments").rglob("*.py"))
+        if re.search(r"\bparse_\w*args\(", path.read_text("utf-8"))
+    ]
+    assert len(programs) > 20
+    program = f"""
+import contextlib, importlib, io, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {OPTIONAL.split()}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+for name in {programs}:
+    sys.argv = [name, "--help"]
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as page:
+        importlib.import_module(name).main()
+    assert "usage" in page.getvalue(), name
+"""
+    python(program)
+
+
 def test_public_names_resolve_and_others_do_not():
     for name in alexnet_jax.__all__:
         assert getattr(alexnet_jax, name) is not None
@@ -105,6 +132,16 @@ def test_requirements_name_every_imported_package_and_neither_tensorflow_nor_tor
     for name in outside:
         distributions = {re.sub(r"[-_.]+", "-", home).lower() for home in homes[name]}
         assert distributions & required, f"{name} ({distributions}) is not in requirements.txt"
+
+
+def test_every_test_that_needs_pytorch_is_marked_so_that_it_is_run_with_it():
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        whole = "pytestmark = pytest.mark.oracle" in ast.unparse(tree)
+        for node in tree.body:
+            text = ast.unparse(node)
+            if "importorskip('torch'" in text and not whole:
+                assert "mark.oracle" in text, f"{path.name}: {getattr(node, 'name', text)}"
 
 
 def test_every_data_file_of_the_package_is_packed():

@@ -2,8 +2,10 @@
 
 import dataclasses
 import hashlib
+import os
 import shutil
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 from tiny import config, dataset, tiny_network  # noqa: F401
@@ -181,3 +183,40 @@ def test_the_published_sums_are_those_of_every_archive():
     assert list(imagenet.ARCHIVES) == [
         "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz",
     ]  # fmt: skip
+
+
+def cards(monkeypatch, folder, plugins=(), asked=""):
+    """What doctor says of an NVIDIA card in `folder`, on the CPU devices of these tests."""
+    monkeypatch.setattr("alexnet_jax.doctor.NVIDIA_DRIVER", folder)
+    monkeypatch.setenv("JAX_PLATFORMS", asked)
+    installed = [SimpleNamespace(metadata={"Name": name}) for name in plugins]
+    monkeypatch.setattr("alexnet_jax.doctor.metadata.distributions", lambda: installed)
+    found = [f for f in findings(None, folder) if f.subject == "devices"]
+    assert found[0].state == "ok" and found[0].text.startswith("cpu: ")
+    return found[1:]
+
+
+def test_an_nvidia_card_that_jax_does_not_use_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cards(monkeypatch, tmp_path) == []
+    place = tmp_path / "gpus" / "0000:01:00.0"
+    place.mkdir(parents=True)
+    (place / "information").write_text("Model: \t\t NVIDIA H200\nIRQ:   \t 41\n")
+    (found,) = cards(monkeypatch, tmp_path)
+    assert found.state == "bad" and found.text.startswith("NVIDIA H200 is here")
+    assert 'pip install "jax[cuda13]"' in found.text
+    (found,) = cards(monkeypatch, tmp_path, ["jax-cuda13-plugin", "jax-cuda13-pjrt"])
+    assert found.state == "bad" and "jax-cuda13-plugin is installed" in found.text
+    (found,) = cards(monkeypatch, tmp_path, asked="cpu")
+    assert found.state == "note" and "JAX_PLATFORMS is 'cpu'" in found.text
+
+
+def test_where_the_driver_has_no_files_its_own_program_is_asked(tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA GeForce RTX 4090 (UUID: GPU-1-2)'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (found,) = cards(monkeypatch, tmp_path)
+    assert found.text.startswith("NVIDIA GeForce RTX 4090 is here")
+    program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
+    assert cards(monkeypatch, tmp_path) == []

@@ -73,6 +73,7 @@ def test_again_there_is_nothing_to_do(run, data_dir):
     assert json.loads((workdir / "run.json").read_text())["params_sha256"] == digest
 
 
+@pytest.mark.slow
 def test_the_next_start_finds_its_programs_compiled(run, cache, data_dir, tmp_path):
     def programs():
         return {path.name for path in cache.glob("alexnet_jax/compiled/*/*-cache")}
@@ -86,6 +87,7 @@ def test_the_next_start_finds_its_programs_compiled(run, cache, data_dir, tmp_pa
     assert infos[1]["seconds_to_first_step"] > 0
 
 
+@pytest.mark.slow
 def test_kill_nine_and_the_same_command_end_in_the_same_parameters(run, data_dir, tmp_path):
     unbroken, _ = run
     every = ["--checkpoint-every-steps", "7"]

@@ -66,6 +66,7 @@ def begun(half, tmp_path):
     return shutil.copytree(half, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_save(place, unbroken, tmp_path):
     """Row 1: kill -9 while a checkpoint is being written: the first, and one after another."""
     folder = tmp_path / "run" / "checkpoints"
@@ -89,6 +90,7 @@ def test_killed_in_the_middle_of_a_save(place, unbroken, tmp_path):
     assert not list(folder.glob("*-tmp*"))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_on_the_disk(place, unbroken, begun):
     """Rows 6 and 18: no file may grow; one line, the older checkpoint stays, then it goes on."""
 
@@ -108,6 +110,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk(place, unbroken, begun):
     assert info(begun)["params_sha256"] == unbroken
 
 
+@pytest.mark.slow
 def test_a_work_folder_that_vanishes(place, unbroken, tmp_path):
     """Row 14: it is moved away during the run; one line, and nothing is begun at the old place.
 
@@ -139,6 +142,7 @@ def test_a_work_folder_that_vanishes(place, unbroken, tmp_path):
     assert len(steps) <= 1 and max(steps, default=0) <= last, (files, last)
 
 
+@pytest.mark.slow
 def test_a_relative_work_folder_behind_a_link_with_spaces_and_umlauts(place, tmp_path):
     """Row 14."""
     (tmp_path / "große Läufe").mkdir()
@@ -150,6 +154,7 @@ def test_a_relative_work_folder_behind_a_link_with_spaces_and_umlauts(place, tmp
     assert info(tmp_path / "große Läufe" / "ein Lauf")["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_foreign_files_among_the_checkpoints(place, unbroken, begun):
     """Row 15: notes, a folder that is no step, and an empty folder with a step's name."""
     folder = begun / "checkpoints"
@@ -162,6 +167,7 @@ def test_foreign_files_among_the_checkpoints(place, unbroken, begun):
     assert (folder / "notes.txt").read_text() == "mine" and (folder / "7x").is_dir()
 
 
+@pytest.mark.slow
 def test_no_home_no_locale_no_terminal(place, tmp_path):
     """Row 24."""
     bare = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONUNBUFFERED": "1"} | compiling.SOONER
@@ -171,6 +177,7 @@ def test_no_home_no_locale_no_terminal(place, tmp_path):
     assert "\x1b" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_network(place, tmp_path):
     """Row 29: every connection is refused; the default command needs none."""
     (tmp_path / "sitecustomize.py").write_text(

@@ -43,6 +43,7 @@ def place(tmp_path_factory):
     return folder, f"{words} --workdir '{folder}/disk/run'", info["params_sha256"], used // 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0, 0.3, 0.7, 0.95])
 def test_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_space(place, share):
     """The share is that of the unbroken run's folder; the two large ones hold checkpoints."""
@@ -71,6 +72,7 @@ def test_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_space(place, sha
     assert "tmp" not in (folder / "kept2").read_text()
 
 
+@pytest.mark.slow
 def test_a_folder_that_may_only_be_read_is_one_line_and_its_run_can_be_used(place):
     folder, command, _, _ = place
     disk = folder / "disk"

@@ -106,7 +106,14 @@ def mutations(target, slow):
     yield b""
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.oracle if name == "torchvision" else ())
+        for name in names()
+    ],
+)
 def test_mutated_files_are_taken_or_refused_in_one_line(made, name, capfd):
     if name == "torchvision":
         pytest.importorskip("torch", reason="PyTorch, which writes these files, is not installed")

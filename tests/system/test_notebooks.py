@@ -153,6 +153,7 @@ def test_a_notebook_is_valid_and_shows_little(name):
 # --- what they show ---
 
 
+@pytest.mark.slow
 def test_the_first_notebook_trains_looks_and_restores(tmp_path):
     text = run("alexnet", tmp_path, ALEXNET_NOTEBOOK_EPOCHS="3")
     workdir = tmp_path / "runs" / "digits"
@@ -175,6 +176,7 @@ def test_the_first_notebook_trains_looks_and_restores(tmp_path):
         assert pixels.shape[2] == 3 and min(pixels.shape[:2]) > 90 and pixels.std() > 20, name
 
 
+@pytest.mark.slow
 def test_the_second_notebook_finds_one_network_on_two_devices(tmp_path):
     text = run("two_towers", tmp_path)
     assert "Mesh('data': 1, 'tower': 2" in text
@@ -202,6 +204,7 @@ def test_the_second_notebook_finds_one_network_on_two_devices(tmp_path):
     assert "'one-weird-trick' has no groups" in text and "across the border" in text
 
 
+@pytest.mark.slow
 def test_the_third_notebook_compares_layers(tmp_path):
     text = run("layers", tmp_path, ALEXNET_NOTEBOOK_EPOCHS="3")
     assert "digits: 100 pictures of 10 kinds" in text
@@ -212,6 +215,7 @@ def test_the_third_notebook_compares_layers(tmp_path):
     assert pixels.shape[1] > 700 and pixels.std() > 40
 
 
+@pytest.mark.slow
 def test_the_fourth_notebook_trains_on_photos_with_and_without_a_trunk(tmp_path):
     text = run("own_photos", tmp_path, ALEXNET_NOTEBOOK_EPOCHS="4")
     assert "80 train, 71 test; 2 classes: digit 8 40, digit 9 40" in text

@@ -48,6 +48,7 @@ def wheel(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_no_file_and_no_requirement_is_missing(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -73,6 +74,7 @@ def test_the_citation_is_of_this_version():
     assert f"\n## {alexnet_jax.__version__} " in changes
 
 
+@pytest.mark.slow
 def test_installed_alone_it_is_the_command_and_trains(wheel, tmp_path):
     """In an environment that has the requirements, by a path, and nothing of this checkout."""
     place = tmp_path / "environment"

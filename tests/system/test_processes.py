@@ -142,6 +142,7 @@ def assert_same_run(ours, theirs):
     np.testing.assert_array_equal(*(final["labels"] for final in finals))
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_network_of_one(place, exact):
     workdir = place[0] / "together"  # two towers
     words = ("--workdir", str(workdir), "--towers", "2", *SHORT)
@@ -154,6 +155,7 @@ def test_two_processes_train_the_network_of_one(place, exact):
     assert_same_run(workdir, exact)
 
 
+@pytest.mark.slow
 def test_two_processes_evaluate_what_one_does(place, alone):
     one = experiment.evaluate_run(alone, "last", 1, replicas=1)
     words = ("--workdir", str(alone), "--checkpoint", "last", "--views", "1")
@@ -164,6 +166,7 @@ def test_two_processes_evaluate_what_one_does(place, alone):
     assert f"top-1 error  {100 * one.top1_error:.2f} %" in out
 
 
+@pytest.mark.slow
 def test_a_stop_of_one_process_ends_both_and_one_process_goes_on(place, exact):
     workdir = place[0] / "stopped"
     words = ("--workdir", str(workdir), *SHORT)  # two replicas
@@ -186,6 +189,7 @@ def test_a_stop_of_one_process_ends_both_and_one_process_goes_on(place, exact):
     assert_same_run(place[0] / "again", exact)
 
 
+@pytest.mark.slow
 def test_a_stop_of_one_process_in_a_validation_ends_both_and_it_is_repeated(place, exact):
     workdir = place[0] / "stopped validation"
     words = ("--workdir", str(workdir), *SHORT)
@@ -200,6 +204,7 @@ def test_a_stop_of_one_process_in_a_validation_ends_both_and_it_is_repeated(plac
     assert (workdir / "checkpoints" / "12" / "metrics" / "metrics").exists(), "it can be the best"
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_where_one_has_stopped(place, alone):
     """The velocities of one device are split over two processes, and then are whole again."""
     workdir = place[0] / "back"
@@ -213,6 +218,7 @@ def test_two_processes_go_on_where_one_has_stopped(place, alone):
     assert load_weights(workdir, "last").step == 23
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_whose_peer_is_killed_ends_with_a_message(place, alone, victim):
     workdir = place[0] / f"killed {victim}"
@@ -225,6 +231,7 @@ def test_a_process_whose_peer_is_killed_ends_with_a_message(place, alone, victim
     assert "another process" in err and "start all processes again" in err
 
 
+@pytest.mark.slow
 def test_processes_that_disagree_are_refused(place, alone):
     workdir = place[0] / "disagreeing"
     words = ("--workdir", str(workdir), *SHORT)
@@ -236,6 +243,7 @@ def test_processes_that_disagree_are_refused(place, alone):
     assert not workdir.exists()
 
 
+@pytest.mark.slow
 def test_what_process_0_finds_wrong_ends_both(place, alone):
     words = ("--workdir", str(place[0] / "wrong"), *SHORT, "--batch-size", "63")
     for code, _, err in ended(both(place, *words)):

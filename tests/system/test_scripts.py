@@ -7,6 +7,7 @@ import sys
 import compiling
 import numpy as np
 import PIL.Image
+import pytest
 
 PROGRAM = """
 import dataclasses, sys
@@ -25,6 +26,7 @@ print("ended at", int(state.step))
 """
 
 
+@pytest.mark.slow
 def test_a_script_trains_with_worker_processes_without_asking_whether_it_is_main(tmp_path):
     random = np.random.default_rng(0)
     for label in ("a", "b"):

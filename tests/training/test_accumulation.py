@@ -83,6 +83,7 @@ def test_parts_make_the_same_step_with_the_same_dropout(float64):
     assert float(sums.count) == ROWS - 1
 
 
+@pytest.mark.slow
 def test_an_image_has_the_dropout_mask_of_its_place_in_the_batch():
     images = jnp.ones((6, SIZE, SIZE, 3))
     variables = jax.jit(AlexNet(NETWORK).init)(jax.random.key(0), images)
@@ -96,6 +97,7 @@ def test_an_image_has_the_dropout_mask_of_its_place_in_the_batch():
     np.testing.assert_allclose(np.asarray(part), np.asarray(whole)[2:5], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_parts_use_the_same_memory_one_after_another():
     def temporary_bytes(parts):
         step, state, rates = step_of(parts)

@@ -101,7 +101,12 @@ def test_many_devices_train_and_test_as_one(
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [((2, 2), (1, 1)), ((1, 1), (2, 1)), ((1, 2), (2, 2))]
+    ("first", "second"),
+    [
+        ((2, 2), (1, 1)),
+        ((1, 1), (2, 1)),
+        pytest.param((1, 2), (2, 2), marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_goes_on_with_other_devices(sharded, dataset, tmp_path, one_device, first, second):
     make = steps_module.make_train_step
@@ -128,6 +133,7 @@ def test_a_run_goes_on_with_other_devices(sharded, dataset, tmp_path, one_device
     assert_same(outcome.state.params, one_device[0].state.params)
 
 
+@pytest.mark.slow
 def test_evaluation_does_not_depend_on_the_devices(sharded, dataset, tmp_path, few_optimizations):
     folder, data_dir = tmp_path / "run", dataset.path.parent
     train(on(sharded, 1, 1), folder, dataset)

@@ -83,6 +83,7 @@ def largest_difference(ours, theirs):
     return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in arrays)
 
 
+@pytest.mark.slow
 def test_a_step_of_many_devices_is_that_of_one():
     mesh = placement.make_mesh(2)
     first, sums, _ = steps_on(mesh, 1)
@@ -109,6 +110,7 @@ def test_ten_steps_in_float64_are_those_of_one_device(float64, towers, replicas)
     assert largest_difference(found, expected) <= 1e-12
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_on_many_devices_is_that_of_one(float64):
     found, sums, _ = steps_on(placement.make_mesh(2), 1, np.float64, accumulation=2)
     expected, expected_sums, _ = steps_on(None, 1, np.float64)

@@ -104,6 +104,7 @@ def write(tmp_path, data: bytes, name="net.caffemodel"):
     return path
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("name", ORDERS)
 def test_probabilities_are_those_of_caffes_arithmetic(name, old, tmp_path):

@@ -256,6 +256,7 @@ def read_layers(tmp_path, layers, network=""):
     return read(open_source(file), network, open_source(_meta(tmp_path)[1]))
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("dropout", ["hs", "dropout"])
 def test_probabilities_are_those_of_the_towers(dropout, narrow, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch, the oracle, is not installed")
@@ -340,6 +341,7 @@ def cifar_list(rng) -> list:
     ]  # fmt: skip
 
 
+@pytest.mark.oracle
 def test_unshared_layers_of_the_first_version_in_a_zip(monkeypatch, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch, the oracle, is not installed")
     F = torch.nn.functional

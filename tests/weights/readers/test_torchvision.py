@@ -295,6 +295,7 @@ def test_wrong_contents_are_refused_before_anything_is_written(change, message, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("container", ["zip", "legacy", "safetensors"])
 def test_logits_are_pytorchs(container, narrow, arrays, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch, the oracle, is not installed")
@@ -324,6 +325,7 @@ def test_logits_are_pytorchs(container, narrow, arrays, tmp_path):
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
 def test_other_precisions_become_float32(dtype, narrow, arrays, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch, which writes them, is not installed")

@@ -84,6 +84,7 @@ def torchvision_alexnet(torch, weights):
     return Module().eval()
 
 
+@pytest.mark.oracle
 def test_pytorch_loads_the_file_and_computes_our_logits(weights, expected_logits, tmp_path):
     torch = pytest.importorskip("torch", reason="the oracle is PyTorch, which is not installed")
     done = export_torchvision.export_torchvision(weights, tmp_path / "a.pth")
@@ -101,6 +102,7 @@ def test_pytorch_loads_the_file_and_computes_our_logits(weights, expected_logits
     np.testing.assert_allclose(logits, expected, atol=2e-5 * np.abs(expected).max())
 
 
+@pytest.mark.oracle
 def test_the_container_holds_any_float_arrays_as_pytorch_reads_them(tmp_path):
     torch = pytest.importorskip("torch", reason="the oracle is PyTorch, which is not installed")
     rng = np.random.default_rng(0)

@@ -1,0 +1,1 @@
+"""Which systems and versions of Python have wheels of everything that is required."""
