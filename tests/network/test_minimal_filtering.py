@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+import quick
 
 from alexnet_jax.network import minimal_filtering, ops
 from alexnet_jax.network.layers import Conv, padding_of, summarize
@@ -45,7 +46,7 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", quick.only(["a rest", "lopsided"], SIZES))
 @pytest.mark.parametrize(("tile", "window"), TILES)
 def test_float64_equals_the_direct_convolution(tile, window, size):
     shape, padding = SIZES[size]
@@ -78,7 +79,10 @@ def _layers():
 LAYERS = _layers()
 
 
-@pytest.mark.parametrize("name", LAYERS)
+QUICK = [name for name in LAYERS if name.startswith(("paper/", "cifar-11pct/"))]
+
+
+@pytest.mark.parametrize("name", quick.only(QUICK, LAYERS))
 def test_float32_of_every_layer_is_near_the_direct_convolution_in_float64(name):
     """Within 2e-5 of the largest value: outputs, gradients of images, gradients of filters."""
     size, channels, (window, stride, groups, features), padding = LAYERS[name]
