@@ -11,6 +11,7 @@ import jax
 
 from alexnet_jax.config import (
     IMAGE_FILES,
+    Appearance,
     Config,
     DataConfig,
     OptimizerConfig,
@@ -232,11 +233,13 @@ def check_data(data: DataConfig) -> None:
         raise InputError(
             f"data.validation_fraction is {data.validation_fraction}; it must be 0 or more, below 1"
         )
-    if data.orientation != "auto" and data.source_kind not in IMAGE_FILES:
-        raise InputError(
-            f"data.orientation '{data.orientation}' has no effect: {data.source_kind} holds no "
-            "image files; leave it at auto"
-        )
+    for name in Appearance._fields:
+        choice = getattr(data, name)
+        if choice != "auto" and data.source_kind not in IMAGE_FILES:
+            raise InputError(
+                f"data.{name} '{choice}' has no effect: {data.source_kind} holds no image files; "
+                "leave it at auto"
+            )
 
 
 def check_kind(kind: str) -> None:

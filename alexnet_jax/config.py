@@ -10,7 +10,7 @@ import json
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from alexnet_jax.errors import InputError, did_you_mean
 
@@ -19,6 +19,23 @@ Rates = tuple[tuple[str, float], ...]
 
 Orientation = Literal["upright", "stored"]
 """How encoded images lie: turned as their EXIF says, or as their pixels are stored."""
+
+Colours = Literal["shown", "stored"]
+"""In which colours encoded images are read: as a viewer shows them, or the file's own numbers."""
+
+
+class Appearance(NamedTuple):
+    """How image files are read: which way up, and in which colours."""
+
+    orientation: Orientation
+    colours: Colours
+
+
+AS_VIEWED = Appearance("upright", "shown")
+"""As a viewer shows a photo."""
+
+AS_STORED = Appearance("stored", "stored")
+"""As 2012 read ImageNet."""
 
 AUTO = "auto"
 """The network of a configuration that is completed once the photos are known."""
@@ -45,6 +62,9 @@ class DataConfig:
       orientation: `upright`: photos are turned as their EXIF orientation says; `stored`: they are
         taken as their pixels lie in the file; `auto`: `stored` for `imagenet2012`, as in 2012,
         and `upright` for all else; a prepared set is taken as it is. A run predicts so, too.
+      colours: `shown`: as a viewer shows photos, an embedded profile converted to sRGB and what is
+        transparent on white; `stored`: the numbers in the file, without its profile and its alpha;
+        `auto`: as of `orientation`, `stored` for `imagenet2012` and `shown` for all else.
       class_order: of `imagenet2012`: labels in the order of the WordNet ids (Caffe, torchvision),
         or of the development kit's ILSVRC2012_ID (the 2012 code).
       train_split: name of the split to train on.
@@ -62,6 +82,7 @@ class DataConfig:
     jpeg_quality: int = 95
     validation_fraction: float = 0.1
     orientation: Literal["auto", "upright", "stored"] = "auto"
+    colours: Literal["auto", "shown", "stored"] = "auto"
     class_order: Literal["wordnet", "ilsvrc"] = "wordnet"
     train_split: str = "train"
     validation_split: str = "validation"

@@ -138,6 +138,8 @@ class Predict(Options):
       views: 1: the centre; 10: corners and centre with their mirror images, averaged.
       orientation: upright: as the photos' EXIF says; stored: as their pixels lie; by default as
         the training images were.
+      colours: shown: as a viewer shows them, with their colour profile and on white where they are
+        transparent; stored: as the numbers in the file; by default as the training images were.
       compute_dtype: type of the activations; by default that of the training.
       format: how to print.
     """
@@ -148,6 +150,7 @@ class Predict(Options):
     top_k: int = 5
     views: Literal[1, 10] = 1
     orientation: Literal["upright", "stored"] | None = None
+    colours: Literal["shown", "stored"] | None = None
     compute_dtype: Literal["float32", "bfloat16"] | None = None
     format: Literal["table", "csv", "json"] = "table"
 
@@ -163,6 +166,7 @@ class Predict(Options):
             views=self.views,
             form=self.format,
             orientation=self.orientation,
+            colours=self.colours,
             compute_dtype=self.compute_dtype or "",
         )
         return command_line.show(result.text, result.notes(), result.complaint())
@@ -188,6 +192,8 @@ class Features(Options):
       checkpoint: best, last, or a step number.
       orientation: upright: as the photos' EXIF says; stored: as their pixels lie; by default as
         the training images were.
+      colours: shown: as a viewer shows them, with their colour profile and on white where they are
+        transparent; stored: as the numbers in the file; by default as the training images were.
       stream: write a folder for one layer, too.
     """
 
@@ -198,6 +204,7 @@ class Features(Options):
     before_relu: Flag = False
     checkpoint: str = "best"
     orientation: Literal["upright", "stored"] | None = None
+    colours: Literal["shown", "stored"] | None = None
     stream: Flag = False
 
     def run(self) -> int:
@@ -212,6 +219,7 @@ class Features(Options):
             before_relu=self.before_relu,
             checkpoint=self.checkpoint,
             orientation=self.orientation,
+            colours=self.colours,
             stream=self.stream,
         )
         return command_line.show(result.text, result.notes(), result.complaint())
@@ -321,6 +329,9 @@ class Prepare(Options):
       validation_fraction: share of the training images to set aside where there is no other split.
       orientation: upright: photos are turned as their EXIF orientation says; stored: they are taken
         as their pixels lie; by default stored for imagenet2012, as in 2012, upright for all else.
+      colours: shown: as a viewer shows photos, with their colour profile and on white where they
+        are transparent; stored: as the numbers in the file; by default stored for imagenet2012,
+        shown for all else.
       class_order: of imagenet2012: by WordNet id (Caffe, torchvision) or by ILSVRC id (2012).
       workers: processes that decode; by default one per core.
       bad_images: skip: list them in bad_images.jsonl and go on; error: stop at the first.
@@ -335,6 +346,7 @@ class Prepare(Options):
     jpeg_quality: int | None = None
     validation_fraction: float | None = None
     orientation: Literal["upright", "stored"] | None = None
+    colours: Literal["shown", "stored"] | None = None
     class_order: Literal["wordnet", "ilsvrc"] | None = None
     workers: int | None = None
     bad_images: Literal["skip", "error"] = "skip"
@@ -361,8 +373,8 @@ class Prepare(Options):
         if (self.path is None) != (kind in ("digits", "tfds")):
             needs = "takes no path" if self.path else "needs the path of its images"
             raise InputError(f"--source {self.source} {needs}; --help has an example")
-        names = ("stored_size", "store", "jpeg_quality", "validation_fraction", "orientation")
-        values = {name: getattr(self, name) for name in (*names, "class_order")}
+        names = ("stored_size", "store", "jpeg_quality", "validation_fraction", "class_order")
+        values = {name: getattr(self, name) for name in (*names, "orientation", "colours")}
         given = {name: value for name, value in values.items() if value is not None}
         source = catalogue_name or str(self.path or "")
         return replace(default_options(kind, source, self.name), **given)

@@ -7,6 +7,7 @@ repository, with the folder of the record.
 from dataclasses import dataclass
 
 from alexnet_jax.config import (
+    AS_STORED,
     AUTO,
     AugmentConfig,
     Config,
@@ -85,7 +86,7 @@ def _imagenet(name: str = "imagenet2012", **changes) -> DataConfig:
 
 def _own(name: str, **changes) -> DataConfig:
     """A set of ImageNet's that its owner holds as one folder per class; read as in 2012."""
-    return DataConfig(name=name, source_kind="folder", orientation="stored", **changes)
+    return DataConfig(name=name, source_kind="folder", **AS_STORED._asdict(), **changes)
 
 
 _CIFAR10 = DataConfig(

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_jax.config import Orientation
+from alexnet_jax.config import Appearance
 from alexnet_jax.data import augment
 from alexnet_jax.data.decode import decode_jpeg
-from alexnet_jax.data.prepared import EXAMPLES, WORK, orientation_in, read_prepared, unpack_strings
+from alexnet_jax.data.prepared import EXAMPLES, WORK, appearance_in, read_prepared, unpack_strings
 from alexnet_jax.data.records import MappedImages, ParsedImages
 from alexnet_jax.errors import DataError, InputError, did_you_mean
 from alexnet_jax.files import read_arrays
@@ -35,7 +35,7 @@ class Dataset:
       class_names: names in the order of the labels.
       fingerprint: SHA-256 over names, labels and stored bytes of all examples.
       stored_size: height and width of the stored images, pixels.
-      orientation: whether photos were turned upright by their EXIF before they were stored.
+      appearance: how photos were read before they were stored.
       splits: number of examples of each split.
       cache_bytes: a split that needs no more than this is kept decoded in memory.
     """
@@ -44,7 +44,7 @@ class Dataset:
     class_names: tuple[str, ...]
     fingerprint: str
     stored_size: int
-    orientation: Orientation
+    appearance: Appearance
     splits: dict[str, int]
     cache_bytes: int
     _store: str = "jpeg"
@@ -323,7 +323,7 @@ def open_dataset(folder: str | Path, cache_bytes: int = 2 * 1024**3) -> Dataset:
         class_names=tuple(prepared["class_names"]),
         fingerprint=prepared["fingerprint"],
         stored_size=prepared["options"]["stored_size"],
-        orientation=orientation_in(prepared),
+        appearance=appearance_in(prepared),
         splits={name: split["examples"] for name, split in prepared["splits"].items()},
         cache_bytes=cache_bytes,
         _store=prepared["options"]["store"],

@@ -1,30 +1,42 @@
-"""One image: bytes to RGB pixels, the fit to the stored square, and back to bytes.
+"""One image: bytes to RGB pixels, and back to bytes.
 
-The stored image is the paper's (§2): the shorter side is rescaled to the stored size and the
-central square is kept. As in 2012 (cuda-convnet2 `make-data`): area averaging to shrink, bicubic
-to enlarge, offset `floor((length - size) / 2)`. The ILSVRC images were read without their EXIF
-orientation; the photos that people bring are turned upright by it.
+The ILSVRC images were read without their EXIF orientation and in the numbers of their files; the
+photos that people bring are turned upright, and have the colours that a viewer shows.
 """
 
 import functools
 import io
 import os
 import warnings
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
 import simplejpeg
 from PIL import Image, features
 
-from alexnet_jax.config import Orientation
+from alexnet_jax.config import AS_STORED, Appearance
+from alexnet_jax.data import colours, depth, jpeg_end
+from alexnet_jax.data.depth import BadImageError as BadImageError
 
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 256 * 1024**2
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+# Of what Pillow reads: what people have, and nothing that runs or fetches anything (as EPS, WMF).
+_FORMATS = (
+    "JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "ICO", "DIB", "PCX", "QOI",
+    "SGI", "SUN", "PSD",
+)  # fmt: skip
+_BY_NAME = ("TGA",)  # has no mark of its own, so that other files may pass for one
+SUFFIXES = (
+    ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".ico", ".j2c", ".j2k", ".jfif",
+    ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pcx", ".pfm", ".pgm", ".png",
+    ".pnm", ".ppm", ".psd", ".qoi", ".ras", ".sgi", ".tga", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+"""How the names of such files end."""
 # The kinds of ISO media files that hold a picture, by the brand after `ftyp`.
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
 _ORIENTATION = 0x0112  # EXIF and TIFF tags
+NO_END = "no end marker"
 _DNG_VERSION, _NEW_SUBFILE_TYPE = 50706, 254
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,25 +47,24 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_EXACT_AREA_UP_TO = 8.0
 
 
-class BadImageError(Exception):
-    """An image that can not be used; the message is the reason, a few words long."""
-
-
-def decode_rgb(data: bytes, orientation: Orientation = "stored") -> Image.Image:
+def decode_rgb(
+    data: bytes, appearance: Appearance = AS_STORED, notes: list[str] | None = None
+) -> Image.Image:
     """Decodes an image file of any usual kind to RGB.
 
-    Grey, palette, CMYK, transparent and 16-bit images are converted; of an animation or a document
-    of several pages the first is taken. The header is read first, so that a crafted file can not
-    ask for memory.
+    Greys, palettes, CMYK and up to 16 bits a sample are converted; of an animation or a document of
+    several pages the first is taken. The header is read first, so that a crafted file can not ask
+    for memory.
 
     Args:
-      data: the file's bytes: JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, and HEIC where the package
-        `pillow-heif` is installed. The content decides the format, not the name.
-      orientation: whether to turn the picture as its EXIF orientation says. TIFF and HEIC files
-        are turned by their own readers, always.
+      data: the file's bytes: JPEG, PNG, GIF, BMP, WebP, TIFF, PPM and its kin, JPEG 2000, ICO, TGA,
+        PCX, QOI, SGI, Sun, PSD, AVIF, and HEIC where the package `pillow-heif` is installed. The
+        content decides the format, not the name.
+      appearance: which way up, and in which colours. TIFF and HEIC files are turned by their own
+        readers, always; `depth.scaled` says what is white in more than 8 bits.
+      notes: gets `NO_END` where a JPEG lacks its end marker, though not one of its pixels.
 
     Returns:
       A loaded Pillow image of mode RGB.
@@ -65,31 +76,67 @@ def decode_rgb(data: bytes, orientation: Orientation = "stored") -> Image.Image:
         raise BadImageError("empty file")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged EXIF is no reason to distrust the pixels
-        try:
-            image = Image.open(io.BytesIO(data), formats=_formats())
-        except Image.UnidentifiedImageError:
-            raise BadImageError(_unknown(data)) from None
-        except Image.DecompressionBombError:
-            raise BadImageError(f"more than {MAX_PIXELS // 10**6} million pixels") from None
-        except Exception as error:  # Pillow's plug-ins raise anything on hostile headers
-            raise BadImageError(_reason(error)) from None
-        if image.width * image.height > MAX_PIXELS:
-            raise BadImageError(
-                f"{image.width}x{image.height} is more than {MAX_PIXELS // 10**6} million pixels"
-            )
+        image = _opened(data)
         try:
             _check_tiff(image)
-            image.load()
-            return to_rgb(upright(image) if orientation == "upright" else image)
+            if image.format in ("JPEG", "MPO") and jpeg_end.lacks_end(data):
+                data = jpeg_end.completed(data)
+                image = _opened(data)
+                if notes is not None:
+                    notes.append(NO_END)
+            return appear(depth.load(image, data), appearance)
         except BadImageError:
             raise
         except Exception as error:
             raise BadImageError(_reason(error)) from None
 
 
+def _opened(data: bytes) -> Image.Image:
+    """Reads the header of an image; errors as `decode_rgb`."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=(*_formats(), *_BY_NAME))
+    except Image.UnidentifiedImageError:
+        raise BadImageError(_unknown(data)) from None
+    except Image.DecompressionBombError:
+        raise BadImageError(f"more than {MAX_PIXELS // 10**6} million pixels") from None
+    except Exception as error:  # Pillow's plug-ins raise anything on hostile headers
+        raise BadImageError(_reason(error)) from None
+    if image.width * image.height > MAX_PIXELS:
+        raise BadImageError(
+            f"{image.width}x{image.height} is more than {MAX_PIXELS // 10**6} million pixels"
+        )
+    return image
+
+
+def appear(image: Image.Image, appearance: Appearance) -> Image.Image:
+    """Returns an image in RGB as it is to be seen; one that is so already is returned as it is.
+
+    Args:
+      image: of any mode.
+      appearance: which way up, and in which colours.
+
+    Raises:
+      BadImageError: more than 8 bits a sample, whose range can not be known.
+    """
+    turn = _turn(image) if appearance.orientation == "upright" else None
+    rgb = colours.to_rgb(depth.to_eight_bits(image), appearance.colours)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Returns how an image is turned upright by its EXIF orientation; None: it is."""
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF is no reason to distrust the pixels
+        return None
+
+
 def is_image(path: str | os.PathLike) -> bool:
-    """Says whether a file begins as an image that `decode_rgb` knows; it may yet be damaged."""
-    return header_size(path) is not None
+    """Says whether a file begins as an image that `decode_rgb` knows; it may yet be damaged.
+
+    Of TGA only the name tells.
+    """
+    return _size(path, _formats()) is not None
 
 
 def header_size(file: str | os.PathLike | IO[bytes]) -> tuple[int, int] | None:
@@ -100,56 +147,19 @@ def header_size(file: str | os.PathLike | IO[bytes]) -> tuple[int, int] | None:
     Args:
       file: an image file, or at least its beginning.
     """
+    return _size(file, (*_formats(), *_BY_NAME))
+
+
+def _size(file: str | os.PathLike | IO[bytes], formats: tuple[str, ...]) -> tuple[int, int] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(file, formats=_formats()) as image:
+            with Image.open(file, formats=formats) as image:
                 return image.size
         except Image.DecompressionBombError:
             return 0, 0
         except Exception:  # as above
             return None
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """Turns an image as its EXIF orientation says; one without is returned as it is."""
-    try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF is no reason to distrust the pixels
-        return image
-    return image if turn is None else image.transpose(turn)
-
-
-def fit_square(image: Image.Image, size: int) -> np.ndarray:
-    """Rescales the shorter side to `size` and keeps the central square.
-
-    Args:
-      image: RGB image.
-      size: height and width of the result, pixels.
-
-    Returns:
-      uint8 [size, size, 3].
-    """
-    width, height = image.size
-    shorter = min(width, height)
-    new_width = max(size, round(width * size / shorter))
-    new_height = max(size, round(height * size / shorter))
-    left, top = (new_width - size) // 2, (new_height - size) // 2
-    if shorter == size:
-        return np.asarray(image.crop((left, top, left + size, top + size)))
-    across, down = width / new_width, height / new_height  # source pixels per stored pixel
-    if 1 < shorter / size <= _EXACT_AREA_UP_TO:
-        vertical = _windows(height, down, top, size)
-        horizontal = _windows(width, across, left, size)
-        pixels = np.asarray(image)[vertical.part, horizontal.part]
-        rows = _average(pixels, down, vertical)
-        columns = _average(np.ascontiguousarray(rows.transpose(1, 0, 2)), across, horizontal)
-        return np.rint(columns.transpose(1, 0, 2)).astype(np.uint8)
-    # Beyond that factor Pillow's box filter, which takes or leaves whole pixels, is as good.
-    method = Image.Resampling.BOX if shorter > size else Image.Resampling.BICUBIC
-    box = (left * across, top * down, (left + size) * across, (top + size) * down)
-    box = (box[0], box[1], min(box[2], width), min(box[3], height))
-    return np.asarray(image.resize((size, size), method, box=box))
 
 
 def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
@@ -187,87 +197,6 @@ def decode_jpeg(
     return out
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts a loaded image of any mode to RGB; one that is RGB already is returned as it is.
-
-    Raises:
-      BadImageError: the pixels are floating-point numbers.
-    """
-    if image.mode == "RGB":
-        return image
-    if image.mode == "F":
-        raise BadImageError("floating-point pixels, whose range is not known")
-    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip at 255
-        grey = np.asarray(image).astype(np.int64) >> 8
-        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert("RGB")
-
-
-class _Windows(NamedTuple):
-    """Windows that follow one another over a line of pixels, fractions of pixels included.
-
-    Attributes:
-      part: the pixels that they touch.
-      whole: int64 [count + 1], the pixel of `part` in which each edge lies.
-      fraction: float64 [count + 1], how far into that pixel.
-    """
-
-    part: slice
-    whole: np.ndarray
-    fraction: np.ndarray
-
-
-def _windows(length: int, scale: float, first: int, count: int) -> _Windows:
-    """Returns windows [(first + i) * scale, (first + i + 1) * scale), i < count, of a line.
-
-    Args:
-      length: pixels of the line.
-      scale: pixels per window, at least 1.
-      first: index of the first window wanted.
-      count: how many windows are wanted.
-    """
-    edges = (first + np.arange(count + 1)) * scale
-    part = slice(int(edges[0]), min(int(np.ceil(edges[-1])) + 1, length))
-    edges = np.minimum(edges - part.start, part.stop - part.start)
-    whole = np.minimum(edges.astype(np.int64), part.stop - part.start - 1)
-    return _Windows(part, whole, edges - whole)
-
-
-def _average(pixels: np.ndarray, scale: float, windows: _Windows) -> np.ndarray:
-    """Averages the rows of `pixels` over windows of `scale` rows.
-
-    A window's sum is the difference of two integrals; the integral up to a fractional row is the
-    sum of the rows before it plus that fraction of the row. One row at a time, as that stays in
-    the processor's cache: a cumulative sum over the whole photo takes ten times as long.
-
-    Args:
-      pixels: [rows, columns, 3], uint8 or float64.
-      scale: rows per window, at least 1.
-      windows: where they lie.
-
-    Returns:
-      float64 [count, columns, 3].
-    """
-    whole, fraction = windows.whole.tolist(), windows.fraction.tolist()
-    total = np.zeros(pixels.shape[1:])
-    before = total + fraction[0] * pixels[whole[0]]
-    averages = np.empty((len(whole) - 1, *pixels.shape[1:]))
-    for i in range(len(averages)):
-        rows = pixels[whole[i] : whole[i + 1]]
-        if rows.dtype == np.uint8:  # whole numbers, exact in any order; at most 2**8 rows
-            total += np.add.reduce(rows, axis=0, dtype=np.uint16)
-        else:
-            for row in rows:
-                total += row
-        integral = total + fraction[i + 1] * pixels[whole[i + 1]]
-        np.subtract(integral, before, out=averages[i])
-        before = integral
-    averages /= scale
-    return averages
-
-
 @functools.cache
 def _formats() -> tuple[str, ...]:
     """Returns Pillow's names of the formats that can be read here."""
@@ -289,7 +218,10 @@ def _unknown(data: bytes) -> str:
         return "a HEIC image; to read it: pip install pillow-heif"
     if brand in _AVIF_BRANDS and "AVIF" not in _formats():
         return "an AVIF image; to read it: pip install --upgrade pillow"
-    return "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF or HEIC image"
+    return (
+        "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, HEIC, PPM, JPEG 2000, ICO, TGA, PCX, QOI, SGI, "
+        "Sun or PSD image"
+    )
 
 
 def _check_tiff(image: Image.Image) -> None:

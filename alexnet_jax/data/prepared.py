@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alexnet_jax.config import IMAGE_FILES, Orientation
+from alexnet_jax.config import AS_STORED, AS_VIEWED, IMAGE_FILES, Appearance
 from alexnet_jax.errors import DataError
 from alexnet_jax.files import read_arrays
 
@@ -97,14 +97,14 @@ def _count(value: Any) -> int:
     return value
 
 
-def orientation_in(prepared: dict[str, Any]) -> Orientation:
-    """Returns which way up the images of a prepared set are: the first sets were as stored.
+def appearance_in(prepared: dict[str, Any]) -> Appearance:
+    """Returns how the images of a prepared set were read: of the first sets, as stored.
 
-    Sets without image files have no orientation; photos are shown upright to their networks.
+    Sets without image files have no such choice; their networks see photos as a viewer shows them.
     """
     options = prepared["options"]
-    first = "stored" if options["source_kind"] in IMAGE_FILES else "upright"
-    return options.get("orientation", first)
+    first = AS_STORED if options["source_kind"] in IMAGE_FILES else AS_VIEWED
+    return Appearance(*(options.get(name, getattr(first, name)) for name in first._fields))
 
 
 def load_statistics(folder: str | Path) -> Statistics:

@@ -126,7 +126,8 @@ def _data(run: Run) -> str:
     said = f" Fingerprint `{fingerprint[:16]}`." if fingerprint else ""
     return (
         f"`{_plain(run.config.data.name)}`: {', '.join(counts) or 'not known here'}, stored at "
-        f"{run.stored_size}x{run.stored_size} pixels, {run.orientation}.{said}"
+        f"{run.stored_size}x{run.stored_size} pixels, {run.appearance.orientation}, "
+        f"colours {run.appearance.colours}.{said}"
     )
 
 

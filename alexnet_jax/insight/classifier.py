@@ -13,7 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alexnet_jax.config import AugmentConfig, Orientation, PreprocessConfig
+from alexnet_jax.config import (
+    AS_VIEWED,
+    Appearance,
+    AugmentConfig,
+    Colours,
+    Orientation,
+    PreprocessConfig,
+)
 from alexnet_jax.data.decode import BadImageError
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import InputError, did_you_mean
@@ -45,8 +52,8 @@ class Classifier:
 
     Images may be paths, bytes of image files, Pillow images, uint8 arrays `[n, height, width, 3]`,
     or a list of such with `[height, width, 3]` arrays. They are brought to the form of the training
-    images: upright by EXIF where those were, shorter side to `stored_size`, central square; then
-    the views are cut.
+    images: upright by EXIF and in a viewer's colours where those were, shorter side to
+    `stored_size`, central square; then the views are cut.
 
     Every method takes `unreadable`: None raises `InputError` at the first file that cannot be
     read; a list collects those files instead, and the result has rows for the others only.
@@ -63,7 +70,7 @@ class Classifier:
         stored_size: int,
         preprocess_config: PreprocessConfig,
         augment: AugmentConfig,
-        orientation: Orientation = "upright",
+        appearance: Appearance = AS_VIEWED,
         dtype: Any = jnp.float32,
         batch_size: int = _LARGEST_BATCH,
     ):
@@ -72,7 +79,7 @@ class Classifier:
         self.class_names = tuple(class_names)
         self.image_size = image_size
         self.stored_size = stored_size
-        self.orientation: Orientation = orientation
+        self.appearance = appearance
         self._params, self._inputs = jax.device_put((params, inputs))
         self._batch_size = batch_size
         settings = (network, preprocess_config, image_size)
@@ -214,7 +221,7 @@ class Classifier:
         """Yields the outputs of one batch after the other, without padding."""
         sequence = as_sequence(images)
         batch_size = max(1, min(self._batch_size // views, _power_of_two(len(sequence))))
-        read = functools.partial(read_image, size=self.stored_size, orientation=self.orientation)
+        read = functools.partial(read_image, size=self.stored_size, appearance=self.appearance)
         for stored in _stored_batches(sequence, read, batch_size, unreadable):
             # One shape for all batches, so that only one program is compiled.
             padding = [(0, batch_size - len(stored)), (0, 0), (0, 0), (0, 0)]
@@ -228,6 +235,7 @@ def load(
     checkpoint: str | int = "best",
     compute_dtype: str = "",
     orientation: Orientation | None = None,
+    colours: Colours | None = None,
 ) -> Classifier:
     """Returns the classifier that a run folder holds.
 
@@ -237,6 +245,8 @@ def load(
       compute_dtype: type of the activations, float32 or bfloat16; empty: that of the training.
       orientation: which way up photos are shown to the network, `upright` as their EXIF says or
         as `stored` in the file; None: as in training.
+      colours: in which colours, `shown` as by a viewer (profile, transparency) or as `stored` in
+        the file; None: as in training.
 
     Raises:
       InputError: no run there.
@@ -255,11 +265,14 @@ def load(
             "features of the layers before them are good, predictions mean nothing",
             stacklevel=2,
         )
-    return classifier_of(weights, compute_dtype, orientation)
+    return classifier_of(weights, compute_dtype, orientation, colours)
 
 
 def classifier_of(
-    weights: RunWeights, compute_dtype: str = "", orientation: Orientation | None = None
+    weights: RunWeights,
+    compute_dtype: str = "",
+    orientation: Orientation | None = None,
+    colours: Colours | None = None,
 ) -> Classifier:
     """Returns the classifier of weights that are in memory already.
 
@@ -267,6 +280,7 @@ def classifier_of(
       weights: from `load_weights`.
       compute_dtype: see `load`.
       orientation: see `load`.
+      colours: see `load`.
     """
     run = weights.run
     return Classifier(
@@ -278,7 +292,9 @@ def classifier_of(
         stored_size=run.stored_size,
         preprocess_config=run.config.preprocess,
         augment=run.config.augment,
-        orientation=orientation or run.orientation,
+        appearance=Appearance(
+            orientation or run.appearance.orientation, colours or run.appearance.colours
+        ),
         dtype=jnp.dtype(compute_dtype or run.config.compute_dtype),
         batch_size=min(_LARGEST_BATCH, run.config.batch_size),
     )

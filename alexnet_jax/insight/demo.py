@@ -46,7 +46,7 @@ def look(classifier: Classifier, data: bytes) -> dict[str, Any]:
     Raises:
       BadImageError: it is no image that can be read, or has too many pixels.
     """
-    stored = read_image(data, classifier.stored_size, classifier.orientation)
+    stored = read_image(data, classifier.stored_size, classifier.appearance)
     by_view = classifier.view_probabilities(stored[None])[0]
     views = choose_views(
         classifier.stored_size, classifier.image_size, 10, classifier.mirrored_views

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from alexnet_jax.config import Orientation
+from alexnet_jax.config import Colours, Orientation
 from alexnet_jax.data.decode import BadImageError
 from alexnet_jax.errors import InputError, printable
 from alexnet_jax.insight.classifier import classifier_of, load
@@ -64,6 +64,7 @@ def predict_files(
     views: int = 1,
     form: str = "table",
     orientation: Orientation | None = None,
+    colours: Colours | None = None,
     compute_dtype: str = "",
 ) -> FilesResult:
     """Predicts files, folders and globs; one that is missing or bad does not stop the others.
@@ -76,6 +77,7 @@ def predict_files(
       views: 1 or 10.
       form: `table`, `csv` or `json`.
       orientation: see `classifier.load`.
+      colours: see `classifier.load`.
       compute_dtype: see `classifier.load`.
 
     Raises:
@@ -86,7 +88,7 @@ def predict_files(
         raise InputError(f"--format should be one of {', '.join(FORMATS)}, not '{form}'")
     asked = _ask(patterns)
     unreadable: list[Unreadable] = []
-    classifier = load(workdir, checkpoint, compute_dtype, orientation)
+    classifier = load(workdir, checkpoint, compute_dtype, orientation, colours)
     predictions = classifier.predict(asked.images, top_k, views, unreadable)
     names, unreadable = asked.by_name(unreadable)
     text = format_predictions(names, predictions, form)
@@ -102,6 +104,7 @@ def write_features(
     before_relu: bool = False,
     checkpoint: str | int = "best",
     orientation: Orientation | None = None,
+    colours: Colours | None = None,
     stream: bool = False,
 ) -> FilesResult:
     """Writes activations for files, folders and globs: of one layer to a new `.npz` file.
@@ -116,6 +119,7 @@ def write_features(
       before_relu: see `Classifier.features`.
       checkpoint: `best`, `last` or a step.
       orientation: see `classifier.load`.
+      colours: see `classifier.load`.
       stream: see above.
 
     Raises:
@@ -126,10 +130,10 @@ def write_features(
     if stream or len(layers) > 1:
         if before_relu:
             layers = [f"{name}:linear" for name in layers]
-        return _stream(workdir, patterns, output, layers, checkpoint, orientation)
+        return _stream(workdir, patterns, output, layers, checkpoint, orientation, colours)
     check_features_path(output)
     asked = _ask(patterns)
-    classifier = load(workdir, checkpoint, orientation=orientation)
+    classifier = load(workdir, checkpoint, orientation=orientation, colours=colours)
     unreadable: list[Unreadable] = []
     features = classifier.features(asked.images, layer, before_relu, unreadable)
     names, unreadable = asked.by_name(unreadable)
@@ -152,6 +156,7 @@ def _stream(
     layers: list[str],
     checkpoint: str | int,
     orientation: Orientation | None,
+    colours: Colours | None,
 ) -> FilesResult:
     """Writes several layers into a folder."""
     if Path(output).suffix:
@@ -161,10 +166,11 @@ def _stream(
         )
     asked = _ask(patterns)
     weights = load_weights(workdir, checkpoint)
-    classifier = classifier_of(weights, orientation=orientation)
+    classifier = classifier_of(weights, orientation=orientation, colours=colours)
     progress = ProgressLine("features", len(asked.images))
     source = f"run {weights.run.info.get('run_id', Path(workdir).name)}, step {weights.step}"
-    source += f", orientation {classifier.orientation}"
+    source += f", orientation {classifier.appearance.orientation}"
+    source += f", colours {classifier.appearance.colours}"
     try:
         unreadable = stream_features(
             classifier, asked.images, asked.names, output, layers, source=source, show=progress.show

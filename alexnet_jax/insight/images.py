@@ -9,22 +9,17 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from alexnet_jax.config import Orientation
+from alexnet_jax.config import AS_VIEWED, Appearance
 from alexnet_jax.data.decode import (
     MAX_FILE_BYTES,
+    SUFFIXES,
     BadImageError,
+    appear,
     decode_rgb,
-    fit_square,
     is_image,
-    to_rgb,
-    upright,
 )
+from alexnet_jax.data.square import fit_square
 from alexnet_jax.errors import InputError
-
-_SUFFIXES = (
-    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif",
-    ".tiff", ".webp",
-)  # fmt: skip
 
 UserImage = str | os.PathLike | bytes | Image.Image | np.ndarray
 UserImages = UserImage | Sequence[UserImage]
@@ -107,7 +102,7 @@ def _images_below(folder: Path, not_taken: list[NotTaken]) -> list[Path]:
                 leave(path, "a hidden file")
             elif path.exists() and not path.is_file():
                 leave(path, "no regular file")  # reading a pipe might never end
-            elif name.lower().endswith(_SUFFIXES) or is_image(path):
+            elif name.lower().endswith(SUFFIXES) or is_image(path):
                 found.append(path)
             else:
                 leave(path, "no image")
@@ -133,7 +128,7 @@ def as_sequence(images: UserImages) -> Sequence[UserImage]:
     return images
 
 
-def read_image(image: UserImage, size: int, orientation: Orientation = "upright") -> np.ndarray:
+def read_image(image: UserImage, size: int, appearance: Appearance = AS_VIEWED) -> np.ndarray:
     """Returns one image as the network's data set would store it, uint8 `[size, size, 3]`.
 
     The shorter side is rescaled to `size` and the central square kept, as for training images; an
@@ -142,7 +137,8 @@ def read_image(image: UserImage, size: int, orientation: Orientation = "upright"
     Args:
       image: path, bytes of an image file, Pillow image, or array.
       size: stored height and width, pixels.
-      orientation: whether files and Pillow images are turned as their EXIF says (phones).
+      appearance: how files and Pillow images are read: turned as their EXIF says (phones), with
+        their profile and on white.
 
     Raises:
       BadImageError: the file cannot be read or is no image.
@@ -152,7 +148,7 @@ def read_image(image: UserImage, size: int, orientation: Orientation = "upright"
         _check_array(image)
         return fit_square(Image.fromarray(np.ascontiguousarray(image)), size)
     if isinstance(image, Image.Image):
-        return fit_square(to_rgb(upright(image) if orientation == "upright" else image), size)
+        return fit_square(appear(image, appearance), size)
     if isinstance(image, str | os.PathLike):
         image = _read_bytes(image)
     if not isinstance(image, bytes):
@@ -160,7 +156,7 @@ def read_image(image: UserImage, size: int, orientation: Orientation = "upright"
             "images should be paths, bytes, Pillow images or uint8 arrays, not "
             f"{type(image).__name__}"
         )
-    return fit_square(decode_rgb(image, orientation), size)
+    return fit_square(decode_rgb(image, appearance), size)
 
 
 def name_of(image: UserImage, index: int) -> str:

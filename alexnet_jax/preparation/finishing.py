@@ -104,13 +104,16 @@ def finish(
     write_arrays(folder / EXAMPLES, compressed=True, **arrays)
     title = f"{data.name}, prepared by alexnet_jax from {data.source_kind}"
     storage.write_tfds_metadata(folder, stored, by_split, title)
-    prepared = _describe(data, source, by_split, counts, len(bad))
+    without_end = sum(result.without_end for result in results.values())
+    prepared = _describe(data, source, by_split, counts, len(bad), without_end)
     storage.write_json(folder / PREPARED, prepared)
     shutil.rmtree(folder / WORK, ignore_errors=True)
     sizes = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
     say(f"{data.name}: {sizes}, {len(source.class_names)} classes, in {folder}", progress)
     if bad:  # what is wrong is said in any case
         say(f"{len(bad)} bad images left out, listed in {folder / BAD_IMAGES}")
+    if without_end:
+        say(f"{without_end} JPEGs lack their end marker; all pixels are there", progress)
     for reason, count in source.ignored.items():
         say(f"not taken: {count} {reason}", progress)
 
@@ -121,6 +124,7 @@ def _describe(
     by_split: dict[str, list[ShardResult]],
     counts: dict[str, np.ndarray],
     bad: int,
+    without_end: int,
 ) -> dict[str, Any]:
     fingerprint = hashlib.sha256()
     for split, parts in by_split.items():
@@ -145,6 +149,7 @@ def _describe(
             for split, parts in by_split.items()
         },
         "bad_images": bad,
+        "without_end_marker": without_end,
         "ignored": dict(source.ignored),
         "fingerprint": fingerprint.hexdigest(),
         "versions": {name: version(name) for name in packages},

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_jax.checks import check_data, check_kind
-from alexnet_jax.config import IMAGE_FILES, DataConfig, Orientation
-from alexnet_jax.data.prepared import orientation_in
+from alexnet_jax.config import AS_STORED, AS_VIEWED, IMAGE_FILES, Appearance, DataConfig
+from alexnet_jax.data.prepared import appearance_in
 from alexnet_jax.errors import DataError, InputError
 
 _OWN_SIZE = 32  # of CIFAR-10, and of the digits as they are usually enlarged
@@ -56,14 +56,16 @@ def resolve(data: DataConfig) -> DataConfig:
     return dataclasses.replace(data, name=name)
 
 
-def orientation_of(data: DataConfig) -> Orientation:
-    """Returns which way up the images of a set are stored that is prepared from `data`.
+def appearance_of(data: DataConfig) -> Appearance:
+    """Returns how the image files are read of a set that is prepared from `data`.
 
     Deviation: 2012 read all photos as they are stored; of ImageNet's tars this does, too.
     """
-    if data.orientation == "auto":
-        return "stored" if data.source_kind == "imagenet2012" else "upright"
-    return data.orientation
+    usual = AS_STORED if data.source_kind == "imagenet2012" else AS_VIEWED
+    return Appearance(
+        usual.orientation if data.orientation == "auto" else data.orientation,
+        usual.colours if data.colours == "auto" else data.colours,
+    )
 
 
 def described_options(data: DataConfig) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def described_options(data: DataConfig) -> dict[str, Any]:
     if data.source_kind == "imagenet2012":
         options["class_order"] = data.class_order
     if data.source_kind in IMAGE_FILES:
-        options["orientation"] = orientation_of(data)
+        options |= appearance_of(data)._asdict()
     return options
 
 
@@ -89,18 +91,18 @@ def check_same(folder: Path, prepared: dict[str, Any], data: DataConfig) -> None
     """Raises `DataError` if the set in `folder` was prepared otherwise than `data` asks.
 
     Without a source in `data`, the set is taken as it is, as long as the stored size agrees; and
-    so is its orientation unless `data` asks for one.
+    so are its orientation and its colours unless `data` asks for them.
 
     Args:
       folder: of the prepared set.
       prepared: its `prepared.json`.
       data: what is asked for, resolved.
     """
-    have = {"orientation": orientation_in(prepared)} | prepared["options"]
-    want = described_options(data) | {"orientation": orientation_of(data)}
+    have = appearance_in(prepared)._asdict() | prepared["options"]
+    want = described_options(data) | appearance_of(data)._asdict()
     names = list(want) if data.source or data.source_kind == "digits" else ["stored_size"]
-    names = [name for name in names if name != "orientation"]
-    names += [] if data.orientation == "auto" else ["orientation"]
+    names = [name for name in names if name not in Appearance._fields]
+    names += [name for name in Appearance._fields if getattr(data, name) != "auto"]
     different = [name for name in names if name in have and have[name] != want[name]]
     if different:
         values = "; ".join(f"{name} {have[name]!r}, asked for {want[name]!r}" for name in different)
@@ -122,8 +124,9 @@ def command(data: DataConfig, data_dir: Path) -> str:
         words += ["--stored-size", str(data.stored_size)]
     if data.store != usual.store:
         words += ["--store", data.store]
-    if data.orientation != usual.orientation:
-        words += ["--orientation", data.orientation]
+    for name in Appearance._fields:
+        if getattr(data, name) != "auto":
+            words += [f"--{name}", getattr(data, name)]
     return shlex.join(words)
 
 
@@ -147,7 +150,8 @@ def _derived_name(data: DataConfig) -> str:
     if data.source_kind == "tfds" and not Path(data.source).is_absolute():
         return f"{slug}{size}"
     options = described_options(data)
-    if data.orientation == "auto":  # sets that were prepared before there was this choice are found
-        del options["orientation"]
+    for name in Appearance._fields:
+        if getattr(data, name) == "auto":  # sets from before there was this choice are found
+            del options[name]
     digest = hashlib.sha256(json.dumps(options).encode()).hexdigest()
     return f"{slug}-{digest[:8]}"

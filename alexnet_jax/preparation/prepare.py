@@ -12,17 +12,17 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-from alexnet_jax.config import DataConfig
+from alexnet_jax.config import Appearance, DataConfig
 from alexnet_jax.data.prepared import WORK, read_prepared
 from alexnet_jax.errors import DataError
 from alexnet_jax.locations import check_utf8
 from alexnet_jax.preparation import storage
 from alexnet_jax.preparation.finishing import MAX_BAD_FRACTION, finish, stop_for_bad
 from alexnet_jax.preparation.options import (
+    appearance_in,
+    appearance_of,
     check_same,
     command,
-    orientation_in,
-    orientation_of,
     resolve,
 )
 from alexnet_jax.preparation.planning import check_plan, check_space, plan_shards
@@ -67,7 +67,7 @@ def prepare(
         if prepared:
             check_same(folder, prepared, data)
             say(f"{data.name} is prepared already in {folder}", progress)
-            _tell_orientation(data, prepared, folder, progress)
+            _tell_appearance(data, prepared, folder, progress)
             return folder
         _prepare(folder, data, workers, bad_images, progress)
     return folder
@@ -102,7 +102,7 @@ def ensure_prepared(
     prepared = read_prepared(folder)
     if prepared:
         check_same(folder, prepared, data)
-        _tell_orientation(data, prepared, folder, progress)
+        _tell_appearance(data, prepared, folder, progress)
         return folder
     if not data.source and data.source_kind != "digits":
         raise DataError(
@@ -121,16 +121,18 @@ def ensure_prepared(
         return start_processes(submit).result()
 
 
-def _tell_orientation(
+def _tell_appearance(
     data: DataConfig, prepared: dict[str, Any], folder: Path, progress: bool
 ) -> None:
-    """Says so where the images of a set lie otherwise than they would if it were prepared now."""
-    have, usual = orientation_in(prepared), orientation_of(data)
-    if data.source and have != usual:
+    """Says so where the images of a set were read otherwise than they would be now."""
+    pairs = zip(Appearance._fields, appearance_in(prepared), appearance_of(data), strict=True)
+    different = [(name, have, usual) for name, have, usual in pairs if have != usual]
+    if data.source and different:
+        have = " and ".join(f"{name} '{have}'" for name, have, _ in different)
+        usual = " and ".join(f"'{usual}'" for _, _, usual in different)
         say(
-            f"the images of {data.name} were prepared with orientation '{have}', and its networks "
-            f"are shown photos that way; for '{usual}' choose another --data.name or remove "
-            f"{folder}",
+            f"the images of {data.name} were prepared with {have}, and its networks are shown "
+            f"photos that way; for {usual} choose another --data.name or remove {folder}",
             progress,
         )
 
@@ -189,7 +191,7 @@ def _prepare(
                 folder.rmdir()
         raise
     stored = Storage(
-        data.stored_size, data.store, data.jpeg_quality, source.class_names, orientation_of(data)
+        data.stored_size, data.store, data.jpeg_quality, source.class_names, appearance_of(data)
     )
     shards = plan_shards(data, source, bad_images)
     check_plan(folder, data, source, shards, progress)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alexnet_jax.data import records
-from alexnet_jax.data.decode import BadImageError, decode_jpeg, encode_jpeg
+from alexnet_jax.data.decode import NO_END, BadImageError, decode_jpeg, encode_jpeg
 from alexnet_jax.data.prepared import WORK
 from alexnet_jax.preparation import storage
 from alexnet_jax.preparation.sources.source import Record, read_square
@@ -40,6 +40,7 @@ class _Part:
         self.labels: list[int] = []
         self.images: list[records.Stored] = []
         self.bad: list[dict[str, str]] = []
+        self.notes: list[str] = []
         self.sums = Sums(stored.stored_size)
         self.digest = hashlib.sha256()
 
@@ -81,7 +82,7 @@ def write_shard(folder: Path, shard: Shard, stored: Storage, progress: Progress)
     result = ShardResult(
         shard.file, shard.split, np.array(part.labels, np.int32), [i.key for i in part.images],
         places, part.digest.hexdigest(), num_bytes, part.bad, part.sums.pixels, part.sums.products,
-        stopped,
+        stopped, part.notes.count(NO_END),
     )  # fmt: skip
     if not stopped:
         storage.save_result(folder, result)
@@ -96,7 +97,7 @@ def _fill(writer: Any, part: _Part, shard: Shard, stored: Storage, progress: Pro
         if progress.stop():
             return "interrupted"
         try:
-            pixels = read_square(record, stored.stored_size, stored.orientation)
+            pixels = read_square(record, stored.stored_size, stored.appearance, part.notes)
         except BadImageError as error:
             part.bad.append({"key": record.key, "split": shard.split, "reason": str(error)})
             progress.add(0, 1)

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from alexnet_jax.config import Orientation
+from alexnet_jax.config import AS_STORED, Appearance
 from alexnet_jax.data.prepared import WORK, pack_strings, unpack_strings
 from alexnet_jax.errors import DataError
 from alexnet_jax.files import read_arrays, write_arrays, write_text
@@ -19,13 +19,13 @@ from alexnet_jax.preparation.sources.source import Record
 
 
 class Storage(NamedTuple):
-    """How images are stored: size, encoding, names of the classes, and which way up."""
+    """How images are stored: size, encoding, names of the classes, and how image files are read."""
 
     stored_size: int
     store: Literal["jpeg", "raw"]
     jpeg_quality: int
     class_names: tuple[str, ...]
-    orientation: Orientation = "stored"
+    appearance: Appearance = AS_STORED
 
 
 class Shard(NamedTuple):
@@ -38,7 +38,10 @@ class Shard(NamedTuple):
 
 
 class ShardResult(NamedTuple):
-    """What is known of a written shard; `stopped` says why it was not finished, if so."""
+    """What is known of a written shard.
+
+    `stopped` says why it was not finished, if so; `without_end` counts JPEGs without end marker.
+    """
 
     file: str
     split: str
@@ -51,6 +54,7 @@ class ShardResult(NamedTuple):
     pixels: np.ndarray
     products: np.ndarray
     stopped: str = ""
+    without_end: int = 0
 
 
 def tfds_name(name: str) -> str:
@@ -114,7 +118,8 @@ def _sidecar(folder: Path, file: str) -> Path:
 
 def save_result(folder: Path, result: ShardResult) -> None:
     """Writes the sidecar of a finished shard, which makes it count as finished."""
-    text = {"split": result.split, "digest": result.digest, "num_bytes": result.num_bytes}
+    names = ("split", "digest", "num_bytes", "without_end")
+    text = {name: getattr(result, name) for name in names}
     with write_errors(folder):
         write_arrays(
             _sidecar(folder, result.file),
@@ -138,7 +143,7 @@ def load_result(folder: Path, file: str) -> ShardResult | None:
         result = ShardResult(
             file, about["split"], arrays["labels"], unpack_strings(arrays["keys"]),
             arrays["places"], about["digest"], about["num_bytes"], bad, arrays["pixels"],
-            arrays["products"],
+            arrays["products"], without_end=about.get("without_end", 0),
         )  # fmt: skip
         whole = (folder / file).stat().st_size == result.num_bytes and not result.bad
         return without_sums(result) if whole else None

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 from alexnet_jax.checks import Facts, resolve
-from alexnet_jax.config import Config, Orientation, differing_fields
+from alexnet_jax.config import AS_STORED, AS_VIEWED, Appearance, Config, differing_fields
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import InputError
 from alexnet_jax.files import read_arrays, write_arrays, write_text
@@ -42,6 +42,7 @@ HOW_NOT_WHAT = {
     "replicas",
     "data.source",
     "data.orientation",
+    "data.colours",
     "data.cache_bytes",
     "final_views",
 }
@@ -97,12 +98,13 @@ class Run(NamedTuple):
     info: dict[str, Any]
 
     @property
-    def orientation(self) -> Orientation:
-        """Which way up photos are shown to the network: as in its training.
+    def appearance(self) -> Appearance:
+        """How photos are shown to the network: as in its training.
 
-        The first runs trained on photos as stored; imported networks get them upright.
+        The first runs trained on photos as stored; imported networks get them as a viewer does.
         """
-        return self.info.get("orientation", "upright" if "import" in self.info else "stored")
+        first = AS_VIEWED if "import" in self.info else AS_STORED
+        return Appearance(*(self.info.get(name, getattr(first, name)) for name in first._fields))
 
 
 @contextlib.contextmanager

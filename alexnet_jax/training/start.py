@@ -71,7 +71,7 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
         "seed": config.seed,
         "class_names": list(dataset.class_names),
         "stored_size": dataset.stored_size,
-        "orientation": dataset.orientation,
+        **dataset.appearance._asdict(),
         "data_path": str(dataset.path),
         "data_fingerprint": dataset.fingerprint,
         "guess_loss": guess,

@@ -294,7 +294,7 @@ def _describe(
         "step": 0,
         "class_names": list(names),
         "stored_size": reading.stored_size,
-        "orientation": reading.orientation,
+        **reading.appearance._asdict(),
         "data_path": str(folder),
         "data_fingerprint": "",
         "wall_seconds": 0.0,

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from alexnet_jax import experiment
-from alexnet_jax.config import Config, DataConfig
+from alexnet_jax.config import AS_VIEWED, Config, DataConfig
 from alexnet_jax.data.dataset import open_dataset
-from alexnet_jax.data.decode import BadImageError, decode_rgb, fit_square
+from alexnet_jax.data.decode import BadImageError, decode_rgb
 from alexnet_jax.data.prepared import load_statistics
+from alexnet_jax.data.square import fit_square
 from alexnet_jax.errors import AlexNetError
 from alexnet_jax.preparation.sources import cifar10 as cifar10_source
 from alexnet_jax.preparation.sources import folder as folder_source
@@ -76,7 +77,7 @@ def targets(root: Path) -> dict[str, Callable[[], Target]]:
         "safetensors": lambda: _safetensors(root),
         "labels": lambda: Target(seeds.labels(), _file(root / "names.txt", read_labels), "json"),
         "images": lambda: Target(
-            seeds.images(), lambda data: fit_square(decode_rgb(data, "upright"), 32)
+            seeds.images(), lambda data: fit_square(decode_rgb(data, AS_VIEWED), 32)
         ),
         "archives": lambda: _archives(root),
         "cifar10": lambda: _cifar10(root),

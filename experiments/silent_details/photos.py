@@ -19,8 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from alexnet_jax.config import AugmentConfig, PreprocessConfig
-from alexnet_jax.data.decode import decode_rgb, fit_square
+from alexnet_jax.data.decode import decode_rgb
 from alexnet_jax.data.preprocess import Inputs, preprocess
+from alexnet_jax.data.square import fit_square
 from alexnet_jax.network import ops
 from alexnet_jax.network.layers import (
     Conv,

@@ -13,8 +13,8 @@ from alexnet_jax.data.decode import (
     decode_jpeg,
     decode_rgb,
     encode_jpeg,
-    fit_square,
 )
+from alexnet_jax.data.square import fit_square
 
 
 def picture(width=40, height=30, seed=0):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import alexnet_jax
-from alexnet_jax.config import Config, DataConfig
+from alexnet_jax.config import AS_VIEWED, Config, DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.decode import decode_rgb
 from alexnet_jax.errors import DataError, InputError
@@ -71,15 +71,15 @@ def imagenet(root):
 @pytest.mark.parametrize(("kind", "settings"), [("PNG", {}), ("WEBP", {"lossless": True})])
 def test_decoding_turns_a_photo_as_its_exif_says_or_leaves_it(kind, settings, orientation):
     data = photo(orientation, kind, **settings)
-    np.testing.assert_array_equal(decode_rgb(data, "upright"), picture())
+    np.testing.assert_array_equal(decode_rgb(data, AS_VIEWED), picture())
     np.testing.assert_array_equal(decode_rgb(data), STORED[orientation](picture()))
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_photos_of_other_kinds_are_upright_too(orientation):
-    tiff = decode_rgb(photo(orientation, "TIFF"), "upright")
+    tiff = decode_rgb(photo(orientation, "TIFF"), AS_VIEWED)
     np.testing.assert_array_equal(tiff, picture())
-    jpeg = np.asarray(decode_rgb(photo(orientation, "JPEG", quality=98), "upright"), int)
+    jpeg = np.asarray(decode_rgb(photo(orientation, "JPEG", quality=98), AS_VIEWED), int)
     errors = [np.abs(stored(jpeg) - picture()).mean() for stored in STORED.values()]
     assert np.argmin(errors) == 0, "nearer to the picture than to any turn of it"
 
@@ -90,10 +90,10 @@ def test_an_orientation_that_is_none_changes_nothing():
         exif[0x0112] = orientation
         buffer = io.BytesIO()
         Image.fromarray(picture()).save(buffer, "PNG", exif=exif)
-        np.testing.assert_array_equal(decode_rgb(buffer.getvalue(), "upright"), picture())
+        np.testing.assert_array_equal(decode_rgb(buffer.getvalue(), AS_VIEWED), picture())
     buffer = io.BytesIO()
     Image.fromarray(picture()).save(buffer, "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")
-    np.testing.assert_array_equal(decode_rgb(buffer.getvalue(), "upright"), picture())
+    np.testing.assert_array_equal(decode_rgb(buffer.getvalue(), AS_VIEWED), picture())
 
 
 def prepared(root, data_dir, kind: Any = "folder", **changes):
@@ -105,7 +105,7 @@ def test_photos_of_a_folder_are_stored_upright(tmp_path):
     folder = prepared(phone_photos(tmp_path / "photos"), tmp_path / "data")
     images = open_dataset(folder).split("train").images(range(16))
     np.testing.assert_array_equal(images, np.broadcast_to(picture(), images.shape))
-    assert open_dataset(folder).orientation == "upright"
+    assert open_dataset(folder).appearance.orientation == "upright"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_imagenet_and_who_asks_for_it_get_photos_as_they_are_stored(tmp_path, ma
     for image, key in zip(split.images(range(16)), split.keys, strict=True):
         orientation = int(key.partition("/")[2].removesuffix(".png"))
         np.testing.assert_array_equal(image, STORED[orientation](picture()))
-    assert open_dataset(folder).orientation == "stored"
+    assert open_dataset(folder).appearance.orientation == "stored"
 
 
 def test_imagenet_can_be_stored_upright(tmp_path):
@@ -138,7 +138,7 @@ def test_a_set_is_taken_as_it_is_unless_another_orientation_is_asked_for(tmp_pat
     data = DataConfig("", "folder", str(photos), SIZE, "raw", validation_fraction=0.0)
     assert ensure_prepared(data, tmp_path / "data") == folder, "the name that it got then"
     assert "prepared with orientation 'stored', and its networks" in capsys.readouterr().err
-    assert open_dataset(folder).orientation == "stored"
+    assert open_dataset(folder).appearance.orientation == "stored"
     asked = DataConfig(folder.name, stored_size=SIZE, source_kind="folder", orientation="upright")
     with pytest.raises(DataError, match="prepared with orientation 'stored', asked for 'upright'"):
         ensure_prepared(asked, tmp_path / "data")

@@ -17,8 +17,9 @@ from PIL import Image
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import describe, open_dataset
-from alexnet_jax.data.decode import decode_rgb, fit_square
+from alexnet_jax.data.decode import decode_rgb
 from alexnet_jax.data.prepared import load_statistics, read_prepared
+from alexnet_jax.data.square import fit_square
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation import planning, storage, workers
 from alexnet_jax.preparation import prepare as preparation

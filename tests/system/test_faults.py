@@ -199,7 +199,8 @@ def test_a_large_photo_needs_bounded_memory(tmp_path):
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from alexnet_jax.data.decode import decode_rgb, fit_square\n"
+        "from alexnet_jax.data.decode import decode_rgb\n"
+        "from alexnet_jax.data.square import fit_square\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "pixels = fit_square(decode_rgb(Path(sys.argv[1]).read_bytes()), 256)\n"
         "assert pixels.shape == (256, 256, 3)\n"

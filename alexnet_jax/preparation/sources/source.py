@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from alexnet_jax.config import Orientation
-from alexnet_jax.data.decode import MAX_FILE_BYTES, BadImageError, decode_rgb, fit_square
+from alexnet_jax.config import AS_STORED, Appearance
+from alexnet_jax.data.decode import MAX_FILE_BYTES, BadImageError, decode_rgb
+from alexnet_jax.data.square import fit_square
 
 
 class Record(NamedTuple):
@@ -53,13 +54,19 @@ class Source:
     ignored: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_square(record: Record, size: int, orientation: Orientation = "stored") -> np.ndarray:
+def read_square(
+    record: Record,
+    size: int,
+    appearance: Appearance = AS_STORED,
+    notes: list[str] | None = None,
+) -> np.ndarray:
     """Reads one image of a source and fits it to the stored square.
 
     Args:
       record: which image.
       size: stored height and width, pixels.
-      orientation: whether encoded images are turned as their EXIF orientation says.
+      appearance: how encoded images are read.
+      notes: see `decode_rgb`.
 
     Returns:
       uint8 [size, size, 3].
@@ -76,7 +83,7 @@ def read_square(record: Record, size: int, orientation: Orientation = "stored") 
         planes = np.frombuffer(_read_bytes(record), np.uint8).reshape(3, 32, 32)
         return fit_square(Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0))), size)
     data = _read_tfds(record) if record.form == "tfds" else _read_bytes(record)
-    return fit_square(decode_rgb(data, orientation), size)
+    return fit_square(decode_rgb(data, appearance, notes), size)
 
 
 def unique_names(names: list[str], ids: list[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from alexnet_jax.config import AugmentConfig, Orientation, PreprocessConfig
+from alexnet_jax.config import AS_VIEWED, Appearance, AugmentConfig, PreprocessConfig
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.network.layers import Network
@@ -27,7 +27,7 @@ class Reading(NamedTuple):
       form: what kind of file it was.
       class_order: of its outputs: sorted WordNet ids, the development kit's, or that of the names.
       class_names: where the file has them.
-      orientation: which way up photos are shown to it.
+      appearance: how photos are shown to it.
       augment: how it was trained, as far as the views of a test depend on it.
       notes: what else was found and changed, for the record.
     """
@@ -41,7 +41,7 @@ class Reading(NamedTuple):
     form: str
     class_order: Literal["wordnet", "ilsvrc", "names"] = "names"
     class_names: tuple[str, ...] = ()
-    orientation: Orientation = "upright"
+    appearance: Appearance = AS_VIEWED
     augment: AugmentConfig = AugmentConfig()
     notes: tuple[str, ...] = ()
 

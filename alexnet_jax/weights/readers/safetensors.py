@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from alexnet_jax.config import AugmentConfig, PreprocessConfig
+from alexnet_jax.config import Appearance, AugmentConfig, PreprocessConfig
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.model import Params
 from alexnet_jax.weights.readers.reading import Reading, find_network, make_arrays
@@ -69,7 +69,10 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
         inputs=inputs,
         form="safetensors of alexnet_jax",
         class_names=names,
-        orientation="stored" if settings.get("orientation") == "stored" else "upright",
+        appearance=Appearance(
+            "stored" if settings.get("orientation") == "stored" else "upright",
+            "stored" if settings.get("colours") == "stored" else "shown",
+        ),
         augment=AugmentConfig(mirror=bool(settings.get("mirror", True))),
         notes=(f"step {step} of its run",),
     )

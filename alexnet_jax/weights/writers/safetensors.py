@@ -109,7 +109,7 @@ def describe(weights: RunWeights) -> dict[str, Any]:
         "class_names": list(run.class_names),
         "image_size": run.image_size,
         "preprocessing": {
-            "orientation": run.orientation,
+            **run.appearance._asdict(),
             "resize": f"shorter side to {run.stored_size} pixels",
             "crop": f"centre {run.stored_size}x{run.stored_size}, "
             f"then centre {run.image_size}x{run.image_size}",
