@@ -43,9 +43,13 @@ def to_rgb(image: Image.Image, colours: Colours) -> Image.Image:
         image = image.convert("RGBA" if transparent else "RGB")
     elif image.mode == "La":  # multiplied by alpha
         image = image.convert("LA")
+    key = _colour_key(image)
+    if "transparency" in image.info:  # which Pillow would convert, too, or stumble over
+        image = image.copy()
+        del image.info["transparency"]
     if colours == "stored":
         return image if image.mode == "RGB" else image.convert("RGB")
-    picture, alpha = _separate(image)
+    picture, alpha = _separate(image, key)
     picture = _to_srgb(picture, image)
     if alpha is None:
         return picture
@@ -54,7 +58,7 @@ def to_rgb(image: Image.Image, colours: Colours) -> Image.Image:
     return paper
 
 
-def _separate(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+def _separate(image: Image.Image, key: Any) -> tuple[Image.Image, Image.Image | None]:
     """Returns the colours (`RGB`, `L` or `CMYK`) and, unless all is opaque, the alpha."""
     alpha = None
     if image.mode in ("RGBA", "LA", "RGBa"):
@@ -64,7 +68,7 @@ def _separate(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         nothing = alpha.getextrema() == (0, 0) and full.format in _ALPHA_OR_NOTHING
         if nothing or alpha.getextrema() == (255, 255):
             alpha = None
-    elif (key := _colour_key(image)) is not None:
+    elif key is not None:
         seen = np.asarray(image.convert("L") if image.mode == "1" else image) != key
         alpha = Image.fromarray(
             np.where(seen.any(2) if seen.ndim == 3 else seen, 255, 0).astype(np.uint8)
@@ -106,6 +110,8 @@ def _transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
     mode = _MODES.get(bytes(profile[16:20]))
     if mode is None or profile[12:16] not in _CLASSES:
         return None
+    # Its table for greys is too coarse in the dark of a linear profile.
+    extra = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
     try:
         transform = ImageCms.buildTransform(
             ImageCms.ImageCmsProfile(io.BytesIO(profile)),
@@ -113,7 +119,7 @@ def _transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
             mode,
             "RGB",
             ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            ImageCms.Flags.BLACKPOINTCOMPENSATION | extra,
         )
         if mode != "RGB":
             return transform

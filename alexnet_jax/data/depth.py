@@ -14,9 +14,9 @@ from PIL import Image
 
 _DEPTHS = (8, 10, 12, 14, 16)
 _CERTAINLY_16_BITS = 1 << 14  # a sample of at least this is none of 14 bits
-_PHOTOMETRIC, _BITS_PER_SAMPLE = 262, 258  # TIFF tags
+_PHOTOMETRIC, _BITS_PER_SAMPLE, _PLANAR = 262, 258, 284  # TIFF tags
 _LARGEST_SAMPLE = (281, 341)  # MaxSampleValue, SMaxSampleValue
-_COLOURS_OF_16_BITS = re.compile(r"(RGB|RGBA|RGBX|RGBa|LA);16[BLN]")
+_COLOURS_OF_16_BITS = re.compile(r"(RGB|RGBA|RGBX|RGBa|LA|R);16[BLN]")
 _J2K_START = b"\xff\x4f\xff\x51"  # SOC and SIZ
 
 
@@ -40,6 +40,7 @@ def load(image: Image.Image, data: bytes) -> Image.Image:
     if image.format == "PPM" and image.tile[0].codec_name in ("ppm", "ppm_plain"):
         if image.mode != "1":
             return _portable(image, data)
+    _name_16_bit_planes(image)
     rawmode = _rawmode(image.tile[0]) if image.tile else ""
     image.load()
     key = image.info.get("transparency")
@@ -47,8 +48,8 @@ def load(image: Image.Image, data: bytes) -> Image.Image:
         image.info["transparency"] = key * (255 // ((1 << int(rawmode[2])) - 1))
     if _COLOURS_OF_16_BITS.fullmatch(rawmode):
         return _colours(image, data, rawmode)
-    if image.format == "JPEG2000" and image.mode != "I;16":
-        if _precision(data) == 16 and 0 < _brightest(image) < _CERTAINLY_16_BITS >> 8:
+    if image.format == "JPEG2000" and image.mode != "I;16" and _precision(data) == 16:
+        if 0 < _brightest(image) < _CERTAINLY_16_BITS >> 8:
             raise BadImageError("dark 16-bit colours in JPEG 2000, whose range is not known")
     return to_eight_bits(image, data)
 
@@ -162,7 +163,7 @@ def _colours(image: Image.Image, data: bytes, rawmode: str) -> Image.Image:
     brightest = _brightest(image)
     if not keyed and (brightest >= _CERTAINLY_16_BITS >> 8):
         return image
-    samples = _all_bytes(image, data, rawmode)
+    samples = _all_bytes(image, data)
     bands = {"LA": 1}.get(rawmode.partition(";")[0], 3)
     colours = samples[..., :bands]
     stated = 0.0
@@ -177,27 +178,48 @@ def _colours(image: Image.Image, data: bytes, rawmode: str) -> Image.Image:
     return _made(pixels, image)
 
 
-def _all_bytes(image: Image.Image, data: bytes, rawmode: str) -> np.ndarray:
+def _name_16_bit_planes(image: Image.Image) -> None:
+    """Corrects what Pillow takes a TIFF's uncompressed planes of 16 bits for: planes of 8."""
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_PLANAR) == 2 and tags.get(_BITS_PER_SAMPLE, (8,))[0] == 16:
+        order = "L" if tags.prefix == b"II" else "B"
+        image.tile = [
+            _with_rawmode(tile, f"{_rawmode(tile)};16{order}") if len(_rawmode(tile)) == 1 else tile
+            for tile in image.tile
+        ]
+
+
+def _all_bytes(image: Image.Image, data: bytes) -> np.ndarray:
     """Returns uint16 [h, w, channels]: Pillow reads lower bytes if told that they are the upper."""
-    kind, order = rawmode.split(";16")
-    high = np.asarray(image)
-    if order == "N":
-        order = "L" if sys.byteorder == "little" else "B"
-    swapped = "RGBA" if kind == "LA" else f"{kind};16{'L' if order == 'B' else 'B'}"
     low = Image.open(io.BytesIO(data), formats=(str(image.format),))
-    low.tile = [
-        tile._replace(args=(swapped, *tile.args[1:]) if isinstance(tile.args, tuple) else swapped)
-        for tile in low.tile
-    ]
+    _name_16_bit_planes(low)
     try:
-        if kind == "RGBa":
-            raise ValueError("premultiplied")
+        if low.tile[0].codec_name == "libtiff" and getattr(low, "tag_v2", {}).get(_PLANAR) == 2:
+            raise ValueError("Pillow chooses the layout of compressed planes by itself")
+        low.tile = [_with_rawmode(tile, _swapped(_rawmode(tile))) for tile in low.tile]
+        both = _rawmode(low.tile[0]) == "RGBA"
         low.load()
     except Exception:
         raise BadImageError("dark 16-bit colours, whose range is not known") from None
-    if kind == "LA":  # all four bytes of a pixel at once
+    if both:
         return np.ascontiguousarray(np.asarray(low)).view(">u2")
-    return high.astype(np.uint16) << 8 | np.asarray(low)
+    return np.asarray(image).astype(np.uint16) << 8 | np.asarray(low)
+
+
+def _swapped(rawmode: str) -> str:
+    """Returns the layout in which the lower byte lies where the upper does in `rawmode`."""
+    kind, order = rawmode.split(";16")
+    if kind == "LA":
+        return "RGBA"  # all four bytes at once
+    if kind == "RGBa":
+        raise ValueError("Pillow divides by alpha while it reads")
+    if order == "N":
+        order = "L" if sys.byteorder == "little" else "B"
+    return f"{kind};16{'L' if order == 'B' else 'B'}"
+
+
+def _with_rawmode(tile: Any, rawmode: str) -> Any:
+    return tile._replace(args=(rawmode, *tile.args[1:]) if type(tile.args) is tuple else rawmode)
 
 
 def _portable(image: Image.Image, data: bytes) -> Image.Image:
@@ -215,7 +237,10 @@ def _portable(image: Image.Image, data: bytes) -> Image.Image:
         samples = np.frombuffer(data, kind, there, tile.offset)
     else:
         text = re.sub(rb"#[^\r\n]*", b"", data[tile.offset :])
-        samples = np.fromstring(text, np.int64, sep=" ")  # pyright: ignore[reportCallIssue]
+        try:
+            samples = np.fromstring(text, np.int64, sep=" ")
+        except ValueError:
+            raise BadImageError("text among the pixels") from None
     if len(samples) < count:
         raise BadImageError("image file is truncated")
     shape = (image.height, image.width, bands) if bands > 1 else (image.height, image.width)

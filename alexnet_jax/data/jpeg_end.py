@@ -29,8 +29,10 @@ def completed(data: bytes) -> bytes:
     Raises:
       BadImageError: part of a scan, or a whole scan, is missing, or other bytes follow the last.
     """
-    data = data.rstrip(b"\0")
-    data += b"\0" * data.endswith(b"\xff") + _END
+    whole = data.rstrip(b"\0")
+    if whole.endswith(b"\xff") and whole != data:
+        whole += b"\0"  # that one belonged to the scan
+    data = whole + _END
     try:
         colours = simplejpeg.decode_jpeg_header(data)[2]
         if not _has_all_scans(data):
