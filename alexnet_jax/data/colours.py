@@ -48,7 +48,7 @@ def to_rgb(image: Image.Image, colours: Colours) -> Image.Image:
         image = image.copy()
         del image.info["transparency"]
     if colours == "stored":
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return _in_rgb(image)
     picture, alpha = _separate(image, key)
     picture = _to_srgb(picture, image)
     if alpha is None:
@@ -92,13 +92,16 @@ def _to_srgb(picture: Image.Image, image: Image.Image) -> Image.Image:
     """Returns `picture` in sRGB, of the colour space that `image` names."""
     profile = image.info.get("icc_profile")
     if not profile:
-        picture = picture.convert("RGB")
-        profile = _profile_without_icc(image)
+        picture, profile = _in_rgb(picture), _profile_without_icc(image)
     usable = isinstance(profile, bytes) and len(profile) <= _LARGEST_PROFILE
     transform = _transform(profile) if usable else None
     if transform is not None and transform.input_mode == picture.mode:
         return transform.apply(picture)
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+    return _in_rgb(picture)
+
+
+def _in_rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 @functools.lru_cache(maxsize=16)
