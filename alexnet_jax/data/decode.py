@@ -221,8 +221,8 @@ def _unknown(data: bytes) -> str:
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "a TIFF with pixels of a kind that is not read; save it with 8 bits a colour"
     return (
-        "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, HEIC, PPM, JPEG 2000, ICO, TGA, PCX, QOI, SGI, "
-        "Sun or PSD image"
+        "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, HEIC, PPM, JPEG 2000, ICO, TGA, PCX, QOI, "
+        "SGI, Sun or PSD image"
     )
 
 

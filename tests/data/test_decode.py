@@ -1,6 +1,7 @@
 """Images of every kind become RGB squares; damaged ones are refused with a reason."""
 
 import io
+import struct
 import warnings
 
 import numpy as np
@@ -46,16 +47,26 @@ def test_every_usual_kind_becomes_rgb(mode, kind):
     assert np.abs(np.asarray(decoded) - wanted).mean() < 6  # lossy kinds differ a little
 
 
-def test_sixteen_bit_grey_keeps_its_contrast():
-    ramp = np.linspace(0, 65535, 40 * 30).reshape(30, 40).astype(np.uint16)
-    decoded = np.asarray(decode_rgb(encoded(Image.fromarray(ramp))))
-    np.testing.assert_array_equal(decoded[:, :, 0], ramp >> 8)
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("RGB", "PPM"), ("L", "PPM"), ("1", "PPM"), ("RGB", "JPEG2000"), ("L", "JPEG2000"),
+        ("RGB", "ICO"), ("RGB", "TGA"), ("L", "TGA"), ("P", "TGA"), ("RGB", "PCX"), ("P", "PCX"),
+        ("RGB", "QOI"), ("RGB", "SGI"), ("L", "SGI"), ("RGB", "DIB"), ("LAB", "TIFF"),
+        ("YCbCr", "TIFF"),
+    ],
+)  # fmt: skip
+def test_rarer_kinds_become_rgb_without_loss(mode, kind):
+    image = Image.fromarray(picture()).convert(mode)
+    data = encoded(image, kind, **({"sizes": [(40, 30)]} if kind == "ICO" else {}))
+    np.testing.assert_array_equal(decode_rgb(data), image.convert("RGB"))
+    assert decode.header_size(io.BytesIO(data)) == (40, 30)
 
 
-def test_sixteen_bit_scans_keep_their_contrast():
-    ramp = np.linspace(0, 65535, 40 * 30).reshape(30, 40).astype(np.uint16)
-    decoded = np.asarray(decode_rgb(encoded(Image.fromarray(ramp), "TIFF")))
-    np.testing.assert_array_equal(decoded[:, :, 0], ramp >> 8)
+def test_a_sun_raster_is_read():
+    header = struct.pack(">8I", 0x59A66A95, 40, 30, 24, 40 * 30 * 3, 1, 0, 0)
+    data = header + picture()[..., ::-1].tobytes()
+    np.testing.assert_array_equal(decode_rgb(data), picture())
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
@@ -83,12 +94,6 @@ def test_the_preview_in_a_raw_file_is_not_taken_for_the_photo(tags):
         decode_rgb(encoded(Image.fromarray(picture()), "TIFF", tiffinfo=tags))
 
 
-def test_floating_point_pixels_are_refused():
-    grey = Image.fromarray(np.linspace(0, 1, 1200, dtype=np.float32).reshape(30, 40))
-    with pytest.raises(BadImageError, match="floating-point pixels"):
-        decode_rgb(encoded(grey, "TIFF"))
-
-
 def test_of_a_scan_of_several_pages_the_first_is_taken():
     pages = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
     data = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
@@ -111,7 +116,8 @@ def bad_files():
         "header only": jpeg[:20],
         "bomb": bytes(header),
         "half a scan": encoded(Image.fromarray(picture()), "TIFF")[:2000],
-        "icon": encoded(Image.fromarray(picture(32, 32)), "ICO"),
+        "PostScript": encoded(Image.fromarray(picture(32, 32)), "EPS"),
+        "half a PPM": encoded(Image.fromarray(picture()), "PPM")[:2000],
     }
 
 
@@ -221,6 +227,20 @@ def test_a_header_tells_the_size_even_after_a_long_profile():
     Image.new("RGB", (90, 70)).save(file, "JPEG", icc_profile=b"\0" * 70_000)
     assert decode.header_size(io.BytesIO(file.getvalue()[:100_000])) == (90, 70)
     assert decode.header_size(io.BytesIO(b"junk")) is None
-    icon = io.BytesIO()
-    Image.new("RGB", (16, 16)).save(icon, "ICO")
-    assert decode.header_size(icon) is None, "`decode_rgb` reads no such files"
+    drawing = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(drawing, "EPS")
+    assert decode.header_size(drawing) is None, "another program would have to run"
+
+
+def test_of_a_targa_only_the_name_tells(tmp_path):
+    (tmp_path / "a").write_bytes(encoded(Image.fromarray(picture()), "TGA"))
+    assert not decode.is_image(tmp_path / "a")
+    assert ".tga" in decode.SUFFIXES
+
+
+def test_a_tiff_of_an_unknown_kind_is_named():
+    data = encoded(Image.fromarray(picture()), "TIFF")
+    entry = struct.pack("<HHIH", 262, 3, 1, 2)  # its pixels are RGB
+    assert entry in data
+    with pytest.raises(BadImageError, match="a TIFF with pixels of a kind that is not read"):
+        decode_rgb(data.replace(entry, struct.pack("<HHIH", 262, 3, 1, 99)))
