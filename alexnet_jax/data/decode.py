@@ -12,24 +12,26 @@ from typing import IO
 
 import numpy as np
 import simplejpeg
-from PIL import Image, features
+from PIL import Image, ImageFile, features
 
 from alexnet_jax.config import AS_STORED, Appearance
-from alexnet_jax.data import colours, depth, jpeg_end
+from alexnet_jax.data import colours, depth, jpeg_end, samples
 from alexnet_jax.data.depth import BadImageError as BadImageError
 
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 256 * 1024**2
 # Of what Pillow reads: what people have, and nothing that runs or fetches anything (as EPS, WMF).
 _FORMATS = (
-    "JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "ICO", "DIB", "PCX", "QOI",
-    "SGI", "SUN", "PSD",
+    "JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "DIB", "PCX", "QOI", "SGI",
+    "SUN",
 )  # fmt: skip
-_BY_NAME = ("TGA",)  # has no mark of its own, so that other files may pass for one
+_UNMARKED = ("TGA",)  # other files may pass for one
+_ICON, _ICON_START = "ICO", b"\0\0\1\0"
+_LARGEST_ICON = 1024  # pixels across or down
 SUFFIXES = (
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".ico", ".j2c", ".j2k", ".jfif",
     ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pcx", ".pfm", ".pgm", ".png",
-    ".pnm", ".ppm", ".psd", ".qoi", ".ras", ".sgi", ".tga", ".tif", ".tiff", ".webp",
+    ".pnm", ".ppm", ".qoi", ".ras", ".sgi", ".tga", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 """How the names of such files end."""
 # The kinds of ISO media files that hold a picture, by the brand after `ftyp`.
@@ -60,7 +62,7 @@ def decode_rgb(
 
     Args:
       data: the file's bytes: JPEG, PNG, GIF, BMP, WebP, TIFF, PPM and its kin, JPEG 2000, ICO, TGA,
-        PCX, QOI, SGI, Sun, PSD, AVIF, and HEIC where the package `pillow-heif` is installed. The
+        PCX, QOI, SGI, Sun, AVIF, and HEIC where the package `pillow-heif` is installed. The
         content decides the format, not the name.
       appearance: which way up, and in which colours. TIFF and HEIC files are turned by their own
         readers, always; `depth.scaled` says what is white in more than 8 bits.
@@ -84,17 +86,20 @@ def decode_rgb(
                 image = _opened(data)
                 if notes is not None:
                     notes.append(NO_END)
-            return appear(depth.load(image, data), appearance)
+            return appear(samples.load(image, data), appearance)
         except BadImageError:
             raise
         except Exception as error:
             raise BadImageError(_reason(error)) from None
 
 
-def _opened(data: bytes) -> Image.Image:
+def _opened(data: bytes) -> ImageFile.ImageFile:
     """Reads the header of an image; errors as `decode_rgb`."""
+    formats = (*_formats(), *_UNMARKED)
+    if data.startswith(_ICON_START) and _sides_in_icon(data) <= _LARGEST_ICON:
+        formats = (_ICON,)  # Pillow decodes it at once
     try:
-        image = Image.open(io.BytesIO(data), formats=(*_formats(), *_BY_NAME))
+        image = Image.open(io.BytesIO(data), formats=formats)
     except Image.UnidentifiedImageError:
         raise BadImageError(_unknown(data)) from None
     except Image.DecompressionBombError:
@@ -106,6 +111,18 @@ def _opened(data: bytes) -> Image.Image:
             f"{image.width}x{image.height} is more than {MAX_PIXELS // 10**6} million pixels"
         )
     return image
+
+
+def _sides_in_icon(data: bytes) -> int:
+    """Returns the longest side that any of an icon's pictures claims for itself."""
+    longest = 0
+    for entry in range(6, 6 + 16 * int.from_bytes(data[4:6], "little"), 16):
+        place = int.from_bytes(data[entry + 12 : entry + 16], "little")
+        order, at = ("big", 16) if data[place : place + 4] == b"\x89PNG" else ("little", 4)
+        for start in (place + at, place + at + 4):
+            side = int.from_bytes(data[start : start + 4], order, signed=True)
+            longest = max(longest, abs(side))
+    return longest
 
 
 def appear(image: Image.Image, appearance: Appearance) -> Image.Image:
@@ -147,15 +164,24 @@ def header_size(file: str | os.PathLike | IO[bytes]) -> tuple[int, int] | None:
     Args:
       file: an image file, or at least its beginning.
     """
-    return _size(file, (*_formats(), *_BY_NAME))
+    return _size(file, (*_formats(), *_UNMARKED))
 
 
 def _size(file: str | os.PathLike | IO[bytes], formats: tuple[str, ...]) -> tuple[int, int] | None:
+    if isinstance(file, str | os.PathLike):
+        try:
+            with open(file, "rb") as opened:
+                return _size(opened, formats)
+        except OSError:
+            return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(file, formats=formats) as image:
-                return image.size
+            start = file.read(8)
+            if start.startswith(_ICON_START):
+                return start[6] or 256, start[7] or 256
+            file.seek(0)
+            return Image.open(file, formats=formats).size
         except Image.DecompressionBombError:
             return 0, 0
         except Exception:  # as above
@@ -222,7 +248,7 @@ def _unknown(data: bytes) -> str:
         return "a TIFF with pixels of a kind that is not read; save it with 8 bits a colour"
     return (
         "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, HEIC, PPM, JPEG 2000, ICO, TGA, PCX, QOI, "
-        "SGI, Sun or PSD image"
+        "SGI or Sun image"
     )
 
 

@@ -4,54 +4,19 @@ X-rays, microscopes and scanners put 10, 12 or 14 bits into a container of 16 or
 fractions, and seldom say so; Pillow would clip them at 255 or keep the upper byte, which is black.
 """
 
-import io
-import re
-import sys
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 _DEPTHS = (8, 10, 12, 14, 16)
-_CERTAINLY_16_BITS = 1 << 14  # a sample of at least this is none of 14 bits
-_PHOTOMETRIC, _BITS_PER_SAMPLE, _PLANAR = 262, 258, 284  # TIFF tags
+_PHOTOMETRIC, _BITS_PER_SAMPLE = 262, 258  # TIFF tags
 _LARGEST_SAMPLE = (281, 341)  # MaxSampleValue, SMaxSampleValue
-_COLOURS_OF_16_BITS = re.compile(r"(RGB|RGBA|RGBX|RGBa|LA|R);16[BLN]")
 _J2K_START = b"\xff\x4f\xff\x51"  # SOC and SIZ
 
 
 class BadImageError(Exception):
     """An image that can not be used; the message is the reason, a few words long."""
-
-
-def load(image: Image.Image, data: bytes) -> Image.Image:
-    """Reads the pixels of an opened image, with 8 bits a sample whatever the file has.
-
-    Args:
-      image: opened from `data`, not loaded.
-      data: the file's bytes.
-
-    Returns:
-      A loaded image of any mode but `F` and those of `I`.
-
-    Raises:
-      BadImageError: the range of the samples can not be known; see `scaled`.
-    """
-    if image.format == "PPM" and image.tile[0].codec_name in ("ppm", "ppm_plain"):
-        if image.mode != "1":
-            return _portable(image, data)
-    _name_16_bit_planes(image)
-    rawmode = _rawmode(image.tile[0]) if image.tile else ""
-    image.load()
-    key = image.info.get("transparency")
-    if rawmode in ("L;2", "L;4") and isinstance(key, int):  # Pillow stretches all but the key
-        image.info["transparency"] = key * (255 // ((1 << int(rawmode[2])) - 1))
-    if _COLOURS_OF_16_BITS.fullmatch(rawmode):
-        return _colours(image, data, rawmode)
-    if image.format == "JPEG2000" and image.mode != "I;16" and _precision(data) == 16:
-        if 0 < _brightest(image) < _CERTAINLY_16_BITS >> 8:
-            raise BadImageError("dark 16-bit colours in JPEG 2000, whose range is not known")
-    return to_eight_bits(image, data)
 
 
 def to_eight_bits(image: Image.Image, data: bytes = b"") -> Image.Image:
@@ -73,8 +38,8 @@ def to_eight_bits(image: Image.Image, data: bytes = b"") -> Image.Image:
         grey = 255 - grey
     key = image.info.get("transparency")
     if isinstance(key, int):
-        return _made(np.stack([grey, np.where(samples == key, 0, 255)], 2).astype(np.uint8), image)
-    return _made(grey, image)
+        return made(np.stack([grey, np.where(samples == key, 0, 255)], 2).astype(np.uint8), image)
+    return made(grey, image)
 
 
 def scaled(samples: np.ndarray, stated: float = 0) -> np.ndarray:
@@ -122,9 +87,9 @@ def scaled(samples: np.ndarray, stated: float = 0) -> np.ndarray:
 def _stated(image: Image.Image, tags: Any, samples: np.ndarray, data: bytes) -> float:
     """Returns the largest sample that a file of deep greys says it may have; 0: it does not."""
     if image.format == "JPEG2000":  # Pillow has shifted the samples up to 16 bits
-        return 65535 if _precision(data) < 16 else 0
+        return 65535 if precision(data) < 16 else 0
     if image.format == "PNG":
-        return _stated_by_png(samples, _significant_bits(data))
+        return stated_by_png(samples, significant_bits(data))
     numbers = [tags.get(tag, 0) for tag in _LARGEST_SAMPLE]
     numbers = [max(n, default=0) if isinstance(n, tuple) else n for n in numbers]
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
@@ -133,7 +98,7 @@ def _stated(image: Image.Image, tags: Any, samples: np.ndarray, data: bytes) -> 
     return max((float(n) for n in numbers if isinstance(n, int | float) and n < 65536), default=0)
 
 
-def _stated_by_png(samples: np.ndarray, bits: int) -> float:
+def stated_by_png(samples: np.ndarray, bits: int) -> float:
     """Returns what the chunk `sBIT` means for samples of 16 bits.
 
     By the standard such samples are stretched to 16 bits; many writers leave them as they are.
@@ -141,14 +106,15 @@ def _stated_by_png(samples: np.ndarray, bits: int) -> float:
     if not 0 < bits < 16:
         return 0
     white = (1 << bits) - 1
-    stretched = np.rint(np.rint(samples * (white / 65535)) * (65535 / white))
+    stretched = np.rint(samples * np.float32(white / 65535))
+    stretched = np.rint(stretched * np.float32(65535 / white))
     shifted = samples & ((1 << 16 - bits) - 1)
     if (np.abs(stretched - samples) <= 1).all() or not shifted.any():
         return 65535
     return white
 
 
-def _significant_bits(data: bytes) -> int:
+def significant_bits(data: bytes) -> int:
     """Returns the largest number in a PNG's chunk `sBIT` that is of a colour; 0 without one."""
     place = data.find(b"sBIT", 0, data.find(b"IDAT") + 4)
     if place < 4:
@@ -157,119 +123,13 @@ def _significant_bits(data: bytes) -> int:
     return max(data[place + 4 : place + 4 + colours], default=0)
 
 
-def _colours(image: Image.Image, data: bytes, rawmode: str) -> Image.Image:
-    """Returns an image of 16-bit colours, of which Pillow has read the upper bytes, in 8 bits."""
-    keyed = "transparency" in image.info
-    brightest = _brightest(image)
-    if not keyed and (brightest >= _CERTAINLY_16_BITS >> 8):
-        return image
-    samples = _all_bytes(image, data)
-    bands = {"LA": 1}.get(rawmode.partition(";")[0], 3)
-    colours = samples[..., :bands]
-    stated = 0.0
-    if image.format == "PNG":
-        stated = _stated_by_png(colours, _significant_bits(data))
-    pixels = scaled(colours, stated)
-    if keyed:
-        alpha = np.where((samples == image.info["transparency"]).all(2), 0, 255)
-        return _made(np.dstack([pixels, alpha]).astype(np.uint8), image)
-    if samples.shape[2] > bands:
-        pixels = np.dstack([pixels, scaled(samples[..., bands])])
-    return _made(pixels, image)
-
-
-def _name_16_bit_planes(image: Image.Image) -> None:
-    """Corrects what Pillow takes a TIFF's uncompressed planes of 16 bits for: planes of 8."""
-    tags = getattr(image, "tag_v2", {})
-    if tags.get(_PLANAR) == 2 and tags.get(_BITS_PER_SAMPLE, (8,))[0] == 16:
-        order = "L" if tags.prefix == b"II" else "B"
-        image.tile = [
-            _with_rawmode(tile, f"{_rawmode(tile)};16{order}") if len(_rawmode(tile)) == 1 else tile
-            for tile in image.tile
-        ]
-
-
-def _all_bytes(image: Image.Image, data: bytes) -> np.ndarray:
-    """Returns uint16 [h, w, channels]: Pillow reads lower bytes if told that they are the upper."""
-    low = Image.open(io.BytesIO(data), formats=(str(image.format),))
-    _name_16_bit_planes(low)
-    try:
-        if low.tile[0].codec_name == "libtiff" and getattr(low, "tag_v2", {}).get(_PLANAR) == 2:
-            raise ValueError("Pillow chooses the layout of compressed planes by itself")
-        low.tile = [_with_rawmode(tile, _swapped(_rawmode(tile))) for tile in low.tile]
-        both = _rawmode(low.tile[0]) == "RGBA"
-        low.load()
-    except Exception:
-        raise BadImageError("dark 16-bit colours, whose range is not known") from None
-    if both:
-        return np.ascontiguousarray(np.asarray(low)).view(">u2")
-    return np.asarray(image).astype(np.uint16) << 8 | np.asarray(low)
-
-
-def _swapped(rawmode: str) -> str:
-    """Returns the layout in which the lower byte lies where the upper does in `rawmode`."""
-    kind, order = rawmode.split(";16")
-    if kind == "LA":
-        return "RGBA"  # all four bytes at once
-    if kind == "RGBa":
-        raise ValueError("Pillow divides by alpha while it reads")
-    if order == "N":
-        order = "L" if sys.byteorder == "little" else "B"
-    return f"{kind};16{'L' if order == 'B' else 'B'}"
-
-
-def _with_rawmode(tile: Any, rawmode: str) -> Any:
-    return tile._replace(args=(rawmode, *tile.args[1:]) if type(tile.args) is tuple else rawmode)
-
-
-def _portable(image: Image.Image, data: bytes) -> Image.Image:
-    """Returns a PGM or PPM that is text, or whose white is not 255, in 8 bits.
-
-    Pillow reads them, too, number by number, and of colours keeps 8 bits of 16.
-    """
-    tile = image.tile[0]
-    white = int(tile.args[-1])
-    bands = len(image.getbands())
-    count = image.width * image.height * bands
-    if tile.codec_name == "ppm":
-        kind = np.dtype(">u2" if white > 255 else "u1")
-        there = min(count, (len(data) - tile.offset) // kind.itemsize)
-        samples = np.frombuffer(data, kind, there, tile.offset)
-    else:
-        text = re.sub(rb"#[^\r\n]*", b"", data[tile.offset :])
-        try:
-            samples = np.fromstring(text, np.int64, sep=" ")
-        except ValueError:
-            raise BadImageError("text among the pixels") from None
-    if len(samples) < count:
-        raise BadImageError("image file is truncated")
-    shape = (image.height, image.width, bands) if bands > 1 else (image.height, image.width)
-    samples = samples[:count].reshape(shape)
-    if white == 65535:
-        return _made(scaled(samples), image)
-    return _made(((samples.astype(np.uint32) * 255 + white // 2) // white).clip(0, 255), image)
-
-
-def _rawmode(tile: Any) -> str:
-    """Returns Pillow's name for the layout of the samples in the file."""
-    args = tile.args[0] if isinstance(tile.args, tuple) and tile.args else tile.args
-    return args if isinstance(args, str) else ""
-
-
-def _brightest(image: Image.Image) -> int:
-    """Returns the largest sample of the colours, without alpha."""
-    colours = image.convert("RGB") if image.mode in ("RGBA", "LA", "RGBX") else image
-    extrema = colours.getextrema()
-    return max(high for _, high in (extrema if isinstance(extrema[0], tuple) else [extrema]))
-
-
-def _precision(data: bytes) -> int:
+def precision(data: bytes) -> int:
     """Returns the bits of a JPEG 2000's first component by its codestream's header."""
     place = data.find(_J2K_START) + 42
     return (data[place] & 0x7F) + 1 if 42 <= place < len(data) else 16
 
 
-def _made(pixels: np.ndarray, image: Image.Image) -> Image.Image:
+def made(pixels: np.ndarray, image: Image.Image) -> Image.Image:
     """Returns pixels as an image that keeps what the file says of its colours and its turn."""
     made = Image.fromarray(np.ascontiguousarray(pixels.astype(np.uint8, copy=False)))
     made.info = {name: value for name, value in image.info.items() if name != "transparency"}

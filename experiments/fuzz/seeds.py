@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from alexnet_jax import experiment
 from alexnet_jax.config import Config, DataConfig
@@ -58,13 +58,17 @@ def images() -> list[bytes]:
     colour = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
     kinds = [("JPEG", "RGB"), ("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGBA"), ("PNG", "P")]
     kinds += [("PNG", "I;16"), ("GIF", "P"), ("BMP", "RGB"), ("WEBP", "RGB"), ("TIFF", "RGB")]
+    kinds += [(form, "RGB") for form in ("PPM", "JPEG2000", "ICO", "TGA", "PCX", "QOI", "SGI")]
+    kinds += [("TIFF", "I;16"), ("TIFF", "F"), ("TIFF", "RGBA"), ("TIFF", "LAB"), ("PPM", "I;16")]
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     made = []
     for form, mode in kinds:
         picture = Image.new(mode, (16, 12)) if mode == "I;16" else colour.convert(mode)
         file = io.BytesIO()
         exif = Image.Exif()
         exif[0x0112] = 6
-        picture.save(file, form, **({"exif": exif} if form in ("JPEG", "WEBP") else {}))
+        options = {"exif": exif, "icc_profile": srgb} if form in ("JPEG", "WEBP") else {}
+        picture.save(file, form, **options)
         made.append(file.getvalue())
     return made
 

@@ -40,7 +40,9 @@ def scene():
 def in_space(profile):
     """The scene in the numbers of another space."""
     srgb, there = ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    return ImageCms.profileToProfile(Image.fromarray(scene()), srgb, there, 1)
+    return ImageCms.profileToProfile(
+        Image.fromarray(scene()), srgb, there, ImageCms.Intent.RELATIVE_COLORIMETRIC
+    )
 
 
 def chunk(name, data):

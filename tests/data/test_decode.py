@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import IcoImagePlugin, Image, features
 
 from alexnet_jax.data import decode
 from alexnet_jax.data.decode import (
@@ -134,6 +134,20 @@ def test_bad_files_are_refused_with_one_line(name):
 def test_more_pixels_than_the_cap_are_refused_before_decoding():
     with pytest.raises(BadImageError, match="9000x9000 is more than 64 million"):
         decode_rgb(encoded(Image.new("1", (9000, 9000))))
+
+
+@pytest.mark.parametrize("form", ["png", "bmp"])
+def test_an_icon_that_holds_another_size_than_it_says_is_not_decoded(form, monkeypatch):
+    icon = encoded(Image.fromarray(picture(16, 16)), "ICO", sizes=[(16, 16)], bitmap_format=form)
+    assert decode_rgb(icon).size == (16, 16)
+    assert decode.header_size(io.BytesIO(icon)) == (16, 16)
+    place = int.from_bytes(icon[18:22], "little") + (16 if form == "png" else 4)
+    order = "big" if form == "png" else "little"
+    bomb = icon[:place] + (9000).to_bytes(4, order) * 2 + icon[place + 8 :]
+    monkeypatch.setattr(IcoImagePlugin.IcoFile, "frame", lambda *_: pytest.fail("it is decoded"))
+    with pytest.raises(BadImageError, match="not a JPEG, PNG"):
+        decode_rgb(bomb)
+    assert decode.header_size(io.BytesIO(bomb)) == (16, 16)
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (61, 41), (33, 32), (32, 32), (200, 35), (250, 260)])

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ EIGHT = np.floor(255 * ACROSS).astype(int)
 DEPTHS = [8, 10, 12, 14, 16]
 
 
-def ramp(bits, kind=np.uint16):
+def ramp(bits, kind: Any = np.uint16):
     """The ramp in so many bits, [48, 64]."""
     return np.floor(((1 << bits) - 1) * ACROSS).astype(kind)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import alexnet_jax
-from alexnet_jax.config import Config, DataConfig
+from alexnet_jax.config import Colours, Config, DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.experiment import train
@@ -38,7 +38,7 @@ def seen(left):
     return pixels
 
 
-def drawings(root, names="ab"):
+def drawings(root, names=("a", "b")):
     for name in names:
         (root / name).mkdir(parents=True)
         for i in range(4):
@@ -47,7 +47,7 @@ def drawings(root, names="ab"):
 
 
 def imagenet(root):
-    drawings(root / "train", ["n00000001", "n00000002"])
+    drawings(root / "train", ("n00000001", "n00000002"))
     return root
 
 
@@ -127,7 +127,8 @@ def test_a_run_predicts_as_it_was_trained(tmp_path, monkeypatch, make, kind, col
     wanted = classifier.probabilities(np.stack(as_seen if colours == "shown" else as_stored))
     np.testing.assert_array_equal(classifier.probabilities(files), wanted)
     # The user's own word goes before it, for files and opened images alike.
-    for choice, pixels in (("shown", as_seen), ("stored", as_stored)):
+    choices: tuple[tuple[Colours, Any], ...] = (("shown", as_seen), ("stored", as_stored))
+    for choice, pixels in choices:
         classifier = alexnet_jax.load(tmp_path / "run", colours=choice)
         wanted = classifier.probabilities(np.stack(pixels))
         np.testing.assert_array_equal(classifier.probabilities(files), wanted)
