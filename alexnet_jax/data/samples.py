@@ -41,8 +41,7 @@ def load(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
       BadImageError: the range of the samples can not be known; see `depth.scaled`.
     """
     if image.format == "PPM" and image.tile[0].codec_name in ("ppm", "ppm_plain"):
-        if image.mode != "1":
-            return _portable(image, data)
+        return _portable(image, data)
     _name_16_bit_planes(image)
     rawmode = _rawmode(image.tile[0]) if image.tile else ""
     image.load()
@@ -123,24 +122,20 @@ def _with_rawmode(tile: Any, rawmode: str) -> Any:
 
 
 def _portable(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
-    """Returns a PGM or PPM that is text, or whose white is not 255, in 8 bits.
+    """Returns a PBM, PGM or PPM that is text, or whose white is not 255, in 8 bits.
 
-    Pillow reads them, too, number by number, and of colours keeps 8 bits of 16.
+    Pillow reads them, too, number by number in half a minute, and of colours keeps 8 bits of 16.
     """
     tile: Any = image.tile[0]
-    white = int(tile.args[-1])
     bands = len(image.getbands())
     count = image.width * image.height * bands
+    white = 1 if image.mode == "1" else int(tile.args[-1])
     if tile.codec_name == "ppm":
         kind = np.dtype(">u2" if white > 255 else "u1")
         there = min(count, (len(data) - tile.offset) // kind.itemsize)
         samples = np.frombuffer(data, kind, there, tile.offset)
     else:
-        text = re.sub(rb"#[^\r\n]*", b"", data[tile.offset :])
-        try:
-            samples = np.fromstring(text, np.int64, sep=" ")
-        except ValueError:
-            raise BadImageError("text among the pixels") from None
+        samples = _numbers(re.sub(rb"#[^\r\n]*", b"", data[tile.offset :]), image.mode == "1")
     if len(samples) < count:
         raise BadImageError("image file is truncated")
     shape = (image.height, image.width, bands) if bands > 1 else (image.height, image.width)
@@ -148,6 +143,19 @@ def _portable(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
     if white == 65535:
         return made(scaled(samples), image)
     return made(((samples.astype(np.uint32) * 255 + white // 2) // white).clip(0, 255), image)
+
+
+def _numbers(text: bytes, bits: bool) -> np.ndarray:
+    """Returns the numbers in a text; `bits` need no blanks between them, and 1 is black."""
+    try:
+        if not bits:
+            return np.fromstring(text, np.int64, sep=" ")
+        digits = np.frombuffer(text.translate(None, b" \t\r\n\v\f"), np.uint8)
+        if ((digits == ord("0")) | (digits == ord("1"))).all():
+            return ord("1") - digits
+    except ValueError:
+        pass
+    raise BadImageError("text among the pixels")
 
 
 def _rawmode(tile: Any) -> str:

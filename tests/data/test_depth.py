@@ -143,6 +143,16 @@ def test_a_pgm_or_ppm_has_the_white_that_it_says(white):
             decode_rgb(data[: len(data) // 2])
 
 
+def test_a_bitmap_that_is_text_needs_no_blanks():
+    bits = np.arange(35).reshape(5, 7) % 3 == 0
+    rows = ("".join("1" if bit else "0" for bit in row) for row in bits)
+    for text in ("\n".join(rows), " ".join("1" if bit else "0" for bit in bits.ravel())):
+        pixels = np.asarray(decode_rgb(b"P1 7 5\n# a\n" + text.encode()))
+        np.testing.assert_array_equal(pixels[..., 0], np.where(bits, 0, 255))
+    with pytest.raises(BadImageError, match="text among the pixels"):
+        decode_rgb(b"P1 7 5\n" + b"012" * 12)
+
+
 def test_fractions_are_those_of_white():
     assert_is_the_ramp(encoded(ACROSS.astype(np.float32)))
     assert_is_the_ramp(tiff((1 - ACROSS).astype(np.float32), 0, sample_format=3))
