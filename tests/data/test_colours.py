@@ -1,6 +1,7 @@
 """Photos have the colours that a viewer shows: by their profile, and on white where transparent."""
 
 import io
+import itertools
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -92,25 +93,51 @@ def test_a_profile_that_is_damaged_or_of_another_space_is_left_aside(mode):
         np.testing.assert_array_equal(seen(with_it), seen(plain))
 
 
+def field(name, content):
+    return name + bytes(4) + content
+
+
+def profile_of(kind, tags):
+    """An ICC profile, version 2; `kind` is its class, its space and that of its connection."""
+    white = struct.pack(">3i", 63190, 65536, 54061)
+    described = field(b"desc", struct.pack(">I", 1) + bytes(80))
+    tags = {b"desc": described, b"wtpt": field(b"XYZ ", white), **tags}
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += name + struct.pack(">2I", 132 + 12 * len(tags) + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    head = struct.pack(">I4xI", 128 + len(table) + len(body), 0x02100000) + kind + bytes(12)
+    return (head + b"acsp" + bytes(28) + white).ljust(128, b"\0") + table + body
+
+
 @pytest.mark.parametrize("gamma", [1.0, 1.8, 2.2])
 def test_greys_have_profiles_too(gamma):
-    def field(name, content):
-        return name + bytes(4) + content
-
-    white = field(b"XYZ ", struct.pack(">3i", 63190, 65536, 54061))
-    tags = {b"desc": field(b"desc", struct.pack(">I", 1) + bytes(80)), b"wtpt": white,
-            b"kTRC": field(b"curv", struct.pack(">IHxx", 1, round(256 * gamma)))}  # fmt: skip
-    table, body = struct.pack(">I", 3), b""
-    for name, content in tags.items():
-        table += name + struct.pack(">2I", 168 + len(body), len(content))
-        body += content
-    head = struct.pack(">I4xI", 168 + len(body), 0x02100000) + b"mntrGRAYXYZ " + bytes(12)
-    head = (head + b"acsp" + bytes(28) + white[8:]).ljust(128, b"\0")
+    curve = field(b"curv", struct.pack(">IH", 1, round(256 * gamma)))
+    profile = profile_of(b"mntrGRAYXYZ ", {b"kTRC": curve})
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     light = (ramp / 255) ** gamma
     wanted = 255 * np.where(light < 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    got = seen(encoded(Image.fromarray(ramp), icc_profile=head + table + body))
-    assert np.abs(got - wanted[..., None]).max() <= 1
+    for image in (Image.fromarray(ramp), Image.fromarray(ramp).convert("LA")):
+        assert np.abs(seen(encoded(image, icc_profile=profile)) - wanted[..., None]).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "JPEG"])
+def test_inks_have_profiles_too(kind):
+    # A press whose colours are all grey: lightness is what the inks leave of it.
+    corners = itertools.product((0, 1), repeat=4)
+    lightness = [round(255 * (1 - k) * (1 - (c + m + y) / 3)) for c, m, y, k in corners]
+    grid = b"".join(bytes([light, 128, 128]) for light in lightness)  # CIE L*a*b*, 8 bits
+    same = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    straight = bytes(range(256))
+    table = bytes([4, 3, 2, 0]) + same + 4 * straight + grid + 3 * straight
+    profile = profile_of(b"prtrCMYKLab ", {b"A2B0": field(b"mft1", table)})
+    inks = np.array([(0, 0, 0, 0), (0, 0, 0, 128), (0, 0, 0, 255), (255, 0, 0, 0)], np.uint8)
+    image = Image.fromarray(np.repeat(np.repeat(inks[None], 16, 0), 16, 1), "CMYK")
+    settings = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
+    got = seen(encoded(image, kind, icc_profile=profile, **settings))[8, 8::16]
+    assert np.abs(got - np.array([255, 118, 0, 162])[:, None]).max() <= 2
+    plain = seen(encoded(image, kind, **settings))[8, 8::16]
+    assert np.abs(plain[3] - (0, 255, 255)).max() <= 2, "without a profile, cyan is cyan"
 
 
 def test_a_camera_set_to_adobe_rgb_says_so_in_its_exif_only():
