@@ -32,6 +32,7 @@ def test_the_tables_are_generated_from_the_records(page):
     assert table.PAGES[page](text) == text
 
 
+@pytest.mark.slow
 def test_a_contest_goes_round_and_survives_a_contestant_that_dies(sooner):
     entries = [
         who.contestant(who.OURS, "digits", "inference", 2),

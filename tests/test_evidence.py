@@ -404,6 +404,7 @@ def test_the_colour_of_towers_is_told_from_that_of_random_halves():
     assert mixed["difference"] < 0.4 and mixed["random_splits_as_large"] > 0.01
 
 
+@pytest.mark.slow
 def test_a_run_is_looked_at_after_each_stretch_and_goes_on(
     tmp_path, monkeypatch, few_optimizations
 ):

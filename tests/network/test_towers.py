@@ -82,7 +82,10 @@ def assert_close(ours, theirs, tolerance):
     jax.tree.map(check, ours, theirs)
 
 
-@pytest.mark.parametrize(("name", "mesh"), [("paper", "2x2"), ("paper", "2x1"), ("no-talk", "1x2")])
+@pytest.mark.parametrize(
+    ("name", "mesh"),
+    [("paper", "2x2"), ("paper", "2x1"), pytest.param("no-talk", "1x2", marks=pytest.mark.slow)],
+)
 def test_outputs_and_gradients_are_those_of_one_device(name, mesh, few_optimizations):
     network, params, images, labels = setting(name)
     mesh = mesh_of(mesh)

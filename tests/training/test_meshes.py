@@ -86,7 +86,9 @@ def rows(folder, name):
     return [row[name] for row in map(json.loads, lines) if name in row]
 
 
-@pytest.mark.parametrize(("towers", "replicas"), [(2, 2), (1, 4), (2, 1)])
+@pytest.mark.parametrize(
+    ("towers", "replicas"), [pytest.param(2, 2, marks=pytest.mark.slow), (1, 4), (2, 1)]
+)
 def test_many_devices_train_and_test_as_one(
     sharded, dataset, tmp_path, one_device, towers, replicas
 ):
