@@ -31,7 +31,7 @@ from alexnet_jax.runs.checkpoint import FOLDER, Checkpoints
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.weights import Source
 from alexnet_jax.weights.readers.checks import Check, check_trained, warning_of
-from alexnet_jax.weights.readers.labels import default_names, read_labels
+from alexnet_jax.weights.readers.labels import Labels, default_names, read_labels
 from alexnet_jax.weights.readers.reading import Arrays, Reading
 from alexnet_jax.weights.readers.source_file import SourceFile, check_finite, open_source
 
@@ -51,6 +51,7 @@ class Imported(NamedTuple):
       sha256: of the file.
       checks: what was examined.
       warnings: what the user must know, one line each.
+      told: how the file and its labels were understood, one line each, where that was a choice.
     """
 
     workdir: Path
@@ -60,15 +61,17 @@ class Imported(NamedTuple):
     sha256: str
     checks: tuple[Check, ...]
     warnings: tuple[str, ...]
+    told: tuple[str, ...] = ()
 
     def summary(self) -> str:
-        """Returns a line for the user; the warnings are not in it."""
+        """Returns lines for the user: what was imported, and `told`; the warnings are not in it."""
         checks = [check for check in self.checks if check.expected]
         passed = sum(check.passed for check in checks)
-        return (
+        line = (
             f"imported {', '.join(self.imported)} into {self.workdir}: network '{self.network}', "
             f"SHA-256 {self.sha256[:16]}…, {passed} of {len(checks)} checks passed"
         )
+        return "\n".join([line, *self.told])
 
 
 def import_weights(
@@ -110,14 +113,15 @@ def import_weights(
     ).read
     mean_file = open_source(mean) if mean is not None else None
     reading = reader(opened, network, mean_file)
-    names = read_labels(labels) if labels is not None else ()
+    found = read_labels(labels, reading.class_order) if labels is not None else Labels((), ())
+    names, told = found.names, (*reading.told, *found.told)
     reading, fresh = _completed(reading, opened, names, seed)
     names = names or reading.class_names
     names = names or default_names(reading.network.classes, reading.class_order)
     layers = [layer.name for layer in parametric_layers(reading.network.layers)]
     imported = [layer for layer in layers if layer not in fresh]
     checks = check_trained(reading.params, reading.network, imported)
-    told = [text for text in (warning_of(checks), _trunk_warning(imported, fresh)) if text]
+    warned = [text for text in (warning_of(checks), _trunk_warning(imported, fresh)) if text]
     config, info = _describe(reading, source, names, labels, seed)
     info["import"] = {
         "source": source,
@@ -130,12 +134,12 @@ def import_weights(
         "class_order": reading.class_order,
         "labels": Path(labels).name if labels is not None else None,
         "mean": mean_file and {"file": mean_file.name, "sha256": mean_file.sha256()},
-        "notes": list(reading.notes),
+        "notes": [*reading.notes, *told],
         "checks": [check._asdict() for check in checks],
-        "warnings": told,
+        "warnings": warned,
     }
     _write(workdir, config, reading, info)
-    for text in told:
+    for text in warned:
         warnings.warn(text, stacklevel=1)
     return Imported(
         workdir,
@@ -144,7 +148,8 @@ def import_weights(
         tuple(fresh),
         info["import"]["sha256"],
         tuple(checks),
-        tuple(told),
+        tuple(warned),
+        told,
     )
 
 
@@ -193,7 +198,10 @@ def _completed(
     present = [layer in reading.params for layer in layers]
     fresh = [layer for layer in layers if layer not in reading.params]
     if fresh and names:
-        reading = reading._replace(network=reading.network.with_classes(len(names)))
+        network = reading.network.with_classes(len(names))
+        same = len(names) == reading.network.classes
+        order = reading.class_order if same else "names"
+        reading = reading._replace(network=network, class_order=order)
     network = reading.network
     if names and len(names) != network.classes:
         raise InputError(

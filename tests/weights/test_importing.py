@@ -27,7 +27,7 @@ from alexnet_jax.runs.weights import load_weights
 from alexnet_jax.training.transfer import transferred
 from alexnet_jax.weights.importing import import_weights
 from alexnet_jax.weights.readers.checks import check_trained, moments, neighbour_correlation
-from alexnet_jax.weights.readers.labels import default_names, read_labels
+from alexnet_jax.weights.readers.labels import default_names
 from alexnet_jax.weights.readers.safetensors import read_safetensors
 from alexnet_jax.weights.readers.torchvision import to_torchvision
 from alexnet_jax.weights.writers.safetensors import export_safetensors
@@ -257,26 +257,32 @@ def test_wrong_requests_are_refused_in_one_line(trained_file, tmp_path):
         assert not (tmp_path / "run").exists()
 
 
-def test_labels_in_every_form(tmp_path):
-    file = tmp_path / "labels"
-    for text, expected in {
-        "a\nb c\n\n": ("a", "b c"),
-        "n01440764 tench, Tinca tinca\nn01443537 goldfish\n": ("tench", "goldfish"),
-        "n02012849 crane\nn03126707 crane\n": ("crane (n02012849)", "crane (n03126707)"),
-        '{"1": ["n2", "b"], "0": ["n1", "a"]}': ("a", "b"),
-        '["x", "x", "y"]': ("x (0)", "x (1)", "y"),
-    }.items():
-        file.write_text(text)
-        assert read_labels(file) == expected
-    for text in ("", "a\n\nb\n", "[1", '{"0": "a", "2": "b"}', '[""]', "[" * 100_000):
-        file.write_text(text)
-        with pytest.raises(InputError):
-            read_labels(file)
-    with pytest.raises(InputError, match="no prepared data set"):
-        read_labels(tmp_path)
-    file.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match="cannot be read as a list"):
-        read_labels(file)
+def test_labels_go_to_the_sorted_ids_where_the_outputs_are_in_their_order(trained_file, tmp_path):
+    labels = tmp_path / "map_clsloc.txt"
+    labels.write_text("n01484850 1 shark\nn01608432 2 kite\nn01440764 3 tench\n")
+    done = import_weights(trained_file, "torchvision", tmp_path / "run", labels=labels)
+    assert read_run(tmp_path / "run").class_names == ("tench", "shark", "kite")
+    assert "in the order of their WordNet ids" in done.summary()
+    assert read_run(tmp_path / "run").info["import"]["notes"] == list(done.told)
+    plain = tmp_path / "plain.txt"
+    plain.write_text("shark\nkite\ntench\n")
+    done = import_weights(trained_file, "torchvision", tmp_path / "plain", labels=plain)
+    assert read_run(tmp_path / "plain").class_names == ("shark", "kite", "tench")
+    assert "in the order of the file, which says no other" in done.summary()
+
+
+def test_a_trunk_with_names_of_its_own_is_no_network_of_imagenet(narrow, tmp_path):
+    arrays = to_torchvision(as_if_trained(narrow), narrow)
+    trunk = {name: array for name, array in arrays.items() if name.startswith("features.")}
+    save_file(trunk, tmp_path / "trunk.safetensors")
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    with pytest.warns(UserWarning, match="HAVE FRESH RANDOM VALUES"):
+        import_weights(
+            tmp_path / "trunk.safetensors", "torchvision", tmp_path / "run",
+            labels=tmp_path / "labels.txt",
+        )  # fmt: skip
+    run = read_run(tmp_path / "run")
+    assert run.info["import"]["class_order"] == "names" and run.config.data.name != "imagenet2012"
 
 
 def test_names_without_labels():

@@ -22,7 +22,9 @@ from alexnet_jax.network.layers import (
     parametric_layers,
     summarize,
 )
+from alexnet_jax.weights.readers import caffe_npy
 from alexnet_jax.weights.readers.caffe_proto import blob_array, parse
+from alexnet_jax.weights.readers.kinds import check_kind, kind_of
 from alexnet_jax.weights.readers.reading import Arrays, Reading, find_network, make_arrays
 from alexnet_jax.weights.readers.source_file import SourceFile, check_finite
 
@@ -46,29 +48,22 @@ class _Layer(NamedTuple):
 
 
 def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = None) -> Reading:
-    """Reads a `.caffemodel`.
+    """Reads a `.caffemodel`, or the same layers in a `.npy` file.
 
     Args:
       file: the file.
       network_name: key in `NETWORKS`; empty: `caffenet` or `bvlc-alexnet`, whichever order of
-        pooling and normalization the file has.
-      mean: the mean image, `.binaryproto`; None: the channel means of ImageNet.
+        pooling and normalization the file has; `bvlc-alexnet` where it does not say.
+      mean: the mean image, `.binaryproto` or `.npy`; None: the channel means of ImageNet.
 
     Raises:
-      InputError: the file is damaged, or holds other layers than the network.
+      InputError: the file is of another kind, damaged, or holds other layers than the network.
     """
-    layers = _read_layers(file)
-    name = network_name or _network_of(layers, file)
-    network = find_network(name)
-    by_name = {layer.name: layer for layer in layers if layer.blobs}
-    classifier = parametric_layers(network.layers)[-1].name
-    if classifier in by_name:
-        kernel = by_name[classifier].blobs[0]
-        if kernel.ndim < 2:
-            raise InputError(f"{file.name}: {classifier}'s weights are no matrix")
-        network = network.with_classes(kernel.shape[-2])
-    _check_lrn(layers, network, file)
-    params = _to_params(by_name, network, file)
+    check_kind(file, "caffemodel", "npy")
+    kind = kind_of(file)
+    form = "npy" if kind is not None and kind.key == "npy" else "caffemodel"
+    read_params = _read_npy if form == "npy" else _read_caffemodel
+    network, params = read_params(file, network_name)
     mean_image = None if mean is None else read_mean(mean, network.image_size)
     stored = STORED_SIZE if mean_image is None else mean_image.shape[0]
     return Reading(
@@ -78,23 +73,63 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
         stored_size=max(stored, network.image_size),
         preprocess=PreprocessConfig(mean="channel" if mean_image is None else "image-aligned"),
         inputs=make_arrays(CHANNEL_MEAN if mean_image is None else mean_image),
-        form="caffemodel",
+        form=form,
         class_order="wordnet" if network.classes == 1000 else "names",
         notes=(
             "conv1's input channels turned from BGR to RGB",
             "Caffe's recipe warps images to 256x256; here the centre square is taken",
             f"SHA-1 {file.sha1()}",
         ),
+        told=_ABOUT_NPY if form == "npy" else (),
     )
 
 
+_ABOUT_NPY = (
+    "a NumPy file with Caffe's layers: taken as a conversion that left the input BGR, and, unless "
+    "--network says caffenet, as bvlc-alexnet, which normalizes before it pools",
+)
+
+
+def _read_npy(file: SourceFile, network_name: str) -> tuple[Network, Arrays]:
+    layers = caffe_npy.read_layers(file)
+    network = find_network(network_name or "bvlc-alexnet")
+    classifier = parametric_layers(network.layers)[-1].name
+    if classifier in layers and layers[classifier][0].ndim == 2:
+        network = network.with_classes(layers[classifier][0].shape[1])
+    return network, caffe_npy.to_params(layers, network, file)
+
+
+def _read_caffemodel(file: SourceFile, network_name: str) -> tuple[Network, Arrays]:
+    layers = _read_layers(file)
+    network = find_network(network_name or _network_of(layers, file))
+    by_name = {layer.name: layer for layer in layers if layer.blobs}
+    classifier = parametric_layers(network.layers)[-1].name
+    if classifier in by_name:
+        kernel = by_name[classifier].blobs[0]
+        if kernel.ndim < 2:
+            raise InputError(f"{file.name}: {classifier}'s weights are no matrix")
+        network = network.with_classes(kernel.shape[-2])
+    _check_lrn(layers, network, file)
+    return network, _to_params(by_name, network, file)
+
+
 def read_mean(file: SourceFile, image_size: int) -> np.ndarray:
-    """Returns the mean image of a `.binaryproto`, float32 `[size, size, 3]`, RGB.
+    """Returns the mean image of a `.binaryproto` or `.npy`, float32 `[size, size, 3]`, RGB.
+
+    Args:
+      file: BGR, `[3, size, size]`, as Caffe keeps it.
+      image_size: of the network.
 
     Raises:
-      InputError: damaged, not square, not of three channels, or smaller than `image_size`.
+      InputError: of another kind, damaged, not square, not of three channels, or smaller than
+        `image_size`.
     """
-    array = blob_array(file, file.data)
+    check_kind(file, "binaryproto", "npy")
+    kind = kind_of(file)
+    npy = kind is not None and kind.key == "npy"
+    array = caffe_npy.read_array(file) if npy else blob_array(file, file.data)
+    if not isinstance(array, np.ndarray) or array.ndim < 3:
+        raise InputError(f"{file.name} is no mean image of 3 x height x width")
     shape = array.shape[-3:]
     if array.size != np.prod(shape) or len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
         raise InputError(f"{file.name} is no mean image: its shape is {list(array.shape)}")

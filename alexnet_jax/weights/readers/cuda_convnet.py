@@ -9,7 +9,6 @@ that factor. Source: 2012 files `layer.py`, `convnet.py`; cuda-convnet2 `layer.p
 """
 
 import dataclasses
-import io
 import math
 import zipfile
 import zlib
@@ -31,7 +30,8 @@ from alexnet_jax.network.layers import (
 )
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.weights.readers.cuda_convnet_graph import Graph, Member, is_grouped, read_graph
-from alexnet_jax.weights.readers.pickled_values import Array, Stub
+from alexnet_jax.weights.readers.kinds import check_kind
+from alexnet_jax.weights.readers.pickled_values import Array
 from alexnet_jax.weights.readers.reading import Arrays, Reading, find_network, make_arrays
 from alexnet_jax.weights.readers.safe_pickle import read_pickle
 from alexnet_jax.weights.readers.source_file import LARGEST_BYTES, SourceFile, check_finite
@@ -39,19 +39,6 @@ from alexnet_jax.weights.readers.source_file import LARGEST_BYTES, SourceFile, c
 CHANNEL_MEAN = (127.30, 119.72, 104.91)
 """RGB, of cuda-convnet2's ILSVRC-2012 (make-data/input_meta)."""
 _LARGEST_RATIO = 20  # of a zip: numbers hardly shrink, but velocities may all be zero
-_STUB_MODULES = frozenset(
-    f"{package}{module}"
-    for package in ("", "python_util.")
-    for module in ("options", "ordereddict", "layer", "data", "convdata", "util")
-)
-
-
-def _stub(*_: Any) -> Stub:
-    return Stub()
-
-
-_BUILDERS = {"copy_reg._reconstructor": _stub, "copyreg._reconstructor": _stub}
-_NAMES = frozenset({"__builtin__.object", "builtins.object"})
 
 
 def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = None) -> Reading:
@@ -97,19 +84,17 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
 
 
 def _unpickle(file: SourceFile) -> Any:
+    check_kind(file, "pickle", "cuda-convnet")
     data = file.data
     if bytes(data[:4]) == b"PK\x03\x04":
         data = memoryview(_unzipped(file))
-    value, _ = read_pickle(
-        data, file.name, builders=_BUILDERS, names=_NAMES, stub_modules=_STUB_MODULES
-    )
-    return value
+    return read_pickle(data, file.name)[0]
 
 
 def _unzipped(file: SourceFile) -> bytes:
     """Returns the pickle in a zip, which may be compressed, but not out of all proportion."""
     try:
-        with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
+        with zipfile.ZipFile(file.stream()) as archive:
             info = archive.getinfo("data")
             limit = min(LARGEST_BYTES, _LARGEST_RATIO * len(file.data))
             if info.file_size > limit:

@@ -1,47 +1,118 @@
 """Names for the outputs of imported weights."""
 
 import importlib.util
-import json
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from alexnet_jax.data.prepared import read_prepared
 from alexnet_jax.errors import AlexNetError, InputError
 from alexnet_jax.preparation.sources.source import unique_names
+from alexnet_jax.weights.readers.kinds import check_kind
+from alexnet_jax.weights.readers.label_forms import EXPECTED, parse
+from alexnet_jax.weights.readers.label_lines import Entries
+from alexnet_jax.weights.readers.source_file import open_source
 
 _LARGEST_BYTES = 16 * 1024**2
 _MOST_NAMES = 30_000
-_WORDNET_LINE = re.compile(r"(n\d{8})\s+(.+)")
 _TFDS_IDS = Path("datasets", "imagenet2012", "labels.txt")
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+"""Byte order marks."""
 
 
-def read_labels(path: str | Path) -> tuple[str, ...]:
-    """Returns class names in the order of the outputs.
+class Labels(NamedTuple):
+    """Class names for the outputs.
+
+    Attributes:
+      names: in the order of the outputs.
+      told: by what they were put in order, one line each.
+    """
+
+    names: tuple[str, ...]
+    told: tuple[str, ...]
+
+
+def read_labels(path: str | Path, class_order: str = "names") -> Labels:
+    """Reads class names, and puts them in the order of the outputs.
+
+    WordNet ids decide where they stand in the file, as the outputs of torchvision and Caffe are in
+    their order; else numbers; else the order of the file. Networks of 2012 number ImageNet's
+    classes by ILSVRC2012's ids, which are the numbers of `map_clsloc.txt`.
 
     Args:
-      path: a folder that `prepare` has made; a JSON file with a list, or with an object of
-        numbers to names (or to pairs of WordNet id and name); or a text file of one name a line,
-        such as Caffe's `synset_words.txt`, of whose lines the first name is taken, as `prepare`
-        does for ImageNet. Of two equal names each gets its id, or its number.
+      path: a folder that `prepare` has made, or a file in any form of `label_forms`. Of a line with
+        a WordNet id, such as those of Caffe's `synset_words.txt`, the first name is taken, as
+        `prepare` does for ImageNet. Of two equal names each gets its id, or its number.
+      class_order: of the outputs, see `Reading`.
 
     Raises:
-      InputError: it cannot be read, or a name is empty.
+      InputError: it cannot be read, is of another kind, a name is empty, or its order is plainly
+        not that of the outputs.
     """
     path = Path(path)
     if path.is_dir():
-        return _prepared_names(path)
+        return Labels(_prepared_names(path), ())
+    file = open_source(path)
+    check_kind(file, "text", "json", "prototxt")
+    if len(file.data) > _LARGEST_BYTES:
+        raise InputError(f"{path} is too large for a list of class names")
+    raw = bytes(file.data)
+    encoding = next((encoding for mark, encoding in _MARKS if raw.startswith(mark)), "utf-8")
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise InputError(f"{path} is too large for a list of class names")
-        text = path.read_text("utf-8")
-        names = _from_json(json.loads(text)) if text.lstrip()[:1] in "[{" else _from_lines(text)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read as a list of class names: {reason}") from None
-    if not names or not all(names):
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} cannot be read as a list of class names: it is no {encoding.upper()} text "
+            f"(byte {error.start:,}); save it as UTF-8"
+        ) from None
+    try:
+        if re.search("[\0-\x08\x0e-\x1f\x7f]", text):
+            raise ValueError("it has control characters (UTF-16?); save it as UTF-8")
+        entries = parse(text)
+        if len(entries.names) > _MOST_NAMES:
+            raise ValueError(f"{len(entries.names):,} names are too many")
+        if entries.ids and len(set(entries.ids)) < len(entries.ids):
+            raise ValueError("a WordNet id occurs twice")
+    except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200] or "it is nested too deeply"
+        raise InputError(
+            f"{path} cannot be read as a list of class names: {reason}; {EXPECTED}"
+        ) from None
+    if not entries.names or not all(entries.names):
         raise InputError(f"{path} has empty class names; write one name a line")
-    return tuple(names)
+    return _in_order(entries, class_order, path.name)
+
+
+def _in_order(entries: Entries, class_order: str, file: str) -> Labels:
+    names, ids, numbers = entries.names, entries.ids, entries.numbers
+    key: Callable[[int], str | int] = numbers.__getitem__ if numbers else int
+    how = "by the numbers in it" if numbers else "in the order of the file, which says no other"
+    places = sorted(range(len(names)), key=key)
+    if ids and class_order == "ilsvrc":
+        if [ids[place] for place in places] == sorted(ids):
+            raise InputError(
+                f"{file} has its WordNet ids in sorted order, but the outputs of this network are "
+                "in the order of ILSVRC2012's own numbers; name map_clsloc.txt, or names in that "
+                "order"
+            )
+        how = "by the numbers in it, as ILSVRC2012's" if numbers else how
+    elif ids and (class_order == "wordnet" or not numbers or entries.devkit):
+        places = sorted(places, key=ids.__getitem__)
+        how = "in the order of their WordNet ids, as the outputs of torchvision and Caffe are"
+    marks = ids or [str(i) for i in range(len(names))]
+    if not ids:
+        marks = [str(n) for n in numbers] if numbers else marks
+    names = unique_names([names[place] for place in places], [marks[place] for place in places])
+    last = len(names) - 1
+    told = f"labels of {file}: taken {how}: output 0 is '{names[0]}', output {last} '{names[last]}'"
+    return Labels(names, (told, *(f"labels of {file}: {remark}" for remark in entries.remarks)))
 
 
 def default_names(classes: int, class_order: str) -> tuple[str, ...]:
@@ -66,25 +137,3 @@ def _prepared_names(folder: Path) -> tuple[str, ...]:
     if prepared is None:
         raise InputError(f"{folder} is no prepared data set; name one, or a file of class names")
     return tuple(prepared["class_names"])
-
-
-def _from_lines(text: str) -> list[str]:
-    lines = [line.strip() for line in text.rstrip().splitlines()]
-    matches = [match for line in lines if (match := _WORDNET_LINE.fullmatch(line))]
-    if len(matches) < len(lines):
-        return _distinct(lines, [str(i) for i in range(len(lines))])
-    return _distinct([match[2].split(",")[0].strip() for match in matches], [m[1] for m in matches])
-
-
-def _from_json(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        value = [value[str(i)] for i in range(len(value))]
-    if all(isinstance(item, list) and len(item) == 2 for item in value):
-        return _distinct([str(name) for _, name in value], [str(id_) for id_, _ in value])
-    return _distinct([str(item) for item in value], [str(i) for i in range(len(value))])
-
-
-def _distinct(names: list[str], ids: list[str]) -> list[str]:
-    if len(names) > _MOST_NAMES:
-        raise ValueError(f"{len(names):,} names are too many")
-    return list(unique_names(names, ids)) if all(names) else []

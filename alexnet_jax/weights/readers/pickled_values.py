@@ -4,6 +4,7 @@ Classes here stand for the objects of a pickle while `safe_pickle` reads it. Non
 anything; sizes are checked before an array is made.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,7 +22,24 @@ class Name(NamedTuple):
 
 
 class Stub:
-    """Stands for an object of a class that is of no interest: it has no state and does nothing."""
+    """Stands for an object of any class: it keeps what the pickle gave it, and does nothing.
+
+    Attributes:
+      made_by: the name of the class or function.
+      arguments: what that was to be called with.
+      state: what its attributes were to be.
+      items: what was to be put into it, where it is a list or a dictionary of its own kind.
+    """
+
+    __slots__ = ("arguments", "items", "made_by", "state")
+
+    def __init__(self, made_by: Name | None = None, arguments: Any = ()):
+        self.made_by, self.arguments = made_by, arguments
+        self.state: Any = None
+        self.items: Any = None
+
+
+_PLAIN = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 
 
 class DType:
@@ -36,12 +54,15 @@ class DType:
             case (_, "<" | ">" | "=" | "|" as order, None, None, None, *_):
                 self.order = order
             case _:
-                raise ValueError("an array of structures")
+                self.code = "structure"
+
+    def is_plain(self) -> bool:
+        """Returns whether it is a type of plain numbers."""
+        return isinstance(self.code, str) and self.code in _PLAIN
 
     def numpy(self) -> np.dtype:
         """Returns the type; raises `ValueError` for anything but plain numbers."""
-        known = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
-        if self.code not in known:
+        if not self.is_plain():
             kind = self.code[:20] if isinstance(self.code, str) else "object"
             raise ValueError(f"an array of type '{kind}'")
         return np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]
@@ -89,10 +110,15 @@ def _array(shape: Any, dtype: np.dtype, raw: Any, order: Any = "C") -> np.ndarra
 def _scalar(dtype: Any, raw: Any) -> Any:
     if not isinstance(dtype, DType):
         raise ValueError("a number without type")
+    if not dtype.is_plain():
+        return Stub()  # a date, a text
     return _array((), dtype.numpy(), raw).item()
 
 
-def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
+def _dictionary(*arguments: Any) -> dict[Any, Any]:
+    """Returns a dictionary of any of the standard kinds; what makes a default is left out."""
+    content = next((a for a in arguments if isinstance(a, dict | list)), {})
+    pairs = content.items() if isinstance(content, dict) else content
     return {as_key(key): value for key, value in pairs}
 
 
@@ -108,15 +134,25 @@ def _no_bytes() -> bytes:
 
 
 def as_key(value: Any) -> Any:
-    """Returns a dictionary key, if it is text or a small number: others can take long to hash."""
+    """Returns what stands for a key in a dictionary.
+
+    Text, small numbers and names stay what they are; anything else can take long to hash and is of
+    no interest, so that an object which equals nothing stands for it.
+    """
     small = isinstance(value, int) and abs(value) < 2**31
-    if value is None or small or isinstance(value, str | bytes):
+    if value is None or small or isinstance(value, str | bytes | Name):
         return value
-    raise ValueError("a dictionary whose keys are neither text nor small numbers")
+    if isinstance(value, list | dict | memoryview):
+        raise ValueError("a dictionary with a list as key")
+    return Stub()
 
 
 BUILDERS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _ordered_dict,
+    "collections.OrderedDict": _dictionary,
+    "collections.Counter": _dictionary,
+    "collections.defaultdict": _dictionary,
+    "builtins.dict": _dictionary,
+    "__builtin__.dict": _dictionary,
     "numpy.core.multiarray._reconstruct": Array,
     "numpy._core.multiarray._reconstruct": Array,
     "numpy.core.multiarray.scalar": _scalar,
@@ -125,7 +161,36 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     "_codecs.encode": _encode,
     "__builtin__.bytes": _no_bytes,
 }
-"""What may be made, by name; all of it plain values."""
+"""What is made of the names that mean something here; all of it plain values."""
 
-NAMES = frozenset({"numpy.ndarray"})
-"""Names that may be mentioned beside those of the builders."""
+_ATTACKS = frozenset(
+    "os posix nt subprocess sys pty popen2 socket shutil importlib imp runpy ctypes codeop pickle "
+    "_pickle cPickle marshal multiprocessing webbrowser pdb bdb timeit cProfile pip pydoc pkgutil "
+    "urllib urllib2 ftplib smtplib asyncio tempfile commands "
+    "code.interact code.InteractiveConsole code.InteractiveInterpreter io.open io.open_code "
+    "io.FileIO _io.open _io.open_code _io.FileIO types.FunctionType types.CodeType "
+    "operator.attrgetter operator.methodcaller numpy.load torch.load torch.hub torch.jit.load "
+    "pathlib.Path.unlink pathlib.Path.write_text pathlib.Path.write_bytes".split()
+)
+_ATTACKING_PARTS = frozenset(
+    "os posix nt subprocess __import__ __builtins__ __globals__ __subclasses__ __code__".split()
+)
+_ATTACKING_ENDS = frozenset("system popen eval exec execfile spawn spawnv".split())
+_BUILTINS = frozenset(
+    "apply breakpoint compile delattr eval exec execfile exit file getattr globals input locals "
+    "open quit reload setattr vars __build_class__ __import__".split()
+)
+
+
+@functools.lru_cache(1024)
+def is_of_attacks(name: Name) -> bool:
+    """Returns whether only a pickle that wants to do harm mentions this name.
+
+    Nothing is ever run, whatever the name: who brings such a file should know what it is.
+    """
+    parts = str(name).split(".")
+    if not _ATTACKING_PARTS.isdisjoint(parts) or parts[-1] in _ATTACKING_ENDS:
+        return True
+    if parts[0] in ("builtins", "__builtin__"):
+        return parts[1] in _BUILTINS
+    return any(".".join(parts[: i + 1]) in _ATTACKS for i in range(min(len(parts), 3)))

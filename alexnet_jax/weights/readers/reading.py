@@ -30,6 +30,7 @@ class Reading(NamedTuple):
       appearance: how photos are shown to it.
       augment: how it was trained, as far as the views of a test depend on it.
       notes: what else was found and changed, for the record.
+      told: what the user should know of that at once, one line each.
     """
 
     network: Network
@@ -44,6 +45,7 @@ class Reading(NamedTuple):
     appearance: Appearance = AS_VIEWED
     augment: AugmentConfig = AugmentConfig()
     notes: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 def find_network(name: str, classes: int = 0) -> Network:

@@ -1,10 +1,11 @@
 """A reader of pickles that builds arrays and plain containers, and runs nothing.
 
 A pickle is a program. Here its instructions are followed by hand: a name of a class or function
-is only ever text, which a short list of builders may turn into a value. Nothing is imported or
-called. Memory stays within a small multiple of the pickle's own size: every length is compared
-with the bytes that are left before anything is allocated, long strings are views of the file,
-and neither memo nor dictionary keys can be made to grow (as `pickle.load` lets them).
+is only ever text, which a short list of builders may turn into a value; what any other would have
+made is a `Stub`, which does nothing. Nothing is imported or called. Memory stays within a small
+multiple of the pickle's own size: every length is compared with the bytes that are left before
+anything is allocated, long strings are views of the file, and neither memo nor dictionary keys can
+be made to grow (as `pickle.load` lets them).
 """
 
 import struct
@@ -14,17 +15,18 @@ from typing import Any
 from alexnet_jax.errors import InputError
 from alexnet_jax.weights.readers.pickled_values import (
     BUILDERS,
-    NAMES,
     Array,
     DType,
     Name,
     Stub,
     as_key,
+    is_of_attacks,
 )
 
 LONGEST_TEXT = 1 << 20  # longer strings stay views of the file
 _MOST_INSTRUCTIONS = 5_000_000
 _LONGEST_LINE = 1024
+_ENTRY_BYTES = 64  # of a dictionary, in memory
 
 
 def read_pickle(
@@ -32,8 +34,6 @@ def read_pickle(
     what: str,
     *,
     builders: Mapping[str, Callable[..., Any]] | None = None,
-    names: frozenset[str] = frozenset(),
-    stub_modules: frozenset[str] = frozenset(),
     persistent: Callable[[Any], Any] | None = None,
 ) -> tuple[Any, int]:
     """Reads the pickle at the start of `data`.
@@ -42,19 +42,16 @@ def read_pickle(
       data: bytes, perhaps with something after the pickle.
       what: what to call it in errors.
       builders: functions by `module.name`, beside `BUILDERS`.
-      names: further names that may be mentioned, as arguments of builders.
-      stub_modules: modules whose classes are of no interest: their objects become `Stub`s.
       persistent: makes values of the references to things outside of the pickle.
 
     Returns:
-      The value, in which arrays are `Array`s, and the number of bytes read.
+      The value, in which arrays are `Array`s and objects of other classes `Stub`s, and how many
+      bytes were read.
 
     Raises:
-      InputError: the pickle wants to run something, is damaged, or holds what weights never do.
+      InputError: the pickle mentions what only attacks do, or is damaged.
     """
-    reader = _Reader(
-        data, {**(builders or {}), **BUILDERS}, names | NAMES, stub_modules, persistent
-    )
+    reader = _Reader(data, {**(builders or {}), **BUILDERS}, persistent)
     try:
         return reader.read(), reader.at
     except _ForbiddenError as error:
@@ -70,7 +67,7 @@ def read_pickle(
 
 
 class _ForbiddenError(Exception):
-    """The pickle mentions a name that is not on the list."""
+    """The pickle mentions a name that only attacks do."""
 
 
 _MARK = object()
@@ -79,10 +76,9 @@ _MARK = object()
 class _Reader:
     """The stack machine. Opcodes are those of `pickletools`, protocols 0 to 5."""
 
-    def __init__(self, data, builders, names, stub_modules, persistent):
+    def __init__(self, data, builders, persistent):
         self.data, self.at = data, 0
-        self.builders, self.names, self.stub_modules = builders, names, stub_modules
-        self.persistent = persistent
+        self.builders, self.persistent = builders, persistent
         self.work = _MOST_INSTRUCTIONS + 2 * len(data)
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
@@ -168,25 +164,24 @@ class _Reader:
         if not isinstance(module, str) or not isinstance(name, str):
             raise ValueError("a name that is no text")
         found = Name(module[:200], name[:200])
-        listed = str(found) in self.builders or str(found) in self.names
-        if not listed and found.module not in self.stub_modules:
+        if is_of_attacks(found):
             raise _ForbiddenError(found)
         self.stack.append(found)
 
     def make(self, function: Any, arguments: Any) -> None:
-        if not isinstance(function, Name) or not isinstance(arguments, tuple | list):
+        if not isinstance(function, Name | Stub) or not isinstance(arguments, tuple | list):
             raise ValueError("a call of something that is no function")
+        builder = self.builders.get(str(function)) if isinstance(function, Name) else None
+        if builder is None:
+            name = function.made_by if isinstance(function, Stub) else function
+            self.stack.append(Stub(name, arguments))
+            return
         # The same long argument again and again would make much out of little.
-        self.work -= sum(len(a) for a in arguments if isinstance(a, str | bytes | list | dict))
+        self.work -= sum(len(a) for a in arguments if isinstance(a, str | bytes))
+        self.work -= _ENTRY_BYTES * sum(len(a) for a in arguments if isinstance(a, list | dict))
         if self.work < 0:
             raise ValueError("too many values made of the same parts")
-        builder = self.builders.get(str(function))
-        if builder is not None:
-            self.stack.append(builder(*arguments))
-        elif function.module in self.stub_modules:
-            self.stack.append(Stub())
-        else:
-            raise _ForbiddenError(function)
+        self.stack.append(builder(*arguments))
 
     def instance(self) -> None:
         """INST: a class named in two lines, and arguments after a mark."""
@@ -203,6 +198,11 @@ class _Reader:
         arguments, function = self.pop(), self.pop()
         self.make(function, arguments)
 
+    def reduce_with_names(self) -> None:
+        """NEWOBJ_EX: a class, its arguments, and arguments by name."""
+        self.pop()
+        self.reduce()
+
     def stack_name(self) -> None:
         name, module = self.pop(), self.pop()
         self.name(module, name)
@@ -211,25 +211,34 @@ class _Reader:
         state, value = self.pop(), self.stack[-1]
         if isinstance(value, Array | DType):
             value.set_state(state)
-        elif not isinstance(value, Stub | dict):  # an OrderedDict may have attributes
-            raise ValueError("a state for something that has none")
+        elif isinstance(value, Stub):
+            value.state = state
+        elif value is _MARK:
+            raise ValueError("a mark in the place of a value")
+        # An OrderedDict, a tensor or a number may have attributes, too: they are left out.
 
     def append(self, values: list[Any]) -> None:
         target = self.stack[-1]
-        if isinstance(target, list):
-            target.extend(values)
-        elif not isinstance(target, Stub):
+        if isinstance(target, Stub):
+            if not isinstance(target.items, list):
+                target.items = []
+            target = target.items
+        if not isinstance(target, list):
             raise ValueError("items for something that is no list")
+        target.extend(values)
 
     def set_items(self, values: list[Any]) -> None:
         target = self.stack[-1]
         if len(values) % 2:
             raise ValueError("a key without a value")
-        if isinstance(target, dict):
-            for key, value in zip(values[::2], values[1::2], strict=True):
-                target[as_key(key)] = value
-        elif not isinstance(target, Stub):
+        if isinstance(target, Stub):
+            if not isinstance(target.items, dict):
+                target.items = {}
+            target = target.items
+        if not isinstance(target, dict):
             raise ValueError("items for something that is no dictionary")
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            target[as_key(key)] = value
 
     def refer(self) -> None:
         if self.persistent is None:
@@ -294,6 +303,10 @@ _STEPS: dict[bytes, Callable[[_Reader], Any]] = {
     b"\x8d": lambda r: r.text("<Q"),
     b"]": lambda r: r.stack.append([]),
     b"}": lambda r: r.stack.append({}),
+    b"\x8f": lambda r: r.stack.append([]),  # a set: its members need no hashing here
+    b"\x90": lambda r: r.append(r.pop_to_mark()),
+    b"\x91": lambda r: r.stack.append(tuple(r.pop_to_mark())),
+    b"\x96": lambda r: r.raw("<Q"),  # a bytearray
     b")": _push(()),
     b"l": lambda r: r.stack.append(r.pop_to_mark()),
     b"d": _dict,
@@ -316,6 +329,7 @@ _STEPS: dict[bytes, Callable[[_Reader], Any]] = {
     b"\x93": _Reader.stack_name,
     b"R": _Reader.reduce,
     b"\x81": _Reader.reduce,  # NEWOBJ: a class and its arguments
+    b"\x92": _Reader.reduce_with_names,
     b"b": _Reader.build,
     b"i": _Reader.instance,
     b"o": _Reader.object,

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from alexnet_jax.config import Appearance, AugmentConfig, PreprocessConfig
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.model import Params
+from alexnet_jax.weights.readers.kinds import check_kind
 from alexnet_jax.weights.readers.reading import Reading, find_network, make_arrays
 from alexnet_jax.weights.readers.source_file import SourceFile, check_finite
 
@@ -33,6 +34,7 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
     """
     if mean is not None:
         raise InputError(f"{file.name} has its own mean; leave --mean out")
+    check_kind(file, "safetensors")
     tensors, metadata = read_safetensors(file.path)
     if metadata.get("format") != FORMAT:
         raise InputError(

@@ -1,9 +1,10 @@
 """A file from outside: mapped into memory, not read; its digests; its size within reason."""
 
 import hashlib
+import io
 import mmap
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -37,6 +38,10 @@ class SourceFile(NamedTuple):
         """Returns the SHA-1, by which Caffe's model zoo names its files."""
         return hashlib.sha1(self.data, usedforsecurity=False).hexdigest()
 
+    def stream(self) -> BinaryIO:
+        """Returns a file over the mapped bytes, so that nothing is read that is not asked for."""
+        return io.BufferedReader(_View(self.data))
+
 
 def open_source(path: str | Path) -> SourceFile:
     """Maps a file.
@@ -62,6 +67,33 @@ def open_source(path: str | Path) -> SourceFile:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read: {reason}") from None
+
+
+class _View(io.RawIOBase):
+    def __init__(self, data: memoryview):
+        self._data, self._at = data, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        at = offset + (0, self._at, len(self._data))[whence]
+        if at < 0:
+            raise ValueError("a place before the beginning")
+        self._at = at
+        return at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._data[self._at : self._at + len(buffer)]
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
 
 
 def check_finite(arrays: dict[str, np.ndarray], what: str) -> None:

@@ -1,12 +1,12 @@
 """PyTorch's `.pth` files without PyTorch: both containers, arrays only.
 
 Since PyTorch 1.6 a file is a zip archive: `data.pkl` describes the tensors, `data/0`, `data/1`, …
-are their storages, stored and not compressed. Before, it was a run of five pickles (a magic
-number, the protocol, the machine, the object, the names of the storages) and then each storage as
-its length and its raw numbers. Source: pytorch/pytorch torch/serialization.py.
+are their storages, stored and not compressed; TorchScript's archives have those, too. Before, it
+was a run of five pickles (a magic number, the protocol, the machine, the object, the names of the
+storages) and then each storage as its length and its raw numbers.
+Source: pytorch/pytorch torch/serialization.py.
 """
 
-import io
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.weights.readers.pickled_values import Name
+from alexnet_jax.weights.readers.kinds import check_kind
+from alexnet_jax.weights.readers.pickled_values import Name, Stub
 from alexnet_jax.weights.readers.safe_pickle import read_pickle
 from alexnet_jax.weights.readers.source_file import SourceFile
+from alexnet_jax.weights.readers.torch_tree import Path, Tensor, find_tensors
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _LARGEST_PICKLE = 16 * 1024**2  # of the zip's data.pkl, which has some kilobytes
 _MOST_ENTRIES = 10_000
 _REMEDY = "save it again in PyTorch: torch.save(model.state_dict(), FILE)"
-INNER = ("state_dict", "model_state_dict", "model", "net", "network")
-"""Where dictionaries of training keep that of the network."""
 
 _STORAGES = {
     "torch.FloatStorage": "f4",
@@ -41,6 +41,16 @@ _STORAGES = {
 }
 
 
+_OTHER_STORAGES = {
+    "torch.QInt8Storage": 1,
+    "torch.QUInt8Storage": 1,
+    "torch.QInt32Storage": 4,
+    "torch.ComplexFloatStorage": 8,
+    "torch.ComplexDoubleStorage": 16,
+}
+"""Bytes a number: they are passed over."""
+
+
 class _Storage(NamedTuple):
     kind: str
     key: str
@@ -48,37 +58,57 @@ class _Storage(NamedTuple):
 
     @property
     def item_bytes(self) -> int:
+        if self.kind in _OTHER_STORAGES:
+            return _OTHER_STORAGES[self.kind]
         return 2 if self.kind == "bfloat16" else np.dtype(self.kind).itemsize
 
 
-class Tensor(NamedTuple):
-    """A tensor as the pickle describes it: a window into a storage."""
+class TorchFile(NamedTuple):
+    """What lies in a file of PyTorch's.
 
-    storage: Any
-    offset: Any
-    shape: Any
-    strides: Any
+    Attributes:
+      tensors: by path.
+      programs: of each, the class of the pickled module that it lies in, or an empty string.
+      array: returns the array of a path, of the type it has in the file.
+    """
+
+    tensors: dict[Path, Tensor]
+    programs: dict[Path, str]
+    array: Callable[[Path], np.ndarray]
 
 
-def read_torch(file: SourceFile) -> dict[str, np.ndarray]:
-    """Returns the arrays of a `state_dict` by name, of the types they have in the file.
-
-    A dictionary of training is looked into, for the first of `INNER` that is one, too.
+def open_torch(file: SourceFile) -> TorchFile:
+    """Finds the tensors of a file, whatever they are wrapped in; none is read yet.
 
     Raises:
-      InputError: not such a file, damaged, or it wants to run something.
+      InputError: not such a file, damaged, without tensors, or it wants to run something.
     """
+    check_kind(file, "pytorch", "torchscript", "pickle")
     if bytes(file.data[:4]) == b"PK\x03\x04":
         value, storage_bytes, big = _read_zip(file)
-    elif bytes(file.data[:2]) == b"\x80\x02":
+    elif bytes(file.data[:1]) == b"\x80":
         value, storage_bytes = _read_legacy(file)
         big = False
     else:
         raise InputError(f"{file.name} is no PyTorch file (neither zip nor pickle); {_REMEDY}")
-    arrays = {}
-    for name, tensor in _state_dict(file, value).items():
-        arrays[name] = _array(f"{file.name}: '{name}'", tensor, storage_bytes, big)
-    return arrays
+    try:
+        tensors, programs = find_tensors(value)
+    except ValueError as error:
+        raise InputError(f"{file.name} holds {error}; {_REMEDY}") from None
+    if not tensors:
+        raise InputError(f"{file.name} holds no tensors by name; {_REMEDY}")
+
+    def array(path: Path) -> np.ndarray:
+        what = f"{file.name}: '{'.'.join(path)}'"
+        return _array(what, tensors[path], storage_bytes, big)
+
+    return TorchFile(tensors, programs, array)
+
+
+def read_torch(file: SourceFile) -> dict[str, np.ndarray]:
+    """Returns all arrays of a file by name, see `open_torch`."""
+    opened = open_torch(file)
+    return {".".join(path): opened.array(path) for path in opened.tensors}
 
 
 def _rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
@@ -89,31 +119,40 @@ def _parameter(tensor: Any, *_: Any) -> Any:
     return tensor
 
 
+def _of_a_type(function: Any, _: Any, arguments: Any, *__: Any) -> Any:
+    """Returns a tensor of a class of its own, or with attributes, as the tensor that it is."""
+    builder = _BUILDERS.get(str(function)) if isinstance(function, Name) else None
+    return builder(*arguments) if builder and builder is not _of_a_type else Stub()
+
+
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _rebuild,
     "torch._utils._rebuild_tensor_v2": _rebuild,
     "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._tensor._rebuild_from_type_v2": _of_a_type,
+    "torch.tensor._rebuild_from_type": _of_a_type,
 }
 
 
-def _reference(value: Any) -> _Storage:
-    """Returns the storage that `('storage', type, key, device, count, …)` names."""
+def _reference(value: Any) -> Any:
+    """Returns the storage that `('storage', type, key, device, count, …)` names.
+
+    Old files name the classes of their modules so, too, with their program's text.
+    """
     match value:
         case ("storage", Name() as kind, str(key), _, int(count), *view) if not any(view):
-            if str(kind) in _STORAGES and count >= 0:
-                return _Storage(_STORAGES[str(kind)], key, count)
+            if count >= 0:
+                return _Storage(_STORAGES.get(str(kind), str(kind)), key, count)
+        case ("module", Name() as kind, *_):
+            return kind
     raise ValueError("a tensor of an unknown kind")
-
-
-def _pickle(data: memoryview, what: str) -> tuple[Any, int]:
-    names = frozenset(_STORAGES)
-    return read_pickle(data, what, builders=_BUILDERS, names=names, persistent=_reference)
 
 
 def _read_zip(file: SourceFile) -> tuple[Any, Callable[[_Storage], Any], bool]:
     """Returns the object, a function to the bytes of a storage, and whether they are big-endian."""
     try:
-        archive = zipfile.ZipFile(io.BufferedReader(_View(file.data)))
+        archive = zipfile.ZipFile(file.stream())
         entries = {info.filename: info for info in archive.infolist()}
         _check_entries(file, entries)
         descriptions = [name for name in entries if name.split("/")[1:] == ["data.pkl"]]
@@ -122,7 +161,8 @@ def _read_zip(file: SourceFile) -> tuple[Any, Callable[[_Storage], Any], bool]:
         top = descriptions[0].split("/")[0]
         if entries[descriptions[0]].file_size > _LARGEST_PICKLE:
             raise InputError(f"{file.name}: its data.pkl is far too long for weights; {_REMEDY}")
-        value, _ = _pickle(memoryview(archive.read(descriptions[0])), file.name)
+        description = memoryview(archive.read(descriptions[0]))
+        value, _ = read_pickle(description, file.name, builders=_BUILDERS, persistent=_reference)
         order = f"{top}/byteorder"
         big = order in entries and entries[order].file_size == 3 and archive.read(order) == b"big"
     except _ZIP_ERRORS as error:
@@ -163,6 +203,8 @@ def _check_entries(file: SourceFile, entries: dict[str, zipfile.ZipInfo]) -> Non
     """Refuses what PyTorch never writes, and a small file that would become a large one."""
     total = 0
     for name, info in entries.items():
+        if name.split("/")[1:2] in (["code"], ["extra"]):  # the program of TorchScript
+            continue
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
             raise InputError(
                 f"{file.name}: '{name[:80]}' is compressed or encrypted, which PyTorch never does; "
@@ -173,43 +215,18 @@ def _check_entries(file: SourceFile, entries: dict[str, zipfile.ZipInfo]) -> Non
         raise InputError(f"{file.name} claims to hold {total:,} bytes, more than it has; {_REMEDY}")
 
 
-class _View(io.RawIOBase):
-    """A file over the mapped bytes, so that nothing is read that is not asked for."""
-
-    def __init__(self, data: memoryview):
-        self._data, self._at = data, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        at = offset + (0, self._at, len(self._data))[whence]
-        if at < 0:
-            raise ValueError("a place before the beginning")
-        self._at = at
-        return at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        part = self._data[self._at : self._at + len(buffer)]
-        buffer[: len(part)] = part
-        self._at += len(part)
-        return len(part)
-
-
 def _read_legacy(file: SourceFile) -> tuple[Any, Callable[[_Storage], Any]]:
     """Returns the object, and a function to the bytes of a storage."""
     at = 0
     values = []
     kinds: dict[str, _Storage] = {}
 
-    def reference(value: Any) -> _Storage:
+    def reference(value: Any) -> Any:
         storage = _reference(value)
+        if isinstance(storage, Name):
+            return storage
+        if storage.kind not in _OTHER_STORAGES and storage.kind not in _STORAGES.values():
+            raise ValueError(f"numbers of an unknown size ({storage.kind[:60]})")
         if kinds.setdefault(storage.key, storage) != storage:
             raise ValueError(f"storage '{storage.key[:40]}' has two descriptions")
         return storage
@@ -219,13 +236,15 @@ def _read_legacy(file: SourceFile) -> tuple[Any, Callable[[_Storage], Any]]:
             file.data[at:],
             file.name,
             builders=_BUILDERS,
-            names=frozenset(_STORAGES),
             persistent=reference,
         )
         values.append(value)
         at += length
         if values[0] != _MAGIC or values[1:2] not in ([], [_PROTOCOL]):
-            raise InputError(f"{file.name} is a pickle, but no PyTorch file; {_REMEDY}")
+            raise InputError(
+                f"{file.name} is a pickle of Python, but no PyTorch file; {_REMEDY}, or, if "
+                "cuda-convnet wrote it, name --source cuda-convnet"
+            )
     *_, value, keys = values
     places: dict[str, memoryview] = {}
     for key in keys if isinstance(keys, list) else [None]:
@@ -250,26 +269,14 @@ def _read_legacy(file: SourceFile) -> tuple[Any, Callable[[_Storage], Any]]:
     return value, storage_bytes
 
 
-def _state_dict(file: SourceFile, value: Any) -> dict[str, Tensor]:
-    """Returns the tensors by name, whatever the dictionary is wrapped in."""
-    for _ in range(3):
-        inner = [value.get(key) for key in INNER] if isinstance(value, dict) else []
-        value = next((dictionary for dictionary in inner if isinstance(dictionary, dict)), value)
-    if not isinstance(value, dict) or not any(isinstance(t, Tensor) for t in value.values()):
-        raise InputError(f"{file.name} holds no tensors by name; {_REMEDY}")
-    return {
-        name: tensor
-        for name, tensor in value.items()
-        if isinstance(name, str) and isinstance(tensor, Tensor)
-    }
-
-
 def _array(what: str, tensor: Tensor, storage_bytes: Callable[[_Storage], Any], big: bool):
     """Returns the tensor's array, a view of its storage where that is possible."""
     storage, offset, shape, strides = tensor
     numbers = [-1]
     if isinstance(storage, _Storage) and isinstance(shape, tuple) and isinstance(strides, tuple):
         numbers = [offset, *shape, *strides] if len(shape) == len(strides) <= 8 else [-1]
+    if isinstance(storage, _Storage) and storage.kind not in _STORAGES.values():
+        raise InputError(f"{what} is of type {storage.kind}, not a floating-point one; {_REMEDY}")
     if not all(type(n) is int and 0 <= n < 2**40 for n in numbers):
         raise InputError(f"{what} has an impossible shape; {_REMEDY}")
     count, last = 1, offset

@@ -26,27 +26,18 @@ from alexnet_jax.network.layers import (
     Network,
 )
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.weights.readers.kinds import check_kind
 from alexnet_jax.weights.readers.reading import Reading, find_network, make_arrays
-from alexnet_jax.weights.readers.safetensors import read_safetensors
+from alexnet_jax.weights.readers.safetensors import FORMAT, read_safetensors
 from alexnet_jax.weights.readers.source_file import SourceFile, check_finite
-from alexnet_jax.weights.readers.torch_file import read_torch
+from alexnet_jax.weights.readers.torch_file import open_torch
+from alexnet_jax.weights.readers.torchvision_layout import find_layout
 
 NETWORK = "one-weird-trick"
 
 
 _PUBLISHED = {"7be5be79": "alexnet-owt-7be5be79.pth", "4df8aa71": "alexnet-owt-4df8aa71.pth"}
 """torchvision's own files, whose names end with the first digits of their SHA-256."""
-
-
-_WRAPPERS = {
-    "module",
-    "_module",
-    "_orig_mod",
-    "_forward_module",
-    "_fsdp_wrapped_module",
-    "_checkpoint_wrapped_module",
-}
-_COUNTER = "n_averaged"  # of `torch.optim.swa_utils.AveragedModel`, beside its `module.`
 
 
 class Key(NamedTuple):
@@ -68,8 +59,8 @@ class Key(NamedTuple):
 def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = None) -> Reading:
     """Reads torchvision's AlexNet from a `.pth` or `.safetensors` file, without PyTorch.
 
-    The layers `features.*` alone will do (a convolutional trunk). What wrappers of PyTorch add to
-    the keys is taken off again, see `unwrap`.
+    The layers `features.*` alone will do (a convolutional trunk). Where the arrays lie, and under
+    what names, see `find_layout`.
 
     Args:
       file: the file; its contents say which of the containers it is.
@@ -77,18 +68,29 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
       mean: must be None: torchvision's constants are part of its networks.
 
     Raises:
-      InputError: the file is damaged, wants to run something, or holds other arrays.
+      InputError: the file is of another kind, damaged, wants to run something, or holds no such
+        network.
     """
     if mean is not None:
         raise InputError("torchvision's networks come with their own mean; leave --mean out")
-    if bytes(file.data[8:9]) == b"{":
-        form, arrays = "safetensors", read_safetensors(file.path)[0]
-    else:
-        form, arrays = "PyTorch", read_torch(file)
-    arrays = unwrap(arrays, file.name)
+    check_kind(file, "pytorch", "torchscript", "pickle", "safetensors")
     network = find_network(network_name or NETWORK)
-    classifier = keys(network)[-1].prefix
-    shape = arrays[f"{classifier}.weight"].shape if f"{classifier}.weight" in arrays else ()
+    known = keys(network)
+    shapes = {key.prefix: key.weight_shape for key in known}
+    if bytes(file.data[8:9]) == b"{":
+        form, told = "safetensors", ()
+        tensors, metadata = read_safetensors(file.path)
+        if metadata.get("format") == FORMAT:
+            raise InputError(f"{file.name} was written by `export`; name --source safetensors")
+        named = {tuple(name.split(".")): array for name, array in tensors.items()}
+        layout = find_layout(named, shapes, file.name)
+        arrays = {key: named[path] for key, path in layout.paths.items()}
+    else:
+        form, opened = "PyTorch", open_torch(file)
+        layout = find_layout(opened.tensors, shapes, file.name)
+        arrays = {key: opened.array(path) for key, path in layout.paths.items()}
+        told = _about_program({opened.programs[path] for path in layout.paths.values()})
+    shape = arrays.get(f"{known[-1].prefix}.weight", np.zeros(0)).shape
     network = network.with_classes(shape[0]) if len(shape) == 2 else network
     check_finite(arrays, file.name)
     try:
@@ -106,38 +108,19 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
         form=form,
         class_order="wordnet" if network.classes == NETWORKS[NETWORK].classes else "names",
         notes=(f"this is torchvision's {published}",) if published else (),
+        told=(*told, *layout.told),
     )
 
 
-def unwrap(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    """Returns the arrays under the keys that they had before their network was wrapped.
-
-    Wrappers (`DataParallel`, `torch.compile`, FSDP, activation checkpoints, Opacus) put a part of
-    their own anywhere into a key, in any order and depth; a module that holds the network as its
-    only child puts the child's name in front of all of them.
-
-    Args:
-      arrays: by key.
-      name: of the file, for messages.
-
-    Raises:
-      InputError: two keys become one.
-    """
-    parts = {
-        key: [part for part in key.split(".") if part not in _WRAPPERS]
-        for key in arrays
-        if key != _COUNTER
-    }
-    while parts and all(len(words) > 3 for words in parts.values()):
-        if len({words[0] for words in parts.values()}) > 1:
-            break
-        parts = {key: words[1:] for key, words in parts.items()}
-    plain: dict[str, np.ndarray] = {}
-    for key, words in parts.items():
-        if ".".join(words) in plain:
-            raise InputError(f"{name} holds '{'.'.join(words)}' twice, once as '{key}'")
-        plain[".".join(words)] = arrays[key]
-    return plain
+def _about_program(programs: set[str]) -> tuple[str, ...]:
+    """Returns what to say where the file holds modules instead of a `state_dict`."""
+    names = ", ".join(sorted(programs - {""}))
+    if not names:
+        return ()
+    return (
+        f"the file holds a whole program object ({names[:200]}): its arrays were taken by their "
+        "names, and none of its code was run or looked at",
+    )
 
 
 def to_torchvision(params: Any, network: Network) -> dict[str, np.ndarray]:

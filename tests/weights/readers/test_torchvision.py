@@ -21,8 +21,9 @@ from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.weights.importing import import_weights
 from alexnet_jax.weights.readers.safe_pickle import read_pickle
 from alexnet_jax.weights.readers.source_file import open_source
-from alexnet_jax.weights.readers.torch_file import INNER, read_torch
-from alexnet_jax.weights.readers.torchvision import from_torchvision, keys, to_torchvision, unwrap
+from alexnet_jax.weights.readers.torch_file import read_torch
+from alexnet_jax.weights.readers.torchvision import from_torchvision, keys, to_torchvision
+from alexnet_jax.weights.readers.torchvision_layout import find_layout
 
 pytestmark = pytest.mark.filterwarnings("ignore:THESE WEIGHTS LOOK RANDOM")
 
@@ -159,11 +160,15 @@ def test_both_containers_are_read_without_pytorch(container, arrays, tmp_path):
         np.testing.assert_array_equal(array, arrays[name])
 
 
-def test_dictionaries_of_training_are_opened(arrays, tmp_path):
-    for inner in INNER:
-        data = as_zip(arrays, b"\x80\x02}(" + text("epoch") + b"K\x07" + text(inner)
-                      + described(arrays)[2:-1] + b"u.")  # fmt: skip
-        assert read_bytes(tmp_path, data).keys() == arrays.keys()
+def layout_of(arrays, network, what="a.pth"):
+    """Returns the layout of arrays under flat names."""
+    shapes = {key.prefix: key.weight_shape for key in keys(network)}
+    return find_layout({tuple(name.split(".")): a for name, a in arrays.items()}, shapes, what)
+
+
+def found_in(arrays, network):
+    """Returns the arrays that are taken, by torchvision's keys."""
+    return {key: arrays[".".join(path)] for key, path in layout_of(arrays, network).paths.items()}
 
 
 @pytest.mark.parametrize(
@@ -171,29 +176,103 @@ def test_dictionaries_of_training_are_opened(arrays, tmp_path):
     [
         "module.{}", "_orig_mod.{}", "module._orig_mod.{}", "_orig_mod.module.{}", "model.{}",
         "_orig_mod.model.module.{}", "_fsdp_wrapped_module.net._checkpoint_wrapped_module.{}",
-        "_forward_module.{}", "_module.{}",
+        "_forward_module.{}", "_module.{}", "state_dict.model.backbone.{}",
     ],
 )  # fmt: skip
-def test_whatever_wrappers_add_to_the_keys_is_taken_off(wrap, arrays):
+def test_whatever_wrappers_add_to_the_keys_is_taken_off(wrap, arrays, narrow):
     for inside in ("features.", "features.module.", "features._orig_mod.module."):
-        keys = {name: wrap.format(name.replace("features.", inside)) for name in arrays}
-        wrapped = {key: arrays[name] for name, key in keys.items()}
-        found = unwrap(wrapped | {"n_averaged": np.zeros(())}, "a.pth")
+        names = {name: wrap.format(name.replace("features.", inside)) for name in arrays}
+        wrapped = {key: arrays[name] for name, key in names.items()}
+        found = found_in(wrapped | {"n_averaged": np.zeros(())}, narrow)
         assert {name: array is arrays[name] for name, array in found.items()} == dict.fromkeys(
             arrays, True
         )
     trunk = {name: arrays[name] for name in arrays if name.startswith("features.")}
     assert (
-        unwrap({wrap.format(name): trunk[name] for name in trunk}, "a.pth").keys() == trunk.keys()
+        found_in({wrap.format(name): trunk[name] for name in trunk}, narrow).keys() == trunk.keys()
     )
 
 
-def test_two_keys_that_become_one_are_refused(arrays):
-    twice = arrays | {"module.features.0.bias": arrays["features.0.bias"]}
+def test_two_keys_that_become_one_are_refused_unless_they_are_one_array(arrays, narrow):
+    name = "features.0.bias"
     with pytest.raises(InputError, match="a.pth holds 'features.0.bias' twice"):
-        unwrap(twice, "a.pth")
-    other = {name.replace("features", "encoder"): array for name, array in arrays.items()}
-    assert unwrap(other, "a.pth").keys() == other.keys(), "nothing is guessed"
+        layout_of(arrays | {f"module.{name}": arrays[name].copy()}, narrow)
+    assert found_in(arrays | {f"module.{name}": arrays[name]}, narrow).keys() == arrays.keys()
+    other = {name.replace("features", "encoder") + "s": array for name, array in arrays.items()}
+    with pytest.raises(
+        InputError, match="a.pth holds no network under the names .* 'encoder.0.wei"
+    ):
+        layout_of(other, narrow)
+
+
+def test_arrays_that_belong_to_no_layer_are_named_and_left_out(arrays, narrow):
+    more = {f"model.{name}": array for name, array in arrays.items()}
+    extra = {
+        "criterion.weight": np.ones(3),
+        "model.fc.weight": np.ones((2, 2)),
+        "x.num": np.ones(1),
+    }
+    found = layout_of(more | extra, narrow)
+    assert found.paths.keys() == arrays.keys()
+    assert found.told == (
+        "left out, as they belong to no layer: 'criterion.weight', 'model.fc.weight', 'x.num'",
+    )
+    amid = {"model.classifier.2.weight": np.ones(7), "model.features.1.num_batches_tracked": 0}
+    for name in amid:
+        with pytest.raises(InputError, match=f"'{name}' is no array of torchvision's AlexNet"):
+            layout_of(more | {name: np.ones(1)}, narrow)
+
+
+@pytest.mark.parametrize("place", ["0", "1", "1.2"])
+def test_a_head_in_a_sequence_is_the_last_layer_if_it_is_one_layer(place, arrays, narrow):
+    renamed = {n.replace("classifier.6", f"classifier.6.{place}"): a for n, a in arrays.items()}
+    found = layout_of(renamed, narrow)
+    assert found.paths["classifier.6.weight"] == ("classifier", "6", *place.split("."), "weight")
+    assert f"was taken from 'classifier.6.{place}'" in found.told[0]
+    two = renamed | {"classifier.6.9.weight": np.ones((2, 3)), "classifier.6.9.bias": np.ones(2)}
+    found = layout_of(two, narrow)
+    assert "classifier.4.weight" in found.paths and "classifier.6.weight" not in found.paths
+    assert "left out, as they belong to no layer: 'classifier.6." in found.told[0]
+
+
+def test_of_an_average_beside_the_network_the_network_is_taken(arrays, narrow):
+    other = {name: array + 1 for name, array in arrays.items()}
+    pairs = {"model": "model_ema", "state_dict": "state_dict_ema", "net": "ema.shadow",
+             "weights": "averaged_model", "x": "swa"}  # fmt: skip
+    for plain, average in pairs.items():
+        both = {f"{average}.{n}": a for n, a in other.items()}
+        both |= {f"{plain}.{n}": a for n, a in arrays.items()}
+        found = layout_of(both, narrow)
+        assert found.paths["features.0.weight"] == (plain, "features", "0", "weight")
+        assert found.told[0].startswith(
+            f"the weights are those of '{plain}'; left out: '{average}'"
+        )
+    alone = layout_of({f"model_ema.{n}": a for n, a in arrays.items()}, narrow)
+    assert alone.told == ("'model_ema' is an average of a training's weights",)
+
+
+def test_two_networks_of_one_rank_are_refused_by_name(arrays, narrow):
+    both = {f"model.student.{n}": a for n, a in arrays.items()}
+    both |= {f"model.teacher.{n}": a + 1 for n, a in arrays.items()}
+    with pytest.raises(InputError, match="several networks: 'model.student', 'model.teacher'"):
+        layout_of(both, narrow)
+    same = {f"{b}.{n}": a for n, a in arrays.items() for b in ("student", "teacher")}
+    assert layout_of(same, narrow).told == ()  # two names of the same arrays
+
+
+def test_the_convolutions_of_fastai_are_known_by_their_shapes(arrays, narrow):
+    trunk = {n: a for n, a in arrays.items() if n.startswith("features.")}
+    fastai = {n.replace("features.", "model.0.0."): a for n, a in trunk.items()}
+    head = {"model.1.2.weight": np.ones(10), "model.1.4.weight": np.ones((5, 10))}
+    found = layout_of(fastai | head, narrow)
+    assert found.paths.keys() == trunk.keys()
+    assert found.paths["features.3.bias"] == ("model", "0", "0", "3", "bias")
+    assert "the convolutions are those of 'model.0.0', known by their shapes" in found.told
+    with pytest.raises(InputError, match="'model.0.0.1.weight' is no array"):
+        layout_of(fastai | {"model.0.0.1.weight": np.ones(4)}, narrow)
+    wrong = fastai | {"model.0.0.6.weight": np.ones((8, 6, 5, 5))}
+    with pytest.raises(InputError, match="holds no network"):
+        layout_of(wrong, narrow)
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -203,8 +282,8 @@ def test_pickles_with_code_are_refused(container, arrays, tmp_path):
     with pytest.raises(InputError, match="alexnet.pth wants to call 'os.system'"):
         read_bytes(tmp_path, CONTAINERS[container](arrays, code))
     module = b"\x80\x02ctorch.nn.modules.linear\nLinear\n)\x81}b."
-    with pytest.raises(InputError, match="Linear.*state_dict"):
-        read_bytes(tmp_path, CONTAINERS[container](arrays, module))
+    with pytest.raises(InputError, match="no tensors by name.*state_dict"):
+        read_bytes(tmp_path, CONTAINERS[container]({}, module))
     assert not sentinel.exists()
 
 
@@ -216,12 +295,16 @@ DAMAGES = {
     "one number expanded": (lambda a: as_zip(tile(a), strides=[0]), "reaches beyond|not a whole"),
     "legacy, huge": (lambda a: as_legacy(a, count=2**31 - 1), "cut off"),
     "legacy, beyond": (lambda a: as_legacy(a, offset=1), "reaches beyond"),
-    "an unknown type": (lambda a: as_zip(a, kind="QInt8Storage"), "wants to call"),
+    "an unknown type": (lambda a: as_zip(a, kind="QInt8Storage"), "is of type torch.QInt8Storage"),
+    "legacy, an unknown type": (lambda a: as_legacy(a, kind="NewStorage"), "of an unknown size"),
     "no dictionary": (lambda a: as_zip(a, b"\x80\x02]."), "no tensors by name"),
     "no tensors": (lambda a: as_zip(a, b"\x80\x02}X\x01\0\0\0aK\x01s."), "no tensors by name"),
-    "another zip": (lambda a: as_zip(a).replace(b"data.pkl", b"data.txt"), "no PyTorch file"),
+    "another zip": (
+        lambda a: as_zip(a).replace(b"data.pkl", b"data.txt"),
+        "is a zip archive; unpack",
+    ),
     "another pickle": (lambda a: pickle.dumps({"a": 1}, 2), "no PyTorch file"),
-    "text": (lambda a: b"<html>404</html>", "no PyTorch file"),
+    "text": (lambda a: b"<html>404</html>", "is a web page"),
 }
 
 

@@ -1,0 +1,160 @@
+"""The forms in which people keep class names: lines, tables, JSON, and Python's own."""
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from alexnet_jax.weights.readers.label_lines import (
+    NAME_KEYS,
+    Entries,
+    are_ids,
+    first_name,
+    from_items,
+    from_lines,
+    whole,
+)
+
+EXPECTED = (
+    "expected one name a line, perhaps numbered (0 to n - 1, or 1 to n) or with WordNet ids; a "
+    "table of numbers and names; or JSON or Python: a list, numbers to names, or names to numbers"
+)
+_LARGEST_LITERAL = 1 << 20
+_DEEPEST_LITERAL = 5
+_TOKEN = re.compile(
+    r"""\s+|\#[^\n]*|[][{}(),:]|-?[0-9]{1,9}(?![\w.])|(?:None|True|False)\b"""
+    r"""|[uU]?(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")"""
+)
+_WRAPPERS = (
+    "id2label", "label2id", "class_to_idx", "idx_to_class", "class_names", "classes", "names",
+    "label_names", "labels", "categories", "vocab",
+)  # fmt: skip
+_NUMBER_KEYS = ("index", "idx", "id", "class_id", "label_id", "number")
+
+
+def parse(text: str) -> Entries:
+    """Returns the class names of a text.
+
+    Raises:
+      ValueError, RecursionError: it is in none of the forms, or contradicts itself.
+    """
+    text = re.sub(r"^\s*[A-Za-z_]\w*\s*=\s*(?=[\[{(])", "", text.strip("\ufeff"))
+    counted = re.match(r"\s*\(#([0-9]{1,9})\)\s*(?=\[)", text)  # how fastai shows its lists
+    body = text[counted.end() :] if counted else text
+    if body.lstrip()[:1] not in ("[", "{", "("):
+        return from_lines(text)
+    try:
+        value = json.loads(body, object_pairs_hook=_without_doubles)
+    except json.JSONDecodeError as error:
+        try:
+            value = _literal(body)
+        except (ValueError, SyntaxError) as second:
+            if body.lstrip()[0] == "(":
+                return from_lines(text)
+            raise ValueError(f"no JSON ({error}), and no Python ({second})") from None
+    entries = _from_value(value)
+    if counted and int(counted[1]) != len(entries.names):
+        raise ValueError(f"{counted[1]} names are announced, {len(entries.names)} are there")
+    return entries
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return dict(pairs)
+
+
+def _literal(text: str) -> Any:
+    """Returns the value of Python's text of a list or dictionary; nothing else is let through."""
+    if len(text) > _LARGEST_LITERAL:
+        raise ValueError("too long a text in Python")
+    at = depth = colons = 0
+    while at < len(text):
+        token = _TOKEN.match(text, at)
+        if token is None:
+            raise ValueError("more than names and numbers")
+        depth += (token[0] in "[{(") - (token[0] in "]})") if len(token[0]) == 1 else 0
+        colons += token[0] == ":" and depth == 1
+        if depth > _DEEPEST_LITERAL:
+            raise ValueError("lists within lists")
+        at = token.end()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of strange escapes
+        value = ast.literal_eval(text.strip())
+    if isinstance(value, dict) and len(value) != colons:
+        raise ValueError("a key occurs twice")
+    return value
+
+
+def _from_value(value: Any, depth: int = 0) -> Entries:
+    if isinstance(value, dict):
+        for key in _WRAPPERS:
+            if isinstance(value.get(key), dict | list) and depth < 3:
+                entries = _from_value(value[key], depth + 1)
+                _check_same(entries, value, key)
+                return entries
+        return _from_pairs(list(value.items()))
+    if not isinstance(value, list | tuple):
+        raise ValueError("no list and no dictionary")
+    if value and all(isinstance(item, str) for item in value):
+        return from_items(list(value))
+    if value and all(isinstance(item, list | tuple) and len(item) == 2 for item in value):
+        return _from_pairs([tuple(item) for item in value])
+    if value and all(isinstance(item, dict) for item in value):
+        return _from_records(list(value))
+    if not all(type(item) is int or isinstance(item, str) for item in value):
+        raise ValueError("a list of other things than names")
+    return Entries([str(item) for item in value])
+
+
+def _check_same(entries: Entries, value: dict[Any, Any], key: str) -> None:
+    """Raises `ValueError` where `id2label` and `label2id` contradict each other."""
+    other = value.get("label2id")
+    if key == "id2label" and isinstance(other, dict) and other:
+        again = _from_value(other, 3)
+        one, two = (sorted(zip(e.numbers or [], e.names, strict=False)) for e in (entries, again))
+        if one != two:
+            raise ValueError("id2label and label2id contradict each other")
+
+
+def _from_pairs(pairs: Sequence[tuple[Any, Any]]) -> Entries:
+    """Returns numbers to names, names to numbers, or WordNet ids to names, whichever they are."""
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    left, right = whole(first), whole(second)
+    if left and right and left != right:
+        raise ValueError("numbers to numbers: which are the names?")
+    if left and not right:
+        if all(isinstance(b, list | tuple) and len(b) == 2 for b in second):
+            inner = _from_pairs([tuple(b) for b in second])
+            return inner._replace(numbers=left)
+        ids = [str(b) for b in second] if are_ids(second) else None
+        return Entries(_texts(second), ids, left)
+    if right:
+        return Entries(_texts(first), [str(a) for a in first] if are_ids(first) else None, right)
+    if are_ids(first):
+        return Entries([first_name(name) for name in _texts(second)], [str(a) for a in first])
+    if are_ids(second):
+        return Entries([first_name(name) for name in _texts(first)], [str(b) for b in second])
+    if all(isinstance(part, str) and not part.isdecimal() for pair in pairs for part in pair):
+        if len({a for a in first}) == len(first) and not any(" " in a for a in first):
+            return Entries(_texts(second), [str(a) for a in first])
+    raise ValueError("its numbers are not 0 to n - 1 or 1 to n, each once")
+
+
+def _from_records(records: list[dict[Any, Any]]) -> Entries:
+    """Returns a list of objects with a number and a name each."""
+    number = next((k for k in _NUMBER_KEYS if all(k in r for r in records)), None)
+    name = next((k for k in NAME_KEYS if all(k in r for r in records)), None)
+    if name is None:
+        raise ValueError("objects without a name")
+    if number is None:
+        return from_items(_texts([record[name] for record in records]))
+    return _from_pairs([(record[number], record[name]) for record in records])
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    if not all(isinstance(value, str) or type(value) is int for value in values):
+        raise ValueError("names that are no text")
+    return [str(value).strip() for value in values]

@@ -1,0 +1,171 @@
+"""A file of another kind is named for what it is, and its owner is told what to do."""
+
+import gzip
+import io
+import json
+import pickle
+import struct
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save
+
+from alexnet_jax.errors import InputError
+from alexnet_jax.weights import Source
+from alexnet_jax.weights.importing import SOURCES, import_weights
+from alexnet_jax.weights.readers.caffe import read_mean
+from alexnet_jax.weights.readers.kinds import kind_of
+from alexnet_jax.weights.readers.source_file import open_source
+
+
+def npy(value) -> bytes:
+    file = io.BytesIO()
+    np.save(file, value, allow_pickle=True)
+    return file.getvalue()
+
+
+def zipped(*names) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    return file.getvalue()
+
+
+def image(form) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(file, form)
+    return file.getvalue()
+
+
+def tar() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("weights.pth"), io.BytesIO(b""))
+    return file.getvalue()
+
+
+def message(*fields) -> bytes:
+    """Returns a message of protocol buffers of (number, value)."""
+    data = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            data += varint(number << 3) + varint(value)
+        else:
+            data += varint(number << 3 | 2) + varint(len(value)) + value
+    return data
+
+
+def varint(value) -> bytes:
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+LAYER = message((1, b"conv1"), (2, b"Convolution"))
+NODE = message((1, b"input"), (2, b"Placeholder"))
+MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2)
+FILES = {
+    "npy": npy(np.zeros(3)),
+    "npz": zipped("a.npy", "b.npy"),
+    "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(100),
+    "pytorch": zipped("a/data.pkl", "a/data/0", "a/version"),
+    "torchscript": zipped("a/data.pkl", "a/constants.pkl", "a/code/x.py"),
+    "safetensors": save({"a": np.zeros(3, np.float32)}),
+    "keras": zipped("metadata.json", "config.json", "model.weights.h5"),
+    "onnx": message((1, 8), (2, b"pytorch"), (7, NODE)),
+    "tensorflow": message((1, NODE), (1, NODE)),
+    "tensorflow-checkpoint": bytes(200) + b"\1" + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb",
+    "tflite": b"\x1c\0\0\0TFL3" + bytes(50),
+    "caffemodel": message((1, b"CaffeNet"), (100, LAYER * 20)),
+    "prototxt": b'# AlexNet\nname: "AlexNet"\nlayer {\n  name: "data"\n}\n',
+    "binaryproto": message((1, 1), (2, 3), (3, 256), (4, 256), (5, bytes(40))),
+    "cuda-convnet": zipped("data"),
+    "matlab": b"MATLAB 5.0 MAT-file" + bytes(200),
+    "pickle": pickle.dumps({"a": 1}, 2),
+    "gzip": gzip.compress(b"x"),
+    "bzip2": b"BZh91AY&SY" + bytes(20),
+    "zip": zipped("alexnet.caffemodel"),
+    "tar": tar(),
+    "7z": b"7z\xbc\xaf\x27\x1c" + bytes(30),
+    "rar": b"Rar!\x1a\x07\x01\0" + bytes(30),
+    "html": b"\n <!DOCTYPE html>\n<html><head><title>Quota exceeded</title>",
+    "xml": b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+    "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n",
+    "image": image("PNG"),
+    "pdf": b"%PDF-1.5\n" + bytes(30),
+    "json": json.dumps({"a": 1}).encode(),
+    "text": "Bär\n".encode() * 3000,
+    "zeros": bytes(100_000),
+}
+ALSO = {
+    "the old container": ("pytorch", MAGIC + pickle.dumps(1001, 2)),
+    "a saved model": ("tensorflow", message((1, 1), (2, message((1, bytes(200)))))),
+    "an older net": ("caffemodel", message((1, b"CaffeNet"), (2, LAYER * 20))),
+    "a net without a name": ("caffemodel", message((100, LAYER * 20))),
+    "a batch of Python 2": ("pickle", b"(dp0\nS'data'\np1\n."),
+    "a pickle of today": ("pickle", pickle.dumps([1], 4)),
+    "a JPEG": ("image", image("JPEG")),
+    "a WebP": ("image", image("WEBP")),
+    "a bitmap": ("image", image("BMP")),
+    "UTF-16": ("text", "a\nb\n".encode("utf-16")),
+}
+
+
+def write(tmp_path, data, name="weights.bin"):
+    (tmp_path / name).write_bytes(data)
+    return tmp_path / name
+
+
+@pytest.mark.parametrize("what", [*FILES, *ALSO])
+def test_a_kind_is_known_by_its_first_bytes(what, tmp_path):
+    key, data = ALSO.get(what) or (what, FILES[what])
+    kind = kind_of(open_source(write(tmp_path, data)))
+    assert kind is not None and kind.key == key
+    assert kind.what[:2] in ("a ", "an", "no", "we") and kind.remedy
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x01\x02", b"PK\x03\x04 and no more", b"BM is no bitmap", struct.pack("<Q", 10**9) + b"{",
+     np.random.default_rng(0).bytes(5000), b"\x0a\xff\xff", b"\0" * 8 + b"\1"],
+)  # fmt: skip
+def test_what_is_not_known_has_no_name(data, tmp_path):
+    kind = kind_of(open_source(write(tmp_path, data)))
+    assert kind is None or kind.key == "text"
+
+
+TAKEN = {
+    "torchvision": {"pytorch", "torchscript", "safetensors", "pickle"},
+    "caffe": {"caffemodel", "npy"},
+    "cuda-convnet": {"cuda-convnet", "pickle"},
+    "safetensors": {"safetensors"},
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_reader_names_what_it_cannot_take(source: Source, tmp_path):
+    for key in FILES.keys() - TAKEN[source]:
+        file = write(tmp_path, FILES[key])
+        kind = kind_of(open_source(file))
+        assert kind is not None
+        with pytest.raises(InputError) as caught:
+            import_weights(file, source, tmp_path / "run")
+        assert str(caught.value) == f"weights.bin is {kind.what}; {kind.remedy}"
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_mean_of_another_kind_is_named_too(tmp_path):
+    for key in FILES.keys() - {"binaryproto", "npy"}:
+        with pytest.raises(InputError, match="^weights.bin is "):
+            read_mean(open_source(write(tmp_path, FILES[key])), 227)
+
+
+def test_what_another_reader_takes_says_which(tmp_path):
+    for key, source in (("pytorch", "torchvision"), ("caffemodel", "caffe"), ("npy", "caffe")):
+        with pytest.raises(InputError, match=f"--source {source} reads"):
+            import_weights(write(tmp_path, FILES[key]), "safetensors", tmp_path / "run")
