@@ -268,3 +268,81 @@ def test_an_unfit_mean_is_refused(shape, tmp_path):
     file = open_source(write(tmp_path, blob(np.ones(shape, "f4")), "mean"))
     with pytest.raises(InputError, match="mean (is no mean image|has 50 pixels)"):
         read_mean(file, SIZE)
+
+
+def as_npy(tmp_path, value, name="bvlc_alexnet.npy"):
+    np.save(tmp_path / name, value, allow_pickle=True)
+    return open_source(tmp_path / name)
+
+
+def in_tensorflows_layouts(weights):
+    """Returns the layers as caffe-tensorflow writes them: HWIO, and fc6's image in HWC."""
+    layers = {}
+    for name, (kernel, bias) in weights.items():
+        if kernel.ndim == 4:
+            kernel = kernel.transpose(2, 3, 1, 0)
+        elif name == "fc6":
+            image = kernel.reshape(len(bias), WIDTHS["conv5"], 2, 2)
+            kernel = image.transpose(2, 3, 1, 0).reshape(-1, len(bias))
+        else:
+            kernel = kernel.T
+        layers[name] = [np.ascontiguousarray(kernel), bias]
+    return layers
+
+
+@pytest.mark.parametrize("form", ["lists", "dictionaries"])
+def test_the_same_layers_in_a_numpy_file_give_the_same_parameters(form, tmp_path):
+    weights = draw("bvlc-alexnet")
+    layers: dict = in_tensorflows_layouts(weights)
+    if form == "dictionaries":
+        layers = {name: {"weights": w, "biases": b} for name, (w, b) in layers.items()}
+    found = read(as_npy(tmp_path, layers))
+    data = net(weights, ORDERS["bvlc-alexnet"])
+    expected = read(open_source(write(tmp_path, data)))
+    assert found.network == expected.network and found.form == "npy" and "BGR" in found.told[0]
+    for layer, leaves in expected.params.items():
+        for leaf, array in leaves.items():
+            np.testing.assert_array_equal(found.params[layer][leaf], array)
+
+
+def test_a_mean_image_may_be_a_numpy_file(tmp_path):
+    mean = np.random.default_rng(0).uniform(90, 130, (3, STORED, STORED))
+    found = read_mean(as_npy(tmp_path, mean, "ilsvrc_2012_mean.npy"), SIZE)
+    np.testing.assert_array_equal(found, mean[::-1].transpose(1, 2, 0).astype(np.float32))
+    with pytest.raises(InputError, match="is no mean image"):
+        read_mean(as_npy(tmp_path, {"a": 1}), SIZE)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: np.zeros((3, 4)), r"a NumPy file \(.npy\) with one array of shape \[3, 4\]"),
+        (lambda a: [1, 2], "not with layers by name|no dictionary of layers"),
+        (lambda a: {"a": [1]}, "not with \\[weights, biases\\] by layer: a layer of other things"),
+        (lambda a: {"a": [np.array([None]), np.zeros(1)]}, "an array of objects|of type"),
+        (lambda a: {k: a[k] for k in ("conv1", "conv2")}, "a NumPy file .* but without conv3"),
+        (lambda a: a | {"conv1": [a["conv1"][0].T, a["conv1"][1]]}, "conv1 is .* but should be"),
+        (lambda a: a | {"fc6": [a["fc6"][0] * np.nan, a["fc6"][1]]}, "fc6 weights.* not finite"),
+    ],
+)
+def test_other_numpy_files_are_named(change, message, tmp_path):
+    file = as_npy(tmp_path, change(in_tensorflows_layouts(draw("bvlc-alexnet"))))
+    with pytest.raises(InputError, match=message) as caught:
+        read(file)
+    assert "\n" not in str(caught.value) and "bvlc_alexnet.npy" in str(caught.value)
+
+
+def test_a_numpy_file_runs_nothing_and_costs_nothing_where_it_is_damaged(tmp_path):
+    sentinel = tmp_path / "sentinel"
+
+    class Code:
+        def __reduce__(self):
+            return open, (str(sentinel), "w")
+
+    with pytest.raises(InputError, match="wants to call '.*open'.* was not run"):
+        read(as_npy(tmp_path, {"conv1": Code()}))
+    assert not sentinel.exists()
+    whole = write(tmp_path, as_npy(tmp_path, np.zeros((3, 4))).path.read_bytes()).read_bytes()
+    for data in (whole[:20], whole[:-5], whole.replace(b"(3, 4)", b"(9999999999, 4)")):
+        with pytest.raises(InputError, match="no whole NumPy file"):
+            read(open_source(write(tmp_path, data, "a.npy")))
