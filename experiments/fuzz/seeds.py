@@ -1,5 +1,6 @@
 """Small whole files of every format: what the fuzzer mutates."""
 
+import argparse
 import io
 import json
 import pickle
@@ -145,8 +146,16 @@ def batches_meta() -> bytes:
 
 
 def caffe() -> list[bytes]:
-    """Returns weights of a narrow network of Caffe's, in the newer and in the older form."""
-    return [_caffe(old) for old in (False, True)]
+    """Returns weights of a narrow network of Caffe's, in both forms and in a NumPy file."""
+    return [_caffe(False), _caffe(True), _caffe_npy()]
+
+
+def _caffe_npy() -> bytes:
+    shapes = {"conv1": (11, 11, 3, 4), "conv2": (5, 5, 2, 4)}
+    layers = {name: [np.ones(shape, "f4"), np.ones(4, "f4")] for name, shape in shapes.items()}
+    file = io.BytesIO()
+    np.save(file, np.array(layers, object), allow_pickle=True)
+    return file.getvalue()
 
 
 def _caffe(old: bool) -> bytes:
@@ -203,7 +212,14 @@ def labels() -> list[bytes]:
         b"ant\nbee\n",
         b"n01440764 tench, Tinca tinca\nn01443537 goldfish\n",
         json.dumps(["ant", "bee"]).encode(),
-        json.dumps({"0": ["n01440764", "tench"], "1": "bee"}).encode(),
+        json.dumps({"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}).encode(),
+        json.dumps({"id2label": {"0": "ant", "1": "bee"}, "label2id": {"ant": 0}}).encode(),
+        json.dumps([{"id": 1, "name": "ant"}, {"id": 2, "name": "bee"}]).encode(),
+        b"{0: 'ant', 1: \"bee\", 2: 'cat'}",
+        b"n02119789 1 kit_fox\nn02100735 2 English_setter\n",
+        b"id;label\n0;ant\n1;bee\n",
+        b"0: ant\n1: bee, wild\n2: cat\n",
+        "\ufeffant\nbee\n".encode("utf-16"),
     ]
 
 
@@ -241,7 +257,7 @@ def exported(run: Path, form: Any, ending: str) -> bytes:
 
 
 def torch_files() -> list[bytes]:
-    """Returns state dictionaries of a narrow network, in both containers of PyTorch."""
+    """Returns weights of a narrow network in both containers of PyTorch, alone or in a training."""
     import torch
 
     from alexnet_jax.weights.readers.torchvision import keys
@@ -250,11 +266,14 @@ def torch_files() -> list[bytes]:
     for key in keys(NETWORKS["one-weird-trick"]):
         arrays[f"{key.prefix}.weight"] = torch.ones(key.weight_shape) / 7
         arrays[f"{key.prefix}.bias"] = torch.ones(key.weight_shape[:1])
+    averaged = {f"module.{name}": array for name, array in arrays.items()}
+    training = {"args": argparse.Namespace(lr=0.1), "net": arrays, "net_ema": averaged}
     made = []
     for zipped in (True, False):
-        file = io.BytesIO()
-        torch.save(arrays, file, _use_new_zipfile_serialization=zipped)
-        made.append(file.getvalue())
+        for value in (arrays, training):
+            file = io.BytesIO()
+            torch.save(value, file, _use_new_zipfile_serialization=zipped)
+            made.append(file.getvalue())
     return made
 
 

@@ -6,6 +6,7 @@ A pickled dictionary of layers under Caffe's names, each `[weights, biases]` or 
 input is BGR still. Source: ethereon/caffe-tensorflow kaffe/transformers.py.
 """
 
+import tokenize
 import warnings
 from typing import Any
 
@@ -19,6 +20,16 @@ from alexnet_jax.weights.readers.safe_pickle import read_pickle
 from alexnet_jax.weights.readers.source_file import SourceFile, check_finite
 
 _MOST_LAYERS = 100
+_DAMAGES = (
+    ValueError,
+    TypeError,
+    KeyError,
+    OSError,
+    SyntaxError,
+    RecursionError,
+    tokenize.TokenError,
+)
+"""What NumPy's own reading of a header may raise."""
 
 
 def read_array(file: SourceFile) -> Any:
@@ -42,7 +53,7 @@ def read_array(file: SourceFile) -> Any:
             count = int(np.prod(shape, dtype=object))
             order = "F" if fortran else "C"
             return np.frombuffer(data, dtype, count).reshape(shape, order=order)
-    except (ValueError, TypeError, KeyError, OSError, SyntaxError, RecursionError) as error:
+    except _DAMAGES as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{file.name} is no whole NumPy file: {reason}; get it again") from None
     value, _ = read_pickle(data, file.name)

@@ -105,7 +105,8 @@ def _unzipped(file: SourceFile) -> bytes:
     except KeyError:
         raise InputError(f"{file.name} is a zip without the entry 'data'") from None
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
-        raise InputError(f"{file.name} is not a whole zip archive: {error}") from None
+        why = str(error)[:100]  # it may quote much of the file
+        raise InputError(f"{file.name} is not a whole zip archive: {why}") from None
 
 
 def _network_of(graph: Graph, file: SourceFile) -> str:
