@@ -271,15 +271,19 @@ class ImportWeights(Options):
       alexnet import-weights alexnet-owt-7be5be79.pth --source torchvision --workdir runs/owt
 
     Then predict, features, evaluate, export and train --transfer.run take that folder. The file is
-    read without running anything in it, by none of those programs' own libraries.
+    read without running anything in it, by none of those programs' own libraries. The command says
+    which arrays it left out, and by what the class names were put in order.
 
     Attributes:
-      file: .pth or .safetensors of torchvision, .caffemodel, a checkpoint of cuda-convnet or its
-        folder, or .safetensors from `export`.
+      file: .pth (a state_dict, a training's checkpoint, a whole module, TorchScript), .safetensors
+        with torchvision's names; .caffemodel, or Caffe's layers as .npy; a checkpoint of
+        cuda-convnet or its folder; .safetensors from `export`.
       source: the program that wrote it; safetensors: this one.
       workdir: run folder to make.
-      labels: class names: one a line, JSON, or the folder of a prepared data set.
-      mean: mean image of the training: .binaryproto of Caffe, batches.meta of cuda-convnet.
+      labels: class names: lines, plain, numbered or with WordNet ids (synset_words.txt,
+        map_clsloc.txt); a table (index,name); JSON or Python, numbers to names or names to numbers
+        (class_to_idx, id2label); or the folder of a prepared data set.
+      mean: mean image of the training: .binaryproto or .npy of Caffe, batches.meta of cuda-convnet.
       network: name of the network, where the file does not tell it.
       seed: of the fresh values in layers that the file lacks (convolutions alone will do).
     """

@@ -15,7 +15,7 @@ import numpy as np
 
 from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.data.prepared import read_prepared
-from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.errors import InputError, did_you_mean, printable
 from alexnet_jax.files import write_text
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network.layers import (
@@ -71,7 +71,7 @@ class Imported(NamedTuple):
             f"imported {', '.join(self.imported)} into {self.workdir}: network '{self.network}', "
             f"SHA-256 {self.sha256[:16]}…, {passed} of {len(checks)} checks passed"
         )
-        return "\n".join([line, *self.told])
+        return "\n".join([line, *map(printable, self.told)])
 
 
 def import_weights(

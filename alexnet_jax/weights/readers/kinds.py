@@ -60,6 +60,11 @@ KINDS = {
             "a network's description for Caffe (.prototxt), which holds no weights",
             "name the .caffemodel",
         ),
+        Kind(
+            "solverstate",
+            "the state of a training of Caffe's (.solverstate)",
+            "name the .caffemodel of the same step",
+        ),
         Kind("binaryproto", "a mean image of Caffe (.binaryproto)", "name it with --mean"),
         Kind("cuda-convnet", "a checkpoint of cuda-convnet", "--source cuda-convnet reads it"),
         Kind("matlab", "a MATLAB file (.mat)", _TAKEN),
@@ -91,6 +96,7 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (b"\x93NUMPY", "npy"),
     (b"\x89HDF\r\n\x1a\n", "hdf5"),
     (b"MATLAB 5.0", "matlab"),
+    (b"MATLAB 7.3", "matlab"),
     (b"\x1f\x8b", "gzip"),
     (b"\xfd7zXZ\0", "xz"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
@@ -206,6 +212,8 @@ def _text_key(head: bytes, size: int) -> str:
 _MESSAGES: tuple[tuple[bytes, str], ...] = (
     # A mean image: num 1, channels 3, height.
     (rb"\x08\x01\x10\x03\x18", "binaryproto"),
+    # A training's state: the step, the file of its weights.
+    (rb"\x08[\x80-\xff]*[\0-\x7f]\x12[\0-\x7f][\x20-\x7e]+\.caffemodel", "solverstate"),
     # SavedModel: version 1, a graph of 128 bytes or more, its meta data.
     (rb"\x08\x01\x12[\x80-\xff]{1,4}[\0-\x7f]\n", "tensorflow"),
     # ONNX: the version, and who wrote it, or the graph, or the set of operators.
@@ -214,7 +222,7 @@ _MESSAGES: tuple[tuple[bytes, str], ...] = (
     (rb"\n[\x80-\xff]{0,4}[\0-\x7f]\n[\x01-\x7f][\w./-]+\x12[\x01-\x40][A-Z]\w+", "tensorflow"),
     # Caffe's net: its name, and layers of either generation or inputs; or layers at once.
     (
-        rb"\n[\x01-\x7f][\x20-\x7e]+(\x12[\x80-\xff]|\x12.[\x0a\x12\x22]|\xa2\x06|\x1a.)",
+        rb"\n[\x01-\x7f][\x20-\x7e]+(\x12[\x80-\xff]|\x12.[\x0a\x12\x1a\x22]|\xa2\x06|\x1a.)",
         "caffemodel",
     ),
     (rb"\xa2\x06[\0-\xff]{1,4}\n[\x01-\x7f][\x20-\x7e]+\x12", "caffemodel"),

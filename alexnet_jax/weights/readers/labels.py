@@ -16,6 +16,7 @@ from alexnet_jax.weights.readers.source_file import open_source
 
 _LARGEST_BYTES = 16 * 1024**2
 _MOST_NAMES = 30_000
+_MOST_SHOWN = 80
 _TFDS_IDS = Path("datasets", "imagenet2012", "labels.txt")
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
@@ -110,8 +111,8 @@ def _in_order(entries: Entries, class_order: str, file: str) -> Labels:
     if not ids:
         marks = [str(n) for n in numbers] if numbers else marks
     names = unique_names([names[place] for place in places], [marks[place] for place in places])
-    last = len(names) - 1
-    told = f"labels of {file}: taken {how}: output 0 is '{names[0]}', output {last} '{names[last]}'"
+    first, last = names[0][:_MOST_SHOWN], names[-1][:_MOST_SHOWN]
+    told = f"labels of {file}: taken {how}: output 0 is '{first}', output {len(names) - 1} '{last}'"
     return Labels(names, (told, *(f"labels of {file}: {remark}" for remark in entries.remarks)))
 
 

@@ -83,6 +83,7 @@ FILES = {
     "tflite": b"\x1c\0\0\0TFL3" + bytes(50),
     "caffemodel": message((1, b"CaffeNet"), (100, LAYER * 20)),
     "prototxt": b'# AlexNet\nname: "AlexNet"\nlayer {\n  name: "data"\n}\n',
+    "solverstate": message((1, 450_000), (2, b"net_iter_450000.caffemodel"), (3, bytes(9))),
     "binaryproto": message((1, 1), (2, 3), (3, 256), (4, 256), (5, bytes(40))),
     "cuda-convnet": zipped("data"),
     "matlab": b"MATLAB 5.0 MAT-file" + bytes(200),
@@ -106,6 +107,7 @@ ALSO = {
     "the old container": ("pytorch", MAGIC + pickle.dumps(1001, 2)),
     "a saved model": ("tensorflow", message((1, 1), (2, message((1, bytes(200)))))),
     "an older net": ("caffemodel", message((1, b"CaffeNet"), (2, LAYER * 20))),
+    "an older net, its data first": ("caffemodel", message((1, b"A"), (2, message((3, b"data"))))),
     "a net without a name": ("caffemodel", message((100, LAYER * 20))),
     "a batch of Python 2": ("pickle", b"(dp0\nS'data'\np1\n."),
     "a pickle of today": ("pickle", pickle.dumps([1], 4)),
@@ -126,7 +128,7 @@ def test_a_kind_is_known_by_its_first_bytes(what, tmp_path):
     key, data = ALSO.get(what) or (what, FILES[what])
     kind = kind_of(open_source(write(tmp_path, data)))
     assert kind is not None and kind.key == key
-    assert kind.what[:2] in ("a ", "an", "no", "we") and kind.remedy
+    assert kind.what[:2] in ("a ", "an", "no", "th", "we") and kind.remedy
 
 
 @pytest.mark.parametrize(

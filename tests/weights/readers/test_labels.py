@@ -182,6 +182,10 @@ def test_what_is_no_list_of_names_is_refused_in_one_line(what, names):
     assert "\n" not in str(caught.value)
 
 
+def test_what_is_told_is_short(names):
+    assert len(names(json.dumps({"0": "a" * 100_000, "1": "b"})).told[0]) < 300
+
+
 def test_a_folder_that_is_no_prepared_set_is_refused(tmp_path):
     with pytest.raises(InputError, match="no prepared data set"):
         read_labels(tmp_path)

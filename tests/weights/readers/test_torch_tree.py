@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import dataclasses
 import datetime
 import functools
 import io
@@ -17,6 +18,9 @@ import numpy as np
 import pytest
 
 from alexnet_jax.errors import InputError
+from alexnet_jax.network.layers import with_features
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.weights.readers import torchvision
 from alexnet_jax.weights.readers.pickled_values import Stub
 from alexnet_jax.weights.readers.source_file import open_source
 from alexnet_jax.weights.readers.torch_file import open_torch, read_torch
@@ -129,6 +133,32 @@ def test_a_whole_module_gives_the_names_of_its_state_dict(tmp_path):
     path = ("net", "features", "0", "weight")
     np.testing.assert_array_equal(opened.array(path), W)
     assert opened.programs[path] == f"{Module.__module__}.Module"
+
+
+def test_a_whole_network_is_imported_and_its_program_is_told(monkeypatch, tmp_path):
+    full = NETWORKS["one-weird-trick"]
+    widths = {"conv1": 2, "conv2": 3, "conv3": 2, "conv4": 3, "conv5": 2}
+    narrow = dataclasses.replace(full, layers=with_features(full.layers, widths))
+    monkeypatch.setitem(NETWORKS, "one-weird-trick", narrow)
+    rng = np.random.default_rng(0)
+    arrays, convolutions = {}, {}
+    for key in torchvision.keys(narrow)[:5]:
+        weight, bias = rng.normal(size=key.weight_shape), rng.normal(size=key.weight_shape[:1])
+        convolutions[key.prefix.split(".")[1]] = Module({"weight": weight, "bias": bias})
+        arrays[f"{key.prefix}.weight"], arrays[f"{key.prefix}.bias"] = weight, bias
+    features = {"features": Module(modules=convolutions)}
+    net = Module(modules={"module": Module(modules=features)})
+    averaged = {f"module.{name}": array + 1 for name, array in arrays.items()}
+    value = {"net": net, "net_ema": averaged, "loss": Module({"weight": B})}
+    found = torchvision.read(saved(tmp_path / "a.pth", value))
+    expected = torchvision.from_torchvision(arrays, narrow)
+    for layer, leaves in expected.items():
+        for leaf, array in leaves.items():
+            np.testing.assert_array_equal(found.params[layer][leaf], array)
+    program, sets, left = found.told
+    assert "whole program object" in program and "none of its code was run" in program
+    assert sets.startswith("the weights are those of 'net'; left out: 'net_ema' (an average)")
+    assert left == "left out, as they belong to no layer: 'loss.weight'"
 
 
 def tensor(place=0):
