@@ -24,6 +24,7 @@ from alexnet_jax.network.layers import (
     MaxPool,
     Network,
     parametric_layers,
+    summarize,
     with_features,
 )
 from alexnet_jax.network.networks import NETWORKS
@@ -151,8 +152,13 @@ def caffe() -> list[bytes]:
 
 
 def _caffe_npy() -> bytes:
-    shapes = {"conv1": (11, 11, 3, 4), "conv2": (5, 5, 2, 4)}
-    layers = {name: [np.ones(shape, "f4"), np.ones(4, "f4")] for name, shape in shapes.items()}
+    layers = {}
+    for summary in summarize(NETWORKS["bvlc-alexnet"]):
+        part = summary.layer
+        if isinstance(part, Conv):
+            depth = summary.weights // part.features // part.window**2
+            shape = (part.window, part.window, depth, part.features)
+            layers[part.name] = [np.ones(shape, "f4"), np.ones(part.features, "f4")]
     file = io.BytesIO()
     np.save(file, np.array(layers, object), allow_pickle=True)
     return file.getvalue()
@@ -213,9 +219,9 @@ def labels() -> list[bytes]:
         b"n01440764 tench, Tinca tinca\nn01443537 goldfish\n",
         json.dumps(["ant", "bee"]).encode(),
         json.dumps({"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}).encode(),
-        json.dumps({"id2label": {"0": "ant", "1": "bee"}, "label2id": {"ant": 0}}).encode(),
+        json.dumps({"id2label": {"0": "ant"}, "label2id": {"ant": 0}}).encode(),
         json.dumps([{"id": 1, "name": "ant"}, {"id": 2, "name": "bee"}]).encode(),
-        b"{0: 'ant', 1: \"bee\", 2: 'cat'}",
+        b"CLASSES = {0: 'ant', 1: \"bee\", 2: 'cat'}",
         b"n02119789 1 kit_fox\nn02100735 2 English_setter\n",
         b"id;label\n0;ant\n1;bee\n",
         b"0: ant\n1: bee, wild\n2: cat\n",
