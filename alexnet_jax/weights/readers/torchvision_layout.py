@@ -36,6 +36,7 @@ _PLAIN = (
 """What a training calls its network, before all others where a file holds several."""
 _AVERAGE = re.compile(r"(^|_)(ema|swa|avg|averaged?|shadow|polyak)(_|\d*$)", re.IGNORECASE)
 _MOST_NAMED = 4
+_MOST_NETWORKS = 100
 
 
 class Layout(NamedTuple):
@@ -72,6 +73,8 @@ def find_layout(
             f"{what} holds no network under the names of torchvision's AlexNet, which has "
             f"{_layers(shapes)}; it has {_named(list(plain.values())) or 'no array with a name'}"
         )
+    if len(bases) > _MOST_NETWORKS:
+        raise InputError(f"{what} holds {len(bases):,} networks; save the one that is meant alone")
     different = _different(bases, arrays, what)
     base = _chosen(list(different), what)
     told = _about_sets(base, list(different))
@@ -80,15 +83,8 @@ def find_layout(
     paths, head = _with_head(different[base], arrays, plain, base)
     if head:
         told.append(f"the classifier's last layer was taken from '{head}'")
-    used = {plain[path] for path in paths.values()}
-    places = {_place(arrays[path]) for path in paths.values()}
-    used |= {parts for path, parts in plain.items() if _place(arrays[path]) in places}
+    rest = _others(paths, arrays, plain, base, bases)
     trunk = next(plain[path][:-2] for key, path in paths.items() if key.startswith("features."))
-    rest = [
-        parts
-        for parts in dict.fromkeys(plain.values())
-        if parts not in used and _owner(parts, bases) in (base, None)
-    ]
     for parts in rest:
         if _below(parts, trunk) or _is_amid_classifier(parts, base, paths):
             raise InputError(
@@ -102,6 +98,24 @@ def find_layout(
 
 def _layers(shapes: Mapping[str, Any]) -> str:
     return f"{', '.join(shapes)}, each .weight and .bias"
+
+
+def _others(
+    paths: Mapping[str, Path],
+    arrays: Mapping[Path, Any],
+    plain: Mapping[Path, Path],
+    base: Path,
+    bases: Iterable[Path],
+) -> list[Path]:
+    """Returns the names that were not taken, less those of other networks and second names."""
+    used = {plain[path] for path in paths.values()}
+    places = {_place(arrays[path]) for path in paths.values()}
+    used |= {parts for path, parts in plain.items() if _place(arrays[path]) in places}
+    return [
+        parts
+        for parts in dict.fromkeys(plain.values())
+        if parts not in used and _owner(parts, bases) in (base, None)
+    ]
 
 
 def _owner(parts: Path, bases: Iterable[Path]) -> Path | None:

@@ -260,6 +260,12 @@ def test_two_networks_of_one_rank_are_refused_by_name(arrays, narrow):
     assert layout_of(same, narrow).told == ()  # two names of the same arrays
 
 
+def test_a_crowd_of_networks_is_refused_at_once(narrow):
+    crowd = {f"{i}.features.0.bias": np.zeros(4) for i in range(101)}
+    with pytest.raises(InputError, match="holds 101 networks"):
+        layout_of(crowd, narrow)
+
+
 def test_the_convolutions_of_fastai_are_known_by_their_shapes(arrays, narrow):
     trunk = {n: a for n, a in arrays.items() if n.startswith("features.")}
     fastai = {n.replace("features.", "model.0.0."): a for n, a in trunk.items()}
