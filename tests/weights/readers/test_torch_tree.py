@@ -192,6 +192,7 @@ def test_a_file_without_tensors_is_refused(tmp_path):
             open_torch(saved(tmp_path / "a.pth", value))
 
 
+@pytest.mark.oracle
 def test_files_that_pytorch_writes(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch, which writes them, is not installed")
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
