@@ -114,8 +114,6 @@ def finish(
         say(f"{len(bad)} bad images left out, listed in {folder / BAD_IMAGES}")
     if without_end:
         say(f"{without_end} JPEGs lack their end marker; all pixels are there", progress)
-    for reason, count in source.ignored.items():
-        say(f"not taken: {count} {reason}", progress)
 
 
 def _describe(

@@ -145,7 +145,7 @@ def _derived_name(data: DataConfig) -> str:
             f"{'tfds:NAME' if data.source_kind == 'tfds' else 'folder PHOTOS'} --name photos, "
             "and then give --data.name photos"
         )
-    base = re.sub(r"\.(tar|tgz|tar\.gz)$", "", Path(data.source).name)
+    base = re.sub(r"\.(zip|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", "", Path(data.source).name)
     slug = re.sub(r"[^A-Za-z0-9]+", "-", base).strip("-").lower() or "images"
     if data.source_kind == "tfds" and not Path(data.source).is_absolute():
         return f"{slug}{size}"

@@ -190,6 +190,8 @@ def _prepare(
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
+    for line in source.told():
+        say(line, progress)
     stored = Storage(
         data.stored_size, data.store, data.jpeg_quality, source.class_names, appearance_of(data)
     )

@@ -17,6 +17,7 @@ from alexnet_jax.data.prepared import read_prepared
 from alexnet_jax.errors import printable
 from alexnet_jax.preparation.options import resolve
 from alexnet_jax.preparation.sources import list_images
+from alexnet_jax.preparation.sources.places import read_place
 from alexnet_jax.preparation.sources.source import Record
 from alexnet_jax.preparation.storage import write_errors
 
@@ -139,9 +140,12 @@ def _per_class(records: Sequence[Record], classes: int) -> list[int]:
 
 def _shorter_side(record: Record) -> int:
     """Returns the shorter side by the image's header; 0: it is none that is known."""
-    with contextlib.suppress(OSError), open(record.path, "rb") as file:
-        file.seek(record.offset)
-        whole = not record.offset
-        size = header_size(file if whole else io.BytesIO(file.read(min(record.size, _HEADER))))
+    with contextlib.suppress(OSError, ValueError):
+        if record.offset:
+            place = record.path, record.offset, record.size, record.packed
+            size = header_size(io.BytesIO(read_place(*place, most=_HEADER)))
+        else:
+            with open(record.path, "rb") as file:
+                size = header_size(file)
         return min(size) if size else 0
     return 0

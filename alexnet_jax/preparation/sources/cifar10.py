@@ -15,8 +15,9 @@ import numpy as np
 from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation.sources import folder
-from alexnet_jax.preparation.sources.archives import Entry, Tree, read_tree
+from alexnet_jax.preparation.sources.archives import read_tree
 from alexnet_jax.preparation.sources.source import Record, Source
+from alexnet_jax.preparation.sources.tree import Entry, Tree
 
 CLASS_NAMES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -138,9 +139,7 @@ def _latin1(text: str, encoding: str) -> bytes:
 def _read(entry: Entry) -> bytes:
     if entry.size > _MAX_BATCH_BYTES:
         raise DataError(f"{entry.name} has {entry.size} bytes; no CIFAR-10 batch")
-    with open(entry.path, "rb") as file:
-        file.seek(entry.offset)
-        return file.read(entry.size)
+    return entry.read(_MAX_BATCH_BYTES)
 
 
 def _label(entry: Entry, label: Any) -> int:

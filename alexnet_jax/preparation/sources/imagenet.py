@@ -1,30 +1,40 @@
-"""ILSVRC-2012 as image-net.org gives it: tars of training and validation images, and the devkit.
+"""ILSVRC-2012 as image-net.org gives it, in tars with a devkit; or as Kaggle packs it.
 
 Expected in one folder, each packed or unpacked:
 
     ILSVRC2012_img_train.tar           or train/<WordNet id>/*.JPEG (or the 1,000 inner tars there)
     ILSVRC2012_img_val.tar             or val/*.JPEG, or val/<WordNet id>/*.JPEG
     ILSVRC2012_devkit_t12.tar.gz       or ILSVRC2012_devkit_t12/
+                                       or LOC_val_solution.csv and LOC_synset_mapping.txt
 
-Nothing is unpacked: an inner tar of a class lies uncompressed in the training tar. Without the
-devkit, classes are named by their WordNet ids, and only a validation set in class folders is known.
+or, from Kaggle, ILSVRC/Data/CLS-LOC/{train,val,test} with the last two files above it. Nothing is
+unpacked: an inner tar of a class lies uncompressed in the training tar. Without a file of labels,
+classes are named by their WordNet ids, and only a validation set in class folders is known.
 """
 
-import io
 import re
 import tarfile
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.locations import readable
-from alexnet_jax.preparation.sources.archives import Entry, Tree, read_tree
+from alexnet_jax.preparation.sources.archives import read_tree
+from alexnet_jax.preparation.sources.imagenet_labels import (
+    DEVKIT,
+    KAGGLE,
+    MAPPING,
+    SOLUTION,
+    ImagenetLabels,
+    read_labels,
+    validation_number,
+)
 from alexnet_jax.preparation.sources.source import Record, Source, unique_names
+from alexnet_jax.preparation.sources.tree import Entry, Tree
+from alexnet_jax.preparation.sources.walk import walk_folder
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train", "ILSVRC2012_img_val"
-DEVKIT = "ILSVRC2012_devkit_t12"
 ARCHIVES = {
     f"{TRAIN}.tar": (147_897_477_120, "1d675b47d978889d74fa0da5fadfb00e"),
     f"{VALIDATION}.tar": (6_744_924_160, "29b22e2961454d5413ddabcf34fc5622"),
@@ -32,22 +42,6 @@ ARCHIVES = {
 }
 """Bytes (None: not known here) and published MD5 sums of the archives of image-net.org."""
 _WORDNET_ID = re.compile(r"n\d{8}")
-_NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG", re.IGNORECASE)
-_MAX_DEVKIT_BYTES = 64 * 1024**2
-
-
-class Devkit(NamedTuple):
-    """What the development kit says.
-
-    Attributes:
-      wordnet_ids: by ILSVRC2012_ID - 1, the 2012 order of classes; leaves of the tree only.
-      names: readable, in the same order.
-      validation: ILSVRC2012_ID of each validation image, in the order of their numbers.
-    """
-
-    wordnet_ids: list[str]
-    names: list[str]
-    validation: list[int]
 
 
 def list_images(data: DataConfig, work: Path) -> Source:
@@ -60,47 +54,60 @@ def list_images(data: DataConfig, work: Path) -> Source:
     if not data.source or not Path(data.source).is_dir():
         raise InputError(
             f"data.source is '{data.source}'; give the folder that holds {TRAIN}.tar, "
-            f"{VALIDATION}.tar and {DEVKIT}.tar.gz"
+            f"{VALIDATION}.tar and {DEVKIT}.tar.gz, or {'/'.join(KAGGLE)} of Kaggle"
         )
-    root = Path(data.source)
+    root = _folder_of_images(Path(data.source))
     ignored: Counter[str] = Counter()
-    devkit = _read_devkit(root, work)
+    told = read_labels(root, work)
     train = _training_entries(root, work, ignored)
     ids = sorted(train)
     if data.class_order == "ilsvrc":
-        if devkit is None:
+        if told is None or not told.ordered:
             raise InputError(f"data.class_order 'ilsvrc' needs {DEVKIT}.tar.gz in {root}")
-        ids = [wordnet_id for wordnet_id in devkit.wordnet_ids if wordnet_id in train]
-    names = ids
-    if devkit:
-        unknown = sorted(set(train) - set(devkit.wordnet_ids))
+        ids = [wordnet_id for wordnet_id in told.names if wordnet_id in train]
+    if told and told.names:
+        unknown = sorted(set(train) - set(told.names))
         if unknown:
-            raise DataError(f"class {unknown[0]} of {root} is not in the devkit")
-        readable = dict(zip(devkit.wordnet_ids, devkit.names, strict=True))
-        names = [readable[wordnet_id] for wordnet_id in ids]
+            where = "the devkit" if told.ordered else MAPPING
+            raise DataError(f"class {unknown[0]} of {root} is not in {where}")
+    names = [told.names.get(wordnet_id, wordnet_id) if told else wordnet_id for wordnet_id in ids]
     labels = {wordnet_id: label for label, wordnet_id in enumerate(ids)}
     splits = {
         "train": [
-            _record(f"{wordnet_id}/{entry.name}", labels[wordnet_id], entry)
+            entry.record(f"{wordnet_id}/{entry.name}", labels[wordnet_id])
             for wordnet_id in ids
             for entry in train[wordnet_id]
         ]
     }
-    validation = _validation_records(root, work, labels, devkit, ignored)
+    validation = _validation_records(root, work, labels, told, ignored)
     if validation:
         splits["validation"] = validation
-    return Source(unique_names(list(names), ids), tuple(ids), splits, dict(+ignored))
+    if (root / "test").is_dir():
+        ignored["photos of test that have no label"] += len(walk_folder(root / "test").entries)
+    place = [f"the images are those in {root}"] if root != Path(data.source) else []
+    understood = (*place, *(told.understood if told else ()))
+    return Source(unique_names(names, ids), tuple(ids), splits, dict(+ignored), understood)
 
 
-def _record(key: str, label: int, entry: Entry) -> Record:
-    return Record(key, label, entry.path, entry.offset, entry.size)
+def _folder_of_images(given: Path) -> Path:
+    """Returns the folder that holds the images; Kaggle's archive has it three folders down."""
+    places = [given, *(given.joinpath(*KAGGLE[first:]) for first in (2, 1, 0))]
+    found = (p for p in places if _training_place(p))
+    return next(found, given)
+
+
+def _training_place(root: Path) -> Path | None:
+    return next((root / n for n in (f"{TRAIN}.tar", TRAIN, "train") if (root / n).exists()), None)
 
 
 def _training_entries(root: Path, work: Path, ignored: Counter[str]) -> dict[str, list[Entry]]:
     """Returns the training images by WordNet id; counts what else there is in `ignored`."""
-    tree = _tree(root, work, f"{TRAIN}.tar", TRAIN, "train")
-    if tree is None:
-        raise DataError(f"{root} has neither {TRAIN}.tar nor a folder 'train'")
+    place = _training_place(root)
+    if place is None:
+        raise DataError(
+            f"{root} has neither {TRAIN}.tar nor a folder 'train', here or in {'/'.join(KAGGLE)}"
+        )
+    tree = read_tree(place, work)
     ignored.update(tree.ignored)
     classes: dict[str, list[Entry]] = {}
     for entry in tree.entries:
@@ -141,62 +148,32 @@ def _validation_records(
     root: Path,
     work: Path,
     labels: dict[str, int],
-    devkit: Devkit | None,
+    told: ImagenetLabels | None,
     ignored: Counter[str],
 ) -> list[Record]:
-    tree = _tree(root, work, f"{VALIDATION}.tar", VALIDATION, "val", "validation")
+    tree = _validation_tree(root, work)
     records = []
-    for entry in tree.entries if tree else []:
+    for entry in tree.entries:
         wordnet_id = entry.parts[-2] if len(entry.parts) > 1 else ""
-        number = _NUMBER.fullmatch(entry.name)
-        if wordnet_id not in labels and number:
-            if devkit is None:
+        number = validation_number(entry.name)
+        if wordnet_id not in labels and number is not None:
+            if told is None or not told.validation:
                 raise DataError(
-                    f"the labels of {entry.name} are in {DEVKIT}.tar.gz, which {root} lacks"
+                    f"the labels of {entry.name} are in {DEVKIT}.tar.gz (or in {SOLUTION} of "
+                    f"Kaggle), which {root} lacks; lay it there"
                 )
-            if int(number[1]) > len(devkit.validation):
-                raise DataError(f"the devkit has no label for {entry.name}")
-            wordnet_id = devkit.wordnet_ids[devkit.validation[int(number[1]) - 1] - 1]
+            if number not in told.validation:
+                raise DataError(f"there is no label for {entry.name}")
+            wordnet_id = told.validation[number]
         if wordnet_id in labels:
-            records.append(_record(entry.name, labels[wordnet_id], entry))
+            records.append(entry.record(entry.name, labels[wordnet_id]))
         else:
             ignored["validation files of no class of the training set"] += 1
-    ignored.update(tree.ignored if tree else {})
+    ignored.update(tree.ignored)
     return sorted(records, key=lambda record: record.key)
 
 
-def _tree(root: Path, work: Path, *names: str) -> Tree | None:
+def _validation_tree(root: Path, work: Path) -> Tree:
+    names = (f"{VALIDATION}.tar", VALIDATION, "val", "validation")
     found = next((root / name for name in names if (root / name).exists()), None)
-    return read_tree(found, work) if found else None
-
-
-def _read_devkit(root: Path, work: Path) -> Devkit | None:
-    tree = _tree(root, work, f"{DEVKIT}.tar.gz", f"{DEVKIT}.tar", DEVKIT)
-    if tree is None:
-        return None
-    files = {entry.name: entry for entry in tree.entries}
-    try:
-        from scipy.io import loadmat
-
-        table = loadmat(io.BytesIO(_read(files["meta.mat"])), squeeze_me=True)["synsets"]
-        leaves = sorted(
-            (int(row["ILSVRC2012_ID"]), str(row["WNID"]), str(row["words"]))
-            for row in table
-            if int(row["num_children"]) == 0
-        )
-        if [number for number, _, _ in leaves] != list(range(1, len(leaves) + 1)):
-            raise ValueError("the ILSVRC2012_IDs of the leaves are not 1, 2, 3 …")
-        text = _read(files["ILSVRC2012_validation_ground_truth.txt"]).decode("ascii")
-        validation = [int(line) for line in text.split()]
-        if not all(1 <= number <= len(leaves) for number in validation):
-            raise ValueError("a validation label is out of range")
-    except (KeyError, ValueError, TypeError, OSError) as error:
-        raise DataError(f"the devkit in {root} can not be read: {error!r}") from None
-    names = [words.split(",")[0].strip() for _, _, words in leaves]
-    return Devkit([wordnet_id for _, wordnet_id, _ in leaves], names, validation)
-
-
-def _read(entry: Entry) -> bytes:
-    with open(entry.path, "rb") as file:
-        file.seek(entry.offset)
-        return file.read(min(entry.size, _MAX_DEVKIT_BYTES))
+    return read_tree(found, work) if found else Tree()

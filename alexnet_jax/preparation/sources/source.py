@@ -10,6 +10,8 @@ import numpy as np
 from alexnet_jax.config import AS_STORED, Appearance
 from alexnet_jax.data.decode import MAX_FILE_BYTES, BadImageError, decode_rgb
 from alexnet_jax.data.square import fit_square
+from alexnet_jax.errors import printable
+from alexnet_jax.preparation.sources.places import read_place
 
 
 class Record(NamedTuple):
@@ -25,6 +27,8 @@ class Record(NamedTuple):
         `pixels` an array in memory, `tfds` an example of a prepared TFDS set.
       pixels: uint8 [h, w, 3] where `form` is `pixels`.
       split: split of the TFDS set where `form` is `tfds`.
+      packed: bytes that the file takes at `offset` as a raw deflate stream, in a zip; 0: it lies
+        there as it is.
     """
 
     key: str
@@ -35,6 +39,7 @@ class Record(NamedTuple):
     form: Literal["file", "planar", "pixels", "tfds"] = "file"
     pixels: np.ndarray | None = None
     split: str = ""
+    packed: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,20 @@ class Source:
       class_ids: folder names or WordNet ids in the same order.
       splits: records by split name (`train`, `validation`, `test`), in the source's order.
       ignored: why entries of the source were not taken for images, and how many.
+      understood: what of the source's order was taken for what, a line each.
     """
 
     class_names: tuple[str, ...]
     class_ids: tuple[str, ...]
     splits: dict[str, list[Record]]
     ignored: Mapping[str, int] = field(default_factory=dict)
+    understood: tuple[str, ...] = ()
+
+    def told(self) -> list[str]:
+        """Returns lines for whoever is about to prepare it: what was understood, and left out."""
+        lines = [f"understood  {line}" for line in self.understood]
+        lines += [f"left out    {count:,} {why}" for why, count in self.ignored.items()]
+        return [printable(line) for line in lines]
 
 
 def read_square(
@@ -98,14 +111,9 @@ def _read_bytes(record: Record) -> bytes:
     if record.size > MAX_FILE_BYTES:
         raise BadImageError(f"file of {record.size} bytes is over {MAX_FILE_BYTES}")
     try:
-        with open(record.path, "rb") as file:
-            file.seek(record.offset)
-            data = file.read(record.size if record.offset else MAX_FILE_BYTES)
-    except OSError as error:
-        raise BadImageError(error.strerror or str(error)) from None
-    if record.offset and len(data) != record.size:
-        raise BadImageError("the archive ends inside this file")
-    return data
+        return read_place(record.path, record.offset, record.size, record.packed, MAX_FILE_BYTES)
+    except (OSError, ValueError) as error:
+        raise BadImageError(getattr(error, "strerror", None) or str(error)) from None
 
 
 def _read_tfds(record: Record) -> bytes:

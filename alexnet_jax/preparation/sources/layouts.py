@@ -1,0 +1,210 @@
+"""Where in a tree of files the splits and class folders are, and what only wraps them."""
+
+import csv
+import functools
+import io
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from alexnet_jax.errors import DataError
+from alexnet_jax.preparation.sources.split_names import is_filler, split_name
+from alexnet_jax.preparation.sources.tree import Entry, Parts, Tree
+
+CLASS_NAMES = "class_names.csv"
+_NO_PHOTOS = set(
+    "avi cfg csv db doc docx h5 htm html info ini ipynb js json jsonl lock log lst m mat md mov "
+    "mp4 names npy npz parquet pdf pkl pt pth py rst sh sqlite tsv txt xls xlsx xml yaml yml "
+    "7z bz2 gz rar tar tbz tbz2 tgz txz xz zip zst".split()
+)
+_WRAPPERS = set("archive content files jpegimages main originals raw root source store".split())
+_NOTES = set(
+    "annotation annotations labels list lists mask masks segmentations trimaps xml".split()
+)
+_MAX_CSV_BYTES = 16 * 1024**2
+
+
+class Top(NamedTuple):
+    """A top folder: photos that lie in it directly, and those in each of its subfolders."""
+
+    direct: int
+    below: Counter[str]
+
+    @property
+    def photos(self) -> int:
+        """All photos in it."""
+        return self.direct + self.below.total()
+
+    @property
+    def holds_folders(self) -> bool:
+        """Whether its photos lie in subfolders, but for a few."""
+        return self.below.total() > self.direct
+
+
+@dataclass
+class Folder:
+    """A folder of the source on the way down to the class folders.
+
+    Attributes:
+      root: of the source.
+      inside: where in it.
+      tree: what is below.
+    """
+
+    root: Path
+    inside: Parts
+    tree: Tree
+    tops: dict[str, Top] = field(init=False)
+
+    def __post_init__(self):
+        self.tops = tops_of(self.tree)
+
+    @property
+    def holders(self) -> list[str]:
+        """Names of the top folders that hold photos."""
+        return [name for name, top in self.tops.items() if top.photos]
+
+    @functools.cached_property
+    def class_names(self) -> dict[str, str]:
+        """Names by folder, as the rows of `class_names.csv` say; empty: there is none."""
+        table = next((e for e in self.tree.entries if e.parts == (CLASS_NAMES,)), None)
+        text = table.read(_MAX_CSV_BYTES).decode("utf-8-sig", "replace") if table else ""
+        rows = csv.reader(io.StringIO(text))
+        return {row[0].strip(): row[1].strip() for row in rows if len(row) > 1}
+
+    @property
+    def names_classes(self) -> bool:
+        """Whether `class_names.csv` says that the top folders are the classes."""
+        return not self.class_names.keys().isdisjoint(self.tops)
+
+    def __str__(self) -> str:
+        return str(self.root.joinpath(*self.inside))
+
+    def below(self, top: str) -> "Folder":
+        """Returns a top folder."""
+        inside = (e for e in self.tree.entries if e.parts[0] == top and e.parts[1:])
+        entries = [e._replace(parts=e.parts[1:]) for e in inside]
+        folders = {p[1:] for p in self.tree.folders if p[0] == top and p[1:]}
+        broken = {p[1:]: to for p, to in self.tree.broken.items() if p[0] == top and p[1:]}
+        return Folder(self.root, (*self.inside, top), Tree(entries, folders, Counter(), broken))
+
+    def hint(self, top: str) -> str:
+        """Returns what to type to take a top folder as the source."""
+        place = self.root.joinpath(*self.inside, top)
+        if not place.is_dir():
+            inner = "/".join((*self.inside, top))
+            return f"unpack {self.root} and name the folder {inner} in it"
+        words = ["python", "-m", "alexnet_jax.main", "prepare", "--source", "folder", str(place)]
+        return f"type: {shlex.join(words)} (in train: --data.source {shlex.quote(str(place))})"
+
+
+def may_be_photo(name: str) -> bool:
+    """Returns whether a name is not that of something else; the content decides later."""
+    return name.rpartition(".")[2].lower() not in _NO_PHOTOS or "." not in name
+
+
+def tops_of(tree: Tree) -> dict[str, Top]:
+    """Returns the top folders by name, those without photos, too."""
+    direct: Counter[str] = Counter()
+    below: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for parts, *_ in tree.entries:
+        if len(parts) > 1 and may_be_photo(parts[-1]):
+            if len(parts) == 2:
+                direct[parts[0]] += 1
+            else:
+                below[parts[0]][parts[1]] += 1
+    names = sorted(parts[0] for parts in tree.folders if len(parts) == 1)
+    return {name: Top(direct[name], below[name]) for name in names}
+
+
+def loose_photos(tree: Tree) -> list[Entry]:
+    """Returns the photos that lie in no folder."""
+    return [e for e in tree.entries if len(e.parts) == 1 and may_be_photo(e.parts[0])]
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Returns names as a message shows them: the first, and how many there are in all."""
+    names = list(names)
+    more = f", … ({len(names):,} in all)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def find_wrapper(folder: Folder) -> str:
+    """Returns the one top folder that only wraps what the source is; empty: there is none.
+
+    It is the only one with photos; or one that is called `images` or the like and holds folders
+    where the others are called so, too, or hold annotations.
+
+    Raises:
+      DataError: a folder that is called so holds class folders, and others hold photos.
+    """
+    tops, holders = folder.tops, folder.holders
+    if folder.names_classes or not holders:
+        return ""
+    loose = len(loose_photos(folder.tree))
+    if len(holders) == 1:
+        return holders[0] if tops[holders[0]].photos > loose else ""
+    wrapping = [name for name in holders if _only_wraps(name)]
+    if len(wrapping) == 1 and all(n.lower() in _NOTES for n in holders if n not in wrapping):
+        return wrapping[0]
+    full = [n for n in wrapping if not tops[n].direct and len(tops[n].below) > 1]
+    if len(full) != 1 or any(tops[n].holds_folders for n in holders if n not in full):
+        return ""
+    if len(wrapping) == len(holders):
+        return full[0]
+    others = [name for name in holders if name not in full]
+    raise DataError(
+        f"{folder} holds {listed(others)} and '{full[0]}', in which there are the folders "
+        f"{listed(tops[full[0]].below)}; are those the classes? Then {folder.hint(full[0])}; "
+        f"{_class_names_remedy(full[0])}"
+    )
+
+
+def refuse_groups(folder: Folder) -> None:
+    """Refuses folders that hold the same folders and no photos of their own: no classes do.
+
+    Raises:
+      DataError: most of the photos are in such folders.
+    """
+    tops = folder.tops
+    grouped = [n for n in folder.holders if not tops[n].direct and len(tops[n].below) > 1]
+    if folder.names_classes or len(grouped) < 2:
+        return
+    largest = max(grouped, key=lambda name: tops[name].photos)
+    known = {name.casefold() for name in tops[largest].below}
+    alike = [name for name in grouped if _alike(known, tops[name].below)]
+    photos = sum(tops[name].photos for name in alike)
+    if len(alike) < 2 or 2 * photos < sum(top.photos for top in tops.values()):
+        return
+    inner = tops[largest].below
+    if all(split_name(name) for name in inner):
+        raise DataError(
+            f"the folders {listed(alike)} of {folder} each hold {listed(inner)}: several sets? "
+            f"Then {folder.hint(largest)}; or splits of every class? Then lay them the other way "
+            f"round, as {next(iter(inner))}/{largest}"
+        )
+    raise DataError(
+        f"the folders {listed(alike)} of {folder} hold the same folders ({listed(inner, 6)}) and "
+        "no photos of their own: they look like splits or groups, not like classes. For one of "
+        f"them, {folder.hint(largest)}; for splits, call them train, val and test; "
+        f"{_class_names_remedy(largest)}"
+    )
+
+
+def _alike(known: Collection[str], inner: Iterable[str]) -> bool:
+    names = {name.casefold() for name in inner}
+    common = len(names & set(known))
+    return common > 1 and 2 * common >= min(len(names), len(known))
+
+
+def _only_wraps(name: str) -> bool:
+    return any(c.isalpha() for c in name) and (is_filler(name) or name.lower() in _WRAPPERS)
+
+
+def _class_names_remedy(name: str) -> str:
+    return (
+        f"if they are the classes, say so in a file {CLASS_NAMES} beside them (rows of {name},NAME)"
+    )

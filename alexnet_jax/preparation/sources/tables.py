@@ -1,0 +1,133 @@
+"""The tables that lie with the photos of a source, and what they say of its splits."""
+
+from collections.abc import Collection, Iterable
+from pathlib import Path, PurePosixPath
+
+from alexnet_jax.errors import DataError
+from alexnet_jax.preparation.sources.layouts import CLASS_NAMES, Folder
+from alexnet_jax.preparation.sources.split_names import split_name
+from alexnet_jax.preparation.sources.table import Photos, Table, labels_in, read_table
+from alexnet_jax.preparation.sources.tree import Entry
+
+_ENDINGS = (".csv", ".tsv")
+_MAX_BYTES = 256 * 1024**2
+_MOST_ABOVE = 20
+_NOT_LABELS = ("submission", "submit")  # a competition's example of an answer
+
+
+class Tables:
+    """Tables beside the photos or above; read when photos have to be labelled."""
+
+    def __init__(self, beside: Iterable[tuple[Entry, str]], folders: Iterable[Folder]):
+        """Collects them.
+
+        Args:
+          beside: files on the way down to the splits.
+          folders: the splits.
+        """
+        self._entries = [entry for entry, _ in beside if _is_table(entry.name)]
+        for folder in folders:
+            self._entries += [e for e in folder.tree.entries if _is_table(e.name)]
+        self._entries = list({entry.place: entry for entry in self._entries}.values())
+        self._tables: dict[tuple[str, int], Table | None] = {}
+        self._used: dict[tuple[str, int], tuple[str, frozenset[str]]] = {}
+        self._trained: set[str] = set()
+
+    def labels(
+        self,
+        split: str,
+        photos: list[Entry],
+        known: Collection[str] | None = None,
+        above: Path | None = None,
+    ) -> tuple[dict[int, str], dict[int, str]]:
+        """Returns class and split of photos by their place in the list, as far as tables tell.
+
+        A table that is named after a split is of that one. A photo of another split that is called
+        as one of the training is not meant by a table without such a name.
+
+        Args:
+          split: of the photos.
+          photos: without class folders.
+          known: the only classes there may be; a table with others is of something else.
+          above: the source, where tables of the folder that it lies in count if no others tell.
+
+        Raises:
+          DataError: tables contradict each other or themselves.
+        """
+        found = self._labels(split, photos, self._entries, known)
+        if not found[0] and above is not None and above.is_dir():
+            entries = [
+                Entry((f"../{path.name}",), str(path), 0, path.stat().st_size)
+                for path in sorted(above.absolute().parent.iterdir())
+                if _is_table(path.name) and path.is_file()
+            ]
+            found = self._labels(split, photos, entries[:_MOST_ABOVE], known)
+        if split == "train":
+            self._trained = {_stem(photos[index]) for index in found[0]}
+        return found
+
+    def _labels(
+        self, split: str, photos: list[Entry], entries: list[Entry], known: Collection[str] | None
+    ) -> tuple[dict[int, str], dict[int, str]]:
+        classes: dict[int, str] = {}
+        splits: dict[int, str] = {}
+        for entry in entries:
+            said = split_name(PurePosixPath(entry.name).stem)
+            if said and split not in (said.split, *_EITHER.get(said.split, ())):
+                continue
+            table = self._read(entry)
+            able = [None if not said and _stem(p) in self._trained else p for p in photos]
+            found = table and labels_in(
+                table, Photos(p.parts if p else () for p in able), sum(p is not None for p in able)
+            )
+            if not found or known is not None and not set(found.classes.values()) <= set(known):
+                continue
+            for index, value in found.classes.items():
+                if classes.setdefault(index, value) != value:
+                    raise DataError(
+                        f"{entry.name} says '{value}' of {photos[index].name}, and another table "
+                        f"'{classes[index]}'; keep one of them"
+                    )
+            splits |= found.splits
+            told, unknown = self._used.get(entry.place, (found.told, found.unknown))
+            self._used[entry.place] = told, unknown & found.unknown
+        return classes, splits
+
+    def _read(self, entry: Entry) -> Table | None:
+        if entry.place not in self._tables:
+            if entry.size > _MAX_BYTES:
+                raise DataError(f"{entry.name} has {entry.size:,} bytes; too many for a table")
+            self._tables[entry.place] = read_table(entry.name, entry.read(_MAX_BYTES))
+        return self._tables[entry.place]
+
+    def used(self, entry: Entry) -> bool:
+        """Returns whether labels came from this file."""
+        return entry.place in self._used
+
+    def tell(self, understood: list[str]) -> None:
+        """Adds a line on each table that labels came from."""
+        for told, unknown in self._used.values():
+            some = f" ({sorted(unknown)[0]}{', …' if len(unknown) > 1 else ''})" if unknown else ""
+            rows = f"; {len(unknown):,} rows without a photo{some}" if unknown else ""
+            understood.append(told + rows)
+
+    def looked_at(self) -> str:
+        """Returns which tables said nothing that helps; empty: there were none."""
+        names = [entry.name for entry in self._entries if not self.used(entry)]
+        return f"{', '.join(names)} names no photos, or no classes of them" if names else ""
+
+
+_EITHER = {"evaluation": ("validation", "test")}
+
+
+def _is_table(name: str) -> bool:
+    lower = name.lower()
+    return (
+        lower.endswith(_ENDINGS)
+        and name != CLASS_NAMES
+        and not any(w in lower for w in _NOT_LABELS)
+    )
+
+
+def _stem(entry: Entry) -> str:
+    return PurePosixPath(entry.name).stem
