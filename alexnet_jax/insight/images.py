@@ -19,6 +19,7 @@ from alexnet_jax.data.decode import (
     is_image,
 )
 from alexnet_jax.data.square import fit_square
+from alexnet_jax.data.system_files import system_file, system_folder
 from alexnet_jax.errors import InputError
 
 UserImage = str | os.PathLike | bytes | Image.Image | np.ndarray
@@ -50,7 +51,8 @@ def expand_images(
 
     Args:
       patterns: files, folders, globs.
-      not_taken: gets what else the folders hold: other files, hidden ones, linked folders.
+      not_taken: gets what else the folders hold: other files, hidden ones, linked folders, and
+        folders that a storage system keeps there.
 
     Raises:
       InputError: a pattern names nothing, or a folder holds no image.
@@ -92,14 +94,19 @@ def _images_below(folder: Path, not_taken: list[NotTaken]) -> list[Path]:
     for root, folders, names in walk:
         for name in sorted(folders):
             place = os.path.join(root, name)
-            if name.startswith(".") or os.path.islink(place):
-                leave(place, "a hidden folder" if name.startswith(".") else "a link to a folder")
+            if system_folder(name):
+                hidden = name.startswith(".")
+                leave(place, "a hidden folder" if hidden else "a folder of a storage system")
+                folders.remove(name)
+            elif os.path.islink(place):
+                leave(place, "a link to a folder")
                 folders.remove(name)
         folders.sort()
         for name in sorted(names):
             path = Path(root, name)
-            if name.startswith("."):
-                leave(path, "a hidden file")
+            if system_file(name):
+                hidden = name.startswith(".")
+                leave(path, "a hidden file" if hidden else "a file of the operating system")
             elif path.exists() and not path.is_file():
                 leave(path, "no regular file")  # reading a pipe might never end
             elif name.lower().endswith(SUFFIXES) or is_image(path):

@@ -76,6 +76,18 @@ def test_what_a_folder_holds_besides_is_named(folder):
     }  # fmt: skip
 
 
+def test_folders_of_storage_systems_hold_no_photos(folder):
+    for name in ("@eaDir/a.PNG/SYNOPHOTO_THUMB_M.jpg", "sub/#recycle/d.jpg", "Thumbs.db"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(PNG)
+    not_taken = []
+    found = expand_images([folder], not_taken)
+    assert names(found, folder) == ["a.PNG", "b.jpg", "sub/c.webp"]
+    reasons = {Path(name).name: reason for name, reason in not_taken}
+    assert reasons["@eaDir"] == reasons["#recycle"] == "a folder of a storage system"
+    assert reasons["Thumbs.db"] == "a file of the operating system"
+
+
 def test_a_folder_without_an_image_says_what_it_holds(tmp_path):
     (tmp_path / "a.txt").write_text("no image")
     with pytest.raises(InputError, match="holds no image; not taken: 1, e.g. .*a.txt"):

@@ -1,7 +1,9 @@
-"""Tars as data sets are handed out: small ones, in the layout of the real ones."""
+"""Archives as data sets are handed out: small ones, in the layout of the real ones."""
 
 import io
 import tarfile
+import zipfile
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,6 +20,28 @@ def pack(archive, files, mode: Literal["w", "w:gz"] = "w"):
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
+    return archive
+
+
+def pack_zip(archive, files, links=(), method=zipfile.ZIP_DEFLATED):
+    """Writes a zip of {name: bytes} and symbolic links (name, target); returns `archive`."""
+    with zipfile.ZipFile(archive, "w", method) as packed:
+        for name, data in files.items():
+            packed.writestr(name, data)
+        for name, target in links:
+            info = zipfile.ZipInfo(name)
+            info.create_system, info.external_attr = 3, 0o120777 << 16  # a link of Unix
+            packed.writestr(info, target)
+    return archive
+
+
+def add_links(archive: Path, links):
+    """Appends (name, target, `tarfile.SYMTYPE` or `LNKTYPE`) to a tar; returns `archive`."""
+    with tarfile.open(archive, "a") as tar:
+        for name, target, kind in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            tar.addfile(info)
     return archive
 
 

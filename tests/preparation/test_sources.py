@@ -1,47 +1,21 @@
 """Every kind of source is listed with the right classes, splits and bytes; bad ones are named."""
 
-import io
 import json
 import os
 import pickle
 import tarfile
-from typing import Any
 
 import numpy as np
 import pytest
 from archives import IDS, pack, write_imagenet2012
-from PIL import Image
+from photo_folders import keys, listed, png, write
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation.prepare import prepare
-from alexnet_jax.preparation.sources import cifar10, list_images
+from alexnet_jax.preparation.sources import cifar10
 from alexnet_jax.preparation.sources.source import read_square
-
-
-def png(value=0, size=(8, 8)):
-    buffer = io.BytesIO()
-    Image.new("RGB", size, (value, value, value)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write(root, *paths):
-    """Writes one picture per path; its value is the number of the path."""
-    for value, path in enumerate(paths):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(png(value))
-    return root
-
-
-def listed(source, tmp_path, kind: Any = "folder", **options):
-    work = tmp_path / "work"
-    work.mkdir(exist_ok=True)
-    return list_images(DataConfig(source_kind=kind, source=str(source), **options), work)
-
-
-def keys(source):
-    return {split: [record.key for record in records] for split, records in source.splits.items()}
 
 
 def test_split_folders(tmp_path):
@@ -448,6 +422,47 @@ def test_imagenet_without_devkit_names_classes_by_id(tmp_path):
 def test_imagenet_validation_labels_need_the_devkit(tmp_path):
     root = imagenet_files(tmp_path, devkit=False)
     with pytest.raises(DataError, match="labels of ILSVRC2012_val_.* are in ILSVRC2012_devkit"):
+        listed(root, tmp_path, "imagenet2012")
+
+
+KAGGLE = "ILSVRC/Data/CLS-LOC"
+
+
+def kaggle(root):
+    """Writes ImageNet as Kaggle packs it: flat validation and test, two files of labels."""
+    write(
+        root,
+        *(f"{KAGGLE}/train/{name}/{name}_{i}.JPEG" for name in IDS for i in range(2)),
+        *(f"{KAGGLE}/val/ILSVRC2012_val_{i:08d}.JPEG" for i in (1, 2, 3)),
+        *(f"{KAGGLE}/test/ILSVRC2012_test_{i:08d}.JPEG" for i in (1, 2)),
+    )
+    rows = [f"ILSVRC2012_val_{i:08d},{IDS[i - 1]} 1 2 5 6 {IDS[i - 1]} 2 2 5 6" for i in (3, 1, 2)]
+    (root / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n" + "\n".join(rows))
+    (root / "LOC_synset_mapping.txt").write_text(
+        "n00000001 crane, bird\nn00000002 tench, Tinca tinca\nn00000003 crane, machine\n"
+    )
+    return root
+
+
+@pytest.mark.parametrize("place", [".", "ILSVRC", KAGGLE])
+def test_imagenet_as_kaggle_packs_it(tmp_path, place):
+    source = listed(kaggle(tmp_path / "x") / place, tmp_path, "imagenet2012")
+    assert source.class_names == ("crane (n00000001)", "tench", "crane (n00000003)")
+    assert [record.label for record in source.splits["validation"]] == [2, 0, 1]
+    assert len(source.splits["train"]) == 6
+    assert source.ignored == {"photos of test that have no label": 2}
+    assert source.understood[-1] == "labels of the validation images from LOC_val_solution.csv"
+
+
+def test_imagenet_of_kaggle_without_its_labels_says_what_is_missing(tmp_path):
+    root = kaggle(tmp_path / "x")
+    (root / "LOC_val_solution.csv").unlink()
+    with pytest.raises(DataError, match="00000001.JPEG are in .* LOC_val_solution.csv of Kaggle"):
+        listed(root, tmp_path, "imagenet2012")
+    with pytest.raises(InputError, match="'ilsvrc' needs ILSVRC2012_devkit"):
+        listed(root, tmp_path, "imagenet2012", class_order="ilsvrc")
+    (root / "LOC_val_solution.csv").write_text("nothing,here\n")
+    with pytest.raises(DataError, match="LOC_val_solution.csv has no rows of ILSVRC2012_val_"):
         listed(root, tmp_path, "imagenet2012")
 
 

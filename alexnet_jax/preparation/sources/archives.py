@@ -17,8 +17,9 @@ from alexnet_jax.preparation.sources.tree import Entry, Parts, Tree
 from alexnet_jax.preparation.sources.walk import walk_folder
 from alexnet_jax.preparation.sources.zips import list_zip
 
-ENDINGS = (
+_ENDINGS = (
     ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz",
+    ".tar.zst", ".tzst", ".7z", ".rar",  # named for what they are when they are opened
 )  # fmt: skip
 _UNREAD = {
     b"\x28\xb5\x2f\xfd": "a Zstandard archive",
@@ -51,8 +52,10 @@ def read_tree(path: Path, work: Path) -> Tree:
 
 def stem_of(name: str) -> str:
     """Returns the name of an archive without its ending; empty: it has none of an archive."""
-    ending = max((e for e in ENDINGS if name.lower().endswith(e)), key=len, default="")
-    return name[: -len(ending)] if ending else ""
+    if not name.lower().endswith(_ENDINGS):
+        return ""
+    ending = max((e for e in _ENDINGS if name.lower().endswith(e)), key=len)
+    return name[: -len(ending)]
 
 
 def open_archives(tree: Tree, archives: list[Entry], work: Path) -> Tree:

@@ -65,11 +65,13 @@ def _with_archives(tree: Tree, work: Path) -> Tree:
     """
     for _ in range(_MOST_LAYERS):
         archives = [e for e in tree.entries if stem_of(e.name)]
-        outer = min((len(e.parts) for e in archives), default=0)
+        if not archives:
+            break
+        outer = min(len(e.parts) for e in archives)
         archives = [e for e in archives if len(e.parts) == outer]
         splits = [e for e in archives if _means_split(stem_of(e.name))]
         holders = {e.parts[0] for e in tree.entries if len(e.parts) > 1 and may_be_photo(e.name)}
-        if not archives or (holders and not splits) or any(map(_means_split, holders)):
+        if (holders and not splits) or any(map(_means_split, holders)):
             break
         tables = [e for e in archives if _may_be_table(stem_of(e.name))]
         tree = open_archives(tree, splits + tables if splits else archives, work)

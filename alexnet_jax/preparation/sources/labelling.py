@@ -30,6 +30,7 @@ def label(layout: Layout) -> Labelled:
       DataError: nothing tells the classes of the training photos, or a split has strange ones.
     """
     tables = Tables(layout.beside, layout.splits.values())
+    before = len(layout.understood)
     folder = layout.splits["train"]
     if _is_flat(folder):
         splits = _by_table(layout, tables) or _by_names(layout, tables)
@@ -45,7 +46,7 @@ def label(layout: Layout) -> Labelled:
     for split in layout.splits:
         if split not in splits:
             splits[split] = _other_split(layout, split, ids, tables)
-    tables.tell(layout.understood)
+    layout.understood[before:before] = tables.told()
     layout.ignored.update(why for entry, why in layout.beside if not tables.used(entry))
     return Labelled({name: photos for name, photos in splits.items() if photos}, ids)
 

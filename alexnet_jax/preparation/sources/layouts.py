@@ -20,7 +20,7 @@ _NO_PHOTOS = set(
     "mp4 names npy npz parquet pdf pkl pt pth py rst sh sqlite tsv txt xls xlsx xml yaml yml "
     "7z bz2 gz rar tar tbz tbz2 tgz txz xz zip zst".split()
 )
-_WRAPPERS = set("archive content files jpegimages main originals raw root source store".split())
+WRAPPERS = set("archive content files jpegimages main originals raw root source store".split())
 _NOTES = set(
     "annotation annotations labels list lists mask masks segmentations trimaps xml".split()
 )
@@ -180,18 +180,42 @@ def refuse_groups(folder: Folder) -> None:
     if len(alike) < 2 or 2 * photos < sum(top.photos for top in tops.values()):
         return
     inner = tops[largest].below
-    if all(split_name(name) for name in inner):
-        raise DataError(
-            f"the folders {listed(alike)} of {folder} each hold {listed(inner)}: several sets? "
-            f"Then {folder.hint(largest)}; or splits of every class? Then lay them the other way "
-            f"round, as {next(iter(inner))}/{largest}"
-        )
     raise DataError(
         f"the folders {listed(alike)} of {folder} hold the same folders ({listed(inner, 6)}) and "
         "no photos of their own: they look like splits or groups, not like classes. For one of "
         f"them, {folder.hint(largest)}; for splits, call them train, val and test; "
         f"{_class_names_remedy(largest)}"
     )
+
+
+def holds_splits_in_classes(folder: Folder) -> bool:
+    """Returns whether the top folders are classes, in each of which the splits lie."""
+    tops = [folder.tops[name] for name in folder.holders]
+    if len(tops) < 2 or folder.names_classes or any(map(split_name, folder.holders)):
+        return False
+    named = [[split_name(name) for name in top.below] for top in tops if not top.direct]
+    return (
+        len(named) == len(tops)
+        and all(
+            all(said and not said.rest for said in inner)
+            and any(said and said.split == "train" for said in inner)
+            for inner in named
+        )
+        and all(len(e.parts) < 4 for e in folder.tree.entries if may_be_photo(e.name))
+    )
+
+
+def turned(folder: Folder) -> Folder:
+    """Returns the folder with its second layer of folders above the first."""
+
+    def swap(parts: Parts) -> Parts:
+        return parts[1::-1] + parts[2:]
+
+    tree = folder.tree
+    entries = [e._replace(parts=swap(e.parts)) for e in tree.entries if len(e.parts) > 2]
+    folders = {swap(parts) for parts in tree.folders if len(parts) > 1}
+    folders |= {parts[:1] for parts in folders}
+    return Folder(folder.root, folder.inside, Tree(entries, folders))
 
 
 def _alike(known: Collection[str], inner: Iterable[str]) -> bool:
@@ -201,7 +225,7 @@ def _alike(known: Collection[str], inner: Iterable[str]) -> bool:
 
 
 def _only_wraps(name: str) -> bool:
-    return any(c.isalpha() for c in name) and (is_filler(name) or name.lower() in _WRAPPERS)
+    return any(c.isalpha() for c in name) and (is_filler(name) or name.lower() in WRAPPERS)
 
 
 def _class_names_remedy(name: str) -> str:

@@ -10,18 +10,22 @@ from pathlib import Path
 
 from alexnet_jax.errors import DataError
 from alexnet_jax.preparation.sources.layouts import (
+    WRAPPERS,
     Folder,
     Top,
     find_wrapper,
+    holds_splits_in_classes,
     listed,
     loose_photos,
     refuse_groups,
+    turned,
 )
 from alexnet_jax.preparation.sources.split_names import is_filler, split_name
 from alexnet_jax.preparation.sources.tree import Entry, Parts, Tree
 
 _MOST_WRAPPERS = 8
-_UNLABELLED = {"unknown", "unlabelled", "unlabeled", "none"}
+_UNLABELLED = {"unknown", "unlabelled", "unlabeled", "none", "pred", "predict", "prediction"}
+_NO_PART = _UNLABELLED | WRAPPERS  # beside a folder of training photos
 _OUTSIDE = "files outside train, validation and test"
 
 
@@ -59,6 +63,9 @@ def find_layout(root: Path, tree: Tree) -> Layout:
     layout = Layout(root, {}, tree.ignored, tree.broken)
     folder = Folder(root, (), tree)
     for _ in range(_MOST_WRAPPERS):
+        if holds_splits_in_classes(folder):
+            folder = turned(folder)
+            layout.understood.append("the folder of every class holds its splits")
         named = _split_folders(folder, layout)
         if named:
             _take_splits(folder, named, layout)
@@ -83,12 +90,14 @@ def _split_folders(folder: Folder, layout: Layout) -> dict[str, str]:
         return {}
     train = [name for name, split in named.items() if split == "train"]
     deep = [name for name in named if tops[name].holds_folders]
-    others = [name for name in folder.holders if name not in named]
+    others = [n for n in folder.holders if n not in named and n.lower() not in _NO_PART]
     several = bool(train) and len(set(named.values())) > 1
     if others and (not deep and not several or not train):
         _refuse_test_beside_classes(folder, deep, others)
-        what = ", ".join(f"'{name}'" for name in named)
-        layout.understood.append(f"{what}: a class, no split, as beside it lie {listed(others, 5)}")
+        layout.understood.append(
+            f"taken for classes, not for splits, as they lie beside {listed(others, 5)}: "
+            f"{listed(named)}"
+        )
         return {}
     if others and not several:
         raise DataError(
@@ -152,12 +161,14 @@ def _one_each(folder: Folder, named: dict[str, str]) -> dict[str, str]:
 def _refuse_test_beside_classes(folder: Folder, deep: list[str], others: list[str]) -> None:
     known = {name.casefold() for name in others}
     known |= {inner.casefold() for name in others for inner in folder.tops[name].below}
+    remedy = f"lay the training photos in {folder}/train"
+    if len(others) == 1:
+        remedy = f"if '{others[0]}' is for training, rename it to train"
     for name in deep:
         if any(inner.casefold() in known for inner in folder.tops[name].below):
             raise DataError(
                 f"{folder} holds '{name}' with the folders {listed(folder.tops[name].below, 5)}, "
-                f"and beside it {listed(others, 5)}, but no train folder; lay the training photos "
-                f"in {folder}/train"
+                f"and beside it {listed(others, 5)}, but no train folder; {remedy}"
             )
 
 

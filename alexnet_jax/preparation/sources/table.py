@@ -113,7 +113,9 @@ def labels_in(table: Table, photos: Photos, count: int) -> Labels | None:
     rows = [row + [""] * (width - len(row)) for row in table.rows]
     places = [[photos.find(row[column]) for row in rows] for column in range(width)]
     hits = [len({place for place in column if place is not None}) for column in places]
-    named = max(range(width), key=lambda c: (hits[c], _plain(rows[0][c]) in _NAMES))
+    able = [c for c in range(width) if 2 * hits[c] >= max(hits)]
+    called = [c for c in able if _plain(rows[0][c]) in _NAMES]
+    named = max(called or able, key=lambda c: hits[c])
     if hits[named] < 2 or 2 * hits[named] < min(count, len(rows) - 1):
         return None
     head = rows[0] if places[named][0] is None else [f"{c + 1}" for c in range(width)]

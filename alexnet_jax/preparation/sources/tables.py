@@ -104,12 +104,14 @@ class Tables:
         """Returns whether labels came from this file."""
         return entry.place in self._used
 
-    def tell(self, understood: list[str]) -> None:
-        """Adds a line on each table that labels came from."""
+    def told(self) -> list[str]:
+        """Returns a line on each table that labels came from."""
+        lines = []
         for told, unknown in self._used.values():
             some = f" ({sorted(unknown)[0]}{', …' if len(unknown) > 1 else ''})" if unknown else ""
             rows = f"; {len(unknown):,} rows without a photo{some}" if unknown else ""
-            understood.append(told + rows)
+            lines.append(told + rows)
+        return lines
 
     def looked_at(self) -> str:
         """Returns which tables said nothing that helps; empty: there were none."""

@@ -16,7 +16,7 @@ _CIRCLE = "links to a folder around them"
 def walk_folder(root: Path) -> Tree:
     """Lists the files below a folder: those of each folder by name, then its folders by name.
 
-    A link is followed wherever it leads, as its owner has laid it; files behind it are named by
+    A link is followed wherever it leads, as its owner has laid it; all files are named by
     their real paths. A link to a folder that it lies in is left out and counted.
 
     Raises:
@@ -25,7 +25,7 @@ def walk_folder(root: Path) -> Tree:
     tree = Tree()
     folder_links = 0
     waiting: list[tuple[str, Parts, frozenset[tuple[int, int]], bool]]
-    waiting = [(os.fspath(root), (), frozenset(), False)]
+    waiting = [(os.path.realpath(root), (), frozenset(), False)]
     while waiting:
         place, parts, around, linked = waiting.pop()
         try:

@@ -27,7 +27,7 @@ def list_zip(path: Path, shown: str) -> Tree:
     try:
         return tree_of(_members(path), str(path), shown)
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
-        raise DataError(f"{shown} can not be read as a zip: {error}") from None
+        raise DataError(f"{shown} can not be read: {error}") from None
 
 
 def _members(path: Path) -> Iterator[Member]:
