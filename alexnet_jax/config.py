@@ -50,7 +50,7 @@ class DataConfig:
 
     Attributes:
       name: name of the prepared set inside the data directory; empty: derived from the source.
-      source_kind: what `source` is: the embedded digits, a folder or tar of class folders, the
+      source_kind: what `source` is: the embedded digits, a folder, tar or zip of photos, the
         CIFAR-10 archives, the ILSVRC tars, or a TFDS catalogue set (`tfds`).
       source: folder, archive or catalogue name that `prepare` reads, also at first use; empty
         means that the set must have been prepared (the embedded digits need none).

@@ -319,8 +319,10 @@ class Prepare(Options):
     Example:
       alexnet prepare --source folder ~/photos --name photos
 
-    A folder holds one folder per class, either at once or below train/, val/ and test/; a tar or
-    tar.gz of that is as good.
+    A folder holds one folder per class, either at once or below train/, val/ and test/ (or what
+    else these are called); or photos in one heap, whose names (cat.1.jpg) or a table of labels tell
+    the classes. A zip or tar of that is as good. What was understood, and what is left out, is
+    said first.
 
     Attributes:
       path: folder or archive that holds the images; not for digits and tfds:NAME.

@@ -140,7 +140,7 @@ def _derived_name(data: DataConfig) -> str:
         return f"{data.source_kind}{size}"
     if not data.source:
         raise DataError(
-            "no data set is named: give a folder or tar of photos, one folder per class, with "
+            "no data set is named: give a folder, tar or zip of photos, one folder per class, with "
             "--data.source PHOTOS; or type python -m alexnet_jax.main prepare --source "
             f"{'tfds:NAME' if data.source_kind == 'tfds' else 'folder PHOTOS'} --name photos, "
             "and then give --data.name photos"

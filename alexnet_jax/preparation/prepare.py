@@ -139,7 +139,7 @@ def _tell_appearance(
 
 _WHAT_TO_GET = {
     "digits": "nothing",
-    "folder": "its images in a folder or tar, as train/CLASS/* and test/CLASS/* or CLASS/* "
+    "folder": "its images in a folder, tar or zip, as train/CLASS/* and test/CLASS/* or CLASS/* "
     "(`python -m alexnet_jax.main presets` says from where)",
     "cifar10": "cifar-10-python.tar.gz from cs.toronto.edu/~kriz/cifar.html",
     "imagenet2012": "ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and "

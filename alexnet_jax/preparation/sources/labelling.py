@@ -70,7 +70,7 @@ def _by_table(
     """Returns the training photos that a table labels, or all splits where it tells those too."""
     folder = layout.splits["train"]
     photos = _photos(folder)
-    classes, splits = tables.labels("train", photos, above=folder.root)
+    classes, splits = tables.labels("train", photos, above=None if enough else folder.root)
     if not classes or len(classes) < enough * len(photos):
         return {}
     if enough and set(classes.values()) <= set(folder.tops):

@@ -22,7 +22,8 @@ _NO_PHOTOS = set(
 )
 WRAPPERS = set("archive content files jpegimages main originals raw root source store".split())
 _NOTES = set(
-    "annotation annotations labels list lists mask masks segmentations trimaps xml".split()
+    "annotation annotations imagesets labels list lists mask masks segmentationclass "
+    "segmentationobject segmentations trimaps xml xmls".split()
 )
 _MAX_CSV_BYTES = 16 * 1024**2
 
@@ -146,7 +147,7 @@ def find_wrapper(folder: Folder) -> str:
         return ""
     loose = len(loose_photos(folder.tree))
     if len(holders) == 1:
-        return holders[0] if tops[holders[0]].photos > loose else ""
+        return holders[0] if tops[holders[0]].photos > loose and _alone(folder) else ""
     wrapping = [name for name in holders if _only_wraps(name)]
     if len(wrapping) == 1 and all(n.lower() in _NOTES for n in holders if n not in wrapping):
         return wrapping[0]
@@ -160,6 +161,16 @@ def find_wrapper(folder: Folder) -> str:
         f"{folder} holds {listed(others)} and '{full[0]}', in which there are the folders "
         f"{listed(tops[full[0]].below)}; are those the classes? Then {folder.hint(full[0])}; "
         f"{_class_names_remedy(full[0])}"
+    )
+
+
+def _alone(folder: Folder) -> bool:
+    """Returns whether the only folder with photos is no class, whose sisters are just empty."""
+    only = folder.holders[0]
+    others = folder.tops.keys() - {only}
+    filled = {entry.parts[0] for entry in folder.tree.entries if len(entry.parts) > 1}
+    return _only_wraps(only) or (
+        not others or (folder.tops[only].holds_folders and others <= filled)
     )
 
 

@@ -12,7 +12,6 @@ from alexnet_jax.errors import DataError
 from alexnet_jax.preparation.sources.layouts import (
     WRAPPERS,
     Folder,
-    Top,
     find_wrapper,
     holds_splits_in_classes,
     listed,
@@ -99,6 +98,9 @@ def _split_folders(folder: Folder, layout: Layout) -> dict[str, str]:
             f"{listed(named)}"
         )
         return {}
+    if others and not several and _are_kinds(folder, [*train, *others]):
+        layout.understood.append(f"taken for a class, not for a split: {train[0]}")
+        return {}
     if others and not several:
         raise DataError(
             f"{folder} holds '{train[0]}', in which there are the folders "
@@ -113,6 +115,13 @@ def _split_folders(folder: Folder, layout: Layout) -> dict[str, str]:
             "photos train"
         )
     return _one_each(folder, named)
+
+
+def _are_kinds(folder: Folder, names: list[str]) -> bool:
+    """Returns whether all these folders hold folders, and none of the same name as another's."""
+    inner = [{name.casefold() for name in folder.tops[top].below} for top in names]
+    deep = all(folder.tops[name].holds_folders for name in names)
+    return deep and sum(map(len, inner)) == len(set().union(*inner))
 
 
 def _named(folder: Folder) -> dict[str, str]:
@@ -196,17 +205,18 @@ def _unwrapped(folder: Folder, split: str, classes: set[str], layout: Layout) ->
         if len(holders) != 1 or loose_photos(folder.tree) or folder.names_classes:
             break
         only = holders[0]
-        if only.casefold() in classes or not _wraps_split(only, folder.tops[only], split):
+        if only.casefold() in classes or not _wraps_split(folder, only, split):
             break
         _leave_others(layout, folder, [only], _OUTSIDE)
         folder = folder.below(only)
     return folder
 
 
-def _wraps_split(name: str, top: Top, split: str) -> bool:
+def _wraps_split(folder: Folder, name: str, split: str) -> bool:
     said = split_name(name)
     known = said is not None and said.split == split or name.lower() in _UNLABELLED
-    return top.holds_folders or known or is_filler(name)
+    alone = len(folder.tops) == 1 and folder.tops[name].holds_folders
+    return known or alone or is_filler(name)
 
 
 def _leave_others(layout: Layout, folder: Folder, taken: list[str], why: str) -> None:

@@ -4,8 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from alexnet_jax.errors import DataError
@@ -89,7 +88,8 @@ class Photos:
         for index, parts in enumerate(paths):
             for first in range(len(parts)):
                 path = "/".join(parts[first:])
-                for key in {path, str(PurePosixPath(path).with_suffix(""))}:
+                bare, dot, ending = path.rpartition(".")
+                for key in {path, bare if dot and "/" not in ending else path}:
                     # None: two photos are called so, and only their folders tell them apart
                     self._found[key] = None if key in self._found else index
 
@@ -103,101 +103,124 @@ class Photos:
         return None
 
 
-def labels_in(table: Table, photos: Photos, count: int) -> Labels | None:
-    """Returns what a table says of `count` photos; None: it names hardly any of them.
+def labels_in(
+    table: Table, photos: Photos, count: int, known: Collection[str] | None = None
+) -> Labels | None:
+    """Returns what a table says of photos; None: it names hardly any of them, or no classes.
+
+    Args:
+      table: of which it is not known yet what its columns are.
+      photos: that may be meant.
+      count: number of them.
+      known: the only classes there may be; None: any.
 
     Raises:
-      DataError: it names them, but not in one way, or its classes cannot be told.
+      DataError: it gives a photo two classes, or several columns may be the classes.
     """
-    width = max(map(len, table.rows))
-    rows = [row + [""] * (width - len(row)) for row in table.rows]
-    places = [[photos.find(row[column]) for row in rows] for column in range(width)]
-    hits = [len({place for place in column if place is not None}) for column in places]
-    able = [c for c in range(width) if 2 * hits[c] >= max(hits)]
-    called = [c for c in able if _plain(rows[0][c]) in _NAMES]
-    named = max(called or able, key=lambda c: hits[c])
-    if hits[named] < 2 or 2 * hits[named] < min(count, len(rows) - 1):
+    width = len(table.rows[0])
+    rows = [(row + [""] * (width - len(row)))[:width] for row in table.rows]
+    column, places = _name_column(rows, photos)
+    if 2 * len(set(places) - {None}) < max(4, min(count, len(rows) - 1)):
         return None
-    head = rows[0] if places[named][0] is None else [f"{c + 1}" for c in range(width)]
-    first = 1 if head is rows[0] else 0
-    body, where = rows[first:], places[named][first:]
-    others = [c for c in range(width) if c != named and any(row[c] for row in body)]
-    split_column = next((c for c in others if _tells_splits(head[c], body, c)), None)
-    others = [c for c in others if c != split_column]
-    values, told = _class_values(table.name, head, body, others)
-    if values is None:
-        return None
+    if places[0] is None:
+        head, rows, places = rows[0], rows[1:], places[1:]
+    else:
+        head = [str(index + 1) for index in range(width)]
+    others = [c for c in range(width) if c != column and any(row[c] for row in rows)]
+    split_column = next((c for c in others if _tells_splits(head[c], rows, c)), None)
+    if split_column is not None:
+        others.remove(split_column)
+    values, told = _class_values(table.name, head, rows, others, known)
     classes: dict[int, str] = {}
     splits: dict[int, str] = {}
-    for row, place, value in zip(body, where, values, strict=True):
+    for row, place, value in zip(rows, places, values, strict=False):
         if place is None or not value:
             continue
         if classes.setdefault(place, value) != value:
             raise DataError(
-                f"{table.name} names {row[named]} twice, as '{classes[place]}' and as '{value}'; "
+                f"{table.name} names {row[column]} twice, as '{classes[place]}' and as '{value}'; "
                 "a photo has one class here"
             )
         said = split_name(row[split_column]) if split_column is not None else None
         if said:
             splits[place] = "test" if said.split == "evaluation" else said.split
-    also = f", column '{head[split_column]}' its split" if split_column is not None else ""
-    told = (
-        f"classes are taken from {table.name}: column '{head[named]}' names the photo, {told}{also}"
-    )
-    unknown = {row[named] for row, place in zip(body, where, strict=True) if place is None}
-    return Labels(classes, splits, frozenset(unknown), told)
+    told = f"classes are taken from {table.name}: column '{head[column]}' names the photo, {told}"
+    told += f", column '{head[split_column]}' its split" if split_column is not None else ""
+    unknown = {row[column] for row, place in zip(rows, places, strict=True) if place is None}
+    return Labels(classes, splits, frozenset(unknown), told) if classes else None
+
+
+def _name_column(rows: list[list[str]], photos: Photos) -> tuple[int, list[int | None]]:
+    """Returns the column that names the photos best, and which photo each of its cells names.
+
+    Numbers of classes may be names of photos, too (1.jpg); the column's own name decides then.
+    """
+    columns = list(zip(*rows, strict=True))
+    places = [[photos.find(cell) for cell in column] for column in columns]
+    hits = [len(set(found) - {None}) for found in places]
+    able = [c for c, count in enumerate(hits) if 2 * count >= max(hits)]
+    called = [c for c in able if _plain(rows[0][c]) in _NAMES]
+    best = max(called or able, key=lambda c: hits[c])
+    return best, places[best]
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.lower())
 
 
-def _tells_splits(name: str, body: list[list[str]], column: int) -> bool:
-    values = {row[column] for row in body}
+def _tells_splits(name: str, rows: list[list[str]], column: int) -> bool:
+    values = {row[column] for row in rows}
     return _plain(name) in _SPLITS and len(values) < 9 and all(map(split_name, values))
 
 
 def _class_values(
-    name: str, head: list[str], body: list[list[str]], others: list[int]
-) -> tuple[list[str] | None, str]:
-    """Returns the class in each row, and which columns say it; None: no column can."""
-    classes = _one_hot(head, body, others)
-    if classes is not None:
+    name: str,
+    head: list[str],
+    rows: list[list[str]],
+    others: list[int],
+    known: Collection[str] | None,
+) -> tuple[list[str], str]:
+    """Returns the class in each row, and which columns say it; an empty list: no column can."""
+    classes = _one_hot(head, rows, others)
+    if classes and (known is None or set(classes) <= set(known)):
         return classes, f"{len(others)} columns with one 1 are its class"
-    counts = {c: Counter(row[c] for row in body if row[c]) for c in others}
-    able = [c for c in others if 1 < len(counts[c]) <= max(2, len(body) // 2)]
-    column = _chosen([c for c in able if _plain(head[c]) in _LABELS], body)
+    counts = {c: Counter(row[c] for row in rows if row[c]) for c in others}
+    if known is None:
+        able = [c for c in others if 1 < len(counts[c]) <= max(2, len(rows) // 2)]
+    else:
+        able = [c for c in others if counts[c].keys() <= set(known)]
+    column = _chosen([c for c in able if _plain(head[c]) in _LABELS], rows)
     if column is None and len(able) == 1:
         column = able[0]
+    if column is None and (known is not None or not able):
+        return [], ""
     if column is None:
-        if not able:
-            return None, ""
         raise DataError(
             f"{name} names the photos, but not in which of the columns "
             f"{', '.join(head[c] for c in able)} their classes are; keep that one beside the "
             "names, or call it 'label' and no other"
         )
-    return [row[column] for row in body], f"column '{head[column]}' its class"
+    return [row[column] for row in rows], f"column '{head[column]}' its class"
 
 
-def _chosen(columns: list[int], body: list[list[str]]) -> int | None:
+def _chosen(columns: list[int], rows: list[list[str]]) -> int | None:
     """Returns the column of the classes; of several that say the same, one with words."""
     if not columns:
         return None
-    kinds = [len({row[c] for row in body}) for c in columns]
-    together = len({tuple(row[c] for c in columns) for row in body})
+    kinds = [len({row[c] for row in rows}) for c in columns]
+    together = len({tuple(row[c] for c in columns) for row in rows})
     if any(kind != together for kind in kinds):
         return None
-    words = [c for c in columns if not all(row[c].replace(".", "").isdigit() for row in body)]
+    words = [c for c in columns if not all(row[c].replace(".", "").isdigit() for row in rows)]
     return (words or columns)[0]
 
 
-def _one_hot(head: list[str], body: list[list[str]], others: list[int]) -> list[str] | None:
+def _one_hot(head: list[str], rows: list[list[str]], others: list[int]) -> list[str] | None:
     """Returns the classes where each has a column of its own, with 1 in the rows that are of it."""
     if len(others) < 2:
         return None
     classes = []
-    for row in body:
+    for row in rows:
         ones = [c for c in others if row[c] in ("1", "1.0")]
         if len(ones) != 1 or any(row[c] not in ("0", "0.0") for c in others if c not in ones):
             return None

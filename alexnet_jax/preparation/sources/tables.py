@@ -1,15 +1,17 @@
 """The tables that lie with the photos of a source, and what they say of its splits."""
 
+import contextlib
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 from alexnet_jax.errors import DataError
+from alexnet_jax.locations import readable
 from alexnet_jax.preparation.sources.layouts import CLASS_NAMES, Folder
 from alexnet_jax.preparation.sources.split_names import split_name
 from alexnet_jax.preparation.sources.table import Photos, Table, labels_in, read_table
 from alexnet_jax.preparation.sources.tree import Entry
 
-_ENDINGS = (".csv", ".tsv")
+_ENDINGS = (".csv", ".tsv", ".txt")
 _MAX_BYTES = 256 * 1024**2
 _MOST_ABOVE = 20
 _NOT_LABELS = ("submission", "submit")  # a competition's example of an answer
@@ -48,20 +50,15 @@ class Tables:
         Args:
           split: of the photos.
           photos: without class folders.
-          known: the only classes there may be; a table with others is of something else.
+          known: the only classes there may be; a column with others is of something else.
           above: the source, where tables of the folder that it lies in count if no others tell.
 
         Raises:
           DataError: tables contradict each other or themselves.
         """
         found = self._labels(split, photos, self._entries, known)
-        if not found[0] and above is not None and above.is_dir():
-            entries = [
-                Entry((f"../{path.name}",), str(path), 0, path.stat().st_size)
-                for path in sorted(above.absolute().parent.iterdir())
-                if _is_table(path.name) and path.is_file()
-            ]
-            found = self._labels(split, photos, entries[:_MOST_ABOVE], known)
+        if not found[0] and above is not None:
+            found = self._labels(split, photos, _tables_above(above), known)
         if split == "train":
             self._trained = {_stem(photos[index]) for index in found[0]}
         return found
@@ -76,11 +73,13 @@ class Tables:
             if said and split not in (said.split, *_EITHER.get(said.split, ())):
                 continue
             table = self._read(entry)
+            if table is None:
+                continue
             able = [None if not said and _stem(p) in self._trained else p for p in photos]
-            found = table and labels_in(
-                table, Photos(p.parts if p else () for p in able), sum(p is not None for p in able)
-            )
-            if not found or known is not None and not set(found.classes.values()) <= set(known):
+            called = Photos(p.parts if p else () for p in able)
+            count = sum(p is not None for p in able)
+            found = labels_in(table, called, count, known)
+            if not found:
                 continue
             for index, value in found.classes.items():
                 if classes.setdefault(index, value) != value:
@@ -95,9 +94,8 @@ class Tables:
 
     def _read(self, entry: Entry) -> Table | None:
         if entry.place not in self._tables:
-            if entry.size > _MAX_BYTES:
-                raise DataError(f"{entry.name} has {entry.size:,} bytes; too many for a table")
-            self._tables[entry.place] = read_table(entry.name, entry.read(_MAX_BYTES))
+            table = entry.size <= _MAX_BYTES and read_table(entry.name, entry.read(_MAX_BYTES))
+            self._tables[entry.place] = table or None
         return self._tables[entry.place]
 
     def used(self, entry: Entry) -> bool:
@@ -122,14 +120,25 @@ class Tables:
 _EITHER = {"evaluation": ("validation", "test")}
 
 
-def _is_table(name: str) -> bool:
+def _is_table(name: str, endings: tuple[str, ...] = _ENDINGS) -> bool:
     lower = name.lower()
     return (
-        lower.endswith(_ENDINGS)
-        and name != CLASS_NAMES
-        and not any(w in lower for w in _NOT_LABELS)
+        lower.endswith(endings) and name != CLASS_NAMES and not any(w in lower for w in _NOT_LABELS)
     )
 
 
+def _tables_above(source: Path) -> list[Entry]:
+    """Returns the tables in the folder that the source lies in, as far as one may look there."""
+    with contextlib.suppress(OSError):
+        if source.is_dir():
+            paths = sorted(source.absolute().parent.iterdir())
+            tables = [p for p in paths if _is_table(p.name, _ENDINGS[:2]) and p.is_file()]
+            return [
+                Entry((f"../{readable(p.name)}",), str(p), 0, p.stat().st_size)
+                for p in tables[:_MOST_ABOVE]
+            ]
+    return []
+
+
 def _stem(entry: Entry) -> str:
-    return PurePosixPath(entry.name).stem
+    return entry.name.rpartition(".")[0]

@@ -81,7 +81,7 @@ def decompressed(path: Path, work: Path) -> Path:
     try:
         with opened(path, "rb") as packed:
             write_in_work(iter(lambda: packed.read(2**20), b""), plain, path)
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path} is damaged: {error}") from None
     if not tarfile.is_tarfile(plain):
         plain.unlink()
@@ -115,11 +115,13 @@ def write_in_work(blocks: Iterator[bytes], plain: Path, path: Path) -> None:
                     raise DataError(f"{path} unpacks to over {MAX_RATIO} times its size")
         os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
         os.replace(temporary, plain)
-    except gzip.BadGzipFile:
-        raise
     except OSError as error:
+        if error.errno is None:  # what gzip and bzip2 find in a damaged file
+            raise DataError(f"{path} is damaged: {error}") from None
         free = shutil.disk_usage(plain.parent).free / 1e9
         raise DataError(
             f"cannot unpack {path} in {plain.parent}: {error.strerror or error} "
             f"({free:.1f} GB free)"
         ) from None
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -21,8 +21,8 @@ class Entry(NamedTuple):
     """A regular file: its path inside the tree, and the file and bytes that hold it.
 
     What is no UTF-8 in a name stands escaped in `parts`, as names go into JSON, tables and pages;
-    `path` is the system's own, and behind a link that of the real file. `packed` is as in `Record`;
-    `linked` tells that a symbolic link led here.
+    `path` is the system's own. `packed` is as in `Record`. Where a symbolic link led here, `real`
+    is the file behind it.
     """
 
     parts: Parts
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     offset: int
     size: int
     packed: int = 0
-    linked: bool = False
+    real: str = ""
 
     @property
     def name(self) -> str:
@@ -40,7 +40,12 @@ class Entry(NamedTuple):
     @property
     def place(self) -> tuple[str, int]:
         """What two entries share that are the same file."""
-        return self.path, self.offset
+        return self.real or self.path, self.offset
+
+    @property
+    def linked(self) -> bool:
+        """Whether a symbolic link led here."""
+        return bool(self.real)
 
     def record(self, key: str, label: int) -> Record:
         """Returns the file as an image of a source."""
@@ -159,7 +164,9 @@ def _follow(
         target = _target(link, links)
         soft = member.kind == "link"
         if target in files:
-            found[link] = files[target]._replace(parts=link, linked=soft)
+            found[link] = (
+                _linked(files[target], link) if soft else files[target]._replace(parts=link)
+            )
         elif target in folders and soft and link[: len(target)] != target:
             folders.add(link)
             for parts in order[bisect.bisect_left(order, target) :]:
@@ -167,13 +174,17 @@ def _follow(
                     break
                 inside = link + parts[len(target) :]
                 folders |= {inside[:depth] for depth in range(1, len(inside))}
-                found[inside] = files[parts]._replace(parts=inside, linked=True)
+                found[inside] = _linked(files[parts], inside)
         else:
             tree.broken[tuple(map(readable, link))] = member.target
         if len(found) > most:  # folders that hold links to folders that hold links …
             raise DataError(f"the links in {shown} stand for over ten times its files")
     for parts, entry in found.items():
         files.setdefault(parts, entry)
+
+
+def _linked(entry: Entry, parts: Parts) -> Entry:
+    return entry._replace(parts=parts, real=entry.path)
 
 
 def _target(link: Parts, links: dict[Parts, Member]) -> Parts | None:
