@@ -3,7 +3,9 @@
 import pytest
 from photo_folders import counts, in_classes, keys, listed, write
 
+from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import DataError
+from alexnet_jax.preparation.prepare import prepare
 from alexnet_jax.preparation.sources.file_names import classes_in_names
 
 
@@ -60,6 +62,20 @@ def test_a_heap_with_names_is_told_before_it_is_read(tmp_path):
     assert source.ignored == {
         "photos of train that have no label": 1, "photos of test that have no label": 5,
     }  # fmt: skip
+
+
+def test_what_was_understood_is_said_before_the_work(tmp_path, capsys):
+    root = write(tmp_path / "x", *named("train/{}.{}.jpg", "cat", "d\x1b[31mog"), "test/9.jpg")
+    prepare(DataConfig("x", "folder", str(root), stored_size=8), tmp_path / "data")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:5] == [
+        "understood  splits: train, test",
+        "understood  classes are taken from file names",
+        "understood  classes: cat 3, d\\x1b[31mog 3",
+        "understood  10% of every class are set aside for validation",
+        "left out    1 photos of test that have no label",
+    ]
+    assert "images in" in lines[5]
 
 
 def test_photos_of_a_test_are_labelled_by_the_same_names(tmp_path):
@@ -159,6 +175,13 @@ def test_a_flat_validation_takes_only_a_table_of_the_same_classes(tmp_path):
     assert listed(root, tmp_path).ignored["photos of validation that have no label"] == 4
     rows = "".join(f"v{i},{('cat', 'dog')[i % 2]}\n" for i in range(4))
     (root / "val.csv").write_text("file,label\n" + rows)
+    assert counts(listed(root, tmp_path))["validation"] == {"cat": 2, "dog": 2}
+
+
+def test_a_table_without_names_of_columns_labels_a_validation(tmp_path):
+    root = write(tmp_path / "x", *in_classes("train"), *(f"val/images/v{i}.png" for i in range(4)))
+    rows = "".join(f"v{i}.png\t{('cat', 'dog')[i % 2]}\t0\t32\t{i}\n" for i in range(4))
+    (root / "val" / "val_annotations.txt").write_text(rows)
     assert counts(listed(root, tmp_path))["validation"] == {"cat": 2, "dog": 2}
 
 

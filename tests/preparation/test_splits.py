@@ -71,6 +71,20 @@ def test_photos_of_a_split_without_labels_are_left_out_and_counted(tmp_path):
         assert "left out    6 photos of test that have no label" in source.told()
 
 
+def test_classes_with_kinds_of_their_own_may_be_called_as_a_split_is(tmp_path):
+    kinds = ["train/steam/1.png", "train/diesel/1.png", "bus/city/1.png", "bus/tour/1.png"]
+    source = listed(write(tmp_path / "x", *kinds), tmp_path, validation_fraction=0.0)
+    assert counts(source) == {"train": {"bus": 2, "train": 2}}
+    assert source.understood[0] == "taken for a class, not for a split: train"
+
+
+def test_an_empty_sister_is_a_class_that_has_no_photos(tmp_path):
+    root = write(tmp_path / "x", *(f"cat/{c}_{i}.png" for c in ("tabby", "tom") for i in range(3)))
+    (root / "dog").mkdir()
+    with pytest.raises(DataError, match="class 'dog' of .* has no training images"):
+        listed(root, tmp_path)
+
+
 def test_what_lies_beside_the_splits_is_named(tmp_path):
     root = write(
         tmp_path / "x",
@@ -84,8 +98,10 @@ def test_what_lies_beside_the_splits_is_named(tmp_path):
 
 def test_folders_of_classes_that_hold_the_splits_are_turned(tmp_path):
     paths = [f"{c}/{s}/{i}.png" for c in ("cat", "dog") for s in ("Train", "val") for i in range(2)]
-    source = listed(write(tmp_path / "x", *paths), tmp_path)
+    root = write(tmp_path / "x", *paths, "cat/notes.txt", "read me.txt")
+    source = listed(root, tmp_path)
     assert counts(source) == {"train": TWO, "validation": TWO}
+    assert sum(source.ignored.values()) == 2
     assert source.understood[0] == "the folder of every class holds its splits"
 
 

@@ -1,6 +1,7 @@
 """A source is looked at before anything of it is decoded."""
 
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -23,10 +24,15 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-@pytest.mark.parametrize("packed", ["", "w", "w:gz"])
+@pytest.mark.parametrize("packed", ["", "w", "w:gz", "zip"])
 def test_a_folder_and_its_archives_tell_the_same(photos, tmp_path, packed):
     source = photos
-    if packed:
+    if packed == "zip":
+        source = tmp_path / "photos.zip"
+        with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in photos.rglob("*.*"):
+                archive.write(path, path.relative_to(tmp_path))
+    elif packed:
         source = tmp_path / "photos.tar"
         with tarfile.open(source, packed) as archive:
             archive.add(photos, "photos")

@@ -40,7 +40,7 @@ def label(layout: Layout) -> Labelled:
     else:
         ids = sorted(folder.tops)
         if not ids:
-            raise DataError(_no_classes(folder, tables))
+            raise DataError(_no_classes(layout, tables))
         splits = {"train": _by_folders(layout, "train", ids)}
         layout.understood.append(f"classes are the folders {listed(ids)}")
     for split in layout.splits:
@@ -90,7 +90,7 @@ def _by_names(layout: Layout, tables: Tables) -> dict[str, list[tuple[str, Entry
     photos = _photos(folder)
     classes = classes_in_names([entry.name for entry in photos])
     if not classes:
-        raise DataError(_no_classes(folder, tables))
+        raise DataError(_no_classes(layout, tables))
     found = {"train": [(c, entry) for c, entry in zip(classes, photos, strict=True) if c]}
     layout.understood.append("classes are taken from file names")
     _tell_flat(layout, folder, photos, found)
@@ -162,13 +162,16 @@ def _other_split(
     return [(classes[i], entry) for i, entry in enumerate(photos) if i in classes]
 
 
-def _no_classes(folder: Folder, tables: Tables) -> str:
+def _no_classes(layout: Layout, tables: Tables) -> str:
+    folder = layout.splits["train"]
     names = [name for name in (e.name for e in folder.tree.entries) if may_be_photo(name)]
     ways = (
         f"expected {folder.root.name}/CLASS/IMAGE or {folder.root.name}/train/CLASS/IMAGE, names "
         "such as cat.1.jpg and dog.1.jpg, or a table (.csv) of photos and their classes"
     )
-    looked = f" ({tables.looked_at()})" if tables.looked_at() else ""
+    left = [f"left out: {count:,} {why}" for why, count in layout.ignored.items() if count]
+    notes = "; ".join(filter(None, [tables.looked_at(), *left]))
+    looked = f" ({notes})" if notes else ""
     if folder.inside and names:
         return (
             f"{folder.root} has only one class ('{folder.inside[-1]}'), or no class folders in it; "

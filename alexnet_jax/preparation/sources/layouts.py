@@ -175,13 +175,15 @@ def _alone(folder: Folder) -> bool:
 
 
 def refuse_groups(folder: Folder) -> None:
-    """Refuses folders that hold the same folders and no photos of their own: no classes do.
+    """Refuses folders that hold the same folders and hardly a photo beside: no classes do.
 
     Raises:
       DataError: most of the photos are in such folders.
     """
     tops = folder.tops
-    grouped = [n for n in folder.holders if not tops[n].direct and len(tops[n].below) > 1]
+    grouped = [
+        n for n in folder.holders if 10 * tops[n].direct < tops[n].photos and len(tops[n].below) > 1
+    ]
     if folder.names_classes or len(grouped) < 2:
         return
     largest = max(grouped, key=lambda name: tops[name].photos)
@@ -219,12 +221,12 @@ def holds_splits_in_classes(folder: Folder) -> bool:
 def turned(folder: Folder) -> Folder:
     """Returns the folder with its second layer of folders above the first."""
 
-    def swap(parts: Parts) -> Parts:
-        return parts[1::-1] + parts[2:]
-
     tree = folder.tree
-    entries = [e._replace(parts=swap(e.parts)) for e in tree.entries if len(e.parts) > 2]
-    folders = {swap(parts) for parts in tree.folders if len(parts) > 1}
+    entries = [
+        e._replace(parts=e.parts[1::-1] + e.parts[2:]) if len(e.parts) > 2 else e
+        for e in tree.entries
+    ]
+    folders = {parts[1::-1] + parts[2:] for parts in tree.folders if len(parts) > 1}
     folders |= {parts[:1] for parts in folders}
     return Folder(folder.root, folder.inside, Tree(entries, folders))
 

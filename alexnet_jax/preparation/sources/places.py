@@ -35,6 +35,12 @@ def read_place(path: str, offset: int, size: int, packed: int, most: int) -> byt
 def blocks_at(path: str, offset: int, size: int, packed: int) -> Iterator[bytes]:
     """Yields the file that lies at a place of an archive in blocks of at most 256 KiB.
 
+    Args:
+      path: the archive.
+      offset: where the file begins in it.
+      size: its bytes.
+      packed: the bytes it takes there as a deflate stream; 0: it lies there as it is.
+
     Raises:
       OSError, ValueError: as `read_place`.
     """

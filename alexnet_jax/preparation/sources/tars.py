@@ -90,7 +90,14 @@ def decompressed(path: Path, work: Path) -> Path:
 
 
 def place_in_work(path: Path, work: Path, ending: str, inside: str = "") -> Path:
-    """Returns where in `work` that which is unpacked of `path` lies, or of a file `inside` it."""
+    """Returns where that lies which is unpacked of an archive; another version of it has another.
+
+    Args:
+      path: the archive.
+      work: folder for what is unpacked.
+      ending: of the name.
+      inside: which file of the archive; empty: all of it.
+    """
     status = path.stat()
     name = f"{path} {status.st_size} {status.st_mtime_ns} {inside}".encode(
         errors="backslashreplace"
@@ -99,7 +106,12 @@ def place_in_work(path: Path, work: Path, ending: str, inside: str = "") -> Path
 
 
 def write_in_work(blocks: Iterator[bytes], plain: Path, path: Path) -> None:
-    """Writes what `path` unpacks to, whole or not at all, and gives it the time of `path`.
+    """Writes what an archive unpacks to, whole or not at all, and gives it the archive's time.
+
+    Args:
+      blocks: the bytes.
+      plain: file to write.
+      path: the archive.
 
     Raises:
       DataError: it is more than `MAX_RATIO` times as large, cannot be read, or the disk is full.
