@@ -55,7 +55,7 @@ def list_images(data: DataConfig, work: Path) -> Source:
             f"{data.validation_fraction:.0%} of every class are set aside for validation"
         )
     ignored, understood = dict(+layout.ignored), tuple(layout.understood)
-    return Source(unique_names(names, ids), tuple(ids), records, ignored, understood)
+    return Source(unique_names(names, ids), tuple(ids), records, ignored, understood=understood)
 
 
 def _with_archives(tree: Tree, work: Path) -> Tree:

@@ -60,16 +60,7 @@ def list_images(data: DataConfig, work: Path) -> Source:
     ignored: Counter[str] = Counter()
     told = read_labels(root, work)
     train = _training_entries(root, work, ignored)
-    ids = sorted(train)
-    if data.class_order == "ilsvrc":
-        if told is None or not told.ordered:
-            raise InputError(f"data.class_order 'ilsvrc' needs {DEVKIT}.tar.gz in {root}")
-        ids = [wordnet_id for wordnet_id in told.names if wordnet_id in train]
-    if told and told.names:
-        unknown = sorted(set(train) - set(told.names))
-        if unknown:
-            where = "the devkit" if told.ordered else MAPPING
-            raise DataError(f"class {unknown[0]} of {root} is not in {where}")
+    ids = _ordered_ids(data, root, sorted(train), told)
     names = [told.names.get(wordnet_id, wordnet_id) if told else wordnet_id for wordnet_id in ids]
     labels = {wordnet_id: label for label, wordnet_id in enumerate(ids)}
     splits = {
@@ -86,7 +77,24 @@ def list_images(data: DataConfig, work: Path) -> Source:
         ignored["photos of test that have no label"] += len(walk_folder(root / "test").entries)
     place = [f"the images are those in {root}"] if root != Path(data.source) else []
     understood = (*place, *(told.understood if told else ()))
-    return Source(unique_names(names, ids), tuple(ids), splits, dict(+ignored), understood)
+    names, ignored = unique_names(names, ids), +ignored
+    return Source(names, tuple(ids), splits, dict(ignored), understood=understood)
+
+
+def _ordered_ids(
+    data: DataConfig, root: Path, ids: list[str], told: ImagenetLabels | None
+) -> list[str]:
+    """Returns the WordNet ids of the training images in the order of the labels."""
+    if told and told.names:
+        unknown = sorted(set(ids) - set(told.names))
+        if unknown:
+            where = "the devkit" if told.ordered else MAPPING
+            raise DataError(f"class {unknown[0]} of {root} is not in {where}")
+    if data.class_order != "ilsvrc":
+        return ids
+    if told is None or not told.ordered:
+        raise InputError(f"data.class_order 'ilsvrc' needs {DEVKIT}.tar.gz in {root}")
+    return [wordnet_id for wordnet_id in told.names if wordnet_id in ids]
 
 
 def _folder_of_images(given: Path) -> Path:
@@ -108,7 +116,7 @@ def _training_entries(root: Path, work: Path, ignored: Counter[str]) -> dict[str
             f"{root} has neither {TRAIN}.tar nor a folder 'train', here or in {'/'.join(KAGGLE)}"
         )
     tree = read_tree(place, work)
-    ignored.update(tree.ignored)
+    _count_left_out(tree, ignored)
     classes: dict[str, list[Entry]] = {}
     for entry in tree.entries:
         stem, dot, ending = entry.name.rpartition(".")
@@ -121,6 +129,11 @@ def _training_entries(root: Path, work: Path, ignored: Counter[str]) -> dict[str
     if not classes:
         raise DataError(f"the training images of {root} have no WordNet ids (n01440764 …)")
     return classes
+
+
+def _count_left_out(tree: Tree, ignored: Counter[str]) -> None:
+    ignored.update(tree.ignored)
+    ignored["links that lead outside an archive or nowhere"] += len(tree.broken)
 
 
 def _inner_entries(outer: Entry, ignored: Counter[str]) -> list[Entry]:
@@ -169,7 +182,7 @@ def _validation_records(
             records.append(entry.record(entry.name, labels[wordnet_id]))
         else:
             ignored["validation files of no class of the training set"] += 1
-    ignored.update(tree.ignored)
+    _count_left_out(tree, ignored)
     return sorted(records, key=lambda record: record.key)
 
 

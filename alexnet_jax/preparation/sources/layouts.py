@@ -220,7 +220,6 @@ def holds_splits_in_classes(folder: Folder) -> bool:
 
 def turned(folder: Folder) -> Folder:
     """Returns the folder with its second layer of folders above the first."""
-
     tree = folder.tree
     entries = [
         e._replace(parts=e.parts[1::-1] + e.parts[2:]) if len(e.parts) > 2 else e
