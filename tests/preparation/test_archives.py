@@ -161,6 +161,7 @@ DAMAGED = {
     "another method": (lambda a: _patched(a, 10, 9, 2), "cat/0.png is compressed by method 9"),
     "a size that reaches over": (lambda a: _patched(a, 20, 10**6), "reaches into what follows"),
     "a damaged directory": (lambda a: _patched(a, 0, 0), "can not be read"),
+    "no name": (lambda a: _patched(a, 28, 0, 2), "."),
     "cut": (lambda a: a.write_bytes(a.read_bytes()[:-40]) and a, "can not be read"),
 }  # fmt: skip
 

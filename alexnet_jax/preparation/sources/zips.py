@@ -26,7 +26,7 @@ def list_zip(path: Path, shown: str) -> Tree:
     """
     try:
         return tree_of(_members(path), str(path), shown)
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, struct.error, OSError, ValueError, NotImplementedError) as error:
         raise DataError(f"{shown} can not be read: {error}") from None
 
 
@@ -36,7 +36,7 @@ def _members(path: Path) -> Iterator[Member]:
         infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
         places = {}
         for info, after in zip(infos, [*(i.header_offset for i in infos[1:]), end], strict=True):
-            if not info.is_dir():
+            if not info.filename.endswith("/"):  # `is_dir` fails on an empty name
                 places[id(info)] = _place(file, info, after)
         for info in archive.infolist():  # in the directory's order: the last of a name counts
             yield _member(path, info, places.get(id(info), 0))
@@ -66,7 +66,7 @@ def _member(path: Path, info: zipfile.ZipInfo, begin: int) -> Member:
     name, mode = _name(info), info.external_attr >> 16
     packed = info.compress_size if info.compress_type == zipfile.ZIP_DEFLATED else 0
     kind = stat.S_IFMT(mode) if info.create_system not in _DOS else 0
-    if info.is_dir() or kind == stat.S_IFDIR:
+    if name.endswith("/") or kind == stat.S_IFDIR:
         return Member(name, "folder")
     if kind == stat.S_IFLNK:
         target = read_place(str(path), begin, info.file_size, packed, _MAX_TARGET)
