@@ -7,7 +7,7 @@ import tarfile
 
 import numpy as np
 import pytest
-from archives import IDS, pack, write_imagenet2012
+from archives import IDS, pack, pack_zip, write_imagenet2012
 from photo_folders import keys, listed, png, write
 
 from alexnet_jax.config import DataConfig
@@ -314,6 +314,15 @@ def test_cifar10_batches_that_python_3_wrote_are_read_too(tmp_path):
     records = source.splits["train"] + source.splits["test"]
     assert [record.label for record in records] == labels
     assert records[0].key == "data_batch_1/0.png"
+
+
+def test_cifar10_in_a_zip(tmp_path):
+    files, images, _ = cifar_files("python")
+    source = listed(pack_zip(tmp_path / "cifar.zip", files), tmp_path, "cifar10")
+    np.testing.assert_array_equal(read_square(source.splits["train"][0], 32), images[0])
+    files, _, _ = cifar_files("binary")
+    with pytest.raises(DataError, match="data_batch_1.bin lies compressed in .*; unpack that"):
+        listed(pack_zip(tmp_path / "binary.zip", files), tmp_path, "cifar10")
 
 
 @pytest.mark.parametrize("content", [{"data": [1]}, ["no", "dict"]])

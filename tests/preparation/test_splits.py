@@ -30,6 +30,7 @@ TWO = {"cat": 2, "dog": 2}
         ("training validation evaluation", "train validation test"),
         ("train/images test/images", "train test"),
         ("test/train test/val", "train validation"),
+        ("train/train train/val", "train validation"),
     ],
 )
 def test_splits_under_other_names(tmp_path, folders, splits):

@@ -71,6 +71,8 @@ def _read_binary(entry: Entry) -> list[Record]:
     """Lists a binary batch: per image one byte of label, then 32x32 of red, green and blue."""
     if entry.size == 0 or entry.size % _RECORD_BYTES:
         raise DataError(f"{entry.name} has {entry.size} bytes, no multiple of {_RECORD_BYTES}")
+    if entry.packed:
+        raise DataError(f"{entry.name} lies compressed in {entry.path}; unpack that")
     images = np.frombuffer(_read(entry), np.uint8).reshape(-1, _RECORD_BYTES)
     return [
         Record(

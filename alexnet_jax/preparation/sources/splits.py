@@ -85,7 +85,7 @@ def _split_folders(folder: Folder, layout: Layout) -> dict[str, str]:
     """Returns the split of each top folder that is one; empty: there are none here."""
     tops = folder.tops
     named = {} if folder.names_classes else _named(folder)
-    if not named:
+    if not named or _wraps_all(folder):
         return {}
     train = [name for name, split in named.items() if split == "train"]
     deep = [name for name in named if tops[name].holds_folders]
@@ -108,13 +108,18 @@ def _split_folders(folder: Folder, layout: Layout) -> dict[str, str]:
             f"the training split, {folder.hint(train[0])}; if it is a class, call it something else"
         )
     if not train:
-        if any(split_name(name) for name in tops[next(iter(named))].below):
-            return {}  # a folder called `test` may wrap the whole set
         raise DataError(
             f"{folder} has {listed(named)} but no train folder; call the folder of the training "
             "photos train"
         )
     return _one_each(folder, named)
+
+
+def _wraps_all(folder: Folder) -> bool:
+    """Returns whether the only folder with photos holds several splits, whatever it is called."""
+    holders = folder.holders
+    inner = map(split_name, folder.tops[holders[0]].below) if len(holders) == 1 else ()
+    return len({said.split for said in inner if said}) > 1
 
 
 def _are_kinds(folder: Folder, names: list[str]) -> bool:
