@@ -74,7 +74,8 @@ def open_archives(tree: Tree, archives: list[Entry], work: Path) -> Tree:
     result = Tree(entries, set(tree.folders), tree.ignored.copy(), dict(tree.broken))
     for entry in archives:
         top: Parts = (*entry.parts[:-1], stem_of(entry.name))
-        inner = _read_archive(_alone(entry, work), work, f"{entry.name} in {entry.path}")
+        shown = f"{entry.name} in {entry.path}" if entry.offset else entry.path
+        inner = _read_archive(_alone(entry, work), work, shown)
         result.entries += [e._replace(parts=top + e.parts) for e in inner.entries]
         result.folders |= {top, *(top + parts for parts in inner.folders)}
         result.ignored.update(inner.ignored)
