@@ -96,7 +96,12 @@ def _pair(pair: Any) -> tuple[np.ndarray, np.ndarray]:
 def to_params(
     layers: dict[str, tuple[np.ndarray, np.ndarray]], network: Network, file: SourceFile
 ) -> Arrays:
-    """Returns the parameters in our layouts, RGB; see `read_layers` for the arguments.
+    """Returns the parameters in our layouts, RGB.
+
+    Args:
+      layers: weights and biases by Caffe's names, from `read_layers`.
+      network: whose layers they are.
+      file: named in errors.
 
     Raises:
       InputError: a convolution is missing, a shape is wrong, or a value is not finite.
