@@ -143,7 +143,7 @@ def parse(verbs: Verbs, name: str, words: Sequence[str]) -> Any:
         "config": (tyro.conf.DisallowNone,),  # an option that is None is one that was not given
     }
     if name == "train":
-        settings["default"] = verbs[name](workdir=tyro.MISSING, config=chosen_preset(words))  # type: ignore[call-arg]
+        settings["default"] = verbs[name](workdir=tyro.MISSING, config=defaults(words))  # type: ignore[call-arg]
     verb = parse_quietly(partial(tyro.cli, verbs[name], **settings), words)
     if name == "train":
         verb = dataclasses.replace(verb, typed=typed_fields(words))
@@ -164,17 +164,43 @@ def typed_fields(words: Sequence[str]) -> tuple[str, ...]:
 
 def chosen_preset(words: Sequence[str]) -> Config:
     """Returns the preset named in `words`, whose values are the defaults of all other fields."""
-    name = DEFAULT_PRESET
-    for position, word in enumerate(words):
-        if word == "--preset":
-            name = "".join(words[position + 1 : position + 2])
-        elif word.startswith("--preset="):
-            name = word.removeprefix("--preset=")
+    typed = any(word == "--preset" or word.startswith("--preset=") for word in words)
+    name = _value_of("--preset", words) if typed else DEFAULT_PRESET
     if name not in PRESETS:
         raise InputError(
             f"unknown preset '{name}'.{did_you_mean(name, PRESETS)} Known: {', '.join(PRESETS)}"
         )
     return PRESETS[name]
+
+
+def defaults(words: Sequence[str]) -> Config:
+    """Returns the preset named in `words`, with the phases chosen for the run in --workdir.
+
+    A preset of photos has none, and options name but what a default has (`--schedule.phases.0.…`).
+    """
+    preset = chosen_preset(words)
+    if preset.network != AUTO:
+        return preset
+    workdir = _value_of("--workdir", words)
+    with contextlib.suppress(OSError, InputError):
+        text = (Path(workdir).expanduser() / "config.json").read_text("utf-8")
+        run = Config.from_json(text)
+        if workdir and run.preset == preset.preset:
+            phases = run.schedule.phases
+            schedule = dataclasses.replace(preset.schedule, phases=phases)
+            return dataclasses.replace(preset, schedule=schedule)
+    return preset
+
+
+def _value_of(option: str, words: Sequence[str]) -> str:
+    """Returns what was typed behind an option, the last time; empty: it is not there."""
+    value = ""
+    for position, word in enumerate(words):
+        if word == option:
+            value = "".join(words[position + 1 : position + 2])
+        elif word.startswith(f"{option}="):
+            value = word.removeprefix(f"{option}=")
+    return value
 
 
 def _help_text(verb: type[Options]) -> str:

@@ -52,8 +52,9 @@ class DataConfig:
       name: name of the prepared set inside the data directory; empty: derived from the source.
       source_kind: what `source` is: the embedded digits, a folder, tar or zip of photos, the
         CIFAR-10 archives, the ILSVRC tars, or a TFDS catalogue set (`tfds`).
-      source: folder, archive or catalogue name that `prepare` reads, also at first use; empty
-        means that the set must have been prepared (the embedded digits need none).
+      source: folder, archive or catalogue name that `prepare` reads, also at first use, and again
+        where its files have changed; empty means that the set must have been prepared, and is taken
+        as it is (the embedded digits need none).
       stored_size: height and width of the stored images (shorter side to this, centre crop).
       store: JPEG bytes, or raw uint8 for speed.
       jpeg_quality: quality of stored JPEGs, 1 to 100.

@@ -27,6 +27,7 @@ from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.checkpoint import Checkpoints, Restored, digest_of
 from alexnet_jax.runs.records import Progress, Records
 from alexnet_jax.runs.state import TrainState, all_finite
+from alexnet_jax.training.outlook import outlook
 from alexnet_jax.training.schedule import (
     Clock,
     CurrentRates,
@@ -204,7 +205,9 @@ class _Loop:
         """Notes what this call changes in the run; returns whether nothing is left to do."""
         status = ""
         if self.chief:
+            before = run_folder.read_config(self.run.workdir)
             run_folder.note_changes(self.run.workdir, self.config, step)
+            self._tell_schedule(before, step)
             info = run_folder.read_info(self.run.workdir)
             # Where the last checkpoint was damaged, the older one has still to go to the end.
             status = info["status"] if step >= info.get("step", 0) else "running"
@@ -215,6 +218,15 @@ class _Loop:
         starts = [*self.run.info.get("starts", []), {"step": step, **here}]
         self._note(**here, starts=starts, status="running")
         return False
+
+    def _tell_schedule(self, before: Config, step: int) -> None:
+        """Says what the rates do from here on, where this call changes them or their time."""
+        names = ("schedule", "optimizer", "epochs")
+        same = all(getattr(before, name) == getattr(self.config, name) for name in names)
+        if not same and 0 < step < self.total_steps:
+            done = self.clock.epochs(step)
+            for line in outlook(before, self.config, done, self.plateau):
+                self.progress.say(line)
 
     def _note(self, **changes: Any) -> None:
         """Changes fields of `run.json`, unless the work folder has vanished."""

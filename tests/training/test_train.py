@@ -223,7 +223,7 @@ def test_another_configuration_is_refused_with_its_fields(unbroken, config, data
 
 
 def test_rates_and_epochs_change_in_mid_run_only_when_asked(
-    unbroken, config, dataset, tmp_path, monkeypatch
+    unbroken, config, dataset, tmp_path, monkeypatch, capsys
 ):
     folder = tmp_path / "run"
     train_and_break(config, folder, dataset, monkeypatch, 5)
@@ -240,6 +240,7 @@ def test_rates_and_epochs_change_in_mid_run_only_when_asked(
     assert rows[4]["train/learning_rate"] == 1e-3 and rows[6]["train/learning_rate"] == 1e-4
 
     _, finished = unbroken  # a finished run goes on when it is given more epochs
+    assert "epochs the rate is 0.0001" in capsys.readouterr().out
     longer = train(dataclasses.replace(config, epochs=4), finished, dataset, retune=True)
     assert longer.finished and longer.steps_done == 4
 
