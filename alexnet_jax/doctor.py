@@ -30,6 +30,8 @@ PACKAGES = (
 )
 LITTLE_SPACE_BYTES = 2 * 1024**3
 """A checkpoint of the full network with its velocities is half a gigabyte, and three are kept."""
+SOURCE_SECONDS = 2.0
+"""A source whose files take longer to look at is not compared with the set made of it."""
 NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 MOST_IMAGES = 200_000
 """Of a larger split as many are read, evenly spread; the sizes of all its files are compared."""
@@ -193,28 +195,52 @@ def _data_sets(data_dir: Path) -> Iterator[Finding]:
             "note", "data sets", f"none in {data_dir} yet; `train` or `prepare` makes them"
         )
     for folder in folders:
-        yield _data_set(folder)
+        yield from _data_set(folder)
 
 
-def _data_set(folder: Path) -> Finding:
-    """Looks at one prepared set: its description, and whether every file has its size."""
+def _data_set(folder: Path) -> Iterator[Finding]:
+    """Looks at one prepared set: its description, whether every file has its size, its source."""
     from alexnet_jax.data.dataset import open_dataset
     from alexnet_jax.data.prepared import load_statistics, read_prepared
+    from alexnet_jax.data.versions import version_in
 
     try:
         prepared = read_prepared(folder)
         if prepared is None:
             text = f"{folder.name} is not complete; repeat its `prepare`"
-            return Finding("note", "data set", text)
+            yield Finding("note", "data set", text)
+            return
         dataset = open_dataset(folder, cache_bytes=0)
         load_statistics(folder)
         sizes = [_read_through(dataset.split(name)) for name in dataset.splits]
     except AlexNetError as error:
-        return Finding("bad", "data set", str(error))
+        yield Finding("bad", "data set", str(error))
+        return
     classes = len(prepared["class_names"])
-    return Finding(
-        "ok", "data set", f"{folder.name}: {', '.join(sizes)} images, {classes:,} classes"
-    )
+    text = f"{folder.name}: {', '.join(sizes)} images, {classes:,} classes"
+    if version_in(prepared) > 1:
+        text += f"; version {version_in(prepared)} of {prepared['name']}"
+    yield Finding("ok", "data set", text)
+    yield from _source_of(folder, prepared)
+
+
+def _source_of(folder: Path, prepared: dict[str, Any]) -> Iterator[Finding]:
+    """Says what has become of a set's source; an older version of a set need not be as it is."""
+    from alexnet_jax.data.versions import version_in, versions
+    from alexnet_jax.preparation.currency import quick_state
+
+    found = []
+    with contextlib.suppress(AlexNetError):  # one is damaged, which its own line says
+        found = versions(folder.with_name(prepared["name"]))
+    if found and version_in(prepared) < found[-1].number:
+        text = f"{found[-1].folder.name} is newer; this may be removed when no run needs it"
+    else:
+        kind, source = (
+            str(prepared["options"].get(name, "")) for name in ("source_kind", "source")
+        )
+        text = quick_state(folder, kind, source, SOURCE_SECONDS)
+    if text:
+        yield Finding("note", "data set", f"{folder.name}: {text}")
 
 
 def _read_through(split: Any) -> str:

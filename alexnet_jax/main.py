@@ -33,7 +33,7 @@ class Train(Processes, Options):
       workdir: run folder: checkpoints, metrics and report; made if missing.
       data_dir: folder of prepared data sets; else $ALEXNET_DATA_DIR, else the user's cache folder.
       retune: let rates, schedule and epochs of the run in --workdir change from here on, as 2012
-        changed them by hand.
+        changed them by hand; what the schedule then does is said.
       quiet: print no progress: only what is wrong, and what came out.
       typed: names of the fields of the experiment among the words; not an option.
       config: the experiment.
@@ -323,6 +323,9 @@ class Prepare(Options):
     else these are called); or photos in one heap, whose names (cat.1.jpg) or a table of labels tell
     the classes. A zip or tar of that is as good. What was understood, and what is left out, is
     said first.
+
+    Typed again it compares: a source that has changed becomes a new version beside the old one,
+    photos.2, and so on; --data.name photos of `train` is then the newest.
 
     Attributes:
       path: folder or archive that holds the images; not for digits and tfds:NAME.

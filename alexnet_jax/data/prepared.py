@@ -1,10 +1,11 @@
 """What lies in the folder of a prepared set, and how it is read again.
 
-A set is the folder `<data_dir>/<name>/` with these files:
+A set is the folder `<data_dir>/<name>/` (later versions of it: `versions.py`) with these files:
 
 - `<tfds name>-<split>.array_record-00000-of-00018`: examples of image, label, key
 - `dataset_info.json`, `features.json`, `label.labels.txt`: what TFDS wants
 - `statistics.npz`, `examples.npz` (labels, keys, places in the shards), `bad_images.jsonl`
+- `source.npz`: of what the source held, where it is one of files (`preparation/currency.py`)
 - `prepared.json`: written last; its presence says that the set is complete
 - `work/`: sidecars of finished shards, only while the set is being prepared
 """
@@ -80,10 +81,13 @@ def read_prepared(folder: str | Path) -> dict[str, Any] | None:
 def _check(prepared: dict[str, Any]) -> None:
     """Raises `ValueError`, `KeyError` or `TypeError` for a description that cannot be."""
     options, names = prepared["options"], prepared["class_names"]
-    whole = options["store"] in ("jpeg", "raw") and isinstance(options["source_kind"], str)
+    whole = isinstance(prepared["name"], str) and prepared["name"] == Path(prepared["name"]).name
+    whole &= options["store"] in ("jpeg", "raw") and isinstance(options["source_kind"], str)
     whole &= isinstance(prepared["fingerprint"], str) and 0 < _count(options["stored_size"]) < 2**15
     if not whole or not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         raise ValueError("its options or names are not what `prepare` writes")
+    if not isinstance(prepared["class_ids"], list) or len(prepared["class_ids"]) != len(names):
+        raise ValueError("it has not as many ids as names of classes")
     for name, split in prepared["splits"].items():
         counts = [_count(count) for _, count, _ in split["shards"]]
         plain = all(file == Path(file).name and _count(size) for file, _, size in split["shards"])

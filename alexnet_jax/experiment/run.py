@@ -80,8 +80,11 @@ def train(
         run_folder.check_same_config(workdir, config, retune)
     _check(config)
 
+    begun_with = _begun_with(workdir)
+
     def prepared() -> Path:
-        return ensure_prepared(config.data, data_dir or default_data_dir(), progress=not quiet)
+        place = data_dir or default_data_dir()
+        return ensure_prepared(config.data, place, progress=not quiet, begun_with=begun_with)
 
     # Process 0 alone, then the others, who find it ready unless they have a disk of their own.
     folder = processes.chief_first(prepared, prepared)
@@ -93,6 +96,15 @@ def train(
     if outcome.finished and processes.is_chief():
         _tell(outcome.run, outcome.steps_done, say)
     return outcome.state
+
+
+def _begun_with(workdir: Path) -> str:
+    """Returns the fingerprint of the data set of the run in a folder; empty: there is no run."""
+    if not run_folder.holds_config(workdir):
+        return ""
+    with contextlib.suppress(InputError):  # which is said where the run is opened
+        return run_folder.read_info(workdir).get("data_fingerprint", "")
+    return ""
 
 
 def _ignore(line: str) -> None:

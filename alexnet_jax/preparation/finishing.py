@@ -18,12 +18,15 @@ from alexnet_jax.data.prepared import (
     WORK,
     pack_strings,
 )
+from alexnet_jax.data.versions import number_of
 from alexnet_jax.errors import DataError
 from alexnet_jax.files import write_arrays, write_text
 from alexnet_jax.preparation import storage
 from alexnet_jax.preparation.options import described_options
+from alexnet_jax.preparation.origin import remember
 from alexnet_jax.preparation.progress import say
 from alexnet_jax.preparation.shards import MAX_BAD_IN_A_ROW
+from alexnet_jax.preparation.source_files import SourceFiles
 from alexnet_jax.preparation.sources.source import Source
 from alexnet_jax.preparation.statistics import reduce, save_statistics
 from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
@@ -60,6 +63,7 @@ def finish(
     folder: Path,
     data: DataConfig,
     source: Source,
+    files: SourceFiles | None,
     stored: Storage,
     shards: list[Shard],
     results: dict[str, ShardResult],
@@ -71,6 +75,7 @@ def finish(
       folder: of the set.
       data: what is prepared.
       source: its images.
+      files: those of the source, from before its images were listed; None: it has none.
       stored: how they are stored.
       shards: all of them.
       results: of every shard.
@@ -104,8 +109,11 @@ def finish(
     write_arrays(folder / EXAMPLES, compressed=True, **arrays)
     title = f"{data.name}, prepared by alexnet_jax from {data.source_kind}"
     storage.write_tfds_metadata(folder, stored, by_split, title)
+    if files is not None:
+        remember(folder, files, source, shards, results)
+    prepared = {"set_version": number_of(folder, data.name)}
     without_end = sum(result.without_end for result in results.values())
-    prepared = _describe(data, source, by_split, counts, len(bad), without_end)
+    prepared |= _describe(data, source, by_split, counts, len(bad), without_end)
     storage.write_json(folder / PREPARED, prepared)
     shutil.rmtree(folder / WORK, ignore_errors=True)
     sizes = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())

@@ -9,6 +9,7 @@ from typing import Literal
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.prepared import WORK
+from alexnet_jax.data.versions import PLAN, number_of
 from alexnet_jax.errors import DataError
 from alexnet_jax.preparation import storage
 from alexnet_jax.preparation.options import described_options
@@ -66,8 +67,12 @@ def check_plan(
         digest.update(f"{shard.file}\n".encode())
         for record in shard.records:
             digest.update(f"{record.label} {record.size} {record.key}\n".encode())
-    plan = {"options": described_options(data), "images": digest.hexdigest()}
-    path = folder / WORK / "plan.json"
+    plan = {
+        "set": [data.name, number_of(folder, data.name)],
+        "options": described_options(data),
+        "images": digest.hexdigest(),
+    }
+    path = folder / WORK / PLAN
     if path.exists():
         begun = json.loads(path.read_text("utf-8"))
         if begun["options"] != plan["options"]:

@@ -12,19 +12,21 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-from alexnet_jax.config import Appearance, DataConfig
-from alexnet_jax.data.prepared import WORK, read_prepared
+from alexnet_jax.config import DataConfig
+from alexnet_jax.data.prepared import WORK
+from alexnet_jax.data.versions import folder_of, next_number, versions
 from alexnet_jax.errors import DataError
 from alexnet_jax.locations import check_utf8
 from alexnet_jax.preparation import storage
-from alexnet_jax.preparation.finishing import MAX_BAD_FRACTION, finish, stop_for_bad
-from alexnet_jax.preparation.options import (
-    appearance_in,
-    appearance_of,
-    check_same,
-    command,
-    resolve,
+from alexnet_jax.preparation.existing import (
+    check_no_version,
+    compare_newest,
+    used,
+    version_of_a_run,
 )
+from alexnet_jax.preparation.finishing import MAX_BAD_FRACTION, finish, stop_for_bad
+from alexnet_jax.preparation.options import appearance_of, command, resolve
+from alexnet_jax.preparation.origin import files_of, finished_parts
 from alexnet_jax.preparation.planning import check_plan, check_space, plan_shards
 from alexnet_jax.preparation.progress import ProgressLine, say
 from alexnet_jax.preparation.sources import list_images
@@ -45,6 +47,8 @@ def prepare(
 ) -> Path:
     """Prepares a data set, or continues an interrupted preparation, or finds it done.
 
+    A source that has changed since is prepared as a new version beside the old one, which stays.
+
     Args:
       data: source and storage options; an empty name is derived from them.
       data_dir: folder of prepared sets; made if missing.
@@ -53,7 +57,7 @@ def prepare(
       progress: show rate and time left on standard error.
 
     Returns:
-      The folder of the set.
+      The folder of the set: of its newest version, where its source has changed in between.
 
     Raises:
       InputError: unknown kind, missing source, impossible option.
@@ -63,14 +67,21 @@ def prepare(
     data = resolve(data)
     folder = Path(data_dir).expanduser().absolute() / data.name
     with _locked(folder, progress):
-        prepared = read_prepared(folder)
-        if prepared:
-            check_same(folder, prepared, data)
-            say(f"{data.name} is prepared already in {folder}", progress)
-            _tell_appearance(data, prepared, folder, progress)
-            return folder
-        _prepare(folder, data, workers, bad_images, progress)
-    return folder
+        found = versions(folder)
+        place = folder_of(folder, next_number(folder, found[-1].number if found else 0))
+        if found:
+            newest, compared = found[-1], compare_newest(found[-1], data, progress)
+            if compared.state != "changed":
+                say(f"{newest.folder.name} is prepared already in {newest.folder}", progress)
+                return used(newest, data, compared, progress)
+            check_no_version(newest, data)
+            say(compared.told(data, newest.folder))
+            say(
+                f"the new contents become {place}; {newest.folder} stays for the runs that began "
+                "with it, and may be removed when none needs it"
+            )
+        _prepare(place, data, workers, bad_images, progress)
+    return place
 
 
 def ensure_prepared(
@@ -80,11 +91,13 @@ def ensure_prepared(
     workers: int | None = None,
     bad_images: Literal["error", "skip"] = "skip",
     progress: bool = True,
+    begun_with: str = "",
 ) -> Path:
     """Returns the folder of the prepared set; prepares it first where a source is known.
 
-    TFDS catalogue sets are prepared in a process of their own, as only that one may load
-    TensorFlow.
+    It is that of the newest version; where the source has changed since, that is told and prepared
+    as the next one. A run goes on with the version that it began with. TFDS catalogue sets are
+    prepared in a process of their own, as only that one may load TensorFlow.
 
     Args:
       data: what is needed.
@@ -92,6 +105,7 @@ def ensure_prepared(
       workers: processes that decode; None: one per core.
       bad_images: skip them, or stop with an error at the first.
       progress: print lines for the user.
+      begun_with: fingerprint of the set that a run has begun with, which goes on; empty: none has.
 
     Raises:
       DataError: the set is missing and no source is given (the message has the command to type),
@@ -99,17 +113,20 @@ def ensure_prepared(
     """
     data = resolve(data)
     folder = Path(data_dir).expanduser().absolute() / data.name
-    prepared = read_prepared(folder)
-    if prepared:
-        check_same(folder, prepared, data)
-        _tell_appearance(data, prepared, folder, progress)
-        return folder
-    if not data.source and data.source_kind != "digits":
+    found = versions(folder)
+    if found and begun_with:
+        return version_of_a_run(found, data, begun_with, progress)
+    if found:
+        compared = compare_newest(found[-1], data, progress)
+        if compared.state != "changed":
+            return used(found[-1], data, compared, progress)
+    elif not data.source and data.source_kind != "digits":
         raise DataError(
             f"the data set '{data.name}' is not in {folder.parent}; "
             f"get {_WHAT_TO_GET[data.source_kind]}, then type: {command(data, folder.parent)}"
         )
-    say(f"preparing {data.name} in {folder}", progress)
+    else:
+        say(f"preparing {data.name} in {folder}", progress)
     if data.source_kind != "tfds":
         return prepare(data, data_dir, workers=workers, bad_images=bad_images, progress=progress)
     import multiprocessing
@@ -119,22 +136,6 @@ def ensure_prepared(
         options: dict[str, Any] = {"bad_images": bad_images, "progress": progress}
         submit = functools.partial(pool.submit, prepare, data, data_dir, workers=workers, **options)
         return start_processes(submit).result()
-
-
-def _tell_appearance(
-    data: DataConfig, prepared: dict[str, Any], folder: Path, progress: bool
-) -> None:
-    """Says so where the images of a set were read otherwise than they would be now."""
-    pairs = zip(Appearance._fields, appearance_in(prepared), appearance_of(data), strict=True)
-    different = [(name, have, usual) for name, have, usual in pairs if have != usual]
-    if data.source and different:
-        have = " and ".join(f"{name} '{have}'" for name, have, _ in different)
-        usual = " and ".join(f"'{usual}'" for _, _, usual in different)
-        say(
-            f"the images of {data.name} were prepared with {have}, and its networks are shown "
-            f"photos that way; for {usual} choose another --data.name or remove {folder}",
-            progress,
-        )
 
 
 _WHAT_TO_GET = {
@@ -183,6 +184,7 @@ def _prepare(
     except OSError as error:
         raise storage.write_error(folder, error) from error
     try:
+        files = files_of(data)  # first: what changes while it is prepared counts as a change
         source = list_images(data, work)
     except BaseException:
         if fresh:  # nothing was begun: leave no trace, so that a corrected command can follow
@@ -197,21 +199,21 @@ def _prepare(
     )
     shards = plan_shards(data, source, bad_images)
     check_plan(folder, data, source, shards, progress)
-    results = _write_missing(folder, data, shards, stored, workers, progress)
-    finish(folder, data, source, stored, shards, results, progress)
+    finished = finished_parts(folder, data, files, shards)
+    results = _write_missing(folder, data, shards, finished, stored, workers, progress)
+    finish(folder, data, source, files, stored, shards, results, progress)
 
 
 def _write_missing(
     folder: Path,
     data: DataConfig,
     shards: list[Shard],
+    done: dict[str, ShardResult],
     stored: Storage,
     workers: int | None,
     progress: bool,
 ) -> dict[str, ShardResult]:
-    results = {shard.file: storage.load_result(folder, shard.file) for shard in shards}
-    missing = [shard for shard in shards if results[shard.file] is None]
-    done = {file: result for file, result in results.items() if result is not None}
+    missing = [shard for shard in shards if shard.file not in done]
     total = sum(len(shard.records) for shard in missing)
     if done:
         say(f"continuing: {len(done)} of {len(shards)} parts are finished", progress)

@@ -13,7 +13,7 @@ from alexnet_jax.data import records
 from alexnet_jax.data.decode import NO_END, BadImageError, decode_jpeg, encode_jpeg
 from alexnet_jax.data.prepared import WORK
 from alexnet_jax.preparation import storage
-from alexnet_jax.preparation.sources.source import Record, read_square
+from alexnet_jax.preparation.sources.source import Record, content_digest, read_square
 from alexnet_jax.preparation.statistics import Sums
 from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
 
@@ -40,6 +40,7 @@ class _Part:
         self.labels: list[int] = []
         self.images: list[records.Stored] = []
         self.bad: list[dict[str, str]] = []
+        self.contents: list[int] = []
         self.notes: list[str] = []
         self.sums = Sums(stored.stored_size)
         self.digest = hashlib.sha256()
@@ -82,7 +83,7 @@ def write_shard(folder: Path, shard: Shard, stored: Storage, progress: Progress)
     result = ShardResult(
         shard.file, shard.split, np.array(part.labels, np.int32), [i.key for i in part.images],
         places, part.digest.hexdigest(), num_bytes, part.bad, part.sums.pixels, part.sums.products,
-        stopped, part.notes.count(NO_END),
+        np.array(part.contents, np.uint64), stopped, part.notes.count(NO_END),
     )  # fmt: skip
     if not stopped:
         storage.save_result(folder, result)
@@ -96,6 +97,8 @@ def _fill(writer: Any, part: _Part, shard: Shard, stored: Storage, progress: Pro
     for record in shard.records:
         if progress.stop():
             return "interrupted"
+        # Before it is decoded: what changes in between counts as a change later, and is not missed.
+        part.contents.append(content_digest(record))
         try:
             pixels = read_square(record, stored.stored_size, stored.appearance, part.notes)
         except BadImageError as error:

@@ -40,6 +40,7 @@ class Shard(NamedTuple):
 class ShardResult(NamedTuple):
     """What is known of a written shard.
 
+    `contents`, uint64, has a digest of the bytes of each of its records, bad ones included;
     `stopped` says why it was not finished, if so; `without_end` counts JPEGs without end marker.
     """
 
@@ -53,6 +54,7 @@ class ShardResult(NamedTuple):
     bad: list[dict[str, str]]
     pixels: np.ndarray
     products: np.ndarray
+    contents: np.ndarray
     stopped: str = ""
     without_end: int = 0
 
@@ -129,6 +131,7 @@ def save_result(folder: Path, result: ShardResult) -> None:
             places=result.places,
             pixels=result.pixels,
             products=result.products,
+            contents=result.contents,
         )
 
 
@@ -143,12 +146,17 @@ def load_result(folder: Path, file: str) -> ShardResult | None:
         result = ShardResult(
             file, about["split"], arrays["labels"], unpack_strings(arrays["keys"]),
             arrays["places"], about["digest"], about["num_bytes"], bad, arrays["pixels"],
-            arrays["products"], without_end=about.get("without_end", 0),
+            arrays["products"], arrays["contents"], without_end=about.get("without_end", 0),
         )  # fmt: skip
         whole = (folder / file).stat().st_size == result.num_bytes and not result.bad
         return without_sums(result) if whole else None
     except (OSError, ValueError, KeyError):
         return None
+
+
+def forget_result(folder: Path, file: str) -> None:
+    """Removes the sidecar of a shard, which must be written again."""
+    _sidecar(folder, file).unlink(missing_ok=True)
 
 
 def without_sums(result: ShardResult) -> ShardResult:

@@ -13,8 +13,9 @@ import numpy as np
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.decode import header_size
-from alexnet_jax.data.prepared import read_prepared
+from alexnet_jax.data.versions import Version, versions
 from alexnet_jax.errors import printable
+from alexnet_jax.preparation.currency import compare
 from alexnet_jax.preparation.options import resolve
 from alexnet_jax.preparation.sources import list_images
 from alexnet_jax.preparation.sources.places import read_place
@@ -32,7 +33,8 @@ class Survey(NamedTuple):
     Attributes:
       class_names: in the order of the labels.
       counts: images of each class, by split.
-      stored: how a set that is prepared already lies on disk; None: it is still to be prepared.
+      stored: how a set that is prepared already lies on disk, as its next version will; None: it
+        is still to be prepared.
       shorter_sides: of up to a thousand images as they come, pixels, ascending; empty: not known.
       strange: of as many, those whose header is that of no image.
     """
@@ -98,6 +100,8 @@ class Survey(NamedTuple):
 def survey(data: DataConfig, likely: DataConfig, data_dir: str | Path) -> Survey | None:
     """Looks at a set that was prepared, or else at its source; None: there is neither.
 
+    Where the source has changed since, it is the source that counts.
+
     Args:
       data: the set as it was asked for.
       likely: as it will be, unless there are many photos; a set may have been prepared so.
@@ -107,30 +111,46 @@ def survey(data: DataConfig, likely: DataConfig, data_dir: str | Path) -> Survey
       InputError, DataError: as `prepare`, of the same source.
     """
     data_dir = Path(data_dir).expanduser()
-    named = [part for part in (data, likely) if part.name or part is likely or not part.source]
-    for part in named:
-        prepared = read_prepared(data_dir / resolve(part).name)
-        if prepared is not None:
-            counts = {name: split["per_class"] for name, split in prepared["splits"].items()}
-            options = prepared["options"]
-            stored = dataclasses.replace(
-                data, stored_size=options["stored_size"], store=options["store"]
-            )
-            return Survey(tuple(prepared["class_names"]), counts, stored)
+    newest = _newest(data, likely, data_dir)
     if not data.source:
-        return None
+        return newest and _of_set(newest, data)
     with write_errors(data_dir):
         data_dir.mkdir(parents=True, exist_ok=True)
         work = tempfile.TemporaryDirectory(prefix=".survey-", dir=data_dir)
     with work as folder:
-        source = list_images(resolve(data), Path(folder))
+        source = None
+        if newest:
+            compared = compare(newest.folder, newest.prepared, resolve(data), Path(folder), False)
+            source = compared.source
+            if source is None:
+                return _of_set(newest, data)
+        source = source or list_images(resolve(data), Path(folder))
         counts = {split: _per_class(records, len(source.class_names))
                   for split, records in source.splits.items()}  # fmt: skip
         records = [record for records in source.splits.values() for record in records]
         files = [record for record in records if record.form == "file"]
         sides = [_shorter_side(record) for record in files[:: -(-len(files) // _HEADERS) or 1]]
     known = sorted(side for side in sides if side)
-    return Survey(source.class_names, counts, None, tuple(known), sides.count(0))
+    stored = _stored(newest, data) if newest else None
+    return Survey(source.class_names, counts, stored, tuple(known), sides.count(0))
+
+
+def _newest(data: DataConfig, likely: DataConfig, data_dir: Path) -> Version | None:
+    """Returns the newest version of the set that is asked for, or of that which is likely."""
+    named = [part for part in (data, likely) if part.name or part is likely or not part.source]
+    found = (versions(data_dir / resolve(part).name) for part in named)
+    return next((versions[-1] for versions in found if versions), None)
+
+
+def _of_set(version: Version, data: DataConfig) -> Survey:
+    prepared = version.prepared
+    counts = {name: split["per_class"] for name, split in prepared["splits"].items()}
+    return Survey(tuple(prepared["class_names"]), counts, _stored(version, data))
+
+
+def _stored(version: Version, data: DataConfig) -> DataConfig:
+    options = version.prepared["options"]
+    return dataclasses.replace(data, stored_size=options["stored_size"], store=options["store"])
 
 
 def _per_class(records: Sequence[Record], classes: int) -> list[int]:

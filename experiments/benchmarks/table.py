@@ -28,6 +28,7 @@ _COLUMNS = (
 _OTHERS = (
     ("pipeline.json", "Input pipeline"),
     ("startup.json", "Start-up"),
+    ("current_set.json", "Is a set current?"),
     ("memory.json", "Memory"),
     ("towers.json", "One tower against two"),
     ("profile.json", "Where the time goes"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from alexnet_jax.checks import check_kind
 from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import DataError
+from alexnet_jax.locations import readable
 from alexnet_jax.preparation.sources.source import Source
 
 _MODULES = {
@@ -37,7 +38,14 @@ def list_images(data: DataConfig, work: Path) -> Source:
     """
     check_kind(data.source_kind)
     module = importlib.import_module(f"{__name__}.{_MODULES[data.source_kind]}")
-    source: Source = module.list_images(data, work)
+    try:
+        source: Source = module.list_images(data, work)
+    except OSError as error:
+        what = readable(error.filename or data.source)
+        raise DataError(
+            f"cannot read {what}: {error.strerror}; make it readable, or, if something changes "
+            f"{readable(data.source)} at this moment, try again when that is done"
+        ) from None
     _check(source, data.source or data.source_kind)
     return source
 

@@ -1,0 +1,186 @@
+"""The files of a source by name, size and time of change: what tells that it may have changed.
+
+This knows nothing of layouts and archives. Where all files are as they were, so are the images in
+them; where one is not, `currency` looks at the images.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from alexnet_jax.data.prepared import pack_strings, unpack_strings
+from alexnet_jax.errors import DataError
+from alexnet_jax.locations import readable
+from alexnet_jax.preparation.progress import say
+
+_TICK_SECONDS = 3  # FAT counts time in steps of two
+_SKEW_SECONDS = 600  # between clocks of this machine and of one that keeps files
+_SLOW_SECONDS = 2
+_UNCERTAIN = -1
+
+
+class NotThereError(Exception):
+    """The source as a whole is missing, unplugged or unreachable; the text says why."""
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """Files below a source, in the order of their names.
+
+    Attributes:
+      names: relative to the source, as text; one empty name where it is a file.
+      sizes: int64 [n], bytes.
+      times: int64 [n], when they last changed, nanoseconds; -1: so shortly before they were listed
+        that the next change may bear the same time.
+    """
+
+    names: list[str]
+    sizes: np.ndarray
+    times: np.ndarray
+
+    @property
+    def certain(self) -> bool:
+        """Whether a later change of any file shows in its size or time."""
+        return not (self.times == _UNCERTAIN).any()
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal digest of all of it."""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (pack_strings(self.names), self.sizes, self.times):
+            digest.update(part.tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def known(self) -> dict[str, tuple[int, int]]:
+        """Sizes and times by name, of the files whose times are certain."""
+        pairs = zip(self.names, self.sizes.tolist(), self.times.tolist(), strict=True)
+        return {name: (size, ns) for name, size, ns in pairs if ns != _UNCERTAIN}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns what `from_arrays` takes."""
+        names = pack_strings(self.names)
+        return {"file_names": names, "file_sizes": self.sizes, "file_times": self.times}
+
+
+def from_arrays(arrays: dict[str, np.ndarray]) -> SourceFiles:
+    """Undoes `SourceFiles.arrays`; raises `KeyError` or `ValueError` if it cannot."""
+    names = unpack_strings(arrays["file_names"])
+    sizes, times = arrays["file_sizes"], arrays["file_times"]
+    if not len(names) == len(sizes) == len(times):
+        raise ValueError("it has not as many names as sizes and times")
+    return SourceFiles(names, sizes, times)
+
+
+def list_files(root: Path, quickly: float | None = None) -> SourceFiles | None:
+    """Lists the files of a source; hidden ones are no images and are left out, links are followed.
+
+    Args:
+      root: folder or file.
+      quickly: give up after so many seconds; None: say so when it takes long, and go on.
+
+    Returns:
+      The files; None where they were too many.
+
+    Raises:
+      NotThereError: there is nothing, or an empty folder, as where a disk is not mounted.
+      DataError: a folder inside cannot be read.
+    """
+    begin, rows, said = time.time_ns(), [], False
+    for row in _files(root):
+        rows.append(row)
+        if len(rows) % 1024:
+            continue
+        seconds = (time.time_ns() - begin) / 1e9
+        if quickly is not None and seconds > quickly:
+            return None
+        if quickly is None and seconds > _SLOW_SECONDS and not said:
+            say(f"looking at the files of {readable(root)}: {len(rows):,} so far")
+            said = True
+    if not rows:
+        raise NotThereError("empty")
+    rows.sort()
+    sizes = np.array([size for _, size, _ in rows], np.int64)
+    times = np.array([ns for _, _, ns in rows], np.int64)
+    recent = (times > begin - _TICK_SECONDS * 10**9) & (times < begin + _SKEW_SECONDS * 10**9)
+    times[recent] = _UNCERTAIN
+    return SourceFiles([name for name, _, _ in rows], sizes, times)
+
+
+def relative_name(root: Path, path: str) -> str:
+    """Returns the name in `SourceFiles` of a file by its path."""
+    return _text(os.path.relpath(path, root)) if path != os.fspath(root) else ""
+
+
+def _files(root: Path) -> Iterator[tuple[str, int, int]]:
+    """Yields name, size and time of each file below `root`, in no order."""
+    try:
+        status = os.stat(root)
+        if not stat.S_ISDIR(status.st_mode):
+            yield "", status.st_size, status.st_mtime_ns
+            return
+        os.scandir(root).close()
+    except OSError as error:
+        raise NotThereError(error.strerror or str(error)) from None
+    seen = {(status.st_dev, status.st_ino)}  # folders that links lead to: each once, no circles
+    folders = [("", os.fspath(root))]
+    while folders:
+        prefix, place = folders.pop()
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.name[0] == ".":
+                        continue
+                    name = f"{prefix}{_text(entry.name)}"
+                    if not _is_folder(entry):
+                        status = _status(entry)
+                        if status:
+                            yield name, status.st_size, status.st_mtime_ns
+                    elif not entry.is_symlink() or _is_new(entry, seen):
+                        folders.append((f"{name}/", entry.path))
+        except FileNotFoundError:  # it has gone since its name was read
+            continue
+        except OSError as error:
+            raise DataError(
+                f"cannot read {readable(error.filename or place)}: {error.strerror}; make it "
+                "readable, or name the prepared set alone, without its source"
+            ) from None
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle, or where nobody may look
+        return False
+
+
+def _status(entry: os.DirEntry) -> os.stat_result | None:
+    """Returns the status of a file, or of a link that leads nowhere; None: it has just gone."""
+    for follow in (True, False):
+        try:
+            return entry.stat(follow_symlinks=follow)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES):
+                raise
+    return None
+
+
+def _is_new(entry: os.DirEntry, seen: set[tuple[int, int]]) -> bool:
+    status = _status(entry)
+    place = (status.st_dev, status.st_ino) if status else None
+    if place is None or place in seen:
+        return False
+    seen.add(place)
+    return True
+
+
+def _text(name: str) -> str:
+    return name if name.isascii() else readable(name)

@@ -1,0 +1,132 @@
+"""How long it takes to see whether a folder of photos has changed since its set was prepared.
+
+    python -m experiments.benchmarks.current_set [--photos 100000]
+
+Small photos are written into a folder of a hundred classes and prepared once. Then, in turns: the
+check alone, in a process that runs already, and the whole command `prepare` a second time, which
+finds nothing to do. Last, once each: all files with new times and the contents that they had, and
+one photo more. All names are in the system's memory, as where one has just worked with them. CPU
+seconds say more than the clock on a busy machine.
+"""
+
+import argparse
+import io
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from alexnet_jax.config import DataConfig
+from alexnet_jax.data.prepared import read_prepared
+from alexnet_jax.preparation.currency import compare
+from alexnet_jax.preparation.origin import SOURCE
+from alexnet_jax.preparation.prepare import prepare
+from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import RESULTS, write
+from experiments.benchmarks.startup import row
+
+_CLASSES = 100
+_OLD = 1_500_000_000
+
+
+def main() -> None:
+    """Measures, prints and writes `results/current_set.json`."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--photos", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=RESULTS / "current_set.json")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows, facts = measured(Path(folder), options.photos, options.rounds)
+    for entry in rows:
+        print("{name:44} {value:6.2f} s ({low:.2f}-{high:.2f})".format(**entry))
+    question = "Seconds to see whether a folder of photos has changed since its set was prepared."
+    content = {"question": question, "environment": environment(), "rows": rows}
+    write(options.output, content | facts)
+
+
+def measured(place: Path, photos: int, rounds: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Returns the rows of the table, and what else there is to say.
+
+    Args:
+      place: an empty folder.
+      photos: number of them.
+      rounds: of the checks that are repeated.
+    """
+    data = DataConfig("photos", "folder", str(place / "photos"), stored_size=8, store="raw")
+    write_photos(place / "photos", photos)
+    folder = prepare(data, place / "data")
+    prepared = read_prepared(folder)
+    assert prepared is not None
+
+    def check(state: str) -> None:
+        found = compare(folder, prepared, data, progress=False)
+        assert found.state == state, found
+
+    def command() -> None:
+        words = ["prepare", "--source", "folder", data.source, "--name", data.name]
+        words += ["--data-dir", str(place / "data"), "--stored-size", "8", "--store", "raw"]
+        root = Path(__file__).resolve().parents[2]
+        run = [sys.executable, "-m", "alexnet_jax.main", *words]
+        done = subprocess.run(run, cwd=root, check=True, capture_output=True, text=True)
+        assert "is prepared already" in done.stderr, done.stderr
+
+    taken: dict[str, list[tuple[float, float]]] = {"check": [], "command": []}
+    for _ in range(rounds):
+        taken["check"].append(timed(lambda: check("current")))
+        taken["command"].append(timed(command))
+    size = (folder / SOURCE).stat().st_size
+    for path in (place / "photos").rglob("*.png"):
+        os.utime(path, (_OLD + 1, _OLD + 1))
+    taken["touched"] = [timed(lambda: check("current"))]
+    write_photos(place / "photos", 1, "new")
+    taken["added"] = [timed(lambda: check("changed"))]
+    names = {
+        "check": "nothing has changed: the check",
+        "command": "nothing has changed: `prepare` as a whole",
+        "touched": "all times have changed, no contents",
+        "added": "one photo more: found",
+    }
+    rows = [
+        row(f"{photos:,} photos, {names[what]}{more}", [round(pair[i], 2) for pair in pairs])
+        for what, pairs in taken.items()
+        for i, more in enumerate(("", ", CPU time"))
+    ]
+    return rows, {"source_bytes_per_photo": round(size / photos, 1)}
+
+
+def write_photos(root: Path, count: int, prefix: str = "IMG") -> None:
+    """Writes small PNG files into class folders, with times of long ago."""
+    draw = np.random.default_rng(0)
+    for index in range(count):
+        file = io.BytesIO()
+        Image.fromarray(draw.integers(0, 256, (8, 8, 3), np.uint8)).save(file, "PNG")
+        folder = root / f"class{index % _CLASSES:02d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{prefix}_{index:06d}.png"
+        path.write_bytes(file.getvalue())
+        os.utime(path, (_OLD, _OLD))
+
+
+def timed(work: Callable[[], None]) -> tuple[float, float]:
+    """Returns the seconds that `work` takes, and the CPU seconds of it and its processes."""
+    before, started = _cpu_seconds(), time.monotonic()
+    work()
+    return time.monotonic() - started, _cpu_seconds() - before
+
+
+def _cpu_seconds() -> float:
+    parts = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(part.ru_utime + part.ru_stime for part in parts)
+
+
+if __name__ == "__main__":
+    main()

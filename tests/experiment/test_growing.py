@@ -1,0 +1,78 @@
+"""An experiment on photos that become more: runs go on as they began, new ones see all of them."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_jax import experiment
+from alexnet_jax.experiment import run as experiment_run
+from alexnet_jax.presets import PRESETS
+
+
+class _Stop(Exception):
+    """Training would begin now."""
+
+
+def add(root, name, first, count):
+    (root / name).mkdir(parents=True, exist_ok=True)
+    for index in range(first, first + count):
+        pixels = np.random.default_rng([len(name), index]).integers(0, 256, (20, 20, 3), np.uint8)
+        Image.fromarray(pixels).save(root / name / f"{index}.png")
+
+
+@pytest.fixture
+def begin(tmp_path, monkeypatch):
+    """Returns what begins a run, and what it would be trained on: name and classes of a set."""
+
+    def loop(config, workdir, dataset, *_):
+        if not workdir.exists():
+            workdir.mkdir()
+            info = {"class_names": dataset.class_names, "stored_size": dataset.stored_size}
+            info["data_fingerprint"] = dataset.fingerprint
+            (workdir / "config.json").write_text(config.to_json())
+            (workdir / "run.json").write_text(json.dumps(info))
+        found.append((dataset.path.name, len(dataset.class_names), config.data.stored_size))
+        raise _Stop
+
+    def call(workdir, source=str(tmp_path / "photos")):
+        config = PRESETS["folder"]
+        data = dataclasses.replace(config.data, name="set", source=source)
+        lines = []
+        with pytest.raises(_Stop):
+            experiment.train(
+                dataclasses.replace(config, data=data), tmp_path / workdir, tmp_path / "data",
+                say=lines.append,
+            )  # fmt: skip
+        return found[-1], "\n".join(lines)
+
+    found = []
+    monkeypatch.setattr(experiment_run, "train_loop", loop)
+    return call
+
+
+def test_runs_go_on_as_they_began_and_new_ones_see_all(tmp_path, begin, capsys):
+    photos = tmp_path / "photos"
+    for name in ("disc", "stripe"):
+        add(photos, name, 0, 12)
+    first, text = begin("a")
+    assert first == ("set", 2, 72) and "22 train" in text
+    for name in ("disc", "stripe", "square"):
+        add(photos, name, 100, 20)
+    capsys.readouterr()
+    assert begin("a")[0] == first
+    assert "60 added, new class square; this run goes on with set," in capsys.readouterr().err
+    second, text = begin("b")
+    assert second == ("set.2", 3, 72), "stored as before"
+    assert "3 classes: disc 29, square 18, stripe 29" in text, "the recipe sees what will be there"
+    assert "60 added, new class square\n" in capsys.readouterr().err
+    assert begin("a")[0] == first
+    assert "set.2 holds newer contents" in capsys.readouterr().err
+    assert begin("c", source="")[0] == second
+    assert begin("a", source="")[0] == first
+    photos.rename(tmp_path / "unplugged")
+    capsys.readouterr()
+    assert begin("d")[0] == second
+    assert capsys.readouterr().err.count("is not there") == 1
