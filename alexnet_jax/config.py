@@ -66,6 +66,9 @@ class DataConfig:
       colours: `shown`: as a viewer shows photos, an embedded profile converted to sRGB and what is
         transparent on white; `stored`: the numbers in the file, without its profile and its alpha;
         `auto`: as of `orientation`, `stored` for `imagenet2012` and `shown` for all else.
+      copies: photos of one scene (equal files; mirrored, turned, cropped or otherwise stored ones)
+        are kept `together` on one side where a share is set aside for validation; `ignore`: they
+        are not looked for. Of a `folder` or `tfds` set.
       class_order: of `imagenet2012`: labels in the order of the WordNet ids (Caffe, torchvision),
         or of the development kit's ILSVRC2012_ID (the 2012 code).
       train_split: name of the split to train on.
@@ -84,6 +87,7 @@ class DataConfig:
     validation_fraction: float = 0.1
     orientation: Literal["auto", "upright", "stored"] = "auto"
     colours: Literal["auto", "shown", "stored"] = "auto"
+    copies: Literal["together", "ignore"] = "together"
     class_order: Literal["wordnet", "ilsvrc"] = "wordnet"
     train_split: str = "train"
     validation_split: str = "validation"

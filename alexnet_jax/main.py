@@ -341,6 +341,8 @@ class Prepare(Options):
       colours: shown: as a viewer shows photos, with their colour profile and on white where they
         are transparent; stored: as the numbers in the file; by default stored for imagenet2012,
         shown for all else.
+      copies: together: photos of one scene (mirrored, turned, cropped ones, too) are told, and kept
+        on one side of the split where a share is set aside; ignore: they are not looked for.
       class_order: of imagenet2012: by WordNet id (Caffe, torchvision) or by ILSVRC id (2012).
       workers: processes that decode; by default one per core.
       bad_images: skip: list them in bad_images.jsonl and go on; error: stop at the first.
@@ -356,6 +358,7 @@ class Prepare(Options):
     validation_fraction: float | None = None
     orientation: Literal["upright", "stored"] | None = None
     colours: Literal["shown", "stored"] | None = None
+    copies: Literal["together", "ignore"] = "together"
     class_order: Literal["wordnet", "ilsvrc"] | None = None
     workers: int | None = None
     bad_images: Literal["skip", "error"] = "skip"
@@ -383,7 +386,9 @@ class Prepare(Options):
             needs = "takes no path" if self.path else "needs the path of its images"
             raise InputError(f"--source {self.source} {needs}; --help has an example")
         names = ("stored_size", "store", "jpeg_quality", "validation_fraction", "class_order")
-        values = {name: getattr(self, name) for name in (*names, "orientation", "colours")}
+        values = {
+            name: getattr(self, name) for name in (*names, "orientation", "colours", "copies")
+        }
         given = {name: value for name, value in values.items() if value is not None}
         source = catalogue_name or str(self.path or "")
         return replace(default_options(kind, source, self.name), **given)

@@ -52,7 +52,10 @@ _TURNS = {
 
 
 def decode_rgb(
-    data: bytes, appearance: Appearance = AS_STORED, notes: list[str] | None = None
+    data: bytes,
+    appearance: Appearance = AS_STORED,
+    notes: list[str] | None = None,
+    least_side: int | None = None,
 ) -> Image.Image:
     """Decodes an image file of any usual kind to RGB.
 
@@ -67,6 +70,8 @@ def decode_rgb(
       appearance: which way up, and in which colours. TIFF and HEIC files are turned by their own
         readers, always; `depth.scaled` says what is white in more than 8 bits.
       notes: gets `NO_END` where a JPEG lacks its end marker, though not one of its pixels.
+      least_side: that a smaller picture may have, where its kind makes such a one faster (JPEG: a
+        half, a quarter or an eighth, with sides not shorter than this).
 
     Returns:
       A loaded Pillow image of mode RGB.
@@ -86,6 +91,8 @@ def decode_rgb(
                 image = _opened(data)
                 if notes is not None:
                     notes.append(NO_END)
+            if least_side:
+                image.draft(None, (least_side, least_side))
             return appear(samples.load(image, data), appearance)
         except BadImageError:
             raise

@@ -1,34 +1,108 @@
-"""Images that stand in two splits: the test is then easier than it says."""
+"""Images that stand in two splits, so that the test is easier than it says, or in two classes."""
 
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
+from alexnet_jax.data.copies import LEAST_SIDE, MOST_IMAGES, Thumbnails, find_copies, thumbnail
 from alexnet_jax.data.dataset import Split
 
-MOST_IMAGES = 60_000
-"""Sets with more are not searched, nor those whose images are smaller than `LEAST_SIZE` pixels."""
-LEAST_SIZE = 24
-_SIDE = 32
-_ALIKE = 0.985  # photos that have nothing to do with each other seldom reach 0.8
-_FLAT = 2.0  # grey levels; a deviation that says nothing
+COPIES = "copies.csv"
+"""In the folder of a prepared set: the photos of its source that show one scene."""
 _CHUNK = 256
 
 
 class Pair(NamedTuple):
-    """A test image, the training image that is most like it, and the correlation of the two."""
+    """A test image, the training image that is most like it, and how much their detail agrees."""
 
     test: str
     training: str
-    correlation: float
+    agreement: float
+
+
+class CopyRow(NamedTuple):
+    """A row of `copies.csv`.
+
+    Attributes:
+      scene: photos of one number show the same.
+      split: where the photo was put.
+      photo: its name in the source.
+      class_id: its class.
+      like: the photo of that scene that it was found by; empty: the first of a scene.
+      change: what makes this photo of that one, or that one of this.
+      agreement: correlation of their detail.
+    """
+
+    scene: int
+    split: str
+    photo: str
+    class_id: str
+    like: str
+    change: str
+    agreement: str
+
+
+def read_copies(folder: Path) -> list[CopyRow] | None:
+    """Reads the `copies.csv` of a prepared set; None: it has none that can be read."""
+    try:
+        rows = list(csv.reader(io.StringIO((folder / COPIES).read_text("utf-8"))))[1:]
+        return [CopyRow(int(row[0]), *row[1:]) for row in rows]
+    except (OSError, ValueError, TypeError, IndexError):
+        return None
+
+
+def across_splits(rows: Sequence[CopyRow], train: str, test: str) -> list[Pair]:
+    """Returns the photos of one split that show what one of another shows.
+
+    Args:
+      rows: of a set.
+      train: name of the split that is trained on.
+      test: of the other.
+    """
+    scenes: dict[int, list[CopyRow]] = defaultdict(list)
+    for row in rows:
+        scenes[row.scene].append(row)
+    pairs = []
+    for scene in scenes.values():
+        known = [row for row in scene if row.split == train]
+        for row in scene if known else ():
+            if row.split == test and test != train:
+                direct = [other for other in known if row.photo == other.like or
+                          other.photo == row.like]  # fmt: skip
+                other = (direct or known)[0]
+                agreement = row.agreement if other.photo == row.like else other.agreement
+                pairs.append(Pair(row.photo, other.photo, float(agreement or row.agreement or 1)))
+    return pairs
+
+
+def conflicts_line(rows: Sequence[CopyRow]) -> str:
+    """Says how many photos stand in two classes, with an example; nothing where none do."""
+    scenes: dict[int, list[CopyRow]] = defaultdict(list)
+    for row in rows:
+        scenes[row.scene].append(row)
+    mixed = [scene for scene in scenes.values() if len({row.class_id for row in scene}) > 1]
+    if not mixed:
+        return ""
+    first = mixed[0][0]
+    other = next(row for row in mixed[0] if row.class_id != first.class_id)
+    number = "1 photo is" if len(mixed) == 1 else f"{len(mixed):,} photos are"
+    return (
+        f"{number} in two classes, as {first.photo} and {other.photo}; a network cannot get both "
+        "right: remove the wrong ones"
+    )
 
 
 def near_duplicates(train: Split, test: Split) -> list[Pair] | None:
-    """Returns the test images that look like a training image; None: it was not looked.
+    """Returns the test images that show what a training image shows; None: it was not looked.
 
-    Two images look alike where their grey levels, averaged in 32 x 32 cells, correlate by 0.985 or
-    more: copies of another size, compression or brightness, not other photos of the same thing.
-    Flat images are left out.
+    For sets that were prepared before copies were looked for in their source. The images are
+    compared as they are stored.
 
     Args:
       train: split of the training images.
@@ -37,39 +111,27 @@ def near_duplicates(train: Split, test: Split) -> list[Pair] | None:
     Raises:
       DataError: the files are damaged.
     """
-    if len(train) + len(test) > MOST_IMAGES or train.stored_size < LEAST_SIZE:
+    if len(train) + len(test) > MOST_IMAGES or train.stored_size < LEAST_SIDE // 2:
         return None
-    known, asked = _profiles(train), _profiles(test)
-    pairs = []
-    for first in range(0, len(asked), _CHUNK):
-        correlations = asked[first : first + _CHUNK] @ known.T
-        nearest = correlations.argmax(1)
-        for row in np.flatnonzero(correlations.max(1) >= _ALIKE):
-            index = int(nearest[row])
-            pairs.append((first + int(row), index, float(correlations[row, index])))
-    keys, names = (test.keys, train.keys) if pairs else ([], [])
-    return [Pair(keys[index], names[other], round(value, 4)) for index, other, value in pairs]
+    parts = [_thumbnails(split) for split in (train, test)]
+    pictures = Thumbnails(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    best: dict[int, tuple[float, int]] = {}
+    for known, asked, agreement, *_ in find_copies(pictures):
+        if known < len(train) <= asked:
+            best[asked] = max(best.get(asked, (0.0, 0)), (agreement, known))
+    names, known_names = (test.keys, train.keys) if best else ([], [])
+    return [
+        Pair(names[asked - len(train)], known_names[known], agreement)
+        for asked, (agreement, known) in sorted(best.items())
+    ]
 
 
-def _profiles(split: Split) -> np.ndarray:
-    """Returns float32 [n, cells]: grey levels of mean 0 and length 1, or zeros where it is flat."""
-    parts = []
+def _thumbnails(split: Split) -> Thumbnails:
+    grey, colour = [], []
     for first in range(0, len(split), _CHUNK):
-        images = split.images(np.arange(first, min(first + _CHUNK, len(split))))
-        cells = _averaged(images @ np.array([0.299, 0.587, 0.114], np.float32))
-        cells -= cells.mean(1, keepdims=True)
-        lengths = np.linalg.norm(cells, axis=1, keepdims=True)
-        flat = lengths < _FLAT * cells.shape[1] ** 0.5
-        parts.append(np.where(flat, 0, cells / np.maximum(lengths, 1e-9)))
-    return np.concatenate(parts)
-
-
-def _averaged(grey: np.ndarray) -> np.ndarray:
-    """Returns the means of float32 images [n, s, s] in at most 32 x 32 cells, [n, cells]."""
-    size = grey.shape[1]
-    count = min(_SIDE, size)
-    edges = np.arange(count) * size // count
-    widths = np.diff([*edges, size]).astype(np.float32)
-    rows = np.add.reduceat(grey, edges, axis=1) / widths[:, None]
-    cells = np.add.reduceat(rows, edges, axis=2) / widths
-    return cells.reshape(len(grey), -1)
+        for pixels in split.images(np.arange(first, min(first + _CHUNK, len(split)))):
+            one = thumbnail(Image.fromarray(pixels))
+            grey.append(one[0])
+            colour.append(one[1])
+    small = np.full(len(grey), split.stored_size < LEAST_SIDE)
+    return Thumbnails(np.stack(grey), np.stack(colour), small)

@@ -1,6 +1,7 @@
 """What a run leaves for people: its report, and its model card."""
 
 import contextlib
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from alexnet_jax.runs.folder import Run, read_run
 from alexnet_jax.runs.records import read_rows
 from alexnet_jax.runs.weights import RunWeights, kept_steps, load_weights
 from alexnet_jax.training.schedule import frozen_layers
+from alexnet_jax.training.start import DUPLICATES
 
 NEIGHBOUR_ROWS, NEIGHBOURS = 5, 6
 """Of the report's nearest neighbours: test images, and training images for each (figure 4)."""
@@ -67,6 +69,7 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
         examples=examples,
         neighbours=neighbours,
         bad_images=_bad_images(run.workdir),
+        near_duplicates=_near_duplicates(run.workdir),
     )
     results = {int(views): values for views, values in summary.items()}
     run_folder.write_text(run.workdir / CARD, model_card(run, results))
@@ -123,6 +126,14 @@ def write_card(weights: RunWeights, path: Path) -> None:
 def _bad_images(workdir: Path) -> int | None:
     path = workdir / "bad_images.jsonl"
     return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else None
+
+
+def _near_duplicates(workdir: Path) -> int:
+    path = workdir / DUPLICATES
+    if not path.exists():
+        return 0
+    with open(path, newline="", encoding="utf-8") as file:
+        return max(0, sum(1 for _ in csv.reader(file)) - 1)  # a head stands first
 
 
 def _neighbours(

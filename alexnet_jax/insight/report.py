@@ -58,6 +58,7 @@ def write_report(
     examples: Sequence[Example] = (),
     neighbours: Sequence[Neighbours] = (),
     bad_images: int | None = None,
+    near_duplicates: int = 0,
 ) -> Path:
     """Writes the report of a run; an older one stays whole until the new one is.
 
@@ -76,6 +77,7 @@ def write_report(
       examples: test images to show.
       neighbours: test images with the nearest training images.
       bad_images: how many files were rejected in `prepare`; None: not known.
+      near_duplicates: how many test images show what a training image shows.
 
     Returns:
       The path written.
@@ -113,6 +115,7 @@ def write_report(
         "settings": _settings(config),
         "environment": _environment(run),
         "bad_images": bad_images,
+        "near_duplicates": near_duplicates,
     }
     _write(path, _template().render(context))
     return path

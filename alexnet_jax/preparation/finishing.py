@@ -22,6 +22,7 @@ from alexnet_jax.data.versions import number_of
 from alexnet_jax.errors import DataError
 from alexnet_jax.files import write_arrays, write_text
 from alexnet_jax.preparation import storage
+from alexnet_jax.preparation.copies import Copies, write_copies
 from alexnet_jax.preparation.options import described_options
 from alexnet_jax.preparation.origin import remember
 from alexnet_jax.preparation.progress import say
@@ -67,6 +68,7 @@ def finish(
     stored: Storage,
     shards: list[Shard],
     results: dict[str, ShardResult],
+    copies: Copies,
     progress: bool,
 ) -> None:
     """Reduces the sidecars and writes everything that makes the shards a data set.
@@ -79,6 +81,7 @@ def finish(
       stored: how they are stored.
       shards: all of them.
       results: of every shard.
+      copies: photos of the source that show one scene.
       progress: print lines for the user.
     """
     by_split: dict[str, list[ShardResult]] = {}
@@ -110,10 +113,11 @@ def finish(
     title = f"{data.name}, prepared by alexnet_jax from {data.source_kind}"
     storage.write_tfds_metadata(folder, stored, by_split, title)
     if files is not None:
-        remember(folder, files, source, shards, results)
-    prepared = {"set_version": number_of(folder, data.name)}
+        remember(folder, files, copies.records, shards, results)
+    prepared: dict[str, Any] = {"set_version": number_of(folder, data.name)}
     without_end = sum(result.without_end for result in results.values())
     prepared |= _describe(data, source, by_split, counts, len(bad), without_end)
+    prepared["copies"] = write_copies(folder, source, copies, progress)
     storage.write_json(folder / PREPARED, prepared)
     shutil.rmtree(folder / WORK, ignore_errors=True)
     sizes = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())

@@ -80,6 +80,7 @@ def described_options(data: DataConfig) -> dict[str, Any]:
         options["jpeg_quality"] = data.jpeg_quality
     if data.source_kind in ("folder", "tfds"):
         options["validation_fraction"] = data.validation_fraction
+        options["copies"] = data.copies
     if data.source_kind == "imagenet2012":
         options["class_order"] = data.class_order
     if data.source_kind in IMAGE_FILES:
@@ -127,6 +128,8 @@ def command(data: DataConfig, data_dir: Path) -> str:
     for name in Appearance._fields:
         if getattr(data, name) != "auto":
             words += [f"--{name}", getattr(data, name)]
+    if data.copies != usual.copies:
+        words += ["--copies", data.copies]
     return shlex.join(words)
 
 
@@ -153,5 +156,7 @@ def _derived_name(data: DataConfig) -> str:
     for name in Appearance._fields:
         if getattr(data, name) == "auto":  # sets from before there was this choice are found
             del options[name]
+    if data.copies == "together":
+        options.pop("copies", None)
     digest = hashlib.sha256(json.dumps(options).encode()).hexdigest()
     return f"{slug}-{digest[:8]}"

@@ -22,7 +22,7 @@ from alexnet_jax.preparation.source_files import (
     list_files,
     relative_name,
 )
-from alexnet_jax.preparation.sources.source import Record, Source, content_digest
+from alexnet_jax.preparation.sources.source import Record, content_digest
 from alexnet_jax.preparation.storage import Shard, ShardResult
 
 SOURCE = "source.npz"
@@ -95,7 +95,7 @@ def finished_parts(
 def remember(
     folder: Path,
     files: SourceFiles,
-    source: Source,
+    rows: Sequence[tuple[str, Record]],
     shards: Sequence[Shard],
     results: dict[str, ShardResult],
 ) -> None:
@@ -104,7 +104,7 @@ def remember(
     Args:
       folder: of the set.
       files: of the source, as they were before its images were listed.
-      source: its images.
+      rows: split and record of each image, as they were listed: before copies were kept together.
       shards: all of them.
       results: of every shard.
     """
@@ -113,7 +113,6 @@ def remember(
         for shard in shards
         for record, content in zip(shard.records, results[shard.file].contents, strict=True)
     }
-    rows = [(split, record) for split, records in source.splits.items() for record in records]
     records = [record for _, record in rows]
     images = Images(
         [record.key for record in records],

@@ -18,6 +18,7 @@ from alexnet_jax.data.versions import folder_of, next_number, versions
 from alexnet_jax.errors import DataError
 from alexnet_jax.locations import check_utf8
 from alexnet_jax.preparation import storage
+from alexnet_jax.preparation.copies import keep_together, look_for_copies
 from alexnet_jax.preparation.existing import (
     check_no_version,
     compare_newest,
@@ -197,11 +198,13 @@ def _prepare(
     stored = Storage(
         data.stored_size, data.store, data.jpeg_quality, source.class_names, appearance_of(data)
     )
+    copies = look_for_copies(data, source, stored.appearance, progress)
+    source = keep_together(data, source, copies)
     shards = plan_shards(data, source, bad_images)
     check_plan(folder, data, source, shards, progress)
     finished = finished_parts(folder, data, files, shards)
     results = _write_missing(folder, data, shards, finished, stored, workers, progress)
-    finish(folder, data, source, files, stored, shards, results, progress)
+    finish(folder, data, source, files, stored, shards, results, copies, progress)
 
 
 def _write_missing(

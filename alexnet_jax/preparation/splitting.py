@@ -1,37 +1,71 @@
 """Choices among records that depend on their names only: held-out share and shuffled order."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 from alexnet_jax.preparation.sources.source import Record
 
 
-def hold_out(records: list[Record], fraction: float) -> tuple[list[Record], list[Record]]:
+def hold_out(
+    records: list[Record], fraction: float, groups: Sequence[Sequence[int]] = ()
+) -> tuple[list[Record], list[Record]]:
     """Sets the same share of every class aside.
 
     Within a class the images with the smallest hash of their name are held out, so the choice is
     the same on every machine, and adding images moves few others. A class of two or more keeps at
-    least one image on each side.
+    least one image on each side. A group is held out as a whole or not at all, by the hash of the
+    first of its names, where that brings its classes nearer to their share; so a class that is one
+    group stays whole.
 
     Args:
       records: all images.
       fraction: share to hold out, 0 to 1.
+      groups: indices of records that belong together, of any classes; each index at most once.
 
     Returns:
       Records kept and records held out, both in the order given.
     """
-    classes: dict[int, list[Record]] = defaultdict(list)
-    for record in records:
-        classes[record.label].append(record)
-    held: set[str] = set()
-    for members in classes.values():
-        wanted = round(len(members) * fraction)
-        if fraction > 0 and len(members) > 1:
-            wanted = min(max(wanted, 1), len(members) - 1)
-        members.sort(key=lambda record: _hash("hold out", record.key))
-        held |= {record.key for record in members[:wanted]}
-    kept = [record for record in records if record.key not in held]
-    return kept, [record for record in records if record.key in held]
+    together = {index for group in groups for index in group}
+    units = [tuple(group) for group in groups]
+    units += [(index,) for index in range(len(records)) if index not in together]
+    hashes = {unit: _hash("hold out", min(records[i].key for i in unit)) for unit in units}
+    units.sort(key=lambda unit: hashes[unit])
+    counts = {unit: Counter(records[i].label for i in unit) for unit in units}
+    sizes = Counter(record.label for record in records)
+    wanted = {label: _share(size, fraction) for label, size in sizes.items()}
+    held: dict[int, int] = defaultdict(int)
+    chosen = []
+    for unit in units:
+        change = sum(
+            abs(wanted[label] - held[label] - count) - abs(wanted[label] - held[label])
+            for label, count in counts[unit].items()
+        )
+        if change <= 0 and _leaves_some(counts[unit], held, sizes):
+            chosen.append(unit)
+            held.update({label: held[label] + count for label, count in counts[unit].items()})
+    for label in sorted(sizes):
+        left = [unit for unit in units if label in counts[unit]]
+        left = [unit for unit in left if _leaves_some(counts[unit], held, sizes)]
+        if wanted[label] and not held[label] and left:  # its smallest group is above its share
+            unit = min(left, key=lambda unit: (len(unit), hashes[unit]))
+            chosen.append(unit)
+            held.update({label: held[label] + count for label, count in counts[unit].items()})
+    indices = {index for unit in chosen for index in unit}
+    kept = [record for index, record in enumerate(records) if index not in indices]
+    return kept, [record for index, record in enumerate(records) if index in indices]
+
+
+def _share(size: int, fraction: float) -> int:
+    wanted = round(size * fraction)
+    return min(max(wanted, 1), size - 1) if fraction > 0 and size > 1 else wanted
+
+
+def _leaves_some(unit: Counter[int], held: dict[int, int], sizes: Counter[int]) -> bool:
+    """Says whether classes of two or more keep an image on the other side without `unit`."""
+    return all(
+        held[label] + count < sizes[label] or sizes[label] == 1 for label, count in unit.items()
+    )
 
 
 def shuffled(records: list[Record]) -> list[Record]:

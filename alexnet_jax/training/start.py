@@ -14,7 +14,14 @@ from alexnet_jax.checks import Facts, Resolved, resolve
 from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.data.balance import Balanced
 from alexnet_jax.data.dataset import Dataset
-from alexnet_jax.data.duplicates import Pair, near_duplicates
+from alexnet_jax.data.duplicates import (
+    COPIES,
+    Pair,
+    across_splits,
+    conflicts_line,
+    near_duplicates,
+    read_copies,
+)
 from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.preprocess import make_inputs
 from alexnet_jax.data.stream import TrainingSplit
@@ -25,7 +32,7 @@ from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import read_run
 
 DUPLICATES = "near_duplicates.csv"
-"""In a run folder: test images that look like a training image."""
+"""In a run folder: test images that show what a training image shows."""
 
 
 def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> run_folder.Run:
@@ -101,11 +108,19 @@ def training_split(data: DataConfig, dataset: Dataset) -> TrainingSplit:
 
 
 def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset) -> None:
-    """Says how many test images look like training images, and lists them."""
-    train, test = (
-        dataset.split(name) for name in (config.data.train_split, config.data.validation_split)
-    )
-    pairs = near_duplicates(train, test)
+    """Says how many test images are copies of training images, and lists them.
+
+    Also says how many photos are in two classes.
+    """
+    names = config.data.train_split, config.data.validation_split
+    train, test = (dataset.split(name) for name in names)
+    rows = read_copies(dataset.path)
+    if rows is None:  # prepared before there was that list, or without looking
+        pairs = near_duplicates(train, test)
+    else:
+        pairs = across_splits(rows, *names)
+        if line := conflicts_line(rows):
+            print(f"{line}: {dataset.path / COPIES}")
     if not pairs:
         return
     text = io.StringIO()
@@ -114,8 +129,8 @@ def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset) -> Non
     rows.writerows(pairs)
     write_text(workdir / DUPLICATES, text.getvalue())
     print(
-        f"{len(pairs)} of {len(test):,} test images look like a training image, so that the error "
-        f"will look too small: {workdir / DUPLICATES}"
+        f"{len(pairs)} of {len(test):,} test images show what a training image shows, so that the "
+        f"error will look too small: {workdir / DUPLICATES}"
     )
 
 

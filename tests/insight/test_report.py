@@ -134,6 +134,7 @@ def whole_run(names=tuple(NAMES), size=32):
             )
         ],
         "bad_images": 3,
+        "near_duplicates": 2,
     }
 
 
@@ -174,6 +175,7 @@ def test_a_whole_run_is_told(tmp_path):
         "Drawn at random",
         "The most confident mistakes",
         "3 unreadable images were left out",
+        "2 test images show what a training image shows",
         "versions.jax 0.10.2",
         "data_fingerprint feedfeed",
         "seed 7 (preset: 0)",
@@ -233,7 +235,16 @@ def test_a_run_that_has_hardly_begun(tmp_path):
 
 @pytest.mark.parametrize(
     "missing",
-    ["metrics", "conv1_kernel", "evaluation", "confusion", "examples", "bad_images", "class_names"],
+    [
+        "metrics",
+        "conv1_kernel",
+        "evaluation",
+        "confusion",
+        "examples",
+        "bad_images",
+        "near_duplicates",
+        "class_names",
+    ],
 )
 def test_any_part_may_be_missing(tmp_path, missing):
     arguments = whole_run()

@@ -52,11 +52,12 @@ def list_images(data: DataConfig, work: Path) -> Source:
     splits = {split: records for split, records in splits.items() if records}
     if "train" not in splits:
         raise DataError(f"the TFDS set {data.source} has no split 'train'")
-    if list(splits) == ["train"] and data.validation_fraction:
+    held_out = list(splits) == ["train"] and data.validation_fraction > 0
+    if held_out:
         train, validation = hold_out(splits["train"], data.validation_fraction)
         splits = {"train": train, "validation": validation}
     ignored = {"examples without a label": unlabelled} if unlabelled else {}
-    return Source(unique_names(names, names), tuple(names), splits, ignored)
+    return Source(unique_names(names, names), tuple(names), splits, ignored, held_out=held_out)
 
 
 def _open(source: str) -> Any:

@@ -48,14 +48,16 @@ def list_images(data: DataConfig, work: Path) -> Source:
         for split, photos in splits.items()
     }
     names = _read_names(layout, ids)
-    if list(records) == ["train"] and data.validation_fraction:
+    held_out = list(records) == ["train"] and data.validation_fraction > 0
+    if held_out:
         train, validation = hold_out(records["train"], data.validation_fraction)
         records = {"train": train, "validation": validation}
         layout.understood.append(
             f"{data.validation_fraction:.0%} of every class are set aside for validation"
         )
     ignored, understood = dict(+layout.ignored), tuple(layout.understood)
-    return Source(unique_names(names, ids), tuple(ids), records, ignored, understood=understood)
+    names = unique_names(names, ids)
+    return Source(names, tuple(ids), records, ignored, understood, held_out)
 
 
 def _with_archives(tree: Tree, work: Path) -> Tree:

@@ -53,6 +53,7 @@ class Source:
       splits: records by split name (`train`, `validation`, `test`), in the source's order.
       ignored: why entries of the source were not taken for images, and how many.
       understood: what of the source's order was taken for what, a line each.
+      held_out: the source has no validation split; a share of `train` was set aside for it.
     """
 
     class_names: tuple[str, ...]
@@ -60,6 +61,7 @@ class Source:
     splits: dict[str, list[Record]]
     ignored: Mapping[str, int] = field(default_factory=dict)
     understood: tuple[str, ...] = ()
+    held_out: bool = False
 
     def told(self) -> list[str]:
         """Returns lines for whoever is about to prepare it: what was understood, and left out."""
@@ -96,8 +98,30 @@ def read_square(
     if record.form == "planar":
         planes = np.frombuffer(_read_bytes(record), np.uint8).reshape(3, 32, 32)
         return fit_square(Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0))), size)
-    data = _read_tfds(record) if record.form == "tfds" else _read_bytes(record)
-    return fit_square(decode_rgb(data, appearance, notes), size)
+    return fit_square(decode_rgb(read_encoded(record), appearance, notes), size)
+
+
+def read_encoded(record: Record, piece: int | None = None) -> bytes:
+    """Returns the bytes of an image file, as they lie in the source.
+
+    Args:
+      record: of the form `file` or `tfds`.
+      piece: only so many bytes of the middle of a file; None: all. Of `tfds`, and of a file that a
+        zip has packed, always all.
+
+    Raises:
+      BadImageError: they can not be read.
+    """
+    if record.form == "tfds":
+        return _read_tfds(record)
+    if piece is None or record.form != "file" or record.packed or record.size <= piece:
+        return _read_bytes(record)
+    try:
+        with open(record.path, "rb") as file:
+            file.seek(record.offset + (record.size - piece) // 2)
+            return file.read(piece)
+    except OSError as error:
+        raise BadImageError(error.strerror or str(error)) from None
 
 
 def unique_names(names: list[str], ids: list[str]) -> tuple[str, ...]:

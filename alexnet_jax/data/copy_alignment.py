@@ -1,0 +1,281 @@
+"""Whether two pictures show one photo: laid over each other as well as can be, then compared.
+
+The second picture's place in the first is improved by Gauss-Newton steps (B. Lucas, T. Kanade,
+1981) over all affine maps, with brightness and contrast free, first on 16 x 16 cells, then on 32 x
+32. Then their *detail* is compared: what is left of each after a blur is taken off, divided by its
+own strength thereabouts, so that edges and texture everywhere count and large shapes do not.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+CELLS = 32
+"""The closest look, cells across."""
+_CHUNK = 128
+_STEPS = 5
+_TEXTURED = 1.0  # grey levels; drawings have none but at their edges
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+_ROUGH_ENOUGH = 0.8  # correlation on 16 x 16 cells below which no closer look is taken
+
+
+class Aligned(NamedTuple):
+    """Pairs laid over each other, and how alike they are then.
+
+    Attributes:
+      pairs: int64 [k, 2], as of the candidates.
+      maps: float32 [k, 2, 3], as of the candidates, improved.
+      area: share of the second picture that lies inside the first.
+      grey: correlation of the grey levels.
+      detail: correlation of the detail.
+      repeated: the largest correlation of the detail of the second with itself, moved by 3 to 12
+        cells: 1 for stripes and grids, little for photos.
+      texture: share of the cells with detail, of the picture that has less of it.
+      difference: root mean square of the differences between their light and their dark colours,
+        grey levels.
+      cast: the same, after the best change of brightness and contrast.
+      chroma: correlation of the colours' differences from grey.
+      colourful: root mean square of these in each of the two, [k, 2], grey levels.
+    """
+
+    pairs: np.ndarray
+    maps: np.ndarray
+    area: np.ndarray
+    grey: np.ndarray
+    detail: np.ndarray
+    repeated: np.ndarray
+    texture: np.ndarray
+    difference: np.ndarray
+    cast: np.ndarray
+    chroma: np.ndarray
+    colourful: np.ndarray
+
+
+def align(
+    grey: np.ndarray,
+    colour: np.ndarray,
+    pairs: np.ndarray,
+    maps: np.ndarray,
+    threads: int,
+    textures: bool = False,
+) -> list[Aligned]:
+    """Lays the pictures of each pair over each other; leaves out what is clearly not alike.
+
+    Args:
+      grey: uint8 [n, 64, 64].
+      colour: uint8 [n, 16, 16, 3].
+      pairs: int64 [k, 2].
+      maps: float32 [k, 2, 3]: where to begin.
+      threads: that work at once.
+      textures: the pictures have nothing that 16 x 16 cells would show; begin with 32 x 32.
+
+    Returns:
+      What is known of the pairs that are left, in parts.
+    """
+
+    def look(first: int) -> Aligned | None:
+        part = slice(first, first + _CHUNK)
+        names, places = np.unique(pairs[part], return_inverse=True)
+        places, begin = places.reshape(-1, 2), maps[part]
+        fine = _blurred(grey[names].astype(np.float32))
+        if not textures:
+            places, begin = _roughly(fine, places, begin)
+        if not len(places):
+            return None
+        found = _closely(fine, colour[names], places, begin)
+        return found._replace(pairs=names[found.pairs])
+
+    with ThreadPoolExecutor(threads) as pool:
+        parts = pool.map(look, range(0, len(pairs), _CHUNK))
+        return [part for part in parts if part is not None]
+
+
+def _roughly(
+    fine: np.ndarray, pairs: np.ndarray, maps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the pairs that are alike on 16 x 16 cells, and their improved maps."""
+    coarse = _blurred(_halved(fine))
+    target = _halved(coarse)  # what `_look` sees of `coarse` where nothing is moved
+    maps = _improve(coarse, target, pairs, maps)
+    seen, inside = _look(coarse, pairs[:, 0], maps, target.shape[1])
+    alike = _correlation(seen, target[pairs[:, 1]].reshape(len(pairs), -1), inside)
+    kept = (alike > _ROUGH_ENOUGH) & (inside.mean(1) > 0.6)
+    return pairs[kept], maps[kept]
+
+
+def _closely(fine: np.ndarray, colour: np.ndarray, pairs: np.ndarray, maps: np.ndarray) -> Aligned:
+    target = _halved(fine)
+    maps = _improve(fine, target, pairs, maps)
+    seen, inside = _look(fine, pairs[:, 0], maps, CELLS)
+    there = target[pairs[:, 1]].reshape(len(pairs), -1)
+    (here, rough), (other, other_rough) = _detail(seen), _detail(there)
+    inner = _eroded(inside)
+    chroma, colourful = _colours(colour, pairs, maps)
+    one, two = two_tones(colour[pairs[:, 0]], seen), two_tones(colour[pairs[:, 1]], there)
+    difference = np.sqrt(((one - two) ** 2).mean((1, 2)))
+    tones = (values.reshape(len(pairs), 6) for values in (one, two))
+    one, two = (values - values.mean(1, keepdims=True) for values in tones)
+    contrast = (one * two).sum(1) / ((one**2).sum(1) + 1e-3)
+    cast = np.sqrt(((two - contrast[:, None] * one) ** 2).mean(1))
+    return Aligned(
+        pairs, maps, inside.mean(1), _correlation(seen, there, inside),
+        _correlation(here, other, inner), _repeated(other), np.minimum(rough, other_rough),
+        difference, cast, chroma, colourful,
+    )  # fmt: skip
+
+
+def _improve(
+    images: np.ndarray, targets: np.ndarray, pairs: np.ndarray, maps: np.ndarray
+) -> np.ndarray:
+    """Returns maps under which `images[first]` looks more like `targets[second]`."""
+    step = 1 / images.shape[1]
+    x, y = _grid(targets.shape[1])
+    wanted = targets[pairs[:, 1]].reshape(len(pairs), -1, 1)
+    numbers = pairs[:, 0]
+    for _ in range(_STEPS):
+        across, down, inside = _places(maps, x, y)
+        seen = _sample(images, numbers, across, down)
+        to_right, to_left = (_sample(images, numbers, across + s, down) for s in (step, -step))
+        lower, upper = (_sample(images, numbers, across, down + s) for s in (step, -step))
+        slope_x, slope_y = (to_right - to_left) / (2 * step), (lower - upper) / (2 * step)
+        terms = np.stack(
+            [slope_x * x, slope_x * y, slope_x, slope_y * x, slope_y * y, slope_y, seen,
+             np.ones_like(seen)], 2
+        )  # fmt: skip
+        weighted = (terms * inside[:, :, None]).transpose(0, 2, 1)
+        matrix = (weighted @ terms).astype(np.float64)
+        diagonal = np.einsum("kii->ki", matrix)
+        matrix += np.eye(8) * (1e-3 * diagonal[:, None, :] + 1e-3)  # flat parts leave it open
+        answer = np.linalg.solve(
+            matrix, (weighted @ (wanted - seen[..., None])).astype(np.float64)
+        )[:, :, 0]
+        contrast = np.maximum(np.abs(1 + answer[:, 6]), 0.2)
+        change = answer[:, :6].reshape(-1, 2, 3) / contrast[:, None, None]
+        maps = (maps + np.clip(change, -0.1, 0.1)).astype(np.float32)
+    return maps
+
+
+def _grid(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns x and y of the cells' middles, from -1/2 to 1/2, float32 [count * count] each."""
+    middles = ((np.arange(count) + 0.5) / count - 0.5).astype(np.float32)
+    return np.tile(middles, count), np.repeat(middles, count)
+
+
+def _places(maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+    across, down = (
+        maps[:, axis, :1] * x + maps[:, axis, 1:2] * y + maps[:, axis, 2:] for axis in (0, 1)
+    )
+    return across, down, (across > 0) & (across < 1) & (down > 0) & (down < 1)
+
+
+def _sample(
+    images: np.ndarray, numbers: np.ndarray, across: np.ndarray, down: np.ndarray
+) -> np.ndarray:
+    """Returns values between pixels, [k, points] or [k, points, channels], of images[numbers]."""
+    size = images.shape[1]
+    x, y = (np.clip(place * size - 0.5, 0, size - 1.001) for place in (across, down))
+    left, top = x.astype(np.int32), y.astype(np.int32)
+    right_share, low_share = x - left, y - top
+    pixels = images.reshape(len(images) * size**2, *images.shape[3:])
+    place = (numbers[:, None] * size + top) * size + left
+    if images.ndim == 4:
+        right_share, low_share = right_share[..., None], low_share[..., None]
+    upper = pixels[place] * (1 - right_share) + pixels[place + 1] * right_share
+    lower = pixels[place + size] * (1 - right_share) + pixels[place + size + 1] * right_share
+    return upper * (1 - low_share) + lower * low_share
+
+
+def _look(
+    images: np.ndarray, numbers: np.ndarray, maps: np.ndarray, cells: int
+) -> tuple[np.ndarray, np.ndarray]:
+    across, down, inside = _places(maps, *_grid(cells))
+    return _sample(images, numbers, across, down), inside
+
+
+def _correlation(one: np.ndarray, other: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Returns the correlation of each row where it is inside, [k]; of flat rows 0."""
+    count = np.maximum(inside.sum(1, keepdims=True), 1)
+    one, other = (
+        (values - (values * inside).sum(1, keepdims=True) / count) * inside
+        for values in (one, other)
+    )
+    return (one * other).sum(1) / np.sqrt((one**2).sum(1) * (other**2).sum(1) + 1e-6)
+
+
+def _detail(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what a blur takes away, by its strength thereabouts, and the share that is textured.
+
+    Two grey levels are added to the strength, as of noise.
+    """
+    images = values.reshape(-1, CELLS, CELLS)
+    left = images - _blurred(_blurred(images))
+    strength = np.sqrt(_blurred(_blurred(left**2)))
+    return (left / (strength + 2)).reshape(len(values), -1), (strength > _TEXTURED).mean((1, 2))
+
+
+def _repeated(detail: np.ndarray) -> np.ndarray:
+    """Returns the largest correlation of each detail with itself, moved by 3 to 12 cells."""
+    padded = np.zeros((len(detail), 2 * CELLS, 2 * CELLS), np.float32)
+    padded[:, :CELLS, :CELLS] = detail.reshape(-1, CELLS, CELLS)
+    power = np.abs(np.fft.rfft2(padded)) ** 2
+    moved = np.fft.irfft2(power, padded.shape[1:])
+    shift = np.abs(np.fft.fftfreq(2 * CELLS, 1 / (2 * CELLS)))
+    overlap = np.outer(CELLS - shift, CELLS - shift) / CELLS**2
+    far = np.hypot(shift[:, None], shift)
+    among = (far >= 3) & (far <= 12)
+    values = moved[:, among] / overlap[among]
+    return values.max(1) / np.maximum(moved[:, 0, 0], 1e-6)
+
+
+def _eroded(inside: np.ndarray) -> np.ndarray:
+    """Leaves the cells whose neighbours are all inside, bool [k, cells]."""
+    images = np.pad(inside.reshape(-1, CELLS, CELLS), ((0, 0), (1, 1), (1, 1)))
+    shifts = [images[:, a : a + CELLS, b : b + CELLS] for a in (0, 1, 2) for b in (0, 1, 2)]
+    return np.logical_and.reduce(shifts).reshape(len(inside), -1)
+
+
+def _colours(
+    colour: np.ndarray, pairs: np.ndarray, maps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compares colours in 8 x 8 cells: see `chroma`, `colourful` of `Aligned`."""
+    images = colour.astype(np.float32)
+    seen, inside = _look(images, pairs[:, 0], maps, 8)
+    there = images.reshape(-1, 8, 2, 8, 2, 3).mean((2, 4))[pairs[:, 1]].reshape(len(pairs), 64, 3)
+    one, other = (
+        (values - (values @ _GREY)[..., None]) * inside[..., None] for values in (seen, there)
+    )
+    count = np.maximum(inside.sum(1), 1)
+    squares = [(values**2).sum((1, 2)) for values in (one, other)]
+    correlation = (one * other).sum((1, 2)) / np.sqrt(squares[0] * squares[1] + 1e-3)
+    return correlation, np.sqrt(np.stack(squares, 1) / count[:, None])
+
+
+def two_tones(colour: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    """Returns a dark and a light colour of pictures, [k, 2, 3]: of a two-coloured pattern these.
+
+    They follow from how red, green and blue go with grey, which a coarse picture shows, too.
+
+    Args:
+      colour: uint8 [k, c, c, 3].
+      grey: [k, cells], finer than the pattern.
+    """
+    pixels = colour.reshape(len(colour), colour.shape[1] ** 2, 3).astype(np.float32)
+    levels = pixels @ _GREY
+    mean, level = pixels.mean(1, keepdims=True), levels.mean(1, keepdims=True)
+    apart = (levels - level)[..., None]
+    slope = ((pixels - mean) * apart).sum(1) / ((apart**2).sum(1) + 1e-3)
+    asked = grey.mean(1)[:, None] + grey.std(1)[:, None] * np.array([-1, 1], np.float32)
+    return mean + (asked - level)[..., None] * slope[:, None]
+
+
+def _halved(images: np.ndarray) -> np.ndarray:
+    count, size = images.shape[:2]
+    return images.reshape(count, size // 2, 2, size // 2, 2).mean((2, 4))
+
+
+def _blurred(images: np.ndarray) -> np.ndarray:
+    """Returns images [n, s, s] blurred by 1 2 1 both ways."""
+    wide = np.pad(images, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    wide = (wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]) / 4
+    return (wide[:, :, :-2] + 2 * wide[:, :, 1:-1] + wide[:, :, 2:]) / 4

@@ -1,0 +1,243 @@
+"""How many changed copies of real photos are found, and how many others are taken for copies.
+
+    python -m experiments.copies.run imagenette FOLDER_OR_TAR
+    python -m experiments.copies.run imagenette FOLDER_OR_TAR --seconds    # how long it takes
+    python -m experiments.copies.run --page    # the README's tables, from the records
+
+Of the first photos (in an order of their names' hashes) changed copies are made, one kind at a
+time, and looked for among them and others; a copy counts as found where it was joined to its
+original itself. Then all photos as they are are compared: what is joined is listed, to be looked
+at.
+"""
+
+import argparse
+import hashlib
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
+
+from alexnet_jax.config import DataConfig
+from alexnet_jax.data.copies import LEAST_SIDE, Thumbnails, find_copies, thumbnail
+from alexnet_jax.data.decode import decode_rgb
+from alexnet_jax.preparation.sources import list_images
+from alexnet_jax.preparation.sources.source import read_encoded
+from experiments.benchmarks.records import Record, read
+from experiments.generated import made_with, rewrite, table, with_parts
+
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+OUTPUT = HERE / "results" / "copies.json"
+SIZES = (1000, 10_000)
+_T = Image.Transpose
+
+Change = Callable[[Image.Image, np.random.Generator], Image.Image]
+
+
+def _turn(how: Image.Transpose) -> Change:
+    return lambda image, draw: image.transpose(how)
+
+
+def _crop(across: float, down: float, centre: bool) -> Change:
+    """Takes shares of width and height away, in the middle or anywhere; squeezed back."""
+
+    def change(image: Image.Image, draw: np.random.Generator) -> Image.Image:
+        lost = np.array([image.width * across, image.height * down])
+        left, top = np.rint(lost * (0.5 if centre else draw.random(2))).astype(int).tolist()
+        wide, high = image.width - round(lost[0]), image.height - round(lost[1])
+        part = image.crop((left, top, left + wide, top + high))
+        return part.resize(image.size, Image.Resampling.BICUBIC)
+
+    return change
+
+
+def _jpeg(quality: int) -> Change:
+    def change(image: Image.Image, draw: np.random.Generator) -> Image.Image:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality)
+        return Image.open(file).convert("RGB")
+
+    return change
+
+
+def _text(image: Image.Image, draw: np.random.Generator) -> Image.Image:
+    image, (w, h) = image.copy(), image.size
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((w * 0.6, h * 0.88, w * 0.98, h * 0.97), fill=(255, 255, 255))
+    pen.text((w * 0.62, h * 0.89), "photo 2020", fill=(0, 0, 0))
+    return image
+
+
+def _rotated(degrees: float) -> Change:
+    return lambda image, draw: image.rotate(
+        degrees * draw.choice((-1, 1)), Image.Resampling.BICUBIC
+    )
+
+
+def _all(*changes: Change) -> Change:
+    def change(image: Image.Image, draw: np.random.Generator) -> Image.Image:
+        for one in changes:
+            image = one(image, draw)
+        return image
+
+    return change
+
+
+CHANGES: dict[str, Change] = {
+    "mirrored": _turn(_T.FLIP_LEFT_RIGHT),
+    "turned by 90 degrees": _turn(_T.ROTATE_90),
+    "turned by 180 degrees": _turn(_T.ROTATE_180),
+    "turned by 270 degrees": _turn(_T.ROTATE_270),
+    "mirrored and turned": _turn(_T.TRANSPOSE),
+    "half the size": lambda image, draw: image.resize((image.width // 2, image.height // 2)),
+    "JPEG, quality 50": _jpeg(50),
+    "JPEG, quality 20": _jpeg(20),
+    "brightness + 30 %": lambda image, draw: ImageEnhance.Brightness(image).enhance(1.3),
+    "contrast - 30 %": lambda image, draw: ImageEnhance.Contrast(image).enhance(0.7),
+    "grey": lambda image, draw: image.convert("L").convert("RGB"),
+    "blurred, 2 pixels": lambda image, draw: image.filter(ImageFilter.GaussianBlur(2)),
+    "white corner with text": _text,
+    "cropped 5 %, centre": _crop(0.05, 0.05, True),
+    "cropped 10 %, anywhere": _crop(0.1, 0.1, False),
+    "cropped 20 %, centre": _crop(0.2, 0.2, True),
+    "cropped 20 %, anywhere": _crop(0.2, 0.2, False),
+    "cropped 30 %, centre": _crop(0.3, 0.3, True),
+    "cropped 30 %, anywhere": _crop(0.3, 0.3, False),
+    "cropped 33 % in width only": _crop(0.33, 0.0, False),
+    "cropped 40 %, anywhere": _crop(0.4, 0.4, False),
+    "cropped 20 %, mirrored, brighter, JPEG 50": _all(
+        _crop(0.2, 0.2, False), _turn(_T.FLIP_LEFT_RIGHT),
+        lambda image, draw: ImageEnhance.Brightness(image).enhance(1.2), _jpeg(50),
+    ),
+    "rotated by 5 degrees": _rotated(5),
+    "rotated by 10 degrees": _rotated(10),
+}  # fmt: skip
+
+
+def photos(source: str, count: int) -> tuple[list[str], list[Image.Image]]:
+    """Returns names and pictures of `count` photos of a folder or tar, in an order of hashes."""
+    with tempfile.TemporaryDirectory() as work:
+        data = DataConfig(source_kind="folder", source=source, validation_fraction=0.0)
+        listed = list_images(data, Path(work)).splits
+        records = [record for part in listed.values() for record in part]
+        records.sort(key=lambda record: hashlib.sha256(record.key.encode()).digest())
+        images = [decode_rgb(read_encoded(record)) for record in records[:count]]
+    return [record.key for record in records[:count]], images
+
+
+def thumbnails(images: list[Image.Image]) -> Thumbnails:
+    """Returns what is compared of pictures."""
+    parts = [thumbnail(image) for image in images]
+    grey, colour = (np.stack(arrays) for arrays in zip(*parts, strict=True))
+    return Thumbnails(grey, colour, np.array([min(i.size) < LEAST_SIDE for i in images]))
+
+
+def shares(images: list[Image.Image], copied: int, others: int) -> dict[str, float]:
+    """Returns the share of copies that are found, by kind.
+
+    Args:
+      images: photos.
+      copied: so many of the first are changed.
+      others: so many more stand beside them and their copies.
+    """
+    beside = thumbnails(images[: copied + others])
+    found = {}
+    for name, change in CHANGES.items():
+        draw = np.random.default_rng(1)
+        changed = thumbnails([change(image, draw) for image in images[:copied]])
+        both = Thumbnails(*(np.concatenate(pair) for pair in zip(beside, changed, strict=True)))
+        pairs = {copy[:2] for copy in find_copies(both)}
+        found[name] = sum((i, copied + others + i) in pairs for i in range(copied)) / copied
+        print(f"{name}: {found[name]:.3f}", flush=True)
+    return found
+
+
+def joined(names: list[str], pictures: Thumbnails) -> dict[str, Any]:
+    """Returns how many pairs there are of photos as they are, and those that are joined."""
+    copies = find_copies(pictures)
+    pairs = len(names) * (len(names) - 1) // 2
+    listed = [[names[c.first], names[c.second], c.agreement, c.change] for c in copies]
+    return {"photos": len(names), "pairs": pairs, "joined": listed}
+
+
+def seconds(pictures: Thumbnails) -> dict[str, dict[str, float]]:
+    """Returns how long the search takes among so many photos, by the clock and of processors."""
+    taken = {}
+    for size in SIZES:
+        rows = np.arange(size) % len(pictures.grey)
+        part = Thumbnails(*(array[rows] for array in pictures))
+        for again in range(len(pictures.grey), size):  # no equal ones: other windows of them
+            part.grey[again] = np.roll(part.grey[again], (again, 2 * again), (0, 1))
+        clock, processors = time.perf_counter(), time.process_time()
+        find_copies(part)
+        taken[str(size)] = {
+            "seconds": round(time.perf_counter() - clock, 1),
+            "processor_seconds": round(time.process_time() - processors, 1),
+        }
+        print(size, taken[str(size)], flush=True)
+    return taken
+
+
+def page(text: str) -> str:
+    """Returns the README with its tables made anew."""
+    record = read(OUTPUT)
+    assert record is not None
+    sets = {n: e for n, e in record["entries"].items() if "found" in e}
+    lines = [[kind, *(f"{100 * e['found'][kind]:.0f}" for e in sets.values())] for kind in CHANGES]
+    found = table(["copies found, %", *sets], lines)
+    rows = []
+    for name, entry in sets.items():
+        pairs = entry["others"]["pairs"]
+        rows.append([
+            name, f"{entry['others']['photos']:,}", f"{pairs / 1e6:.1f}",
+            str(len(entry["others"]["joined"])),
+        ])  # fmt: skip
+    others = table(["set", "photos", "million pairs", "joined"], rows)
+    times = [
+        [f"{int(size):,}", f"{t['seconds']:.0f}", f"{t['processor_seconds']:.0f}"]
+        for entry in record["entries"].values()
+        for size, t in entry.get("seconds", {}).items()
+    ]
+    took = table(["photos", "seconds", "of processors"], times)
+    parts = [found, others, took, made_with(record, "copies.json", ("torch",))]
+    return with_parts(text, {"copies": "\n\n".join(parts)}, "experiments.copies.run")
+
+
+def main() -> None:
+    """Measures, or writes the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", nargs="?", help="of the set, in the record")
+    parser.add_argument("source", nargs="?", help="folder or tar of class folders")
+    parser.add_argument("--photos", type=int, default=4000)
+    parser.add_argument("--copied", type=int, default=100)
+    parser.add_argument("--others", type=int, default=300)
+    parser.add_argument("--seconds", action="store_true", help="measure only how long it takes")
+    parser.add_argument("--page", action="store_true", help="write the README's tables")
+    arguments = parser.parse_args()
+    if arguments.page:
+        rewrite({README: page}, ["--page"])
+        return
+    record = Record(OUTPUT, "Which copies of a photo are found, and what is taken for one?")
+    names, images = photos(arguments.source, arguments.photos)
+    pictures = thumbnails(images)
+    if arguments.seconds:
+        record.put(f"{arguments.name}, seconds", {"seconds": seconds(pictures)})
+        return
+    found = shares(images, arguments.copied, arguments.others)
+    others = joined(names, pictures)
+    print(others["joined"])
+    record.put(
+        arguments.name,
+        {"copied": arguments.copied, "beside": arguments.others, "found": found, "others": others},
+    )
+
+
+if __name__ == "__main__":
+    main()
