@@ -16,6 +16,7 @@ from alexnet_jax import FIRST_IMPORT, processes
 from alexnet_jax.errors import AlexNetError, printable
 
 PIPE_CLOSED = 141  # 128 + SIGPIPE, as every Unix tool has it
+_SOON_SECONDS = 0.05
 
 
 def exit_code(command: Callable[[], int], *, debug: bool) -> int:
@@ -66,7 +67,8 @@ def _stops_as_interrupts() -> Iterator[None]:
         processes.stop_asked = True
         raise KeyboardInterrupt(number)
 
-    before = {}
+    before, hook = {}, sys.unraisablehook
+    sys.unraisablehook = lambda error: _sent_again(error) or hook(error)
     if threading.current_thread() is threading.main_thread():
         usual = (signal.SIG_DFL, signal.default_int_handler)
         others = (number for number in processes.STOPS if signal.getsignal(number) in usual)
@@ -75,8 +77,21 @@ def _stops_as_interrupts() -> Iterator[None]:
         yield
     finally:
         processes.stop_asked = False
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _sent_again(error: Any) -> bool:
+    """Says whether what Python ignores is a stop, and then sends its signal once more.
+
+    What is raised in a callback of the garbage collector, as JAX has one, ends nothing.
+    """
+    if not isinstance(error.exc_value, KeyboardInterrupt):
+        return False
+    number = error.exc_value.args[0] if error.exc_value.args else signal.SIGINT
+    threading.Timer(_SOON_SECONDS, os.kill, (os.getpid(), number)).start()
+    return True
 
 
 def _importing(frame: Any) -> bool:
@@ -122,7 +137,7 @@ def quiet_libraries() -> Callable[[], None]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     before, hook = logging.root.manager.disable, sys.unraisablehook
-    sys.unraisablehook = _late_answers_ignored
+    sys.unraisablehook = lambda error: _is_late_answer(error) or hook(error)
     # Not logger by logger: absl replaces its own when it is imported, and resets the level.
     logging.disable(logging.ERROR)
     filters = warnings.catch_warnings()
@@ -139,10 +154,9 @@ def quiet_libraries() -> Callable[[], None]:
     return aloud
 
 
-def _late_answers_ignored(error: Any) -> None:
-    """Drops what TensorStore's threads answer after Orbax has given a failed save or restore up."""
-    if str(error.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(error)
+def _is_late_answer(error: Any) -> bool:
+    """Says whether TensorStore's threads answer after Orbax has given a save or restore up."""
+    return str(error.exc_value) == "Event loop is closed"
 
 
 def _show_once() -> Callable[..., None]:

@@ -1,6 +1,7 @@
 """Commands that are told to stop as a terminal or a batch system does it: all processes at once."""
 
 import contextlib
+import gc
 import json
 import os
 import re
@@ -184,6 +185,23 @@ def test_a_stop_whose_exception_is_swallowed_is_remembered():
         return 0
 
     assert program.exit_code(hung, debug=False) == 128 + signal.SIGTERM
+
+
+def test_a_stop_in_a_callback_of_the_garbage_collector_is_not_lost(capsys):
+    def callback(phase, info):
+        gc.callbacks.remove(callback)
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):  # the handler runs between two instructions
+            pass
+
+    def command():
+        gc.callbacks.append(callback)
+        gc.collect()
+        time.sleep(60)
+        return 0
+
+    assert program.exit_code(command, debug=False) == 128 + signal.SIGTERM
+    assert "ignored" not in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
