@@ -304,12 +304,13 @@ def test_cifar10_published_forms(tmp_path, form, packed):
         np.testing.assert_array_equal(read_square(record, 32), image)
 
 
-def test_cifar10_batches_that_python_3_wrote_are_read_too(tmp_path):
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_cifar10_batches_that_python_3_wrote_are_read_too(protocol, tmp_path):
     files, _, labels = cifar_files("python")
     for name, packed in files.items():
         batch = {key.encode(): value for key, value in pickle.loads(packed).items()}
         batch[b"filenames"] = [name.encode() for name in batch[b"filenames"]]
-        files[name] = pickle.dumps(batch)
+        files[name] = pickle.dumps(batch, protocol)
     source = listed(pack(tmp_path / "cifar-10-python.tar.gz", files, "w:gz"), tmp_path, "cifar10")
     records = source.splits["train"] + source.splits["test"]
     assert [record.label for record in records] == labels

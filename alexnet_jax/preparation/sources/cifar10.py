@@ -125,11 +125,17 @@ class _Restricted(pickle.Unpickler):
         if module in ("numpy.core.multiarray", "numpy._core.multiarray"):
             if name == "_reconstruct":
                 return np._core.multiarray._reconstruct  # pyright: ignore
+        elif module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
+            return _from_buffer  # protocol 5, the usual one since Python 3.14
         elif module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
         elif (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes in protocol 2
             return _latin1
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is refused")
+
+
+def _from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> np.ndarray:
+    return np.frombuffer(buffer, dtype).reshape(shape, order=order)
 
 
 def _latin1(text: str, encoding: str) -> bytes:

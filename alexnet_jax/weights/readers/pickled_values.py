@@ -92,6 +92,13 @@ class Array:
         return _array(shape, dtype.numpy(), raw, "F" if fortran else "C")
 
 
+def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> Array:
+    """Returns an array as protocol 5 writes it."""
+    array = Array()
+    array.set_state((1, shape, dtype, order == "F", raw))
+    return array
+
+
 def _array(shape: Any, dtype: np.dtype, raw: Any, order: Any = "C") -> np.ndarray:
     plausible = isinstance(shape, tuple) and len(shape) <= 8
     if not plausible or not all(type(n) is int and 0 <= n < 2**40 for n in shape):
@@ -157,6 +164,8 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     "numpy._core.multiarray._reconstruct": Array,
     "numpy.core.multiarray.scalar": _scalar,
     "numpy._core.multiarray.scalar": _scalar,
+    "numpy.core.numeric._frombuffer": _from_buffer,
+    "numpy._core.numeric._frombuffer": _from_buffer,
     "numpy.dtype": DType,
     "_codecs.encode": _encode,
     "__builtin__.bytes": _no_bytes,

@@ -168,7 +168,7 @@ def test_conv1_is_turned_to_rgb_and_the_mean_with_it(tmp_path):
 
 
 def test_the_reference_mean_has_caffes_channel_means(tmp_path):
-    reference = Path(__file__).parents[3] / "shared/data/alexnet_reference/ilsvrc12_mean.npz"
+    reference = Path(__file__).parents[4] / "shared/data/alexnet_reference/ilsvrc12_mean.npz"
     if not reference.exists():
         pytest.skip("shared/data/alexnet_reference is not there")
     bgr = np.load(reference)["mean_bgr_chw"]

@@ -28,7 +28,7 @@ def read(data: bytes, **settings):
     return read_pickle(memoryview(data), "x.pkl", **settings)[0]
 
 
-@pytest.mark.parametrize("protocol", range(1, 5))
+@pytest.mark.parametrize("protocol", range(1, 6))
 def test_plain_values_and_arrays_come_back(protocol):
     value = {
         "numbers": [1, 2.5, -5, 2**70, 300, True, False, None],
@@ -72,7 +72,7 @@ ATTACKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("protocol", range(5))
+@pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("function", ATTACKS)
 def test_nothing_is_ever_called(protocol, function, tmp_path):
     sentinel = tmp_path / "sentinel"
@@ -116,7 +116,7 @@ class _Marks:
         return _Marks, (), {"a": 1}
 
 
-@pytest.mark.parametrize("protocol", range(5))
+@pytest.mark.parametrize("protocol", range(6))
 def test_what_trainings_keep_beside_their_weights_is_inert(protocol):
     value = {
         "args": argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("runs/x")),
