@@ -155,11 +155,13 @@ POOLS = [
     (5, 2, ((2, 1), (1, 2)), (9, 8)),
     (4, 4, ((0, 0), (0, 0)), (4, 4)),
 ]
+QUICK_POOLS = POOLS[:2] + POOLS[8:9]
+TYPED_POOLS = [(*pool, "float32") for pool in POOLS] + [(*POOLS[1], "bfloat16")]
 
 
 @pytest.mark.parametrize(
     ("window", "stride", "padding", "size", "dtype"),
-    [(*pool, "float32") for pool in POOLS] + [(*POOLS[1], "bfloat16")],
+    quick.rows([(*pool, "float32") for pool in QUICK_POOLS], TYPED_POOLS),
 )
 def test_max_pool_equals_its_definition(window, stride, padding, size, dtype):
     options = {"window": window, "stride": stride, "padding": padding}
@@ -170,7 +172,7 @@ def test_max_pool_equals_its_definition(window, stride, padding, size, dtype):
     _assert_same(fast, plain, x, dtype=dtype)
 
 
-@pytest.mark.parametrize(("window", "stride", "padding", "size"), POOLS)
+@pytest.mark.parametrize(("window", "stride", "padding", "size"), quick.rows(QUICK_POOLS, POOLS))
 def test_max_pool_gradient_goes_to_the_first_of_tied_pixels(window, stride, padding, size):
     options = {"window": window, "stride": stride, "padding": padding}
     # Few whole numbers: most windows have several maxima, and sums of gradients are exact.
@@ -193,7 +195,7 @@ def test_max_pool_gradient_of_a_constant_image():
 
 @pytest.mark.parametrize(
     ("window", "stride", "padding", "size", "dtype"),
-    [(*pool, "float32") for pool in POOLS] + [(*POOLS[1], "bfloat16")],
+    quick.rows([(*pool, "float32") for pool in QUICK_POOLS], TYPED_POOLS),
 )
 def test_avg_pool_equals_its_definition(window, stride, padding, size, dtype):
     options = {"window": window, "stride": stride, "padding": padding}
@@ -206,7 +208,7 @@ def test_avg_pool_equals_its_definition(window, stride, padding, size, dtype):
 
 
 @pytest.mark.parametrize("form", (ops.avg_pool, ops.plain_avg_pool))
-@pytest.mark.parametrize(("window", "stride", "padding", "size"), POOLS)
+@pytest.mark.parametrize(("window", "stride", "padding", "size"), quick.rows(QUICK_POOLS, POOLS))
 def test_avg_pool_divides_by_the_pixels_it_covers(form, window, stride, padding, size):
     x = _normal(0, (2, *size, 3))
     out = form(x, window=window, stride=stride, padding=padding)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import quick
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.network import placement, towers
@@ -84,7 +85,7 @@ def assert_close(ours, theirs, tolerance):
 
 @pytest.mark.parametrize(
     ("name", "mesh"),
-    [("paper", "2x2"), ("paper", "2x1"), pytest.param("no-talk", "1x2", marks=pytest.mark.slow)],
+    quick.rows([("paper", "2x2")], [("paper", "2x2"), ("paper", "2x1"), ("no-talk", "1x2")]),
 )
 def test_outputs_and_gradients_are_those_of_one_device(name, mesh, few_optimizations):
     network, params, images, labels = setting(name)

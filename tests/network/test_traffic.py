@@ -6,6 +6,7 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
+import quick
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
@@ -231,9 +232,7 @@ def compiled_step(mesh):
     return step.lower(state, batch, inputs, rates, array((), "bool")).compile().as_text()  # pyright: ignore[reportFunctionMemberAccess]
 
 
-@pytest.mark.parametrize(
-    ("replicas", "towers"), [(1, 2), pytest.param(2, 1, marks=pytest.mark.slow), (2, 2)]
-)
+@pytest.mark.parametrize(("replicas", "towers"), quick.rows([(2, 2)], [(1, 2), (2, 1), (2, 2)]))
 def test_a_compiled_step_sends_what_the_formula_says(replicas, towers):
     mesh = placement.make_mesh(towers, replicas)
     text = compiled_step(mesh)

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 
-def only(quick: Container[Any], values: Iterable[Any]) -> list[Any]:
-    """Returns the values for `parametrize`; those that are not among `quick` are marked slow."""
-    return [
-        value if value in quick else pytest.param(value, marks=pytest.mark.slow) for value in values
-    ]
+def only(quick: Iterable[Any], values: Iterable[Any]) -> list[Any]:
+    """Returns the values of one argument; those that are not among `quick` are marked slow."""
+    return rows([(value,) for value in quick], [(value,) for value in values])
+
+
+def rows(quick: Container[tuple], values: Iterable[tuple]) -> list[Any]:
+    """Returns the rows of several arguments; those that are not among `quick` are marked slow."""
+    return [pytest.param(*row, marks=() if row in quick else pytest.mark.slow) for row in values]

@@ -46,8 +46,9 @@ def dataset(tmp_path_factory):
                 image.putpixel((i % 10, i % 7), (0, 255, 0))
                 image.save(folder / f"{i}.png")
     data = DataConfig(
-        name="colours", source_kind="folder", source=str(root), stored_size=10, store="raw"
-    )
+        name="colours", source_kind="folder", source=str(root), stored_size=10, store="raw",
+        copies="ignore",  # each test image is a training image, too
+    )  # fmt: skip
     return open_dataset(prepare(data, tmp_path_factory.mktemp("data"), progress=False))
 
 

@@ -172,6 +172,7 @@ def test_an_interrupted_preparation_continues(tmp_path, monkeypatch, after, caps
     assert f"{after} of" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_killed_while_workers_write_then_continued(tmp_path):
     root = write_images(tmp_path / "photos", count=300, size=(40, 30))
     data = folder_config(root, stored_size=32, validation_fraction=0.5)

@@ -43,6 +43,7 @@ def home(tmp_path_factory):
         yield folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet_jax", *MODULES])
 def test_examples_of_docstrings_hold(home, name, capfd):
     module = importlib.import_module(name)
@@ -56,6 +57,7 @@ def test_examples_of_docstrings_hold(home, name, capfd):
     assert not runner.failures, capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_python_of_readme_runs(home):
     blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     assert blocks

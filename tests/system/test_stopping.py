@@ -14,6 +14,7 @@ from pathlib import Path
 import compiling
 import numpy as np
 import pytest
+import quick
 from PIL import Image
 
 from alexnet_jax import processes, program
@@ -102,12 +103,10 @@ def left_since(before):
 
 @pytest.mark.parametrize(
     ("workers", "number"),
-    [
-        (0, signal.SIGINT),
-        pytest.param(0, signal.SIGHUP, marks=pytest.mark.slow),
-        pytest.param(2, signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(2, signal.SIGTERM, marks=pytest.mark.slow),
-    ],
+    quick.rows(
+        [(0, signal.SIGINT)],
+        [(0, signal.SIGINT), (0, signal.SIGHUP), (2, signal.SIGINT), (2, signal.SIGTERM)],
+    ),
 )
 def test_training_saves_and_leaves_nothing_behind(start, tmp_path, workers, number):
     before = shared_memory()

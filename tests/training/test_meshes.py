@@ -8,6 +8,7 @@ import float64
 import jax
 import numpy as np
 import pytest
+import quick
 
 from alexnet_jax import experiment
 from alexnet_jax.errors import InputError
@@ -86,9 +87,7 @@ def rows(folder, name):
     return [row[name] for row in map(json.loads, lines) if name in row]
 
 
-@pytest.mark.parametrize(
-    ("towers", "replicas"), [pytest.param(2, 2, marks=pytest.mark.slow), (1, 4), (2, 1)]
-)
+@pytest.mark.parametrize(("towers", "replicas"), quick.rows([(2, 1)], [(2, 2), (1, 4), (2, 1)]))
 def test_many_devices_train_and_test_as_one(
     sharded, dataset, tmp_path, one_device, towers, replicas
 ):
@@ -104,11 +103,7 @@ def test_many_devices_train_and_test_as_one(
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [
-        ((2, 2), (1, 1)),
-        ((1, 1), (2, 1)),
-        pytest.param((1, 2), (2, 2), marks=pytest.mark.slow),
-    ],
+    quick.rows([((1, 1), (2, 1))], [((2, 2), (1, 1)), ((1, 1), (2, 1)), ((1, 2), (2, 2))]),
 )
 def test_a_run_goes_on_with_other_devices(sharded, dataset, tmp_path, one_device, first, second):
     make = steps_module.make_train_step

@@ -281,6 +281,7 @@ def assert_same(found, expected, tolerance=1e-9):
             )
 
 
+@pytest.mark.slow
 def test_ten_steps_through_the_log_are_those_of_the_independent_trainer(float64):
     losses, params, velocity = by_numpy()
     found, found_params, found_velocity = by_jax(dropout=False)

@@ -8,7 +8,6 @@ import warnings
 
 import numpy as np
 import pytest
-import quick
 from PIL import Image
 
 from alexnet_jax import experiment, files, program
@@ -156,10 +155,8 @@ def place_of(folder, name):
     return folder / name
 
 
-DAMAGED_PAIRS = [("missing", "cut"), ("empty", "missing"), ("cut", "empty")]
-
-
-@pytest.mark.parametrize("damages", quick.only(DAMAGED_PAIRS[:1], DAMAGED_PAIRS))
+@pytest.mark.slow
+@pytest.mark.parametrize("damages", [("missing", "cut"), ("empty", "missing"), ("cut", "empty")])
 @pytest.mark.parametrize("names", PAIRS, ids="+".join)
 def test_the_training_command_mends_every_pair(
     runs, config, dataset, data_dir, tmp_path, names, damages, capsys
@@ -181,6 +178,7 @@ def test_the_training_command_mends_every_pair(
         np.testing.assert_array_equal(mended["probabilities"], first["probabilities"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", PAIRS, ids="+".join)
 def test_no_pair_of_another_run_is_taken_for_its_own(
     runs, config, dataset, data_dir, tmp_path, names, capsys

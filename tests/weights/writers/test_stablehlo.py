@@ -41,6 +41,7 @@ def test_the_file_computes_our_logits(narrow_weights, expected_logits, tmp_path,
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.stablehlo", "a.stablehlo.json"]
 
 
+@pytest.mark.slow
 def test_a_program_without_this_package_runs_it(narrow_weights, tmp_path):
     weights = narrow_weights("cifar-80sec")
     done = export_stablehlo.export_stablehlo(weights, tmp_path / "a.stablehlo")
