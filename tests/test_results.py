@@ -3,6 +3,7 @@
 import json
 import re
 import statistics
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from alexnet_jax.config import Config
 from alexnet_jax.presets import NOTES
 from experiments import collect, pictures, table
 from experiments.minimal_filtering import run
+from experiments.platforms import run as platforms
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -118,3 +120,14 @@ def test_a_run_that_has_not_ended_is_no_evidence(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("\n".join(json.dumps(one) for one in (row, tested)))
     with pytest.raises(SystemExit, match="train for some steps"):
         collect.collect(tmp_path, "one")
+
+
+def test_the_page_of_platforms_is_generated_from_its_record_which_is_what_is_promised():
+    text = platforms.README.read_text("utf-8")
+    assert platforms.updated(text) == text
+    project = tomllib.loads((platforms.REQUIREMENTS.parent / "pyproject.toml").read_text("utf-8"))
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["project"]["classifiers"]))
+    assert tuple(named) == platforms.PYTHONS
+    for row, found in json.loads(platforms.OUTPUT.read_text("utf-8"))["resolved"].items():
+        for python in platforms.PYTHONS:
+            assert ("jax" in found[python]) == ("Windows" not in row), (row, python)
