@@ -4,6 +4,7 @@ This knows nothing of layouts and archives. Where all files are as they were, so
 them; where one is not, `currency` looks at the images.
 """
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -20,6 +21,7 @@ from alexnet_jax.data.prepared import pack_strings, unpack_strings
 from alexnet_jax.errors import DataError
 from alexnet_jax.locations import readable
 from alexnet_jax.preparation.progress import say
+from alexnet_jax.preparation.sources.tables import tables_above
 
 _TICK_SECONDS = 3  # FAT counts time in steps of two
 _SKEW_SECONDS = 600  # between clocks of this machine and of one that keeps files
@@ -36,7 +38,8 @@ class SourceFiles:
     """Files below a source, in the order of their names.
 
     Attributes:
-      names: relative to the source, as text; one empty name where it is a file.
+      names: relative to the source, as text; one empty name where it is a file; with `../` that of
+        a table above.
       sizes: int64 [n], bytes.
       times: int64 [n], when they last changed, nanoseconds; -1: so shortly before they were listed
         that the next change may bear the same time.
@@ -81,7 +84,9 @@ def from_arrays(arrays: dict[str, np.ndarray]) -> SourceFiles:
 
 
 def list_files(root: Path, quickly: float | None = None) -> SourceFiles | None:
-    """Lists the files of a source; hidden ones are no images and are left out, links are followed.
+    """Lists the files of a source, and the tables above it that may tell its labels.
+
+    Hidden ones are no images and are left out, links are followed.
 
     Args:
       root: folder or file.
@@ -107,6 +112,9 @@ def list_files(root: Path, quickly: float | None = None) -> SourceFiles | None:
             said = True
     if not rows:
         raise NotThereError("empty")
+    for table in tables_above(root):
+        with contextlib.suppress(OSError):
+            rows.append((table.parts[0], table.size, os.stat(table.path).st_mtime_ns))
     rows.sort()
     sizes = np.array([size for _, size, _ in rows], np.int64)
     times = np.array([ns for _, _, ns in rows], np.int64)

@@ -130,6 +130,22 @@ def test_a_change_is_told_and_prepared_beside_the_old(photos, tmp_path, capsys, 
     assert ensure_prepared(folder_of(None), tmp_path / "data") == second, "the newest"
 
 
+def test_a_table_above_the_photos_that_says_otherwise_is_a_change(tmp_path, capsys):
+    table = tmp_path / "labels.csv"
+    for index in range(8):
+        write(tmp_path / "heap" / f"{index}.png", 0, index)
+    rows = [f"{index},{('cat', 'dog')[index % 2]}" for index in range(8)]
+    data = folder_of(tmp_path / "heap")
+    for text in ("\n".join(rows), "\n".join(rows).replace("2,cat", "2,dog")):
+        table.write_text(f"id,label\n{text}\n")
+        os.utime(table, ns=(LONG_AGO, LONG_AGO + 10**9 * ("2,dog" in text)))
+        place = prepare(data, tmp_path / "data")
+    assert place.name == "set.2"
+    assert "heap has changed since set was prepared: 1 changed" in capsys.readouterr().err
+    os.utime(table, ns=(LONG_AGO + 1, LONG_AGO + 1))
+    assert prepare(data, tmp_path / "data") == place
+
+
 def test_a_name_cannot_steer_a_terminal_and_many_classes_are_counted(photos, tmp_path, capsys):
     prepare(folder_of(photos), tmp_path / "data")
     for index in range(9):

@@ -152,6 +152,18 @@ def test_a_test_with_the_same_names_is_not_labelled_by_the_table_of_the_training
     assert counts(listed(root, tmp_path))["test"] == {"k0": 3, "k1": 3}
 
 
+def test_a_table_in_the_folder_of_a_split_is_of_that_split(tmp_path):
+    root = write(tmp_path / "x", *(f"{s}/{i}.png" for s in ("train", "test") for i in range(6)))
+    rows = "file_name,label\n" + "".join(f"{i}.png,k{i % 2}\n" for i in range(6))
+    (root / "train" / "metadata.csv").write_text(rows)
+    assert listed(root, tmp_path).ignored == {"photos of test that have no label": 6}
+    rows = "file_name,label\n" + "".join(f"{i}.png,k{i // 4}\n" for i in range(6))
+    (root / "test" / "metadata.csv").write_text(rows)
+    source = listed(root, tmp_path, validation_fraction=0.0)
+    assert counts(source) == {"train": {"k0": 3, "k1": 3}, "test": {"k0": 4, "k1": 2}}
+    assert not source.ignored
+
+
 def test_a_column_may_tell_the_splits(tmp_path):
     root = write(tmp_path / "x", *(f"images/{i}.png" for i in range(9)))
     rows = "".join(f"{i}.png,k{i % 2},{('train', 'test', 'val')[i // 4]}\n" for i in range(9))

@@ -29,7 +29,7 @@ def label(layout: Layout) -> Labelled:
     Raises:
       DataError: nothing tells the classes of the training photos, or a split has strange ones.
     """
-    tables = Tables(layout.beside, layout.splits.values())
+    tables = Tables(layout.beside, layout.splits)
     before = len(layout.understood)
     folder = layout.splits["train"]
     if _is_flat(folder):

@@ -1,7 +1,7 @@
 """The tables that lie with the photos of a source, and what they say of its splits."""
 
 import contextlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from alexnet_jax.errors import DataError
@@ -20,16 +20,19 @@ _NOT_LABELS = ("submission", "submit")  # a competition's example of an answer
 class Tables:
     """Tables beside the photos or above; read when photos have to be labelled."""
 
-    def __init__(self, beside: Iterable[tuple[Entry, str]], folders: Iterable[Folder]):
+    def __init__(self, beside: Iterable[tuple[Entry, str]], folders: Mapping[str, Folder]):
         """Collects them.
 
         Args:
           beside: files on the way down to the splits.
-          folders: the splits.
+          folders: the splits by name.
         """
         self._entries = [entry for entry, _ in beside if _is_table(entry.name)]
-        for folder in folders:
-            self._entries += [e for e in folder.tree.entries if _is_table(e.name)]
+        self._inside: dict[tuple[str, int], str] = {}
+        for split, folder in folders.items():
+            tables = [e for e in folder.tree.entries if _is_table(e.name)]
+            self._inside |= {entry.place: split for entry in tables}
+            self._entries += tables
         self._entries = list({entry.place: entry for entry in self._entries}.values())
         self._tables: dict[tuple[str, int], Table | None] = {}
         self._used: dict[tuple[str, int], tuple[str, frozenset[str]]] = {}
@@ -44,8 +47,9 @@ class Tables:
     ) -> tuple[dict[int, str], dict[int, str]]:
         """Returns class and split of photos by their place in the list, as far as tables tell.
 
-        A table that is named after a split is of that one. A photo of another split that is called
-        as one of the training is not meant by a table without such a name.
+        A table that is named after a split, or lies in it, is of that one; those that lie in others
+        count where no more tell. A photo of another split that is called as one of the training is
+        not meant by a table of no split.
 
         Args:
           split: of the photos.
@@ -56,9 +60,12 @@ class Tables:
         Raises:
           DataError: tables contradict each other or themselves.
         """
-        found = self._labels(split, photos, self._entries, known)
+        own = [e for e in self._entries if self._inside.get(e.place, split) == split]
+        found = self._labels(split, photos, own, known)
+        if not found[0]:
+            found = self._labels(split, photos, self._entries, known)
         if not found[0] and above is not None:
-            found = self._labels(split, photos, _tables_above(above), known)
+            found = self._labels(split, photos, tables_above(above), known)
         if split == "train":
             self._trained = {_stem(photos[index]) for index in found[0]}
         return found
@@ -75,7 +82,8 @@ class Tables:
             table = self._read(entry)
             if table is None:
                 continue
-            able = [None if not said and _stem(p) in self._trained else p for p in photos]
+            sure = said or self._inside.get(entry.place) == split
+            able = [None if not sure and _stem(p) in self._trained else p for p in photos]
             called = Photos(p.parts if p else () for p in able)
             count = sum(p is not None for p in able)
             found = labels_in(table, called, count, known)
@@ -127,7 +135,7 @@ def _is_table(name: str, endings: tuple[str, ...] = _ENDINGS) -> bool:
     )
 
 
-def _tables_above(source: Path) -> list[Entry]:
+def tables_above(source: Path) -> list[Entry]:
     """Returns the tables in the folder that the source lies in, as far as one may look there."""
     with contextlib.suppress(OSError):
         if source.is_dir():
