@@ -154,6 +154,14 @@ REFUSED = {
         [f"{c}_{s}/{i}.png" for c in ("cat", "dog") for s in ("train", "test") for i in range(2)],
         "several sets of splits: cat_test, cat_train, dog_test, dog_train; lay them out as",
     ),
+    "the set once more in itself": (
+        in_classes(".", "x"),
+        r"'x' of \S*x holds folders that are called as those beside it \(cat, dog\).* move it "
+        r"away, or to take it alone, type: .* \S*x/x \(in train"
+    ),
+    "the set once more beside itself": (
+        in_classes("Plants", "plants/Plants"), r"'plants' of \S*x holds .* beside it \(Plants\)"
+    ),
     "splits without classes": (
         ["train/a.png", "train/b.png", "test/c.png"], "x has only one class .*or no class folders"
     ),
@@ -165,6 +173,13 @@ def test_what_is_no_clear_layout_is_refused_with_what_to_type(tmp_path, name):
     paths, text = REFUSED[name]
     with pytest.raises(DataError, match=text):
         listed(write(tmp_path / "x", *paths), tmp_path)
+
+
+def test_class_names_csv_says_that_what_holds_its_sisters_is_a_class(tmp_path):
+    root = write(tmp_path / "x", *in_classes(".", "other"))
+    (root / "class_names.csv").write_text("other,other\n")
+    source = listed(root, tmp_path, validation_fraction=0.0)
+    assert counts(source) == {"train": TWO | {"other": 4}}
 
 
 def test_class_names_csv_says_that_folders_with_the_same_folders_are_classes(tmp_path):

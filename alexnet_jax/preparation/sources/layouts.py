@@ -178,9 +178,10 @@ def refuse_groups(folder: Folder) -> None:
     """Refuses folders that hold the same folders and hardly a photo beside: no classes do.
 
     Raises:
-      DataError: most of the photos are in such folders.
+      DataError: most of the photos are in such folders, or one holds what its sisters are called.
     """
     tops = folder.tops
+    _refuse_nested(folder)
     grouped = [
         n for n in folder.holders if 10 * tops[n].direct < tops[n].photos and len(tops[n].below) > 1
     ]
@@ -199,6 +200,21 @@ def refuse_groups(folder: Folder) -> None:
         f"them, {folder.hint(largest)}; for splits, call them train, val and test; "
         f"{_class_names_remedy(largest)}"
     )
+
+
+def _refuse_nested(folder: Folder) -> None:
+    """Refuses a folder that holds the classes once more, as archives packed twice do."""
+    for name in () if folder.names_classes else folder.holders:
+        top = folder.tops[name]
+        others = {other.casefold() for other in folder.holders if other != name}
+        common = [inner for inner in top.below if inner.casefold() in others]
+        if common and 10 * top.direct < top.photos and 2 * len(common) >= len(top.below):
+            raise DataError(
+                f"the folder '{name}' of {folder} holds folders that are called as those beside it "
+                f"({listed(common, 6)}), and hardly a photo of its own: it looks like a second "
+                f"copy, not like a class; move it away, or to take it alone, {folder.hint(name)}; "
+                f"{_class_names_remedy(name)}"
+            )
 
 
 def holds_splits_in_classes(folder: Folder) -> bool:
