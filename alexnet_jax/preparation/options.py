@@ -108,7 +108,8 @@ def check_same(folder: Path, prepared: dict[str, Any], data: DataConfig) -> None
     if different:
         values = "; ".join(f"{name} {have[name]!r}, asked for {want[name]!r}" for name in different)
         raise DataError(
-            f"{folder} was prepared with {values}; choose another data.name, or remove that folder"
+            f"{folder} was prepared with {values}; choose another --data.name (of prepare: --name)"
+            ", or remove that folder"
         )
 
 
