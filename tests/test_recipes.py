@@ -189,7 +189,7 @@ def photos(tmp_path_factory):
                 Image.fromarray(picture.astype(np.uint8)).save(file)
     again = Image.open(root / "train" / "blue" / "7.png").resize((90, 90))
     again.save(root / "test" / "blue" / "copy.jpg", quality=60)
-    (root / "train" / "red" / "notes.txt").write_text("no picture")
+    (root / "train" / "red" / "notes.jpg").write_text("no picture")
     return root
 
 

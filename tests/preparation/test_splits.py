@@ -206,3 +206,13 @@ def test_annotations_beside_the_images_are_no_class(tmp_path):
     source = listed(root, tmp_path, validation_fraction=0.0)
     assert counts(source) == {"train": TWO}
     assert source.ignored == {"files in the folder 'annotations'": 2}
+
+
+def test_what_programs_lay_beside_every_photo_is_left_out_and_counted(tmp_path):
+    root = write(tmp_path / "x", *in_classes("."))
+    for path in list(root.glob("*/*")):
+        for ending in ("png.json", "xml", "txt", "MOV"):
+            path.with_suffix(f".{ending}").write_bytes(b"{}")
+    source = listed(root, tmp_path, validation_fraction=0.0)
+    assert counts(source) == {"train": TWO}
+    assert source.ignored == {"files among the photos that are none by their names": 16}

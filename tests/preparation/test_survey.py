@@ -20,7 +20,7 @@ def photos(tmp_path):
         for i in range(count):
             pixels = random.integers(0, 256, (30 + i, 50, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
-    (tmp_path / "photos" / "cat" / "note.txt").write_text("no picture")
+    (tmp_path / "photos" / "cat" / "note.jpg").write_text("no picture")
     return tmp_path / "photos"
 
 

@@ -13,6 +13,7 @@ from alexnet_jax.preparation.sources.tables import Tables
 from alexnet_jax.preparation.sources.tree import Entry
 
 _BESIDE = "files beside the class folders"
+_NO_PHOTOS = "files among the photos that are none by their names"
 _ENOUGH = 0.9  # of the photos in folders that are alike but for a number, for a table to decide
 
 
@@ -132,7 +133,10 @@ def _by_folders(layout: Layout, split: str, ids: list[str]) -> list[tuple[str, E
                 )
             known[top] = alike[_folded(top)]
             layout.understood.append(f"class '{top}' of {split} is '{known[top]}' of train")
-        photos.append((known[top], entry))
+        if may_be_photo(entry.name):
+            photos.append((known[top], entry))
+        else:  # what programs lay beside every photo: IMG_1.jpg.json, 7.xml, IMG_1.MOV
+            layout.ignored[_NO_PHOTOS] += 1
     if not photos:
         raise DataError(f"the {split} split of {folder.root} has no images")
     return photos
