@@ -154,6 +154,10 @@ REFUSED = {
         [f"{c}_{s}/{i}.png" for c in ("cat", "dog") for s in ("train", "test") for i in range(2)],
         "several sets of splits: cat_test, cat_train, dog_test, dog_train; lay them out as",
     ),
+    "a set before and after it was split": (
+        in_classes("input", "output/train", "output/val"),
+        r"'output' of \S*x holds splits \(train, val\), beside input; .* folder \S*x/output ",
+    ),
     "the set once more in itself": (
         in_classes(".", "x"),
         r"'x' of \S*x holds folders that are called as those beside it \(cat, dog\).* move it "

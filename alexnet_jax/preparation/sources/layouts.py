@@ -175,13 +175,19 @@ def _alone(folder: Folder) -> bool:
 
 
 def refuse_groups(folder: Folder) -> None:
-    """Refuses folders that hold the same folders and hardly a photo beside: no classes do.
+    """Refuses folders that hold other folders as no classes do.
 
     Raises:
-      DataError: most of the photos are in such folders, or one holds what its sisters are called.
+      DataError: most of the photos are in folders that hold the same folders; or one folder holds
+        the splits, or what its sisters are called.
     """
-    tops = folder.tops
+    _refuse_alike(folder)
     _refuse_nested(folder)
+
+
+def _refuse_alike(folder: Folder) -> None:
+    """Refuses folders that hold the same folders and hardly a photo beside."""
+    tops = folder.tops
     grouped = [
         n for n in folder.holders if 10 * tops[n].direct < tops[n].photos and len(tops[n].below) > 1
     ]
@@ -203,9 +209,16 @@ def refuse_groups(folder: Folder) -> None:
 
 
 def _refuse_nested(folder: Folder) -> None:
-    """Refuses a folder that holds the classes once more, as archives packed twice do."""
+    """Refuses a folder that holds the splits, or the classes once more, and is no class itself."""
     for name in () if folder.names_classes else folder.holders:
         top = folder.tops[name]
+        said = {said.split for said in map(split_name, top.below) if said and not said.rest}
+        if "train" in said and len(said) > 1 and len(folder.holders) > 1 and not top.direct:
+            raise DataError(
+                f"the folder '{name}' of {folder} holds splits ({listed(top.below, 6)}), beside "
+                f"{listed((n for n in folder.holders if n != name), 5)}; to take it alone, "
+                f"{folder.hint(name)}"
+            )
         others = {other.casefold() for other in folder.holders if other != name}
         common = [inner for inner in top.below if inner.casefold() in others]
         if common and 10 * top.direct < top.photos and 2 * len(common) >= len(top.below):
