@@ -28,8 +28,10 @@ from alexnet_jax.data.copies import (
 )
 from alexnet_jax.data.decode import BadImageError, decode_rgb
 from alexnet_jax.data.duplicates import COPIES, CopyRow, conflicts_line
+from alexnet_jax.errors import DataError
 from alexnet_jax.files import write_text
 from alexnet_jax.preparation.progress import ProgressLine, say
+from alexnet_jax.preparation.sources.layouts import listed
 from alexnet_jax.preparation.sources.source import Record, Source, read_encoded
 from alexnet_jax.preparation.splitting import hold_out
 
@@ -106,6 +108,9 @@ def keep_together(data: DataConfig, source: Source, copies: Copies) -> Source:
       data: what is prepared.
       source: its images.
       copies: that were found among them.
+
+    Raises:
+      DataError: no share can be set aside, as all photos of each class are copies of one.
     """
     if not source.held_out or not copies.scenes:
         return source
@@ -114,6 +119,18 @@ def keep_together(data: DataConfig, source: Source, copies: Copies) -> Source:
     together = [[number[i] for i in scene if i in number] for scene in copies.scenes]
     records = [copies.records[place][1] for place in places]
     train, validation = hold_out(records, data.validation_fraction, together)
+    left = {record.label for record in validation}
+    lacking = {record.label for record in source.splits["validation"]} - left
+    if lacking and not left:
+        raise DataError(
+            f"all photos of each class in {data.source} are like one photo, as those of a still "
+            "camera, so none can be set aside that is not in training, too; lay others in a folder "
+            "of their own (train/CLASS and val/CLASS), or do not look for copies: --copies ignore "
+            "(in train: --data.copies ignore)"
+        )
+    if lacking:
+        names = listed(source.class_ids[label] for label in sorted(lacking))
+        say(f"set aside   nothing of {names}: all photos of such a class are like one photo")
     return replace(source, splits={**source.splits, "train": train, "validation": validation})
 
 

@@ -121,6 +121,21 @@ def test_copies_are_kept_on_one_side_and_told(tmp_path, capsys):
     assert counts == {"searched": "photos", "photos": 40, "scenes": 10}
 
 
+def test_classes_of_a_still_camera_are_told_and_cannot_all_be_split(tmp_path, capsys):
+    for index in range(4):
+        for name in ("a", "b"):
+            save(photo(ord(name)), tmp_path, "still", name, f"{index}.png")
+    with pytest.raises(DataError, match="are like one photo.*: --copies ignore"):
+        prepared(tmp_path / "still", tmp_path / "data", name="x")
+    ignored = prepared(tmp_path / "still", tmp_path / "data", name="x", copies="ignore")
+    assert len(open_dataset(ignored).split("validation")) == 2
+    for index in range(4):
+        save(photo(index), tmp_path, "still", "a", f"more_{index}.png")
+    capsys.readouterr()
+    prepared(tmp_path / "still", tmp_path / "data", name="y")
+    assert "set aside   nothing of b: all photos" in capsys.readouterr().err
+
+
 def test_copies_are_left_alone_where_that_is_asked_for(tmp_path, capsys):
     root = augmented(tmp_path / "photos", 3)
     together = prepared(root, tmp_path / "data")
