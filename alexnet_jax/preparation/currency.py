@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from alexnet_jax.config import DataConfig
-from alexnet_jax.errors import DataError, InputError, printable
+from alexnet_jax.errors import DataError, printable
 from alexnet_jax.locations import readable
 from alexnet_jax.preparation.origin import (
     UNREADABLE,
@@ -111,7 +111,7 @@ def compare(
         return Comparison("unknown")
     found = _Differences(images, class_ids)
     with _scratch(folder, work) as place:
-        source = _list_again(folder, data, place)
+        source = list_images(data, place)
         found.look(source, touched(Path(data.source), then, now), data.name, progress)
     classes = _classes(prepared, source)
     if found or classes:
@@ -156,16 +156,6 @@ def _scratch(folder: Path, work: Path | None) -> Iterator[Path]:
     beside = folder.parent if os.access(folder.parent, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix=".compare-", dir=beside) as place:
         yield Path(place)
-
-
-def _list_again(folder: Path, data: DataConfig, work: Path) -> Source:
-    try:
-        return list_images(data, work)
-    except (InputError, DataError) as error:
-        raise type(error)(
-            f"{error}; to use {folder.name} as it was prepared, name it alone (--data.name "
-            f"{data.name}), without a source"
-        ) from None
 
 
 def _classes(prepared: dict[str, Any], source: Source) -> list[str]:

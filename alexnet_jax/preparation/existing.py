@@ -7,14 +7,14 @@ from typing import Any
 from alexnet_jax.config import Appearance, DataConfig
 from alexnet_jax.data.prepared import appearance_in
 from alexnet_jax.data.versions import Version, unfinished, version_in
-from alexnet_jax.errors import InputError
+from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation.currency import Comparison, compare
 from alexnet_jax.preparation.options import appearance_of, check_same
 from alexnet_jax.preparation.progress import say
 
 
 def compare_newest(version: Version, data: DataConfig, progress: bool) -> Comparison:
-    """Compares a version with what is asked for; raises `DataError` for other options.
+    """Compares a version with what is asked for; raises as `compared_source`, or for other options.
 
     Args:
       version: the newest.
@@ -22,7 +22,30 @@ def compare_newest(version: Version, data: DataConfig, progress: bool) -> Compar
       progress: print lines for the user when much has to be read.
     """
     check_same(version.folder, version.prepared, data)
-    return compare(version.folder, version.prepared, data, progress=progress)
+    return compared_source(version, data, progress)
+
+
+def compared_source(
+    version: Version, data: DataConfig, progress: bool, work: Path | None = None
+) -> Comparison:
+    """Compares the source of a version with what it was made of, as `compare` does.
+
+    Args:
+      version: the newest.
+      data: what is asked for.
+      progress: print lines for the user when much has to be read.
+      work: as of `compare`.
+
+    Raises:
+      InputError, DataError: nothing can be prepared from the source; the message has the way out.
+    """
+    try:
+        return compare(version.folder, version.prepared, data, work, progress)
+    except (InputError, DataError) as error:
+        raise type(error)(
+            f"{error}; to use {version.folder.name} as it was prepared, name it alone (--data.name "
+            f"{version.folder.name}), without a source"
+        ) from None
 
 
 def check_no_version(version: Version, data: DataConfig) -> None:
@@ -81,9 +104,13 @@ def version_of_a_run(
             f"holds newer contents, which a run in a new --workdir takes"
         )
     elif mine.prepared["fingerprint"] == fingerprint:
-        found_now = compare_newest(mine, data, progress)
+        goes_on = f"; this run goes on with {mine.folder.name}, with which it began"
+        try:
+            found_now = compare(mine.folder, mine.prepared, data, progress=progress)
+        except (InputError, DataError) as error:
+            say(f"{error}{goes_on}")
+            found_now = Comparison("current")
         if text := found_now.told(data, mine.folder):
-            goes_on = f"; this run goes on with {mine.folder.name}, with which it began"
             new = f"{goes_on}; one in a new --workdir takes the new contents"
             say(text + new * (found_now.state == "changed"))
     tell_appearance(data, mine.prepared, mine.folder, progress)

@@ -159,7 +159,7 @@ def _files(root: Path) -> Iterator[tuple[str, int, int]]:
         except OSError as error:
             raise DataError(
                 f"cannot read {readable(error.filename or place)}: {error.strerror}; make it "
-                "readable, or name the prepared set alone, without its source"
+                "readable"
             ) from None
 
 

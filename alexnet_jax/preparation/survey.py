@@ -15,7 +15,7 @@ from alexnet_jax.config import DataConfig
 from alexnet_jax.data.decode import header_size
 from alexnet_jax.data.versions import Version, versions
 from alexnet_jax.errors import printable
-from alexnet_jax.preparation.currency import compare
+from alexnet_jax.preparation.existing import compared_source
 from alexnet_jax.preparation.options import resolve
 from alexnet_jax.preparation.sources import list_images
 from alexnet_jax.preparation.sources.places import read_place
@@ -120,7 +120,7 @@ def survey(data: DataConfig, likely: DataConfig, data_dir: str | Path) -> Survey
     with work as folder:
         source = None
         if newest:
-            compared = compare(newest.folder, newest.prepared, resolve(data), Path(folder), False)
+            compared = compared_source(newest, resolve(data), False, Path(folder))
             source = compared.source
             if source is None:
                 return _of_set(newest, data)

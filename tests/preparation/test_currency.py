@@ -269,6 +269,18 @@ def test_a_source_that_can_no_longer_be_prepared_is_an_error_that_says_how_to_go
     assert ensure_prepared(folder_of(None), tmp_path / "data") == first
 
 
+def test_a_run_goes_on_though_nothing_can_be_prepared_from_its_source(photos, tmp_path, capsys):
+    first = prepare(folder_of(photos), tmp_path / "data")
+    began = open_dataset(first).fingerprint
+    shutil.rmtree(photos / "cat")
+    capsys.readouterr()
+    assert ensure_prepared(folder_of(photos), tmp_path / "data", begun_with=began) == first
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "only one class" in line and line.endswith(
+        "this run goes on with set, with which it began"
+    )
+
+
 def test_an_older_set_cannot_tell(photos, tmp_path, capsys):
     first = prepare(folder_of(photos), tmp_path / "data")
     (first / origin.SOURCE).unlink()

@@ -1,5 +1,7 @@
 """A source is looked at before anything of it is decoded."""
 
+import dataclasses
+import shutil
 import tarfile
 import zipfile
 
@@ -8,6 +10,8 @@ import pytest
 from PIL import Image
 
 from alexnet_jax.config import DataConfig
+from alexnet_jax.errors import DataError
+from alexnet_jax.preparation.prepare import prepare
 from alexnet_jax.preparation.survey import survey
 
 
@@ -45,3 +49,13 @@ def test_a_folder_and_its_archives_tell_the_same(photos, tmp_path, packed):
     text = "\n".join(found.lines())
     assert "\x1b" not in text and "cat 4" in text
     assert list((tmp_path / "data").iterdir()) == [], "nothing is left"
+
+
+def test_a_source_that_can_no_longer_be_listed_is_told_with_the_set_that_there_is(photos, tmp_path):
+    data = DataConfig(source_kind="folder", source=str(photos))
+    likely = dataclasses.replace(data, stored_size=32)
+    (photos / "cat" / "note.jpg").unlink()
+    folder = prepare(likely, tmp_path / "data")
+    shutil.rmtree(photos / "cat")
+    with pytest.raises(DataError, match=rf"only one class.*--data.name {folder.name}\)"):
+        survey(data, likely, tmp_path / "data")
