@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 _DEPTHS = (8, 10, 12, 14, 16)
+_HOT_PIXELS = 10_000
 _PHOTOMETRIC, _BITS_PER_SAMPLE = 262, 258  # TIFF tags
 _LARGEST_SAMPLE = (281, 341)  # MaxSampleValue, SMaxSampleValue
 _J2K_START = b"\xff\x4f\xff\x51"  # SOC and SIZ
@@ -46,7 +47,9 @@ def scaled(samples: np.ndarray, stated: float = 0) -> np.ndarray:
     """Brings samples to 0..255.
 
     White is the largest number of 8, 10, 12, 14 or 16 bits, the fewest that hold the largest sample
-    there is (and that the file says there may be); fractions from 0 to 1 have white at 1. The miss:
+    there is (and that the file says there may be); fractions from 0 to 1 have white at 1. Of whole
+    numbers one in ten thousand does not count if the rest is below a sixteenth of it: sensors have
+    hot pixels, which become white. The miss:
     a picture of 16 bits without a sample above a quarter of white, in a file that does not say so,
     is taken for one of fewer bits and becomes 4, 16, 64 or 256 times as bright.
 
@@ -72,6 +75,8 @@ def scaled(samples: np.ndarray, stated: float = 0) -> np.ndarray:
     largest = max(float(samples.max()), float(stated))
     if floating and largest <= 1:
         return np.rint(255 * samples).astype(np.uint8)
+    if not floating and samples.max() >= 256:
+        largest = max(_without_hot_pixels(samples), float(stated))
     fractions = floating and largest < 16 and bool((samples % 1).any())
     bits = next((bits for bits in _DEPTHS if largest < 1 << bits), 0)
     if fractions or not bits:
@@ -81,7 +86,16 @@ def scaled(samples: np.ndarray, stated: float = 0) -> np.ndarray:
         )
     if floating:
         return (samples / (1 << bits - 8)).astype(np.uint8)
-    return (samples >> bits - 8).astype(np.uint8)
+    return np.minimum(samples >> bits - 8, 255).astype(np.uint8)
+
+
+def _without_hot_pixels(samples: np.ndarray) -> float:
+    """Returns the largest whole sample, or of all but one in ten thousand, see `scaled`."""
+    largest, hot = float(samples.max()), samples.size // _HOT_PIXELS
+    if not hot or largest >= 1 << 16:
+        return largest
+    rest = float(np.partition(samples, -1 - hot, axis=None)[-1 - hot])
+    return rest if 16 * rest < largest + 16 else largest
 
 
 def _stated(image: Image.Image, tags: Any, samples: np.ndarray, data: bytes) -> float:

@@ -195,3 +195,16 @@ def test_a_range_that_is_not_known_is_refused_by_name(name):
     data, reason = bad_ranges()[name]
     with pytest.raises(BadImageError, match=reason):
         decode_rgb(data)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_a_hot_pixel_is_white_and_leaves_the_rest_as_it_is(bits):
+    samples = np.tile(ramp(bits), (4, 4))  # 192 x 256
+    hot = samples.copy()
+    hot[7, 9] = 65535
+    expected = scaled(samples)
+    expected[7, 9] = 255
+    np.testing.assert_array_equal(scaled(hot), expected)
+    few = np.zeros_like(samples)
+    few[::19, ::19] = samples[::19, ::19]  # a field of stars is no hot pixel
+    np.testing.assert_array_equal(scaled(few), np.where(few, scaled(samples), 0))
