@@ -186,7 +186,7 @@ _ATTACKING_PARTS = frozenset(
 )
 _ATTACKING_ENDS = frozenset("system popen eval exec execfile spawn spawnv".split())
 _BUILTINS = frozenset(
-    "apply breakpoint compile delattr eval exec execfile exit file getattr globals input locals "
+    "apply breakpoint compile delattr eval exec execfile exit file globals input locals "
     "open quit reload setattr vars __build_class__ __import__".split()
 )
 
