@@ -91,6 +91,13 @@ def find_layout(
                 f"{what}: '{'.'.join(parts)}' is no array of torchvision's AlexNet, which has "
                 f"{_layers(shapes)}"
             )
+    behind = [parts for parts in rest if _below(parts, (*base, "classifier"))]
+    if behind and "classifier.6.weight" in paths:
+        name, last = ".".join(behind[0][:-1]), ".".join((*base, "classifier.6"))
+        told.append(
+            f"'{name}' is no layer of torchvision's AlexNet, and may stand behind the last: the "
+            f"outputs here are those of '{last}', not of the file's whole network"
+        )
     if rest:
         told.append(f"left out, as they belong to no layer: {_named(rest)}")
     return Layout(paths, tuple(told))

@@ -223,6 +223,13 @@ def test_arrays_that_belong_to_no_layer_are_named_and_left_out(arrays, narrow):
             layout_of(more | {name: np.ones(1)}, narrow)
 
 
+@pytest.mark.parametrize("name", ["classifier.7", "classifier.fc"])
+def test_a_layer_behind_the_last_is_told(name, arrays, narrow):
+    more = {f"{name}.weight": np.ones((2, 5)), f"{name}.bias": np.ones(2)}
+    told = layout_of(arrays | more, narrow).told
+    assert told[0].startswith(f"'{name}' is no layer") and "of 'classifier.6'" in told[0]
+
+
 @pytest.mark.parametrize("place", ["0", "1", "1.2"])
 def test_a_head_in_a_sequence_is_the_last_layer_if_it_is_one_layer(place, arrays, narrow):
     renamed = {n.replace("classifier.6", f"classifier.6.{place}"): a for n, a in arrays.items()}
