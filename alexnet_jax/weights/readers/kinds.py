@@ -45,6 +45,11 @@ KINDS = {
         Kind("pytorch", "a PyTorch file (.pth)", "--source torchvision reads it"),
         Kind("torchscript", "a TorchScript archive of PyTorch", "--source torchvision reads it"),
         Kind(
+            "torch-program",
+            "an exported program of PyTorch (.pt2)",
+            "save its state_dict with torch.save",
+        ),
+        Kind(
             "safetensors",
             "a safetensors file",
             "--source torchvision reads torchvision's layout, --source safetensors `export`'s",
@@ -109,9 +114,11 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (b"GIF8", "image"),
     (b"II*\0", "image"),
     (b"MM\0*", "image"),
+    (b"\0\0\0\x0cjP  ", "image"),  # JPEG 2000
+    (b"PK\x05\x06", "zip"),  # an empty one
 )
 _TEXTS: tuple[tuple[str, str], ...] = (
-    (r"\s*<(!doctype\s+html|html|head|body|script)\b", "html"),
+    (r"\s*<(!doctype\s+html\b|html\b|head\b|body\b|script\b|!--)", "html"),
     (r"\s*<(\?xml|error)\b", "xml"),
     (r"(?s)\s*(#[^\n]*\n\s*)*(name\s*:\s*\"|layers?\s*\{|input\s*:\s*\"|net\s*:\s*\")", "prototxt"),
     (r"\s*[\[{]", "json"),
@@ -146,6 +153,8 @@ def _key(file: SourceFile) -> str:
             return key
     if re.match(rb"BZh[1-9]1AY&SY", head):
         return "bzip2"
+    if re.match(rb"P[1-6]\s[\s\d#]", head):
+        return "image"
     if head[:2] == b"BM" and int.from_bytes(head[2:6], "little") == len(data):
         return "image"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
@@ -160,8 +169,12 @@ def _key(file: SourceFile) -> str:
         return "tar"
     if _is_safetensors(data, head):
         return "safetensors"
+    if head[:4] == b"\0\0\1\0" and head[4:5] != b"\0":  # ICO, and how many pictures
+        return "image"
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "pytorch" if _TORCH_MAGIC in head[:40] else "pickle"
+    if re.match(rb"[\]}]q[\0-\xff][(UX]", head):  # of protocol 1
+        return "pickle"
     if not any(head) and not any(data[-_HEAD:]):
         return "zeros"
     return _text_key(head, len(data)) or _message_key(head) or _table_key(data)
@@ -185,6 +198,8 @@ def _zip_key(file: SourceFile) -> str:
         return "torchscript"
     if "data.pkl" in ends:
         return "pytorch"
+    if "archive_format" in ends:
+        return "torch-program"
     if {"metadata.json", "config.json"} & set(names) and "model.weights.h5" in names:
         return "keras"
     if names and all(name.endswith(".npy") for name in names):

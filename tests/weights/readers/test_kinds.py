@@ -75,6 +75,7 @@ FILES = {
     "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(100),
     "pytorch": zipped("a/data.pkl", "a/data/0", "a/version"),
     "torchscript": zipped("a/data.pkl", "a/constants.pkl", "a/code/x.py"),
+    "torch-program": zipped("a/archive_format", "a/models/model.json", "a/data/weights/weight_0"),
     "safetensors": save({"a": np.zeros(3, np.float32)}),
     "keras": zipped("metadata.json", "config.json", "model.weights.h5"),
     "onnx": message((1, 8), (2, b"pytorch"), (7, NODE)),
@@ -114,6 +115,13 @@ ALSO = {
     "a JPEG": ("image", image("JPEG")),
     "a WebP": ("image", image("WEBP")),
     "a bitmap": ("image", image("BMP")),
+    "a long header": ("safetensors", struct.pack("<Q", 65536) + b"{}".ljust(65536)),
+    "an icon": ("image", image("ICO")),
+    "a portable picture": ("image", image("PPM")),
+    "a JPEG 2000": ("image", image("JPEG2000")),
+    "an empty zip": ("zip", zipped()),
+    "a page with a comment first": ("html", b"<!-- saved -->\n<html></html>"),
+    "a pickle of protocol 1": ("pickle", pickle.dumps({"a": 1}, 1)),
     "UTF-16": ("text", "a\nb\n".encode("utf-16")),
 }
 
