@@ -13,6 +13,7 @@ _HEADS = {
     "name", "names", "class", "classes", "label", "labels", "category", "species", "breed",
     "classid", "classname", "labelid", "labelname", "signname", "wordnetid", "title",
 }  # fmt: skip
+_COUNTS = {"count", "counts", "images", "photos", "samples", "support", "n"}
 _FRONT = re.compile(
     r"\(?([0-9]{1,6})(?:\s*[:;=|)\t]\s*|\s*[.,]\s+|\s*[.,](?![0-9])|\s+-\s+|\s+)(\S.*)"
 )
@@ -71,6 +72,10 @@ def from_lines(text: str) -> Entries:
     lines = [line.strip() for line in re.split(r"\r\n|\r|\n", text.rstrip())]
     if len(lines) > 1 and re.fullmatch(r"(names|classes|labels)\s*:", lines[0]):
         lines = lines[1:]  # YAML
+    if any(re.match(r"(names|nc)\s*:(\s|$)", line) for line in lines):
+        raise ValueError("a YAML text with more than the names")
+    if lines and re.match("#+ ", lines[0]):
+        raise ValueError(f"its first line, '{lines[0][:60]}', is a comment or a title")
     if lines and all(re.match(r"- \S", line) for line in lines):
         lines = [line[2:].strip() for line in lines]
     return from_items(lines)
@@ -89,7 +94,7 @@ def from_items(lines: list[str]) -> Entries:
     if entries:
         return entries
     cells = re.split(r"[,;\t|]", lines[0]) if lines else []
-    if len(cells) > 1 and all(_plain_word(cell) in _HEADS for cell in cells):
+    if len(cells) > 1 and all(_plain_word(cell) in _HEADS | _COUNTS for cell in cells):
         rest = _with_ids(lines[1:]) or _numbered(lines[1:])
         if rest is None:
             raise ValueError(f"below '{lines[0][:60]}' there are neither whole numbers nor ids")

@@ -11,7 +11,7 @@ from alexnet_jax.errors import AlexNetError, InputError
 from alexnet_jax.preparation.sources.source import unique_names
 from alexnet_jax.weights.readers.kinds import check_kind
 from alexnet_jax.weights.readers.label_forms import EXPECTED, parse
-from alexnet_jax.weights.readers.label_lines import Entries
+from alexnet_jax.weights.readers.label_lines import Entries, are_ids
 from alexnet_jax.weights.readers.source_file import open_source
 
 _LARGEST_BYTES = 16 * 1024**2
@@ -107,6 +107,8 @@ def _in_order(entries: Entries, class_order: str, file: str) -> Labels:
     elif ids and (class_order == "wordnet" or not numbers or entries.devkit):
         places = sorted(places, key=ids.__getitem__)
         how = "in the order of their WordNet ids, as the outputs of torchvision and Caffe are"
+        if not are_ids(ids):
+            how = "in the order of the keys in it, sorted as text"
     marks = ids or [str(i) for i in range(len(names))]
     if not ids:
         marks = [str(n) for n in numbers] if numbers else marks

@@ -113,6 +113,11 @@ def test_wordnet_ids_decide_for_outputs_in_their_order(text, names):
     assert found.names == SORTED and "in the order of their WordNet ids" in found.told[0]
 
 
+def test_keys_that_are_no_wordnet_ids_are_not_called_so(names):
+    found = names('{"b": "B", "a": "A"}')
+    assert found.names == ("A", "B") and "order of the keys in it, sorted as text" in found.told[0]
+
+
 def test_ids_alone_are_names(names):
     assert names(f"{KITE}\n{TENCH}\n{SHARK}\n", "wordnet").names == (TENCH, SHARK, KITE)
     folders = json.dumps({TENCH: 0, SHARK: 1, KITE: 2})
@@ -158,6 +163,9 @@ REFUSED = {
     "photos and their classes": ("id,label\na0,cat\na1,dog\n", "neither whole numbers nor ids"),
     "a table with a gap": ("index,name\n0,cat\n2,dog\n", "neither whole numbers nor ids"),
     "a line without an id": (f"{SHARK} a\n{KITE} b\nbackground\n", "line 3 has no WordNet id"),
+    "a data set's YAML": ("path: x\nnc: 2\nnames: ['a', 'b']\n", "YAML text with more"),
+    "a comment": ("# my classes\na\nb\n", "is a comment or a title"),
+    "a table of counts": ("label,count\na,50\nb,70\n", "neither whole numbers nor ids"),
     "an id twice": (f"{SHARK} a\n{SHARK} b\n", "id occurs twice"),
     "contradiction": ('{"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 1, "b": 0}}',
                       "contradict each other"),
