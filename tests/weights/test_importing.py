@@ -246,7 +246,7 @@ def test_wrong_requests_are_refused_in_one_line(trained_file, tmp_path):
         ((trained_file, "safetensors"), {}, "--source torchvision"),
         ((tmp_path / "nowhere", "caffe"), {}, "does not exist"),
         ((empty, "caffe"), {}, "is empty"),
-        ((tmp_path, "torchvision"), {}, "cannot be read"),
+        ((tmp_path, "torchvision"), {}, "is a folder"),
         ((trained_file, "caffe"), {}, "weights.safetensors"),
         ((trained_file, "cuda-convnet"), {}, "weights.safetensors"),
     ]

@@ -132,7 +132,9 @@ def read_mean(file: SourceFile, image_size: int) -> np.ndarray:
         raise InputError(f"{file.name} is no mean image of 3 x height x width")
     shape = array.shape[-3:]
     if array.size != np.prod(shape) or len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
-        raise InputError(f"{file.name} is no mean image: its shape is {list(array.shape)}")
+        raise InputError(
+            f"{file.name} is no mean image of 3 x size x size: its shape is {list(array.shape)}"
+        )
     if shape[1] < image_size:
         raise InputError(
             f"{file.name} has {shape[1]} pixels a side, fewer than the network's {image_size}"

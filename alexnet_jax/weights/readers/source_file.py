@@ -50,6 +50,10 @@ def open_source(path: str | Path) -> SourceFile:
       InputError: it is missing, empty, no file, or larger than `LARGEST_BYTES`.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name the file that is meant")
+    if path.exists() and not path.is_file():  # to open a pipe may wait for ever
+        raise InputError(f"{path} is a pipe or a device; save it as a file, and name that")
     try:
         with open(path, "rb") as file:
             size = path.stat().st_size

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import pickle
 import struct
 import tarfile
@@ -173,6 +174,15 @@ def test_a_mean_of_another_kind_is_named_too(tmp_path):
     for key in FILES.keys() - {"binaryproto", "npy"}:
         with pytest.raises(InputError, match="^weights.bin is "):
             read_mean(open_source(write(tmp_path, FILES[key])), 227)
+
+
+@pytest.mark.timeout(20)
+def test_a_folder_and_a_pipe_are_named_and_not_waited_for(tmp_path):
+    with pytest.raises(InputError, match="is a folder; name the file"):
+        open_source(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is a pipe or a device"):
+        open_source(tmp_path / "pipe")
 
 
 def test_what_another_reader_takes_says_which(tmp_path):
