@@ -107,16 +107,29 @@ def unflatten(tensors: dict[str, np.ndarray]) -> tuple[Params, dict[str, np.ndar
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Returns all tensors of a file, and the metadata of its header.
+    """Returns all tensors of a file, and the metadata of its header; bfloat16 becomes float32.
 
     Raises:
-      InputError: the file is missing, or no whole safetensors file.
+      InputError: the file is missing, no whole safetensors file, or has numbers that NumPy lacks.
     """
     try:
         with safe_open(path, framework="numpy") as file:
             names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+            tensors = {name: _tensor(file, name, path) for name in names}
+            return tensors, dict(file.metadata() or {})
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} is not a whole safetensors file: {error}") from None
+
+
+def _tensor(file: Any, name: str, path: str | Path) -> np.ndarray:
+    try:
+        array = file.get_tensor(name)
+    except (AttributeError, KeyError, TypeError, ValueError):  # float8, and smaller ones
+        kind = file.get_slice(name).get_dtype()
+        raise InputError(
+            f"{path}: '{name[:80]}' has numbers of type {kind}, which are not read here; save it "
+            "as float32"
+        ) from None
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import os
 import pickle
 import struct
@@ -20,6 +21,7 @@ from alexnet_jax.network.layers import with_features
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.weights.importing import import_weights
 from alexnet_jax.weights.readers.safe_pickle import read_pickle
+from alexnet_jax.weights.readers.safetensors import read_safetensors
 from alexnet_jax.weights.readers.source_file import open_source
 from alexnet_jax.weights.readers.torch_file import read_torch
 from alexnet_jax.weights.readers.torchvision import from_torchvision, keys, to_torchvision
@@ -431,6 +433,20 @@ def test_other_precisions_become_float32(dtype, narrow, arrays, tmp_path):
     expected = tensors["features.0.weight"].float().numpy().transpose(2, 3, 1, 0)
     assert found["conv1"]["kernel"].dtype == np.float32
     np.testing.assert_array_equal(found["conv1"]["kernel"], expected)
+
+
+@pytest.mark.parametrize(("kind", "size"), [("BF16", 2), ("F8_E4M3", 1)])
+def test_small_numbers_of_safetensors_are_read_or_named(kind, size, tmp_path):
+    header = {"a": {"dtype": kind, "shape": [2], "data_offsets": [0, 2 * size]}}
+    text = json.dumps(header).encode()
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(struct.pack("<Q", len(text)) + text + (b"\x80\x3f\x00\x40")[: 2 * size])
+    if kind == "BF16":
+        array = read_safetensors(file)[0]["a"]
+        assert array.dtype == np.float32 and array.tolist() == [1, 2]
+    else:
+        with pytest.raises(InputError, match=f"'a' has numbers of type {kind}"):
+            read_safetensors(file)
 
 
 def test_the_published_convolutions_pass_every_check(tmp_path):
