@@ -42,6 +42,7 @@ _STORAGES = {
 
 
 _OTHER_STORAGES = {
+    "torch.storage.UntypedStorage": 1,  # of float8, and of what has no type
     "torch.QInt8Storage": 1,
     "torch.QUInt8Storage": 1,
     "torch.QInt32Storage": 4,

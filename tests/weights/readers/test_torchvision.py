@@ -162,6 +162,13 @@ def test_both_containers_are_read_without_pytorch(container, arrays, tmp_path):
         np.testing.assert_array_equal(array, arrays[name])
 
 
+def test_storages_without_a_type_are_passed_over_in_the_old_container(tmp_path):
+    other = {"a": np.arange(6, dtype=np.uint8)}
+    data = as_legacy(other).replace(b"ctorch\nFloatS", b"ctorch.storage\nUntypedS")
+    with pytest.raises(InputError, match="is of type torch.storage.UntypedStorage"):
+        read_bytes(tmp_path, data)
+
+
 def layout_of(arrays, network, what="a.pth"):
     """Returns the layout of arrays under flat names."""
     shapes = {key.prefix: key.weight_shape for key in keys(network)}
