@@ -71,6 +71,7 @@ def _literal(text: str) -> Any:
     if len(text) > _LARGEST_LITERAL:
         raise ValueError("too long a text in Python")
     at = depth = colons = 0
+    before = ""
     while at < len(text):
         token = _TOKEN.match(text, at)
         if token is None:
@@ -79,6 +80,10 @@ def _literal(text: str) -> Any:
         colons += token[0] == ":" and depth == 1
         if depth > _DEEPEST_LITERAL:
             raise ValueError("lists within lists")
+        if not token[0].isspace() and token[0][0] != "#":
+            if before[-1:] in ("'", '"') and token[0][-1] in "'\"":
+                raise ValueError("two names without a comma between them")
+            before = token[0]
         at = token.end()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of strange escapes

@@ -15,9 +15,9 @@ _HEADS = {
 }  # fmt: skip
 _COUNTS = {"count", "counts", "images", "photos", "samples", "support", "n"}
 _FRONT = re.compile(
-    r"\(?([0-9]{1,6})(?:\s*[:;=|)\t]\s*|\s*[.,]\s+|\s*[.,](?![0-9])|\s+-\s+|\s+)(\S.*)"
+    r"\(?([0-9]{1,6})(?:\s*[-=]>\s*|\s*[:;=|)\t]\s*|\s*[.,]\s+|\s*[.,](?![0-9])|\s+-\s+|\s+)(\S.*)"
 )
-_BACK = re.compile(r"(.*?\S)(?:\s*[:;=|,\t]\s*|\s+)([0-9]{1,6})")
+_BACK = re.compile(r"(.*?\S)(?:\s*[-=]>\s*|\s*[:;=|,\t]\s*|\s+)([0-9]{1,6})")
 _WITH_ID = re.compile(
     r"(?:([0-9]{1,6})[\s,;:.)|]+)?(n[0-9]{8})(?:[\s,;:|]+(.*))?"
     r"|(.*?[^\s,;:|])[\s,;:|]+(n[0-9]{8})"
@@ -99,7 +99,7 @@ def from_items(lines: list[str]) -> Entries:
         if rest is None:
             raise ValueError(f"below '{lines[0][:60]}' there are neither whole numbers nor ids")
         return rest
-    if any(re.match(r"[]{}[]", line) or line.endswith("{") for line in lines):
+    if any(re.match(r"[]{}[]|item\s*\{", line) or line.endswith("{") for line in lines):
         raise ValueError("the text of a program or a message")
     remarks = ()
     if len(lines) > 2 and _plain_word(lines[0]) in _HEADS - {"", "id", "no", "key", "value"}:
