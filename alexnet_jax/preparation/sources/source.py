@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -126,8 +127,9 @@ def read_encoded(record: Record, piece: int | None = None) -> bytes:
 
 def unique_names(names: list[str], ids: list[str]) -> tuple[str, ...]:
     """Returns `names` with the id added where two classes share a name (there are two cranes)."""
+    counts = Counter(names)
     return tuple(
-        name if name and names.count(name) == 1 else f"{name} ({id_})".strip()
+        name if name and counts[name] == 1 else f"{name} ({id_})".strip()
         for name, id_ in zip(names, ids, strict=True)
     )
 

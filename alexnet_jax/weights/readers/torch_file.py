@@ -19,7 +19,7 @@ from alexnet_jax.weights.readers.kinds import check_kind
 from alexnet_jax.weights.readers.pickled_values import Name, Stub
 from alexnet_jax.weights.readers.safe_pickle import read_pickle
 from alexnet_jax.weights.readers.source_file import SourceFile
-from alexnet_jax.weights.readers.torch_tree import Path, Tensor, find_tensors
+from alexnet_jax.weights.readers.torch_tree import Path, Tensor, find_class_names, find_tensors
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -71,11 +71,13 @@ class TorchFile(NamedTuple):
       tensors: by path.
       programs: of each, the class of the pickled module that it lies in, or an empty string.
       array: returns the array of a path, of the type it has in the file.
+      class_names: by output, where somebody saved them beside the tensors.
     """
 
     tensors: dict[Path, Tensor]
     programs: dict[Path, str]
     array: Callable[[Path], np.ndarray]
+    class_names: tuple[str, ...] = ()
 
 
 def open_torch(file: SourceFile) -> TorchFile:
@@ -103,7 +105,7 @@ def open_torch(file: SourceFile) -> TorchFile:
         what = f"{file.name}: '{'.'.join(path)}'"
         return _array(what, tensors[path], storage_bytes, big)
 
-    return TorchFile(tensors, programs, array)
+    return TorchFile(tensors, programs, array, find_class_names(value))
 
 
 def read_torch(file: SourceFile) -> dict[str, np.ndarray]:

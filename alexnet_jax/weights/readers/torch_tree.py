@@ -16,6 +16,8 @@ _MOST_TENSORS = 20_000
 _MOST_PARTS = 40
 _LONGEST_KEY = 300
 _OF_MODULES = ("_modules", "_parameters", "_buffers")
+_OF_CLASSES = ("class_to_idx", "classes", "class_names")
+_MOST_NAMES, _LONGEST_NAME = 30_000, 300
 
 Path = tuple[str, ...]
 """The parts of a tensor's name: `("model", "features", "0", "weight")`."""
@@ -93,6 +95,31 @@ def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, str]]:
                         below = Node(node, parts, node.depth + len(parts), program)
                         waiting.append((inside, below))
     return tensors, programs
+
+
+def find_class_names(value: Any) -> tuple[str, ...]:
+    """Returns class names by output that somebody saved beside the tensors; empty: there are none.
+
+    They are `class_to_idx`, as of torchvision's `ImageFolder`, or a list: in the dictionary that
+    was saved, in one inside, or among the attributes of a module there.
+    """
+    outer = _attributes(value)
+    for inside in (outer, *map(_attributes, outer.values())):
+        for key in _OF_CLASSES:
+            names = inside.get(key)
+            if isinstance(names, dict) and len(names) <= _MOST_NAMES:
+                numbers = list(names.values())
+                if all(type(n) is int for n in numbers) and set(numbers) == set(range(len(names))):
+                    names = sorted(names, key=names.__getitem__)
+            if isinstance(names, list | tuple) and 0 < len(names) <= _MOST_NAMES:
+                if all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in names):
+                    return tuple(names)
+    return ()
+
+
+def _attributes(value: Any) -> dict[Any, Any]:
+    value = value.state if isinstance(value, Stub) else value
+    return value if isinstance(value, dict) else {}
 
 
 def _is_shape(shape: Any) -> bool:

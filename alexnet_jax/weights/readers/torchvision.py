@@ -26,6 +26,7 @@ from alexnet_jax.network.layers import (
     Network,
 )
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.preparation.sources.source import unique_names
 from alexnet_jax.weights.readers.kinds import check_kind
 from alexnet_jax.weights.readers.reading import Reading, find_network, make_arrays
 from alexnet_jax.weights.readers.safetensors import FORMAT, read_safetensors
@@ -78,7 +79,7 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
     known = keys(network)
     shapes = {key.prefix: key.weight_shape for key in known}
     if bytes(file.data[8:9]) == b"{":
-        form, told = "safetensors", ()
+        form, told, names = "safetensors", (), ()
         tensors, metadata = read_safetensors(file.path)
         if metadata.get("format") == FORMAT:
             raise InputError(f"{file.name} was written by `export`; name --source safetensors")
@@ -90,6 +91,7 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
         layout = find_layout(opened.tensors, shapes, file.name)
         arrays = {key: opened.array(path) for key, path in layout.paths.items()}
         told = _about_program({opened.programs[path] for path in layout.paths.values()})
+        names = opened.class_names
     shape = arrays.get(f"{known[-1].prefix}.weight", np.zeros(0)).shape
     network = network.with_classes(shape[0]) if len(shape) == 2 else network
     check_finite(arrays, file.name)
@@ -97,6 +99,10 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
         params = from_torchvision(arrays, network)
     except InputError as error:
         raise InputError(f"{file.name}: {error}") from None
+    if names and len(names) == network.classes and len(shape) == 2:
+        told += (f"the file names its classes, output 0 '{names[0]}'; --labels replaces them",)
+    else:
+        names = ()
     published = _PUBLISHED.get(file.sha256()[:8])
     return Reading(
         network=network,
@@ -107,6 +113,7 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
         inputs=make_arrays(IMAGENET_MEAN, IMAGENET_STD),
         form=form,
         class_order="wordnet" if network.classes == NETWORKS[NETWORK].classes else "names",
+        class_names=unique_names(list(names), [str(i) for i in range(len(names))]),
         notes=(f"this is torchvision's {published}",) if published else (),
         told=(*told, *layout.told),
     )

@@ -135,6 +135,23 @@ def test_a_whole_module_gives_the_names_of_its_state_dict(tmp_path):
     assert opened.programs[path] == f"{Module.__module__}.Module"
 
 
+@pytest.mark.parametrize(
+    ("beside", "names"),
+    [
+        ({"class_to_idx": {"rose": 1, "daisy": 0, "tulip": 2}}, ("daisy", "rose", "tulip")),
+        ({"classes": ["b", "a"]}, ("b", "a")),
+        ({"extra": {"class_names": ("b", "a")}}, ("b", "a")),
+        ({"net": Module(class_to_idx={"b": 0, "a": 1})}, ("b", "a")),
+        ({"class_to_idx": {"a": 1, "b": 2}}, ()),  # no output 0
+        ({"classes": 3}, ()),
+        ({"classes": [1, 2]}, ()),
+    ],
+)
+def test_class_names_beside_the_tensors_are_found(beside, names, tmp_path):
+    opened = open_torch(saved(tmp_path / "a.pth", beside | {"state_dict": ARRAYS}))
+    assert opened.class_names == names
+
+
 def test_a_whole_network_is_imported_and_its_program_is_told(monkeypatch, tmp_path):
     full = NETWORKS["one-weird-trick"]
     widths = {"conv1": 2, "conv2": 3, "conv3": 2, "conv4": 3, "conv5": 2}
