@@ -186,20 +186,20 @@ def _prepare(
         raise storage.write_error(folder, error) from error
     try:
         files = files_of(data)  # first: what changes while it is prepared counts as a change
-        source = list_images(data, work)
+        listed = list_images(data, work)
+        for line in listed.told():
+            say(line, progress)
+        copies = look_for_copies(data, listed, appearance_of(data), progress)
+        source = keep_together(data, listed, copies)
     except BaseException:
         if fresh:  # nothing was begun: leave no trace, so that a corrected command can follow
             shutil.rmtree(work, ignore_errors=True)
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
-    for line in source.told():
-        say(line, progress)
     stored = Storage(
         data.stored_size, data.store, data.jpeg_quality, source.class_names, appearance_of(data)
     )
-    copies = look_for_copies(data, source, stored.appearance, progress)
-    source = keep_together(data, source, copies)
     shards = plan_shards(data, source, bad_images)
     check_plan(folder, data, source, shards, progress)
     finished = finished_parts(folder, data, files, shards)

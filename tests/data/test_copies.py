@@ -1,8 +1,10 @@
 """One photo, changed in the ways that people change photos, is one; other photos are others."""
 
+import functools
 import io
 
 import numpy as np
+import photo_folders
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
@@ -10,16 +12,7 @@ from alexnet_jax.data.copies import Thumbnails, find_copies, groups, thumbnail
 
 SIZE = 96
 T = Image.Transpose
-
-
-def photo(seed):
-    """Shapes of all sizes with hard and soft edges, in colours, as photos have them."""
-    rng = np.random.default_rng(seed)
-    pixels = np.zeros((SIZE, SIZE, 3))
-    for cells in (3, 6, 12, 24, 48):
-        coarse = Image.fromarray(rng.integers(0, 256, (cells, cells, 3)).astype(np.uint8))
-        pixels += np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC)) / cells**0.5
-    return Image.fromarray(np.clip(pixels / 1.7, 0, 255).astype(np.uint8))
+photo = functools.partial(photo_folders.photo, size=SIZE)
 
 
 def drawing(kind, seed):

@@ -4,6 +4,7 @@ import io
 from collections import Counter
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from alexnet_jax.config import DataConfig
@@ -15,6 +16,16 @@ def png(value=0, size=(8, 8)):
     buffer = io.BytesIO()
     Image.new("RGB", size, (value, value, value)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def photo(seed, size):
+    """Returns shapes of all sizes with hard and soft edges, in colours, as photos have them."""
+    rng = np.random.default_rng(seed)
+    pixels = np.zeros((size, size, 3))
+    for cells in (3, 6, 12, 24, 48):
+        coarse = Image.fromarray(rng.integers(0, 256, (cells, cells, 3)).astype(np.uint8))
+        pixels += np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC)) / cells**0.5
+    return Image.fromarray(np.clip(pixels / 1.7, 0, 255).astype(np.uint8))
 
 
 def write(root, *paths):

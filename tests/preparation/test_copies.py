@@ -1,10 +1,11 @@
 """Copies of one photo are kept on one side of a split, and told; so is a photo in two classes."""
 
 import csv
+import functools
 import json
 import shutil
 
-import numpy as np
+import photo_folders
 import pytest
 from PIL import Image
 
@@ -19,15 +20,7 @@ from alexnet_jax.preparation.splitting import hold_out
 
 T = Image.Transpose
 SIZE = 80
-
-
-def photo(seed):
-    rng = np.random.default_rng(seed)
-    pixels = np.zeros((SIZE, SIZE, 3))
-    for cells in (3, 6, 12, 24, 48):
-        coarse = Image.fromarray(rng.integers(0, 256, (cells, cells, 3)).astype(np.uint8))
-        pixels += np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC)) / cells**0.5
-    return Image.fromarray(np.clip(pixels / 1.7, 0, 255).astype(np.uint8))
+photo = functools.partial(photo_folders.photo, size=SIZE)
 
 
 def save(image, *parts):
@@ -127,6 +120,7 @@ def test_classes_of_a_still_camera_are_told_and_cannot_all_be_split(tmp_path, ca
             save(photo(ord(name)), tmp_path, "still", name, f"{index}.png")
     with pytest.raises(DataError, match="are like one photo.*: --copies ignore"):
         prepared(tmp_path / "still", tmp_path / "data", name="x")
+    assert not (tmp_path / "data" / "x").exists(), "nothing was begun"
     ignored = prepared(tmp_path / "still", tmp_path / "data", name="x", copies="ignore")
     assert len(open_dataset(ignored).split("validation")) == 2
     for index in range(4):
