@@ -182,10 +182,12 @@ def defaults(words: Sequence[str]) -> Config:
     if preset.network != AUTO:
         return preset
     workdir = _value_of("--workdir", words)
-    with contextlib.suppress(OSError, InputError):
+    if not workdir:
+        return preset
+    with contextlib.suppress(OSError, ValueError, InputError):  # which is said when it is opened
         text = (Path(workdir).expanduser() / "config.json").read_text("utf-8")
         run = Config.from_json(text)
-        if workdir and run.preset == preset.preset:
+        if run.preset == preset.preset:
             phases = run.schedule.phases
             schedule = dataclasses.replace(preset.schedule, phases=phases)
             return dataclasses.replace(preset, schedule=schedule)

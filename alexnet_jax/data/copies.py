@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from alexnet_jax.data.copy_alignment import Aligned, align
-from alexnet_jax.data.copy_candidates import WHOLE, WINDOWS, candidates
+from alexnet_jax.data.copy_candidates import WHOLE, WINDOWS, candidates, of_wholes
 from alexnet_jax.data.copy_textures import texture_candidates
 
 MOST_IMAGES = 60_000
@@ -82,20 +82,25 @@ def thumbnail(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
 
 
 def find_copies(
-    pictures: Thumbnails, show: Callable[[int], None] = lambda done: None
+    pictures: Thumbnails, show: Callable[[int], None] = lambda done: None, asked: int = 0
 ) -> list[Copy]:
     """Returns the pairs of pictures that show one photo, see the module's text.
 
     Args:
       pictures: to be compared, not more than `MOST_IMAGES`.
       show: called now and then with how many have been compared with all.
+      asked: index from which on pictures are of interest: of small ones, which are compared
+        uncropped, those before need not be compared with each other.
     """
     windows = WINDOWS if 2 * pictures.small.sum() < len(pictures.small) else WHOLE
     threads = min(os.cpu_count() or 1, 8)
+    known = of_wholes(pictures.grey) if len(pictures.grey) else np.zeros((0, 8, 8), np.float32)
     found: dict[tuple[int, int], Copy] = {}
-    for first in range(0, len(pictures.grey), _CHUNK):
+    for first in range(asked if windows is WHOLE else 0, len(pictures.grey), _CHUNK):
         part = np.arange(first, min(first + _CHUNK, len(pictures.grey)))
-        parts = align(*pictures[:2], *candidates(pictures.grey, windows, part, threads), threads)
+        parts = align(
+            *pictures[:2], *candidates(pictures.grey, known, windows, part, threads), threads
+        )
         if windows is WINDOWS:
             likely = texture_candidates(pictures.grey, pictures.colour, part)
             parts += align(*pictures[:2], *likely, threads, textures=True)

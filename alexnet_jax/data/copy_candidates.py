@@ -53,20 +53,32 @@ class Candidates(NamedTuple):
     maps: np.ndarray
 
 
+def of_wholes(grey: np.ndarray) -> np.ndarray:
+    """Returns float32 [n, 8, 8]: what `candidates` compares of whole pictures.
+
+    Args:
+      grey: uint8 [n, s, s]: pictures squeezed to squares.
+    """
+    parts = [_coefficients(grey[i : i + _ROWS], WHOLE[0]) for i in range(0, len(grey), _ROWS)]
+    return np.concatenate(parts)
+
+
 def candidates(
-    grey: np.ndarray, windows: tuple[Window, ...], asked: np.ndarray, threads: int
+    grey: np.ndarray,
+    known: np.ndarray,
+    windows: tuple[Window, ...],
+    asked: np.ndarray,
+    threads: int,
 ) -> Candidates:
     """Returns the most alike pairs of each picture, in its whole and in its windows.
 
     Args:
       grey: uint8 [n, s, s]: pictures squeezed to squares.
+      known: from `of_wholes`, of all of them.
       windows: what may have been left by a crop, `WHOLE` or `WINDOWS`.
       asked: int64 [m]: pictures whose like is looked for among all.
       threads: that work at once.
     """
-    known = np.concatenate(
-        [_coefficients(grey[i : i + _ROWS], WHOLE[0]) for i in range(0, len(grey), _ROWS)]
-    )
     blocks = [_parts(known[i : i + _COLUMNS]) for i in range(0, len(known), _COLUMNS)]
     chunks = [asked[i : i + _ROWS] for i in range(0, len(asked), _ROWS)]
     with ThreadPoolExecutor(threads) as pool:

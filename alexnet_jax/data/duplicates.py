@@ -101,8 +101,9 @@ def conflicts_line(rows: Sequence[CopyRow]) -> str:
 def near_duplicates(train: Split, test: Split) -> list[Pair] | None:
     """Returns the test images that show what a training image shows; None: it was not looked.
 
-    For sets that were prepared before copies were looked for in their source. The images are
-    compared as they are stored.
+    For sets without a `copies.csv`: prepared before there was one, or of a kind whose source is not
+    searched. The images are compared as they are stored, unless they are more than `MOST_IMAGES` or
+    stored below 24 pixels.
 
     Args:
       train: split of the training images.
@@ -116,7 +117,7 @@ def near_duplicates(train: Split, test: Split) -> list[Pair] | None:
     parts = [_thumbnails(split) for split in (train, test)]
     pictures = Thumbnails(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     best: dict[int, tuple[float, int]] = {}
-    for known, asked, agreement, *_ in find_copies(pictures):
+    for known, asked, agreement, *_ in find_copies(pictures, asked=len(train)):
         if known < len(train) <= asked:
             best[asked] = max(best.get(asked, (0.0, 0)), (agreement, known))
     names, known_names = (test.keys, train.keys) if best else ([], [])

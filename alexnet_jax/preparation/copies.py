@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -150,8 +150,15 @@ def write_copies(folder: Path, source: Source, copies: Copies, progress: bool) -
         for split, part in source.splits.items()
         for record in part
     }
-    rows = [row for number, scene in enumerate(copies.scenes)
-            for row in _rows(copies, scene, number, split_of, source.class_ids)]  # fmt: skip
+    by_photo: dict[int, list[Copy]] = defaultdict(list)
+    for link in copies.links:
+        by_photo[link.first].append(link)
+        by_photo[link.second].append(link)
+    rows = [
+        row
+        for number, scene in enumerate(copies.scenes)
+        for row in _rows(copies, scene, number, by_photo, split_of, source.class_ids)
+    ]
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(CopyRow._fields)
@@ -173,15 +180,13 @@ def _rows(
     copies: Copies,
     scene: Sequence[int],
     number: int,
+    by_photo: Mapping[int, Sequence[Copy]],
     split_of: dict[tuple[str, int, str], str],
     class_ids: Sequence[str],
 ) -> Iterator[CopyRow]:
     """Yields a row for each photo of a scene: the first, then each with what it is most like."""
-    members = set(scene)
-    links = [link for link in copies.links if link.first in members] if len(scene) > 1 else []
     for index in scene:
-        mine = [link for link in links if index in link[:2]]
-        best = max(mine, key=lambda link: (min(link[:2]) < index, link.agreement))
+        best = max(by_photo[index], key=lambda link: (min(link[:2]) < index, link.agreement))
         other, change = best.first, best.change
         if other == index:
             other, change = best.second, best.back

@@ -45,9 +45,11 @@ def hold_out(
             chosen.append(unit)
             held.update({label: held[label] + count for label, count in counts[unit].items()})
     for label in sorted(sizes):
+        if not wanted[label] or held[label]:
+            continue  # as nearly all have; each search is through all units
         left = [unit for unit in units if label in counts[unit]]
         left = [unit for unit in left if _leaves_some(counts[unit], held, sizes)]
-        if wanted[label] and not held[label] and left:  # its smallest group is above its share
+        if left:  # its smallest group is above its share
             unit = min(left, key=lambda unit: (len(unit), hashes[unit]))
             chosen.append(unit)
             held.update({label: held[label] + count for label, count in counts[unit].items()})

@@ -22,7 +22,7 @@ from alexnet_jax.data.duplicates import (
     near_duplicates,
     read_copies,
 )
-from alexnet_jax.data.prepared import load_statistics
+from alexnet_jax.data.prepared import load_statistics, read_prepared
 from alexnet_jax.data.preprocess import make_inputs
 from alexnet_jax.data.stream import TrainingSplit
 from alexnet_jax.errors import DataError, InputError
@@ -112,10 +112,13 @@ def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset) -> Non
 
     Also says how many photos are in two classes.
     """
+    prepared = read_prepared(dataset.path)
+    if prepared and prepared["options"].get("copies") == "ignore":
+        return
     names = config.data.train_split, config.data.validation_split
     train, test = (dataset.split(name) for name in names)
     rows = read_copies(dataset.path)
-    if rows is None:  # prepared before there was that list, or without looking
+    if rows is None:  # prepared before there was that list, or of a kind that is not searched
         pairs = near_duplicates(train, test)
     else:
         pairs = across_splits(rows, *names)
@@ -124,9 +127,9 @@ def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset) -> Non
     if not pairs:
         return
     text = io.StringIO()
-    rows = csv.writer(text)
-    rows.writerow(Pair._fields)
-    rows.writerows(pairs)
+    table = csv.writer(text)
+    table.writerow(Pair._fields)
+    table.writerows(pairs)
     write_text(workdir / DUPLICATES, text.getvalue())
     print(
         f"{len(pairs)} of {len(test):,} test images show what a training image shows, so that the "

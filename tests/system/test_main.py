@@ -342,6 +342,12 @@ def test_commands_of_the_presets_parse(monkeypatch, tmp_path):
         assert config.preset == name
 
 
+def test_a_damaged_configuration_of_a_run_does_not_stop_the_parser(tmp_path):
+    (tmp_path / "config.json").write_bytes(b"\xff\xfe")
+    verb = parse("train", ["--workdir", str(tmp_path), "--preset", "folder"])
+    assert verb.config == PRESETS["folder"]  # the run itself says what is damaged
+
+
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
 def test_a_users_waiting_is_counted_from_the_programs_own_start():
     python = (
