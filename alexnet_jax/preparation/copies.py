@@ -134,13 +134,16 @@ def keep_together(data: DataConfig, source: Source, copies: Copies) -> Source:
     return replace(source, splits={**source.splits, "train": train, "validation": validation})
 
 
-def write_copies(folder: Path, source: Source, copies: Copies, progress: bool) -> dict[str, Any]:
+def write_copies(
+    folder: Path, source: Source, copies: Copies, bad: Sequence[Mapping[str, str]], progress: bool
+) -> dict[str, Any]:
     """Lists the copies in `copies.csv` and says how many there are; returns it as counts.
 
     Args:
       folder: of the set.
       source: its images, split as they are stored.
       copies: of the source.
+      bad: split and key of the images that were left out; equal files are bad together.
       progress: print lines for the user.
     """
     if copies.searched == "no":
@@ -154,9 +157,19 @@ def write_copies(folder: Path, source: Source, copies: Copies, progress: bool) -
     for link in copies.links:
         by_photo[link.first].append(link)
         by_photo[link.second].append(link)
+    left_out = {(row["split"], row["key"]) for row in bad}
+    shown = [
+        scene
+        for scene in copies.scenes
+        if not left_out
+        or not all(
+            (split_of[r.path, r.offset, r.key], r.key) in left_out
+            for _, r in (copies.records[i] for i in scene)
+        )
+    ]
     rows = [
         row
-        for number, scene in enumerate(copies.scenes)
+        for number, scene in enumerate(shown)
         for row in _rows(copies, scene, number, by_photo, split_of, source.class_ids)
     ]
     text = io.StringIO()
@@ -164,8 +177,8 @@ def write_copies(folder: Path, source: Source, copies: Copies, progress: bool) -
     table.writerow(CopyRow._fields)
     table.writerows(rows)
     write_text(folder / COPIES, text.getvalue())
-    photos = len(copies.records)
-    scenes = photos - sum(len(scene) - 1 for scene in copies.scenes)
+    photos = len(copies.records) - len(bad)
+    scenes = photos - sum(len(scene) - 1 for scene in shown)
     counts = {"searched": copies.searched, "photos": photos, "scenes": scenes}
     if scenes < photos:
         kept = "copies of one photo are kept on one side of the split; " * source.held_out

@@ -117,7 +117,7 @@ def finish(
     prepared: dict[str, Any] = {"set_version": number_of(folder, data.name)}
     without_end = sum(result.without_end for result in results.values())
     prepared |= _describe(data, source, by_split, counts, len(bad), without_end)
-    prepared["copies"] = write_copies(folder, source, copies, progress)
+    prepared["copies"] = write_copies(folder, source, copies, bad, progress)
     storage.write_json(folder / PREPARED, prepared)
     shutil.rmtree(folder / WORK, ignore_errors=True)
     sizes = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())

@@ -237,3 +237,15 @@ def test_copies_in_a_zip_that_packs_them_are_found(tmp_path):
     folder = prepared(tmp_path / "photos.zip", tmp_path / "data", name="set")
     found = json.loads((folder / "prepared.json").read_text())["copies"]
     assert found == {"searched": "photos", "photos": 41, "scenes": 10}
+
+
+def test_equal_files_that_cannot_be_read_are_no_copies(tmp_path):
+    for index in range(12):
+        for label, name in enumerate(("a", "b")):
+            save(photo(100 * label + index), tmp_path, "photos", name, f"{index}.png")
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name / "cut.png").write_bytes(b"\x89PNG cut off")
+    folder = prepared(tmp_path / "photos", tmp_path / "data", name="set")
+    assert rows(folder) == []
+    counts = json.loads((folder / "prepared.json").read_text())["copies"]
+    assert counts == {"searched": "photos", "photos": 24, "scenes": 24}
