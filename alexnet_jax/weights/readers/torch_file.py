@@ -70,12 +70,14 @@ class TorchFile(NamedTuple):
     Attributes:
       tensors: by path.
       programs: of each, the class of the pickled module that it lies in, or an empty string.
+      modules: pickled modules by path; a `state_dict` has none.
       array: returns the array of a path, of the type it has in the file.
       class_names: by output, where somebody saved them beside the tensors.
     """
 
     tensors: dict[Path, Tensor]
     programs: dict[Path, str]
+    modules: dict[Path, Stub]
     array: Callable[[Path], np.ndarray]
     class_names: tuple[str, ...] = ()
 
@@ -95,7 +97,7 @@ def open_torch(file: SourceFile) -> TorchFile:
     else:
         raise InputError(f"{file.name} is no PyTorch file (neither zip nor pickle); {_REMEDY}")
     try:
-        tensors, programs = find_tensors(value)
+        tensors, programs, modules = find_tensors(value)
     except ValueError as error:
         raise InputError(f"{file.name} holds {error}; {_REMEDY}") from None
     if not tensors:
@@ -105,7 +107,7 @@ def open_torch(file: SourceFile) -> TorchFile:
         what = f"{file.name}: '{'.'.join(path)}'"
         return _array(what, tensors[path], storage_bytes, big)
 
-    return TorchFile(tensors, programs, array, find_class_names(value))
+    return TorchFile(tensors, programs, modules, array, find_class_names(value))
 
 
 def read_torch(file: SourceFile) -> dict[str, np.ndarray]:

@@ -62,8 +62,8 @@ class Node(NamedTuple):
         return tuple(part for some in reversed(parts) for part in some)
 
 
-def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, str]]:
-    """Returns all tensors by path, and the class of the outermost module around each, if any.
+def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, str], dict[Path, Stub]]:
+    """Returns tensors by path, the class of the outermost module around each, and the modules.
 
     Each container is looked into once, on its shortest path, so that what refers to itself ends.
 
@@ -73,6 +73,7 @@ def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, str]]:
     """
     tensors: dict[Path, Tensor] = {}
     programs: dict[Path, str] = {}
+    modules: dict[Path, Stub] = {}
     seen: set[int] = set()
     waiting: deque[tuple[Any, Node]] = deque([(value, Node(None, (), 0, ""))])
     while waiting:
@@ -88,13 +89,15 @@ def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, str]]:
         elif isinstance(value, dict | list | tuple | Stub) and id(value) not in seen:
             seen.add(id(value))
             program = node.program or _program(value)
+            if isinstance(value, Stub) and "_modules" in attributes_of(value):
+                modules[node.path()] = value
             for key, inside in _inside(value):
                 if isinstance(inside, dict | list | tuple | Stub):
                     parts = _parts(key)
                     if parts is not None and node.depth + len(parts) <= _MOST_PARTS:
                         below = Node(node, parts, node.depth + len(parts), program)
                         waiting.append((inside, below))
-    return tensors, programs
+    return tensors, programs, modules
 
 
 def find_class_names(value: Any) -> tuple[str, ...]:
@@ -103,8 +106,8 @@ def find_class_names(value: Any) -> tuple[str, ...]:
     They are `class_to_idx`, as of torchvision's `ImageFolder`, or a list: in the dictionary that
     was saved, in one inside, or among the attributes of a module there.
     """
-    outer = _attributes(value)
-    for inside in (outer, *map(_attributes, outer.values())):
+    outer = attributes_of(value)
+    for inside in (outer, *map(attributes_of, outer.values())):
         for key in _OF_CLASSES:
             names = inside.get(key)
             if isinstance(names, dict) and len(names) <= _MOST_NAMES:
@@ -117,9 +120,17 @@ def find_class_names(value: Any) -> tuple[str, ...]:
     return ()
 
 
-def _attributes(value: Any) -> dict[Any, Any]:
+def attributes_of(value: Any) -> dict[Any, Any]:
+    """Returns the attributes of an object, or a dictionary as it is; empty for anything else."""
     value = value.state if isinstance(value, Stub) else value
     return value if isinstance(value, dict) else {}
+
+
+def children_of(module: Stub | None) -> dict[str, Stub]:
+    """Returns the modules right below one by name; none where it is no module."""
+    children = attributes_of(module).get("_modules")
+    pairs = children.items() if isinstance(children, dict) else ()
+    return {str(name): child for name, child in pairs if isinstance(child, Stub)}
 
 
 def _is_shape(shape: Any) -> bool:
@@ -151,5 +162,5 @@ def _parts(key: Any) -> Path | None:
 
 
 def _program(value: Any) -> str:
-    state = value.state if isinstance(value, Stub) else None
-    return str(value.made_by) if isinstance(state, dict) and "_modules" in state else ""
+    is_module = isinstance(value, Stub) and "_modules" in attributes_of(value)
+    return str(value.made_by) if is_module else ""

@@ -32,6 +32,7 @@ from alexnet_jax.weights.readers.reading import Reading, find_network, make_arra
 from alexnet_jax.weights.readers.safetensors import FORMAT, read_safetensors
 from alexnet_jax.weights.readers.source_file import SourceFile, check_finite
 from alexnet_jax.weights.readers.torch_file import open_torch
+from alexnet_jax.weights.readers.torch_modules import check_modules
 from alexnet_jax.weights.readers.torchvision_layout import find_layout
 
 NETWORK = "one-weird-trick"
@@ -91,6 +92,7 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
         layout = find_layout(opened.tensors, shapes, file.name)
         arrays = {key: opened.array(path) for key, path in layout.paths.items()}
         told = _about_program({opened.programs[path] for path in layout.paths.values()})
+        told += check_modules(opened.modules, layout.paths, network.layers, file.name)
         names = opened.class_names
     shape = arrays.get(f"{known[-1].prefix}.weight", np.zeros(0)).shape
     network = network.with_classes(shape[0]) if len(shape) == 2 else network
@@ -126,7 +128,7 @@ def _about_program(programs: set[str]) -> tuple[str, ...]:
         return ()
     return (
         f"the file holds a whole program object ({names[:200]}): its arrays were taken by their "
-        "names, and none of its code was run or looked at",
+        "names, its modules compared with this network's, and none of its code was run",
     )
 
 

@@ -172,8 +172,9 @@ def test_a_whole_network_is_imported_and_its_program_is_told(monkeypatch, tmp_pa
     for layer, leaves in expected.items():
         for leaf, array in leaves.items():
             np.testing.assert_array_equal(found.params[layer][leaf], array)
-    program, sets, left = found.told
+    program, unknown, sets, left = found.told
     assert "whole program object" in program and "none of its code was run" in program
+    assert "taken for the layers that stand there" in unknown
     assert sets.startswith("the weights are those of 'net'; left out: 'net_ema' (an average)")
     assert left == "left out, as they belong to no layer: 'loss.weight'"
 

@@ -1,0 +1,114 @@
+"""A whole PyTorch module that computes something else than torchvision's AlexNet is refused."""
+
+import pytest
+
+from alexnet_jax.errors import InputError
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.weights.readers.pickled_values import Name, Stub
+from alexnet_jax.weights.readers.source_file import open_source
+from alexnet_jax.weights.readers.torch_modules import check_modules
+from alexnet_jax.weights.readers.torchvision import read
+
+LAYERS = NETWORKS["one-weird-trick"].layers
+PATHS = {"features.0.weight": ("net", "features", "0", "weight")}
+
+
+def module(kind, below=None, where="torch.nn.modules.any", **attributes):
+    stub = Stub(Name(where, kind))
+    stub.state = {"training": True, "_modules": below or {}} | attributes
+    return stub
+
+
+def convolution(stride, padding, **others):
+    pairs = {"stride": (stride, stride), "padding": (padding, padding), "dilation": (1, 1)}
+    return module("Conv2d", **(pairs | {"padding_mode": "zeros"} | others))
+
+
+def whole(features=(), classifier=(), **pool):
+    """Returns the modules of torchvision's AlexNet as its pickle has them, with changes."""
+    relu, poolings = module("ReLU", inplace=True), {"kernel_size": 3, "stride": 2, "padding": 0}
+    maximum = module("MaxPool2d", **poolings, dilation=1, ceil_mode=False)
+    trunk = [convolution(4, 2), relu, maximum, convolution(1, 2), relu, maximum]
+    trunk += [convolution(1, 1), relu, convolution(1, 1), relu, convolution(1, 1), relu, maximum]
+    dense = module("Linear", in_features=9, out_features=9)
+    head = [module("Dropout", p=0.5), dense, relu, module("Dropout", p=0.5), dense, relu, dense]
+    inside = {
+        "features": module("Sequential", {str(i): m for i, m in enumerate(trunk)} | dict(features)),
+        "avgpool": module("AdaptiveAvgPool2d", **({"output_size": (6, 6)} | pool)),
+        "classifier": module(
+            "Sequential", {str(i): m for i, m in enumerate(head)} | dict(classifier)
+        ),
+    }
+    net = module("AlexNet", inside, where="torchvision.models.alexnet")
+    return {("net",): net} | {("net", name): part for name, part in inside.items()}
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        {},
+        whole(),
+        whole(output_size=6),
+        whole() | {("net",): Stub()},
+        whole(classifier={"0": module("Identity"), "7": module("LogSoftmax", dim=1)}),
+        whole(features={"13": module("Identity"), "0": convolution(4, 2, padding_mode="zeros")}),
+        whole(classifier={"6": module("Sequential", {"0": module("Linear")})}),
+    ],
+)
+def test_what_computes_the_same_is_taken(modules):
+    assert check_modules(modules, PATHS, LAYERS, "a.pth") == ()
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        (whole(features={"0": convolution(2, 2)}), r"features\.0' is Conv2d with stride=\(2, 2\)"),
+        (whole(features={"3": convolution(1, 0)}), r"padding=\(0, 0\), where .* padding=2"),
+        (whole(features={"6": convolution(1, 1, padding_mode="reflect")}), "padding_mode=reflect"),
+        (whole(features={"8": convolution(1, 1, dilation=(2, 2))}), "dilation"),
+        (whole(features={"1": module("GELU")}), r"features\.1' is GELU, where .* has ReLU"),
+        (whole(features={"1": module("Identity")}), "is Identity, where .* has ReLU"),
+        (whole(features={"2": module("AvgPool2d")}), "is AvgPool2d, where .* has MaxPool2d"),
+        (whole(features={"2": module("MaxPool2d", kernel_size=2)}), "kernel_size=2"),
+        (whole(features={"5": module("MaxPool2d", ceil_mode=True)}), "ceil_mode=True"),
+        (whole(features={"13": module("LocalResponseNorm")}), "LocalResponseNorm.* has nothing"),
+        (whole(output_size=(1, 1)), r"avgpool' is AdaptiveAvgPool2d with output_size=\(1, 1\)"),
+        (whole(classifier={"2": module("Tanh")}), r"classifier\.2' is Tanh, where .* has ReLU"),
+    ],
+)
+def test_another_network_of_the_same_shapes_is_refused_by_the_module(modules, message):
+    with pytest.raises(InputError, match=rf"a\.pth: its module 'net\..*{message}"):
+        check_modules(modules, PATHS, LAYERS, "a.pth")
+
+
+def test_a_class_that_nobody_knows_is_told():
+    strange = {str(i): module(f"Mine{i}", where="lesson") for i in (1, 4, 7, 9, 11)}
+    told = check_modules(whole(features=strange), PATHS, LAYERS, "a.pth")
+    assert told[0].endswith("'net.features.9' (Mine9) and 1 more") and len(told) == 1
+
+
+@pytest.mark.oracle
+def test_modules_as_pytorch_saves_them(tmp_path, recwarn):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    relu = nn.ReLU(inplace=True)  # one object at five places, which the pickle has once
+
+    class AlexNet(nn.Module):
+        def __init__(self, stride):
+            super().__init__()
+            maximum = nn.MaxPool2d(3, 2)
+            trunk = [nn.Conv2d(3, 64, 11, stride, 2), relu, maximum]
+            trunk += [nn.Conv2d(64, 192, 5, padding=2), relu, maximum]
+            trunk += [nn.Conv2d(192, 384, 3, padding=1), relu]
+            trunk += [nn.Conv2d(384, 256, 3, padding=1), relu]
+            self.features = nn.Sequential(*trunk, nn.Conv2d(256, 256, 3, padding=1), relu, maximum)
+            self.avgpool = nn.AdaptiveAvgPool2d((6, 6))
+
+    for name in ("alexnet", "other"):
+        made = type("AlexNet", (AlexNet,), {"__module__": "__main__", "__qualname__": "AlexNet"})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("__main__.AlexNet", made, raising=False)
+            torch.save(made(4 if name == "alexnet" else 3), tmp_path / f"{name}.pth")
+    assert "conv1" in read(open_source(tmp_path / "alexnet.pth")).params
+    with pytest.raises(InputError, match=r"features\.0' is Conv2d with stride=\(3, 3\)"):
+        read(open_source(tmp_path / "other.pth"))
