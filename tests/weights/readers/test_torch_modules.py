@@ -1,5 +1,7 @@
 """A whole PyTorch module that computes something else than torchvision's AlexNet is refused."""
 
+from typing import Any
+
 import pytest
 
 from alexnet_jax.errors import InputError
@@ -13,28 +15,29 @@ LAYERS = NETWORKS["one-weird-trick"].layers
 PATHS = {"features.0.weight": ("net", "features", "0", "weight")}
 
 
-def module(kind, below=None, where="torch.nn.modules.any", **attributes):
+def module(kind, below=None, where="torch.nn.modules.any", **attributes: Any) -> Stub:
     stub = Stub(Name(where, kind))
     stub.state = {"training": True, "_modules": below or {}} | attributes
     return stub
 
 
-def convolution(stride, padding, **others):
-    pairs = {"stride": (stride, stride), "padding": (padding, padding), "dilation": (1, 1)}
-    return module("Conv2d", **(pairs | {"padding_mode": "zeros"} | others))
+def convolution(stride, padding, **others: Any) -> Stub:
+    stub = module("Conv2d", stride=(stride, stride), padding=(padding, padding), dilation=(1, 1))
+    stub.state |= {"padding_mode": "zeros"} | others
+    return stub
 
 
 def whole(features=(), classifier=(), **pool):
     """Returns the modules of torchvision's AlexNet as its pickle has them, with changes."""
-    relu, poolings = module("ReLU", inplace=True), {"kernel_size": 3, "stride": 2, "padding": 0}
-    maximum = module("MaxPool2d", **poolings, dilation=1, ceil_mode=False)
+    relu = module("ReLU", inplace=True)
+    maximum = module("MaxPool2d", kernel_size=3, stride=2, padding=0, dilation=1, ceil_mode=False)
     trunk = [convolution(4, 2), relu, maximum, convolution(1, 2), relu, maximum]
     trunk += [convolution(1, 1), relu, convolution(1, 1), relu, convolution(1, 1), relu, maximum]
     dense = module("Linear", in_features=9, out_features=9)
     head = [module("Dropout", p=0.5), dense, relu, module("Dropout", p=0.5), dense, relu, dense]
     inside = {
         "features": module("Sequential", {str(i): m for i, m in enumerate(trunk)} | dict(features)),
-        "avgpool": module("AdaptiveAvgPool2d", **({"output_size": (6, 6)} | pool)),
+        "avgpool": module("AdaptiveAvgPool2d", output_size=pool.get("output_size", (6, 6))),
         "classifier": module(
             "Sequential", {str(i): m for i, m in enumerate(head)} | dict(classifier)
         ),
