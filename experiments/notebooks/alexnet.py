@@ -4,8 +4,6 @@
 # %% [markdown]
 # # AlexNet in small, from training to features
 #
-# [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/alexnet_jax/blob/main/experiments/notebooks/alexnet.ipynb)
-#
 # The network of Krizhevsky, Sutskever and Hinton (2012) has five convolutions and three dense
 # layers on two GPUs, 61 million parameters, and trained for five to six days. This notebook
 # trains the same sequence of layers with 232,490 parameters on 1,797 handwritten digits: a minute
@@ -13,19 +11,6 @@
 # works in the same way with the large one.
 #
 # The first cell installs the library where it is not there yet, as in Colab.
-
-# %%
-import importlib.util
-import shutil
-import sys
-from pathlib import Path
-
-if importlib.util.find_spec("alexnet_jax") is None:
-    sys.path.insert(0, str(Path("source").absolute()))
-    tpu = any(Path("/dev").glob("accel*")) or any(Path("/dev").glob("vfio/[0-9]*"))
-    wheels = "jax[cuda12]" if shutil.which("nvidia-smi") else "jax[tpu]" if tpu else "jax"
-    # !git clone -q --depth 1 https://github.com/OWNER/alexnet_jax source
-    # !pip install -q -r source/requirements.txt "{wheels}"
 
 # %% [markdown]
 # ## Devices
@@ -37,6 +22,7 @@ import dataclasses
 import json
 import logging
 import os
+from pathlib import Path
 
 import jax
 import numpy as np

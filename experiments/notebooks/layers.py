@@ -4,8 +4,6 @@
 # %% [markdown]
 # # What the layers see: receptive fields and representational similarity
 #
-# [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/alexnet_jax/blob/main/experiments/notebooks/layers.ipynb)
-#
 # A layer can be read in two ways. One unit at a time: which pixels does it see? And as a whole:
 # which pictures does it find alike? The second is asked with a representational similarity matrix
 # (Kriegeskorte, Mur and Bandettini, 2008): the correlation of a layer's activations for every pair
@@ -15,22 +13,10 @@
 # your own below. The first cell installs the library where it is not there yet, as in Colab.
 
 # %%
-import importlib.util
-import shutil
-import sys
-from pathlib import Path
-
-if importlib.util.find_spec("alexnet_jax") is None:
-    sys.path.insert(0, str(Path("source").absolute()))
-    tpu = any(Path("/dev").glob("accel*")) or any(Path("/dev").glob("vfio/[0-9]*"))
-    wheels = "jax[cuda12]" if shutil.which("nvidia-smi") else "jax[tpu]" if tpu else "jax"
-    # !git clone -q --depth 1 https://github.com/OWNER/alexnet_jax source
-    # !pip install -q -r source/requirements.txt "{wheels}"
-
-# %%
 import dataclasses
 import logging
 import os
+from pathlib import Path
 
 import jax
 import numpy as np

@@ -4,8 +4,6 @@
 # %% [markdown]
 # # Your own photos, with and without a trunk
 #
-# [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/alexnet_jax/blob/main/experiments/notebooks/own_photos.ipynb)
-#
 # A folder of photos, one folder per class, becomes a classifier. With some hundred photos the
 # network should not begin from nothing: the first layers of a network that has seen many other
 # images (a *trunk*) already tell edges, colours and textures apart, and only the classifier is
@@ -16,24 +14,12 @@
 # own folder and weights below. The first cell installs the library, as in Colab.
 
 # %%
-import importlib.util
-import shutil
-import sys
-from pathlib import Path
-
-if importlib.util.find_spec("alexnet_jax") is None:
-    sys.path.insert(0, str(Path("source").absolute()))
-    tpu = any(Path("/dev").glob("accel*")) or any(Path("/dev").glob("vfio/[0-9]*"))
-    wheels = "jax[cuda12]" if shutil.which("nvidia-smi") else "jax[tpu]" if tpu else "jax"
-    # !git clone -q --depth 1 https://github.com/OWNER/alexnet_jax source
-    # !pip install -q -r source/requirements.txt "{wheels}"
-
-# %%
 import csv
 import dataclasses
 import json
 import logging
 import os
+from pathlib import Path
 
 import jax
 import numpy as np

@@ -3,13 +3,16 @@
 python -m experiments.notebooks.pair          # writes NAME.ipynb from NAME.py, and the badges
 python -m experiments.notebooks.pair --check  # exits with 1 and a line per file that is out of date
 python -m experiments.notebooks.pair --run    # runs the notebooks too, and keeps what they show
+python -m experiments.notebooks.pair --repository ACCOUNT/NAME  # once, by who publishes a copy
 
 The script is in the percent format (`# %%` begins a cell of code, `# %% [markdown]` one of text),
 runs from top to bottom, and has the commands of a notebook as comments (`# !pip …`). What stands
-before the first cell belongs to the script alone. A cell keeps its outputs until its code changes;
-`--run` needs `pip install nbclient ipykernel`.
+before the first cell belongs to the script alone; the button of Colab and the cell that installs
+the library belong to the notebook alone. A cell keeps its outputs until its code changes; `--run`
+needs `pip install nbclient ipykernel`.
 """
 
+import argparse
 import hashlib
 import json
 import os
@@ -20,15 +23,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# The one line to change where the repository has an address.
-REPOSITORY = "OWNER/alexnet_jax"
+from experiments.notebooks import address
 
 FOLDER = Path(__file__).parent
 NAMES = ("alexnet", "layers", "own_photos", "two_towers")
 COMMAND = "python -m experiments.notebooks.pair"
 BEGIN, END = f"<!-- badges: {COMMAND} -->", "<!-- end of badges -->"
-_PLACEHOLDER = "OWNER/alexnet_jax"  # as the scripts and the README's first version have it
-_COLAB = "https://colab.research.google.com"
 
 
 class Cell(NamedTuple):
@@ -68,16 +68,31 @@ def _command(line: str) -> str:
     return re.sub(r"^(\s*)# ([!%])", r"\1\2", line)
 
 
-def notebook(script: str, outputs: Mapping[tuple[str, str], list] | None = None) -> dict[str, Any]:
+def _opening(name: str, first: Cell) -> list[Cell]:
+    """Returns the first cell with the button of Colab below its title, and the cell that installs.
+
+    In a clone that cell takes the clone; elsewhere it clones, or says that there is no address yet.
+    """
+    title, _, text = first.source.partition("\n")
+    return [
+        Cell(first.kind, f"{title}\n\n{address.badge(name)}\n{text}"),
+        Cell("code", address.install()),
+    ]
+
+
+def notebook(
+    name: str, script: str, outputs: Mapping[tuple[str, str], list] | None = None
+) -> dict[str, Any]:
     """Returns the notebook (nbformat 4.5) of a script.
 
     Args:
-      script: in the percent format.
+      name: of the file, without ending.
+      script: in the percent format; it begins with a cell of text.
       outputs: what its cells have shown, by their id and source.
     """
-    script = script.replace(_PLACEHOLDER, REPOSITORY)
+    first, *others = cells(script)
     made = []
-    for cell, identity in _with_ids(cells(script)):
+    for cell, identity in _with_ids([*_opening(name, first), *others]):
         source = cell.source.splitlines(keepends=True)
         entry = {"cell_type": cell.kind, "id": identity, "metadata": {}, "source": source}
         if cell.kind == "code":
@@ -153,12 +168,6 @@ def _with_ids(found: list[Cell]) -> Iterator[tuple[Cell, str]]:
         yield cell, identity
 
 
-def badge(name: str) -> str:
-    """Returns the Markdown of the button that opens a notebook in Colab."""
-    place = f"{_COLAB}/github/{REPOSITORY}/blob/main/experiments/notebooks/{name}.ipynb"
-    return f"[![Colab]({_COLAB}/assets/colab-badge.svg)]({place})"
-
-
 def expected() -> dict[Path, str]:
     """Returns what every generated file must hold: the notebooks, and the README's badges."""
     texts = {}
@@ -166,28 +175,39 @@ def expected() -> dict[Path, str]:
         script = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
         path = FOLDER / f"{name}.ipynb"
         shown = outputs_of(json.loads(path.read_text("utf-8"))) if path.exists() else {}
-        made = json.dumps(notebook(script, shown), indent=1, ensure_ascii=False, sort_keys=True)
-        texts[path] = made + "\n"
+        made = notebook(name, script, shown)
+        texts[path] = json.dumps(made, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     readme = FOLDER / "README.md"
     before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    badges = "\n".join(f"- {badge(name)} [{name}]({name}.ipynb)" for name in NAMES)
-    texts[readme] = f"{before}{BEGIN}\n{badges}\n{END}{after}"
+    texts[readme] = f"{before}{BEGIN}\n{address.badges(NAMES, COMMAND)}\n{END}{after}"
     return texts
 
 
 def main() -> int:
     """Writes or checks; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="only compare")
+    parser.add_argument("--run", action="store_true", help="run the notebooks, too")
+    parser.add_argument("--repository", metavar="ACCOUNT/NAME", help="where Colab finds them")
+    arguments = parser.parse_args()
+    if arguments.repository:
+        try:
+            address.publish(arguments.repository)
+        except ValueError as error:
+            parser.error(str(error))
     stale = [
         (path, text)
         for path, text in expected().items()
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
-    if "--check" not in sys.argv[1:]:
+    if not arguments.check:
         for path, text in stale:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path.name}")
-        if "--run" in sys.argv[1:]:
+        if arguments.run:
             with tempfile.TemporaryDirectory() as folder:
                 os.environ["ALEXNET_DATA_DIR"] = str(Path(folder) / "data")
                 run_all(Path(folder))

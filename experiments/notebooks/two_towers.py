@@ -4,8 +4,6 @@
 # %% [markdown]
 # # Two towers: one network on two devices
 #
-# [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/alexnet_jax/blob/main/experiments/notebooks/two_towers.ipynb)
-#
 # The network of 2012 did not fit into the three gigabytes of one GTX 580, so Krizhevsky,
 # Sutskever and Hinton spread it over two. Each GPU had half of the feature maps, and they talked
 # only in certain layers: `conv3` and the dense layers see everything, `conv2`, `conv4` and
@@ -15,16 +13,6 @@
 # last axis is split over two devices, and the compiler's collectives are the wires between the
 # GPUs. This notebook looks at each part of that on two virtual devices of one CPU. Everything is
 # small, and the same calls work on two GPUs or on hundreds of TPU cores.
-
-# %%
-import importlib.util
-import sys
-from pathlib import Path
-
-if importlib.util.find_spec("alexnet_jax") is None:
-    sys.path.insert(0, str(Path("source").absolute()))
-    # !git clone -q --depth 1 https://github.com/OWNER/alexnet_jax source
-    # !pip install -q -r source/requirements.txt
 
 # %% [markdown]
 # ## The mesh

@@ -1,9 +1,11 @@
 """The notebooks: pairs say the same, and both scripts run from top to bottom."""
 
 import ast
+import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.notebooks import pair
+from experiments.notebooks import address, pair
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,13 +73,56 @@ def test_a_pair_that_differs_is_named(capsys, monkeypatch, tmp_path):
     assert pair.main() == 0 and "## The devices" in (tmp_path / "alexnet.ipynb").read_text()
 
 
-def test_the_address_is_one_line(monkeypatch):
-    monkeypatch.setattr(pair, "REPOSITORY", "somebody/else")
-    texts = pair.expected()
-    assert len(texts) == len(pair.NAMES) + 1
-    for path, text in texts.items():
-        assert "OWNER/" not in text or path.suffix == ".md", path
-        assert f"{pair._COLAB}/github/somebody/else/blob/main/experiments/notebooks/" in text
+def test_the_address_is_one_line_that_one_command_rewrites(tmp_path):
+    spelled = {*pair.expected(), pair.FOLDER / "address.py"}
+    for folder in ("alexnet_jax", "experiments", "tests"):
+        for path in (ROOT / "README.md", ROOT / "pyproject.toml", *(ROOT / folder).rglob("*.*")):
+            if path.suffix in (".py", ".md", ".toml", ".jinja", ".ipynb") and path not in spelled:
+                assert address.REPOSITORY not in path.read_text("utf-8"), path
+    package = tmp_path / "experiments" / "__init__.py"
+    folder = shutil.copytree(pair.FOLDER, tmp_path / "experiments" / "notebooks")
+    package.write_text("")
+    for words in (["--repository", "some.body/else"], ["--check"]):
+        command = [sys.executable, "-m", "experiments.notebooks.pair", *words]
+        assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+    for path in (*folder.glob("*.ipynb"), folder / "README.md"):
+        text = path.read_text("utf-8")
+        assert "/github/some.body/else/blob/main/experiments/notebooks/" in text
+        assert address.REPOSITORY not in text and "placeholder" not in text
+        assert path.suffix == ".md" or '\\"https://github.com/some.body/else\\"' in text
+    command[3:] = ["--repository", "https://github.com/some/body"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 2 and "ACCOUNT/NAME" in ended.stderr
+
+
+@pytest.mark.parametrize("place", ["clone", "beside", "nowhere", "published"])
+def test_the_first_cell_takes_the_clone_or_the_address_or_says_that_there_is_none(
+    place, tmp_path, monkeypatch
+):
+    account = "some" if place == "published" else address._PLACEHOLDER
+    monkeypatch.setattr(address, "REPOSITORY", f"{account}/body")
+    if place == "beside":
+        (tmp_path / "source").mkdir()
+    install = pair.notebook("alexnet", SCRIPT)["cells"][1]
+    called = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", lambda words, check: called.append(words))
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.chdir(pair.FOLDER if place == "clone" else tmp_path)
+    cell = compile("".join(install["source"]), "cell", "exec")
+    if place == "nowhere":
+        with pytest.raises(RuntimeError, match="names no repository .* open it in a clone"):
+            exec(cell, {})
+        assert not called
+        return
+    exec(cell, {})
+    source = ROOT if place == "clone" else tmp_path / "source"
+    assert sys.path == [str(source)]
+    if place == "published":
+        clone = ["git", "clone", "-q", "--depth", "1", "https://github.com/some/body", source]
+        assert called.pop(0) == clone
+    ((*_, requirements, wheels),) = called
+    assert requirements == source / "requirements.txt" and wheels.startswith("jax")
 
 
 SCRIPT = """\
@@ -114,21 +159,21 @@ def test_cells_are_text_code_and_commands():
 
 
 def test_ids_of_cells_outlive_changes_elsewhere():
-    ids = [cell["id"] for cell in pair.notebook(SCRIPT)["cells"]]
+    ids = [cell["id"] for cell in pair.notebook("alexnet", SCRIPT)["cells"]]
     longer = SCRIPT.replace("# a comment", "other = 1\n\n# %%\n# %time run()\n")
-    others = [cell["id"] for cell in pair.notebook(longer)["cells"]]
-    assert others[:2] == ids[:2] and len(set(others)) == 4
+    others = [cell["id"] for cell in pair.notebook("alexnet", longer)["cells"]]
+    assert others[:3] == ids[:3] and len(set(others)) == 5
     assert all(re.fullmatch("[0-9a-f]{8}", identity) for identity in ids)
 
 
 def test_a_cell_keeps_what_it_shows_until_its_code_changes():
-    made = pair.notebook(SCRIPT)
+    made = pair.notebook("alexnet", SCRIPT)
     shown = [{"output_type": "stream", "name": "stdout", "text": ["42"]}]
-    made["cells"][1]["outputs"] = shown
+    made["cells"][2]["outputs"] = shown
     kept = pair.outputs_of(made)
-    assert pair.notebook(SCRIPT, kept)["cells"][1]["outputs"] == shown
-    changed = pair.notebook(SCRIPT.replace("# a comment", "# another"), kept)
-    assert changed["cells"][1]["outputs"] == []
+    assert pair.notebook("alexnet", SCRIPT, kept)["cells"][2]["outputs"] == shown
+    changed = pair.notebook("alexnet", SCRIPT.replace("# a comment", "# another"), kept)
+    assert changed["cells"][2]["outputs"] == []
 
 
 @pytest.mark.parametrize("name", pair.NAMES)
@@ -146,7 +191,6 @@ def test_a_notebook_is_valid_and_shows_little(name):
             # Each cell is whole statements, beside the commands.
             lines = "".join(cell["source"]).splitlines()
             ast.parse("\n".join(re.sub(r"^(\s*)[!%].*", r"\1pass", line) for line in lines))
-    assert "    !pip install -q -r source/requirements.txt" in json.dumps(notebook)
     assert (pair.FOLDER / f"{name}.ipynb").stat().st_size < 300_000
 
 
