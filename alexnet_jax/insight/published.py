@@ -6,6 +6,29 @@ from alexnet_jax.config import Config
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Errors of the best method before, as the paper gives them.
+
+    Attributes:
+      who: method, in a few words.
+      where: the test set.
+      top1_error: fraction; None where only the other is known.
+      top5_error: fraction.
+    """
+
+    who: str
+    where: str
+    top1_error: float | None
+    top5_error: float
+
+    def __str__(self) -> str:
+        """Returns a clause of a sentence."""
+        first = "" if self.top1_error is None else f"{100 * self.top1_error:.1f} / "
+        kind = " top-5" if self.top1_error is None else ""
+        return f"{self.who} {first}{100 * self.top5_error:.1f} %{kind} ({self.where})"
+
+
+@dataclass(frozen=True)
 class Published:
     """Errors of one network on one test set, as its authors give them.
 
@@ -14,16 +37,33 @@ class Published:
       source: where the numbers stand.
       images: number of test images; a run on fewer is not comparable.
       errors: `{views: (top-1 error, top-5 error)}`, fractions.
+      rivals: what its authors set it beside.
     """
 
     who: str
     source: str
     images: int
     errors: dict[int, tuple[float, float]]
+    rivals: tuple[Rival, ...] = ()
 
+
+_FISHER = "SIFT and Fisher vectors"
+BEFORE_2010 = (
+    Rival("sparse coding", "ILSVRC-2010 test", 0.471, 0.282),
+    Rival(_FISHER, "ILSVRC-2010 test", 0.457, 0.257),
+)
+"""Paper, Table 1."""
+BEFORE_2012 = (Rival(_FISHER, "ILSVRC-2012 test", None, 0.262),)
+"""Paper, Table 2: the second-best entry of the contest."""
+BEFORE_2009 = (Rival("the best before", "half of Fall 2009", 0.781, 0.609),)
+"""Paper §6, of 10,184 classes."""
 
 _PAPER_2012 = Published(
-    "paper", "Paper, Table 2, 1 CNN, ILSVRC-2012 validation", 50_000, {10: (0.407, 0.182)}
+    "paper",
+    "Paper, Table 2, 1 CNN, ILSVRC-2012 validation",
+    50_000,
+    {10: (0.407, 0.182)},
+    BEFORE_2012,
 )
 
 PUBLISHED = {
@@ -34,9 +74,14 @@ PUBLISHED = {
         "Paper, Table 1 and its footnote, ILSVRC-2010 test",
         150_000,
         {1: (0.390, 0.183), 10: (0.375, 0.170)},
+        BEFORE_2010,
     ),
     "imagenet-finetune": Published(
-        "paper", "Paper, Table 2, 1 CNN*, ILSVRC-2012 validation", 50_000, {10: (0.390, 0.166)}
+        "paper",
+        "Paper, Table 2, 1 CNN*, ILSVRC-2012 validation",
+        50_000,
+        {10: (0.390, 0.166)},
+        BEFORE_2012,
     ),
     "imagenet-caffenet": Published(
         "Caffe", "BVLC CaffeNet model card, ILSVRC-2012 validation", 50_000, {1: (0.426, 0.196)}

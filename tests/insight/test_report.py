@@ -294,6 +294,8 @@ def test_published_numbers_stand_only_beside_comparable_ones(tmp_path, classes, 
     words = read(tmp_path, **arguments).words
     assert ("paper, 1 / 5" in words) == shown
     assert ("ten views 20.0 % 2.5 % 1.250 40.7 / 18.2 %" in words) == shown
+    before = "Before it: SIFT and Fisher vectors 26.2 % top-5 (ILSVRC-2012 test)."
+    assert (before in words) == shown
 
 
 def test_many_classes_are_a_heat_map_and_a_list_of_pairs(tmp_path):
