@@ -1,0 +1,1 @@
+"""The paper in ten minutes."""
