@@ -1,6 +1,5 @@
 """Every example runs: those of docstrings, of README, and the help of the package."""
 
-import argparse
 import dataclasses
 import doctest
 import importlib
@@ -13,9 +12,9 @@ import compiling
 import numpy as np
 import PIL.Image
 import pytest
+import typed
 
 import alexnet_jax
-from alexnet_jax import main
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -80,35 +79,13 @@ def test_the_commands_of_a_page_are_understood(page):
     found = [words for _, words in commands(page, r"alexnet_jax\.main")]
     assert len(found) > 15 or page != ROOT / "README.md"
     for words in found:
-        verb = "train" if words[0].startswith("-") else words.pop(0)
-        main.parse(verb, words)  # raises what the command would say
-
-
-class _Parsed(Exception):
-    pass
+        typed.parse_verb(words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_the_commands_of_experiments_are_understood(page, monkeypatch):
-    def stop_after(parse):
-        def parsed(*arguments):
-            parse(*arguments)  # exits with 2 what it does not understand
-            raise _Parsed
-
-        return parsed
-
-    for name in ("parse_args", "parse_intermixed_args"):
-        parse = getattr(argparse.ArgumentParser, name)
-        monkeypatch.setattr(argparse.ArgumentParser, name, stop_after(parse))
+def test_the_commands_of_experiments_are_understood(page):
     for module, words in commands(page, r"experiments[\w.]*"):
-        path = ROOT.joinpath(*module.split("."))
-        program = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
-        if not re.search(r"\bparse_\w*args\(", program.read_text("utf-8")):
-            continue
-        monkeypatch.setattr("sys.argv", [str(program), *words])
-        name = ".".join(program.relative_to(ROOT).with_suffix("").parts)
-        with pytest.raises(_Parsed):
-            importlib.import_module(name).main()
+        typed.parse_program(module, words)
 
 
 def test_help_tells_the_whole_interface():

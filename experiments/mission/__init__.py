@@ -1,0 +1,1 @@
+"""What the paper and courses say, sentence by sentence, and how far it got here."""
