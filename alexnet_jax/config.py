@@ -256,7 +256,8 @@ class Config:
       evaluate_every_epochs: test on the validation split so often; may be fractional.
       checkpoint_every_steps: save so often, too; 0: at each evaluation only.
       log_every_steps: one progress line and one `metrics.jsonl` row per so many steps.
-      final_views: 1 or 10 views in the evaluation that ends the run.
+      final_views: of the test that ends the run. 1: the centre; 10: corners and centre with their
+        mirrors, fewer where they coincide or training has no mirrors (the test says how many).
       workers: worker processes for the data, 0: threads only.
     """
 

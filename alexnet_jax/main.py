@@ -72,7 +72,8 @@ class Evaluate(Processes, Options):
     Attributes:
       workdir: run folder.
       checkpoint: best, last, or a step number.
-      views: 1: the centre; 10: corners and centre with their mirror images, averaged.
+      views: 1: the centre; 10: corners and centre with their mirror images, averaged; those that
+        coincide are counted once, and no mirror where training has none.
       also: further run folders; the probabilities of all are averaged.
       weights: of the runs in the average: equal, or tuned on the top-5 error as in 2012.
       tune_on: images to tune weights on: same (those of the test: optimistic), half (every other
@@ -120,7 +121,7 @@ class Evaluate(Processes, Options):
         if processes.is_chief():
             from alexnet_jax.insight.tables import format_evaluation
 
-            print(format_evaluation(result, self.checkpoint, self.views))
+            print(format_evaluation(result, self.checkpoint))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +136,8 @@ class Predict(Options):
       workdir: run folder.
       checkpoint: best, last, or a step number.
       top_k: classes per image, the likeliest first.
-      views: 1: the centre; 10: corners and centre with their mirror images, averaged.
+      views: 1: the centre; 10: corners and centre with their mirror images, averaged; those that
+        coincide are counted once, and no mirror where training has none.
       orientation: upright: as the photos' EXIF says; stored: as their pixels lie; by default as
         the training images were.
       colours: shown: as a viewer shows them, with their colour profile and on white where they are

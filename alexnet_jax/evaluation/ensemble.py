@@ -14,6 +14,7 @@ import numpy as np
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluation_of
+from alexnet_jax.evaluation.views import Averaged
 
 GRID = tuple(i / 20 for i in range(21))
 """Values that a tuned coefficient may take: 0 to 1 in steps of 0.05."""
@@ -30,12 +31,14 @@ class Member:
       evaluation: its test, with probabilities.
       fingerprint: of the data set that it was tested on.
       class_names: in the order of the columns of its probabilities.
+      averaged: the views whose probabilities these are the averages of; None: not known.
     """
 
     name: str
     evaluation: Evaluation
     fingerprint: str
     class_names: tuple[str, ...]
+    averaged: Averaged | None = None
 
 
 class Tuning(NamedTuple):
@@ -60,6 +63,7 @@ class Ensemble(NamedTuple):
 
     Attributes:
       names: of the members.
+      averaged: what the tests of the members average, as far as it is known.
       coefficients: one per member.
       evaluation: of the average with these coefficients.
       equal: of the average with equal weights, on the same images.
@@ -68,6 +72,7 @@ class Ensemble(NamedTuple):
     """
 
     names: tuple[str, ...]
+    averaged: tuple[Averaged | None, ...]
     coefficients: tuple[float, ...]
     evaluation: Evaluation
     equal: Evaluation
@@ -217,11 +222,13 @@ def evaluate_members(members: Sequence[Member], tuned_on: Sequence[Member] | Non
       tuned_on: the same ones, tested on the images that the coefficients are tuned on; None: the
         weights are equal.
     """
-    names = tuple(member.name for member in members)
+    names, averaged = zip(*((member.name, member.averaged) for member in members), strict=True)
     equal = ensemble(members) if len(members) > 1 else members[0].evaluation
     if tuned_on is None:
         share = (1 / len(members),) * len(members)
-        return Ensemble(names, share, equal, equal, None, False)
+        return Ensemble(names, averaged, share, equal, equal, None, False)
     tuning = tune(tuned_on)
     result = ensemble(members, tuning.coefficients)
-    return Ensemble(names, tuning.coefficients, result, equal, tuning, tuned_on is members)
+    return Ensemble(
+        names, averaged, tuning.coefficients, result, equal, tuning, tuned_on is members
+    )

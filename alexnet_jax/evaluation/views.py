@@ -1,11 +1,14 @@
-"""The windows of an image that a test looks at: one centre view, or the paper's ten."""
+"""The windows of an image that a test looks at: one centre view, or the paper's ten; counted."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from alexnet_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from alexnet_jax.runs.folder import Run
 
 
 class View(NamedTuple):
@@ -63,6 +66,66 @@ def choose_views(
         windows = [(0, 0), (0, end), (middle, middle), (end, 0), (end, end)]
     sides = (False, True) if views == 10 and mirror else (False,)
     return tuple(View(y, x, mirrored) for mirrored in sides for y, x in windows)
+
+
+_NAMES = {
+    10: "ten views", 8: "eight views", 5: "five crops", 4: "four crops", 2: "two views",
+    1: "one view",
+}  # fmt: skip
+
+
+class Averaged(NamedTuple):
+    """The views that a test averages, counted.
+
+    Attributes:
+      views: how many differ; at most the number that was asked for.
+      name: for people, e.g. `ten views`, `five crops` (none is mirrored), `centre view`.
+      why: why fewer than were asked for; empty: all differ.
+    """
+
+    views: int
+    name: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        """Returns the name, and why there are not ten where ten were asked for."""
+        return f"{self.name} (10 views asked; {self.why})" if self.why else self.name
+
+
+def averaged_views(
+    stored_size: int, image_size: int, views: int = 1, mirror: bool = True
+) -> Averaged:
+    """Returns how many different views `choose_views` has, and what they are called.
+
+    Where a crop may only move by one pixel, the centre is one of the corners, and counts twice in
+    the average.
+
+    Args:
+      stored_size: as all others, see `choose_views`.
+      image_size: of the network's input.
+      views: 1 or 10, that are asked for.
+      mirror: whether training mirrors.
+
+    Raises:
+      InputError: as `choose_views`.
+
+    >>> str(averaged_views(32, 28, 10, mirror=False))
+    'five crops (10 views asked; training does not mirror)'
+    """
+    count = len(set(choose_views(stored_size, image_size, views, mirror)))
+    if views == 1:
+        return Averaged(count, "centre view")
+    reasons = {
+        "stored images have the network's size": stored_size == image_size,
+        "the centre is a corner": stored_size == image_size + 1,
+        "training does not mirror": not mirror,
+    }
+    return Averaged(count, _NAMES[count], ", ".join(why for why, holds in reasons.items() if holds))
+
+
+def averaged_by(run: "Run", views: int) -> Averaged:
+    """Returns what a test of a run averages; `views`: 1 or 10, that are asked for."""
+    return averaged_views(run.stored_size, run.image_size, views, run.config.augment.mirror)
 
 
 def cut_views(images: jax.Array, image_size: int, views: tuple[View, ...]) -> jax.Array:

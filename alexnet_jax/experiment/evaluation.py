@@ -14,6 +14,7 @@ from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.errors import DataError
 from alexnet_jax.evaluation.ensemble import Ensemble, Member, alternate, evaluate_members
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
+from alexnet_jax.evaluation.views import averaged_by
 from alexnet_jax.network import placement
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import Run, read_run
@@ -129,7 +130,9 @@ def evaluate_ensemble(
                 what |= {"the checkpoint's step": weights.step, "images": chosen.num_examples}
                 processes.check_agreement(what | {"run_id": run.info.get("run_id", "")})
             result = evaluate_params(run, weights.params, chosen, views, mesh, compute_dtype)
-            members.append(Member(str(folder), result, dataset.fingerprint, run.class_names))
+            averaged = averaged_by(run, views)
+            data = dataset.fingerprint
+            members.append(Member(str(folder), result, data, run.class_names, averaged))
         return members
 
     if tune_on == (split or read_run(workdirs[0]).config.data.validation_split):
@@ -153,9 +156,12 @@ def evaluate_ensemble(
 
 
 def _write_ensemble(workdir: Path, result: Ensemble, how: dict[str, Any]) -> None:
-    pairs = zip(result.names, result.coefficients, strict=True)
+    rows = zip(result.names, result.coefficients, result.averaged, strict=True)
     record = how | {
-        "members": [{"run": name, "coefficient": value} for name, value in pairs],
+        "members": [
+            {"run": name, "coefficient": value, "views_averaged": averaged and averaged.views}
+            for name, value, averaged in rows
+        ],
         "images": result.evaluation.count,
         "result": result.evaluation.metrics(),
         "equal_weights": result.equal.metrics(),

@@ -9,6 +9,7 @@ import numpy as np
 
 from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.evaluation.evaluate import Evaluation
+from alexnet_jax.evaluation.views import averaged_by
 from alexnet_jax.files import read_arrays, write_arrays
 from alexnet_jax.insight.examples import Example, choose_examples
 from alexnet_jax.runs import folder as run_folder
@@ -60,7 +61,7 @@ def _check_final(test: FinalTest) -> None:
     for views, values in test.summary.items():
         errors = [value for name, value in values.items() if name.endswith("_error")]
         numbers = all(type(value) in (int, float) for value in values.values())
-        if not views.isdigit() or not numbers or not all(0 <= error <= 1 for error in errors):
+        if views not in ("1", "10") or not numbers or not all(0 <= error <= 1 for error in errors):
             raise ValueError(f"its summary of {views} views is no summary")
 
 
@@ -70,7 +71,7 @@ def write_final(run: Run, step: int, results: dict[int, Evaluation], dataset: Da
     Args:
       run: that was tested.
       step: of its parameters.
-      results: by number of views; kept are the probabilities of the most.
+      results: by number of views (1, 10); kept are the probabilities of the most.
       dataset: that it was tested on.
     """
     best_views = max(results)
@@ -80,6 +81,7 @@ def write_final(run: Run, step: int, results: dict[int, Evaluation], dataset: Da
     records = Records(run.workdir, step)
     for views, result in results.items():
         row = {"step": step, "epoch": epochs_of(run, step), "test_views": views}
+        row["views_averaged"] = averaged_by(run, views).views
         records.add(row | {f"final/{k}": v for k, v in result.metrics().items()})
     labels = results[best_views].labels
     for place, example in enumerate(examples_of(run, dataset, probabilities, labels)):

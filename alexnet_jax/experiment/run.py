@@ -13,6 +13,7 @@ from alexnet_jax.config import Config, fields_of
 from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.metrics import describe_errors
+from alexnet_jax.evaluation.views import averaged_by
 from alexnet_jax.experiment.evaluation import evaluate_params
 from alexnet_jax.experiment.final import final_test, write_final
 from alexnet_jax.experiment.report import write_run_report
@@ -215,8 +216,8 @@ def _tell(run: Run, steps_done: int, say: Callable) -> None:
     if not steps_done:
         say(f"{run.workdir} holds a finished run of this configuration: nothing to do")
     for views, values in summary.items():
-        kind = "centre view" if views == "1" else f"{views} views"
-        say(f"test error {describe_errors(values)}, {kind}, {info['validation_images']:,} images")
+        kind, count = averaged_by(run, int(views)).name, info["validation_images"]
+        say(f"test error {describe_errors(values)}, {kind}, {count:,} images")
     say(f"trained {info['step']} steps in {duration(info['wall_seconds'])}")
     say(f"report      {run.workdir / 'report.html'}")
     say(f"metrics     {run.workdir / 'metrics.csv'}")

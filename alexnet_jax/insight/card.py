@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_jax.errors import printable
+from alexnet_jax.evaluation.views import averaged_by
 from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.records import duration
 
 _CLASSES_SHOWN = 20
-_VIEWS = {1: "centre view", 10: "ten views"}
 
 
 def model_card(run: Run, results: Mapping[int, Mapping[str, float]]) -> str:
@@ -26,7 +26,7 @@ def model_card(run: Run, results: Mapping[int, Mapping[str, float]]) -> str:
       results: of the last test by number of views: `loss`, `top1_error`, perhaps `top5_error`, as
         fractions; empty where the weights were not tested here.
     """
-    config, info = run.config, run.info
+    config = run.config
     name = f"{run.network.name} on {config.data.name}"
     head = {
         "library_name": "alexnet_jax",
@@ -40,7 +40,7 @@ def model_card(run: Run, results: Mapping[int, Mapping[str, float]]) -> str:
     lines = [f"{key}: {json.dumps(value)}" for key, value in head.items()]
     sections = [
         ("What it is", _what(run)),
-        ("How good it is", _table(results, info.get("validation_images"))),
+        ("How good it is", _table(run, results)),
         ("Data", _data(run)),
         ("Recipe", _recipe(run)),
         ("Limits", _limits(run)),
@@ -65,7 +65,7 @@ def _result(run: Run, results: Mapping[int, Mapping[str, float]]) -> dict[str, A
     for views, values in sorted(results.items()):
         for key, answers in (("top1_error", 1), ("top5_error", 5)):
             if key in values:
-                title = f"top-{answers} accuracy, {_VIEWS.get(views, f'{views} views')}"
+                title = f"top-{answers} accuracy, {averaged_by(run, views).name}"
                 value = round(1 - values[key], 6)
                 metrics.append({"type": "accuracy", "value": value, "name": title})
     data = run.config.data
@@ -96,7 +96,8 @@ def _what(run: Run) -> str:
     )
 
 
-def _table(results: Mapping[int, Mapping[str, float]], count: Any) -> str:
+def _table(run: Run, results: Mapping[int, Mapping[str, float]]) -> str:
+    count = run.info.get("validation_images")
     if not results:
         return "These weights were not tested here."
     rows = ["| test | top-1 error (%) | top-5 error (%) | loss |", "|---|---|---|---|"]
@@ -106,7 +107,7 @@ def _table(results: Mapping[int, Mapping[str, float]], count: Any) -> str:
         if count and 0 <= error <= 1:
             spread = f" ± {100 * math.sqrt(error * (1 - error) / count):.1f}"
         five = f"{100 * values['top5_error']:.1f}" if "top5_error" in values else "–"
-        title = _VIEWS.get(views, f"{views} views")
+        title = averaged_by(run, views).name
         rows.append(f"| {title} | {100 * error:.1f}{spread} | {five} | {values['loss']:.3f} |")
     images = f"{count:,} test images" if count else "the test images"
     return (

@@ -99,7 +99,8 @@ class Classifier:
 
         Args:
           images: see the class.
-          views: 1 is the centre; 10 are the paper's corners, centre and mirrors, averaged.
+          views: 1 is the centre; 10 are the paper's corners, centre and mirrors, averaged, as far
+            as they differ and training mirrors (`evaluation.views.choose_views`).
           unreadable: see the class.
         """
         rows = list(self._outputs(self._predict_step(views), images, views, unreadable))
@@ -107,13 +108,13 @@ class Classifier:
         return np.concatenate(rows) if rows else empty
 
     def view_probabilities(self, images: UserImages) -> np.ndarray:
-        """Returns the probabilities of each of the ten views (`evaluation.views.choose_views`).
+        """Returns the probabilities of each view (`evaluation.views.choose_views`, of ten).
 
         Args:
           images: see the class.
 
         Returns:
-          float32 `[n, views, classes]`; there are fewer than ten views where some coincide.
+          float32 `[n, views, classes]`; fewer than ten where some coincide, or none is mirrored.
         """
         rows = list(self._outputs(self._view_step(), images, 10, None))
         logits = np.concatenate(rows).astype(np.float64)

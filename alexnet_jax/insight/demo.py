@@ -15,7 +15,7 @@ import numpy as np
 
 from alexnet_jax.data.decode import BadImageError
 from alexnet_jax.errors import InputError
-from alexnet_jax.evaluation.views import choose_views
+from alexnet_jax.evaluation.views import averaged_views, choose_views
 from alexnet_jax.insight.classifier import Classifier
 from alexnet_jax.insight.examples import photo_uri, png_uri
 from alexnet_jax.insight.images import MAX_FILE_BYTES, read_image
@@ -48,9 +48,8 @@ def look(classifier: Classifier, data: bytes) -> dict[str, Any]:
     """
     stored = read_image(data, classifier.stored_size, classifier.appearance)
     by_view = classifier.view_probabilities(stored[None])[0]
-    views = choose_views(
-        classifier.stored_size, classifier.image_size, 10, classifier.mirrored_views
-    )
+    asked = classifier.stored_size, classifier.image_size, 10, classifier.mirrored_views
+    views = choose_views(*asked)
     side, pictures = classifier.image_size, []
     for view, odds in zip(views, by_view, strict=True):
         window = stored[view.y : view.y + side, view.x : view.x + side]
@@ -65,6 +64,7 @@ def look(classifier: Classifier, data: bytes) -> dict[str, Any]:
         "photo": photo_uri(stored),
         "answers": _best(classifier, by_view.mean(axis=0)),
         "views": pictures,
+        "averaged": averaged_views(*asked).name,
         "layers": [
             {"name": layer.name, "towers": strongest_maps(activations[layer.name][0], towers)}
             for layer in layers

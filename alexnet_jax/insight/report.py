@@ -28,7 +28,12 @@ from alexnet_jax.insight.drawing import draw
 from alexnet_jax.insight.examples import Example, photo_uri, png_uri, top_answers
 from alexnet_jax.insight.neighbours import Neighbours
 from alexnet_jax.insight.series import rate_changes, read_series
-from alexnet_jax.insight.summary import Metrics, summarize_progress, summarize_results
+from alexnet_jax.insight.summary import (
+    Metrics,
+    summarize_progress,
+    summarize_results,
+    view_name,
+)
 from alexnet_jax.network.filters import (
     FILTERS_PER_ROW,
     colour_shares,
@@ -87,7 +92,7 @@ def write_report(
     """
     path = Path(path)
     names = _class_names(class_names or run.get("class_names") or (), confusion, examples)
-    results = summarize_results(config, run, metrics, evaluation, len(names))
+    results = summarize_results(config, run, metrics, evaluation, len(names), network)
     towers = network.towers if network else 1
     stuck = _stuck({"class_names": names, **run}, metrics)
     context = {
@@ -97,7 +102,7 @@ def write_report(
         "classes": len(names),
         "results": results,
         "progress": summarize_progress(config, run, metrics),
-        "commands": _commands(path, run),
+        "commands": _commands(path, run, view_name(config, run, 10, network)),
         "charts": _charts(metrics, len(names), stuck),
         "stuck": stuck,
         "drawing": draw(network, config.image_size or None) if network else "",
@@ -165,13 +170,13 @@ def _workdir(path: Path, run: Mapping[str, Any]) -> Path:
     return Path(run["workdir"]) if run.get("workdir") else path.parent
 
 
-def _commands(path: Path, run: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _commands(path: Path, run: Mapping[str, Any], views: str) -> list[tuple[str, str]]:
     """Returns (what for, command) in the order in which a reader would want them."""
     verb, workdir = "python -m alexnet_jax.main", shlex.quote(str(_workdir(path, run)))
     commands = []
     if run.get("status") != "finished" and run.get("command"):
         commands.append(("Go on training", str(run["command"])))
-    commands.append(("Test it with ten views", f"{verb} evaluate --workdir {workdir} --views 10"))
+    commands.append((f"Test it with {views}", f"{verb} evaluate --workdir {workdir} --views 10"))
     commands.append(("Use it on your images", f"{verb} predict --workdir {workdir} IMAGE.jpg"))
     return commands
 

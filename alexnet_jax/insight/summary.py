@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 
 from alexnet_jax.config import Config
+from alexnet_jax.evaluation.views import averaged_views
 from alexnet_jax.insight.published import published_for
+from alexnet_jax.network.layers import Network
+from alexnet_jax.network.networks import NETWORKS
 
 Metrics = Sequence[Mapping[str, Any]]
 
@@ -18,21 +21,23 @@ def summarize_results(
     metrics: Metrics,
     evaluation: Mapping[Any, Mapping[str, float]] | None,
     classes: int,
+    network: Network | None = None,
 ) -> dict[str, Any] | None:
-    """Returns the table of test errors, ten views first, or None before the first test.
+    """Returns the table of test errors, most views first, or None before the first test.
 
     Args:
       config: the experiment.
       run: `run.json`.
       metrics: rows of `metrics.jsonl`.
-      evaluation: results by number of views, fractions; None: no test was made.
+      evaluation: results by number of views (1, 10), fractions; None: no test was made.
       classes: number of classes.
+      network: of the run; None: the configuration's.
     """
     if evaluation is None:
         evaluation = _final_rows(metrics)
     rows = []
     for views, values in sorted(((int(k), v) for k, v in evaluation.items()), reverse=True):
-        name = {1: "centre view", 10: "ten views"}.get(views, f"{views} views")
+        name = view_name(config, run, views, network)
         rows.append({"views": views, "name": name, "values": values})
     if not rows:
         rows = _validation_row(metrics)
@@ -49,12 +54,29 @@ def summarize_results(
     return {"rows": rows, "count": count, "published": published, "standard_error": spread}
 
 
+def view_name(
+    config: Config, run: Mapping[str, Any], views: int, network: Network | None = None
+) -> str:
+    """Returns what the views that a run's test averages are called, e.g. "five crops".
+
+    Args:
+      config: the experiment.
+      run: `run.json`.
+      views: 1 or 10, that are asked for.
+      network: of the run; None: the configuration's.
+    """
+    stored_size = run.get("stored_size") or config.data.stored_size
+    image_size = config.image_size or (network or NETWORKS[config.network]).image_size
+    return averaged_views(stored_size, image_size, views, config.augment.mirror).name
+
+
 def _final_rows(metrics: Metrics) -> dict[int, dict[str, float]]:
     found = {}
     for row in metrics:
         values = {k.removeprefix("final/"): v for k, v in row.items() if k.startswith("final/")}
-        if values:
-            found[int(row.get("test_views") or 1)] = values
+        views = row.get("test_views", 1)
+        if values and views in (1, 10):
+            found[views] = values
     return found
 
 

@@ -17,20 +17,20 @@ FORMATS = ("table", "csv", "json")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def format_evaluation(result: Ensemble, checkpoint: str, views: int) -> str:
+def format_evaluation(result: Ensemble, checkpoint: str) -> str:
     """Returns a tested run, or ensemble of runs, as text.
 
     Args:
       result: of a test.
       checkpoint: that was tested.
-      views: 1 or 10.
     """
     test, tuning = result.evaluation, result.tuning
     many = len(result.names) > 1
     who = f"{len(result.names)} runs averaged" if many else result.names[0]
+    views = dict.fromkeys(str(averaged) for averaged in result.averaged if averaged)
     lines = [
         f"{who}, checkpoint {checkpoint}",
-        f"{test.count:,} images, {'ten views' if views == 10 else 'centre view'}",
+        ", ".join([f"{test.count:,} images", *views]),
         f"loss         {test.loss:.4f}",
         f"top-1 error  {100 * test.top1_error:.2f} %",
     ]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from alexnet_jax import experiment
+from alexnet_jax.config import AugmentConfig, Config, DataConfig
 from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.ensemble import (
     Member,
@@ -149,10 +150,10 @@ def test_tuning_on_the_images_of_the_test_is_optimistic():
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Three runs whose tests are made up: `main evaluate` without networks."""
+    """Runs whose tests are made up (`u` has no mirrors): `main evaluate` without networks."""
     tests: dict[Any, Evaluation] = {}
     for split, seed in (("test", 0), ("validation", 1)):
-        for name, member in zip("abc", members(3, seed=seed), strict=True):
+        for name, member in zip("abcu", members(4, seed=seed), strict=True):
             tests[name, split] = member.evaluation
 
     class Data:
@@ -165,7 +166,9 @@ def runs(monkeypatch):
         def __init__(self, folder):
             self.name = Path(folder).name
             self.class_names = tuple(map(str, range(CLASSES)))
-            self.config = type("C", (), {"data": type("D", (), {"validation_split": "test"})})
+            self.stored_size, self.image_size = 256, 224
+            data = DataConfig(validation_split="test")
+            self.config = Config(data=data, augment=AugmentConfig(mirror=self.name != "u"))
 
     def evaluated(run, params, split, views, mesh, dtype) -> Evaluation:
         return tests[run.name, split]
@@ -198,11 +201,30 @@ def test_the_command_prints_and_stores_the_coefficients(
     assert all(word in out for word in words), out
     record = json.loads((tmp_path / "a" / "ensemble.json").read_text())
     assert record["images"] == count and len(record["members"]) == 3
+    assert {member["views_averaged"] for member in record["members"]} == {10}
     for member in record["members"]:
         assert f"weight       {member['coefficient']:.2f}  {member['run']}" in out
     assert f"top-5 error  {100 * record['result']['top5_error']:.2f} %" in out
     assert record["optimistic"] is ("optimistic" in out)
     assert (record["tuning"] is None) == (not options)
+
+
+def test_what_is_averaged_is_counted_for_each_run(runs, tmp_path, capsys):
+    (tmp_path / "u").mkdir()
+    mine = ["--workdir", str(tmp_path / "u")]
+    assert main(["evaluate", *mine]) == 0
+    assert "300 images, five crops (10 views asked; training does not mirror)\n" in (
+        capsys.readouterr().out
+    )
+    assert main(["evaluate", *mine, "--views", "1"]) == 0
+    assert "300 images, centre view\n" in capsys.readouterr().out
+    assert main(["evaluate", *mine, "--also", "a"]) == 0
+    assert "300 images, five crops (10 views asked; training does not mirror), ten views\n" in (
+        capsys.readouterr().out
+    )
+    record = json.loads((tmp_path / "u" / "ensemble.json").read_text())
+    assert record["views"] == 10
+    assert [member["views_averaged"] for member in record["members"]] == [5, 10]
 
 
 def test_a_record_that_cannot_be_written_does_not_lose_the_result(runs, tmp_path):

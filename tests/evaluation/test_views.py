@@ -5,14 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from alexnet_jax.checks import resolve
 from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.views import (
+    averaged_views,
     centre_offset,
     centre_view,
     choose_views,
     cut_views,
     ten_views,
 )
+from alexnet_jax.presets import PRESETS
 
 
 def coordinates(size):
@@ -58,6 +61,36 @@ def test_coinciding_views_are_taken_once():
 def test_a_network_trained_without_mirroring_is_tested_without():
     views = choose_views(10, 8, 10, mirror=False)
     assert len(views) == 5 and not any(v.mirrored for v in views)
+
+
+@pytest.mark.parametrize(
+    ("preset", "count", "name"),
+    [
+        ("imagenet", 10, "ten views"),
+        ("cifar10-13pct", 10, "ten views"),
+        ("digits", 5, "five crops"),
+        ("cifar10-18pct", 1, "one view"),
+    ],
+)
+def test_what_the_presets_average_is_counted(preset, count, name):
+    config = PRESETS[preset]
+    sizes = config.data.stored_size, resolve(config).image_size
+    averaged = averaged_views(*sizes, 10, config.augment.mirror)
+    assert averaged[:2] == (count, name) and bool(averaged.why) == (count < 10)
+    views = choose_views(*sizes, 10, config.augment.mirror)
+    noise = np.random.default_rng(0).integers(0, 256, (1, sizes[0], sizes[0], 3), np.uint8)
+    cut = np.asarray(cut_views(jnp.asarray(noise), sizes[1], views))
+    assert len(np.unique(cut.reshape(len(cut), -1), axis=0)) == count
+    assert averaged_views(*sizes, 1, config.augment.mirror) == (1, "centre view", "")
+
+
+def test_views_that_coincide_are_counted_once_and_said():
+    assert str(averaged_views(9, 8, 10)) == "eight views (10 views asked; the centre is a corner)"
+    assert str(averaged_views(9, 8, 10, mirror=False)).startswith("four crops (10 views asked;")
+    assert str(averaged_views(8, 8, 10)) == (
+        "two views (10 views asked; stored images have the network's size)"
+    )
+    assert str(averaged_views(10, 8, 10)) == "ten views"
 
 
 @pytest.mark.parametrize(

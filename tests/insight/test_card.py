@@ -34,6 +34,14 @@ def test_errors_stand_with_their_spread(trained):
         assert f"\n## {section}\n" in text
 
 
+def test_views_are_counted(trained):
+    augment = dataclasses.replace(trained.config.augment, mirror=False)
+    bare = trained._replace(config=dataclasses.replace(trained.config, augment=augment))
+    text = model_card(bare, RESULTS)
+    assert "| five crops | 20.0 ± 2.0" in text and "accuracy, five crops" in text
+    assert "ten views" not in text
+
+
 def test_weights_that_were_not_tested_say_so(trained):
     text = model_card(trained, {})
     assert "were not tested here" in text and "model-index" not in text

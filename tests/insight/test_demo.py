@@ -88,7 +88,7 @@ def test_a_look_is_what_the_classifier_says(classifier, photo):
         [one.probability for one in best],
         rtol=1e-4,
     )
-    assert len(found["views"]) == 10
+    assert len(found["views"]) == 10 and found["averaged"] == "ten views"
     assert [layer["name"] for layer in found["layers"]] == [f"conv{i}" for i in range(1, 6)]
     assert all(len(layer["towers"]) == 2 for layer in found["layers"])
     with pytest.raises(BadImageError):

@@ -272,6 +272,18 @@ def test_final_rows_of_the_metrics_stand_in_for_the_evaluation(tmp_path):
     assert "ten views 12.5 % – 0.500" in read(tmp_path, **arguments).words
 
 
+def test_views_are_counted_in_every_place_that_names_them(tmp_path):
+    arguments = whole_run()
+    augment = dataclasses.replace(arguments["config"].augment, mirror=False)
+    arguments["config"] = dataclasses.replace(arguments["config"], augment=augment)
+    words = read(tmp_path, **arguments).words
+    assert "five crops 20.0 % 2.5 % 1.250" in words and "ten views" not in words
+    assert "error on 40 validation images, five crops" in words
+    assert "Test it with five crops python -m alexnet_jax.main evaluate" in words
+    arguments["run"]["stored_size"] = 224
+    assert "one view 20.0 % 2.5 % 1.250" in read(tmp_path, **arguments).words
+
+
 def test_values_that_are_not_finite_are_shown_as_such(tmp_path):
     arguments = whole_run()
     arguments["metrics"] = [{"step": 1, "epoch": 0.1, "train/loss": float("nan")}]

@@ -58,12 +58,16 @@ def run(tmp_path_factory, data_dir):
 def test_the_default_command_prepares_trains_tests_and_says_what_is_next(run):
     workdir, text = run
     assert "232,490 parameters" in text
-    assert "test error" in text and "10 views, 359 images" in text
+    assert "test error" in text and "five crops, 359 images" in text
     assert f"alexnet_jax.main predict --workdir '{workdir}'" in text
     for name in ("config.json", "run.json", "metrics.jsonl", "metrics.csv", "report.html"):
         assert (workdir / name).stat().st_size > 0
     rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    assert [row["test_views"] for row in rows if "test_views" in row] == [1, 10]
+    tests = [row for row in rows if "test_views" in row]
+    assert [(row["test_views"], row["views_averaged"]) for row in tests] == [(1, 1), (10, 5)]
+    for page in ("report.html", "model_card.md"):
+        text = (workdir / page).read_text()
+        assert "five crops" in text and "ten views" not in text
 
 
 def test_again_there_is_nothing_to_do(run, data_dir):
@@ -115,7 +119,7 @@ def test_verbs_on_a_finished_run(run, tmp_path, capsys):
     photo = tmp_path / "seven.png"
     Image.fromarray(np.full((40, 30, 3), 200, np.uint8)).save(photo)
     assert main(["evaluate", "--workdir", str(workdir), "--checkpoint", "last"]) == 0
-    assert "359" in capsys.readouterr().out
+    assert "359 images, five crops (10 views asked" in capsys.readouterr().out
     assert main(["predict", "--workdir", str(workdir), "--format", "json", str(photo)]) == 0
     (answer,) = json.loads(capsys.readouterr().out)
     assert str(photo) in json.dumps(answer)
