@@ -95,7 +95,8 @@ _CIFAR10 = DataConfig(
 
 
 # Deviation: trained on all 50,000 images from the start, where 2012 began with 40,000 and folded
-# the rest in later; all are tested with the paper's ten views, as 2012 tested the 11 % net.
+# the rest in later; all are tested with the paper's ten views, as 2012 tested the 11 % net (the
+# 18 % net sees whole images without mirrors, of which there is one).
 def _cifar(preset: str, network: str, decay, epochs, phases, crops: AugmentConfig) -> Config:
     return Config(
         preset=preset,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from experiments import pictures
 from experiments.after_drop import run as after_drop
+from experiments.averaged import views_in
 from experiments.benchmarks.records import read
 from experiments.generated import rewrite, table, with_parts
 from experiments.paired import contrast, paired, reached, spread, told
@@ -229,7 +230,7 @@ def _final(name: str) -> Callable[[], str | None]:
         if record is None or record["run"]["status"] != "finished":
             return None
         tests = {row["test_views"]: 100 * row["final/top1_error"] for row in record["final"]}
-        return f"{tests[10]:.1f} % (ten views) after {epochs_of(record)} epochs"
+        return f"{tests[10]:.1f} % ({views_in(record)}) after {epochs_of(record)} epochs"
 
     return text
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from alexnet_jax.presets import PRESETS
+from experiments.averaged import views_in, views_of
 from experiments.benchmarks.records import read
 from experiments.generated import each_made_with, rewrite, with_parts
 from experiments.paired import spread
@@ -80,7 +81,7 @@ def table(base: str = "experiments/", folder: str = "") -> str:
       folder: only results of this one.
     """
     lines = [
-        "| experiment | top-1 error, centre / all views (%) | published (%) | epochs | "
+        "| experiment | top-1 error, centre / ten views (%) | published (%) | epochs | "
         "images/s in training | wall time | record |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -102,7 +103,7 @@ def _seeds() -> str:
     if record is None or len(record["runs"]) < 2:
         return ""
     texts = []
-    for name, key in (("centre", "error"), ("five crops", "error_ten_views")):
+    for name, key in (("centre", "error"), (views_of(PRESETS["digits"]), "error_ten_views")):
         texts.append(f"{spread([run[key] for run in record['runs']])} % ({name})")
     return (
         f"\n\n`digits` with {len(record['runs'])} seeds: {', '.join(texts)}; "
@@ -115,6 +116,8 @@ def _row(result: dict, link: str, title: str, published: str) -> str:
     finals = {row["test_views"]: row["final/top1_error"] for row in result["final"]}
     centre = finals.get(1, last["validation/top1_error"])
     ten = f"{100 * finals[10]:.1f}" if 10 in finals else "not run"
+    views = views_in(result)
+    ten += f" ({views})" if views != "ten views" else ""
     minutes = result["run"]["wall_seconds"] / 60
     wall = f"{minutes:,.0f} min" + (", one core" if result["run"]["cpu_cores"] == 1 else "")
     unfinished = "" if result["run"]["status"] == "finished" else " (interrupted)"

@@ -262,7 +262,7 @@ def test_a_preset_with_a_shortened_schedule_says_so(tmp_path, monkeypatch):
     for epochs, words in ((40, "after 40 of 520 epochs"), (520, "after 520 epochs")):
         record = {
             "run": {"status": "finished", "wall_seconds": 60.0, "cpu_cores": 1},
-            "config": {"preset": "cifar10-13pct", "network": "cifar-13pct"},
+            "config": dataclasses.asdict(PRESETS["cifar10-13pct"]),
             "validation": [{"epoch": 1.0}, {"epoch": epochs + 0.0005}],
             "final": [
                 {"test_views": v, "final/top1_error": e} for v, e in ((1, 0.151), (10, 0.145))

@@ -68,10 +68,11 @@ def choose_views(
     return tuple(View(y, x, mirrored) for mirrored in sides for y, x in windows)
 
 
-_NAMES = {
+VIEW_NAMES = {
     10: "ten views", 8: "eight views", 5: "five crops", 4: "four crops", 2: "two views",
     1: "one view",
 }  # fmt: skip
+"""What people call the views that a test averages, by how many differ: all others are mirrors."""
 
 
 class Averaged(NamedTuple):
@@ -120,7 +121,8 @@ def averaged_views(
         "the centre is a corner": stored_size == image_size + 1,
         "training does not mirror": not mirror,
     }
-    return Averaged(count, _NAMES[count], ", ".join(why for why, holds in reasons.items() if holds))
+    why = ", ".join(reason for reason, holds in reasons.items() if holds)
+    return Averaged(count, VIEW_NAMES[count], why)
 
 
 def averaged_by(run: "Run", views: int) -> Averaged:

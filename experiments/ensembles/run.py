@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_jax.evaluation.ensemble import Member, alternate, evaluate_members
+from alexnet_jax.evaluation.views import VIEW_NAMES, averaged_by
 from alexnet_jax.experiment import evaluate_run
 from alexnet_jax.runs.folder import read_run
 from experiments import pictures, quick
+from experiments.averaged import heading
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import each_made_with, rewrite, table, with_parts
@@ -74,7 +76,7 @@ def errors(members: list[Member]) -> list[dict[str, Any]]:
 
 def rows(record: dict[str, Any]) -> str:
     """Returns the table of a record."""
-    head = ["", "networks", "subsets", *(f"{view}, %" for view in ("centre", "ten views"))]
+    head = ["", "networks", "subsets", "centre, %", f"{_averaged(record)}, %"]
     lines = []
     for name, entry in record["sets"].items():
         by_views = [
@@ -91,13 +93,19 @@ def rows(record: dict[str, Any]) -> str:
     return f"{table(head, lines)}\n\n{made}\n\n[json](results/{OUTPUT.name})"
 
 
+def _averaged(record: dict[str, Any]) -> str:
+    sets = record["sets"]
+    return heading({name: VIEW_NAMES[entry["views_averaged"]] for name, entry in sets.items()})
+
+
 def draw(record: dict[str, Any], path: Path) -> None:
-    """Draws the mean error of averages against their size, centre and ten views, a set a panel."""
+    """Draws the mean error of averages against their size, centre and all views, a set a panel."""
     sets = record["sets"]
     figure = pictures.blank(2.9 * len(sets) + 0.6, 2.9)
     panels = figure.subplots(1, len(sets), squeeze=False)[0]
     for axes, (name, entry) in zip(panels, sets.items(), strict=True):
-        for views, colour, label in (("1", "#a8321e", "centre"), ("10", "#1f4e79", "ten views")):
+        for views, colour in (("1", "#a8321e"), ("10", "#1f4e79")):
+            label = "centre" if views == "1" else VIEW_NAMES[entry["views_averaged"]]
             equal = [row for row in entry["views"][views] if row["weights"] == WAYS[0]]
             sizes = [row["networks"] for row in equal]
             means = [statistics.mean(row["errors"]) for row in equal]
@@ -105,8 +113,8 @@ def draw(record: dict[str, Any], path: Path) -> None:
         axes.set(title=name, xlabel="networks", xticks=sizes)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#dddddd", lw=0.6)
+        axes.legend(frameon=False, fontsize=7)
     panels[0].set_ylabel("top-1 error, equal weights, %")
-    panels[-1].legend(frameon=False, fontsize=8)
     pictures.save(figure, path, sets)
 
 
@@ -136,6 +144,7 @@ def main(words: list[str] | None = None) -> None:
     record = read(arguments.output) or {"sets": {}}
     entry: dict[str, Any] = {"environment": environment(), "views": {}}
     entry["training"] = [trained(run) for run in arguments.runs]
+    entry["views_averaged"] = averaged_by(read_run(arguments.runs[0]), 10).views
     for views in (1, 10):
         members = tested(arguments.runs, views, arguments.data_dir)
         entry["members"] = [member.name for member in members]

@@ -141,7 +141,7 @@ print("above: the first eight of the test; below: the eight hardest, wrong answe
 picture(captioned(images[chosen], captions, right), "predictions.png")
 
 # %% [markdown]
-# ## Ten views
+# ## Ten views, here five crops
 #
 # The paper averages the probabilities of ten windows of a test image: the corners and the centre,
 # and their mirror images (§4.1). A network that was trained without mirroring, as this one (a

@@ -8,6 +8,7 @@ from typing import Any
 from alexnet_jax.network.layers import summarize
 from alexnet_jax.network.networks import NETWORKS
 from experiments import pictures
+from experiments.averaged import heading, views_of
 from experiments.generated import made_with, table
 from experiments.paired import contrast, paired, reached, spread, told
 from experiments.sweep.claims import Claim, Variant
@@ -48,8 +49,8 @@ def results(claim: Claim, record: dict[str, Any]) -> str:
     others = ["error", "error_ten_views", "training_error"]
     others += ["error_on_training_images", "gap"] if claim.overfits else []
     others = [k for k in others if k != key and any(run.get(k) is not None for run in runs)]
-    mirrors = any(variant.config.augment.mirror for variant in claim.variants.values())
-    names = MEASURES | {"error_ten_views": f"{'ten views' if mirrors else 'five crops'}, %"}
+    views = heading({k: views_of(v.config, v.network) for k, v in claim.variants.items()})
+    names = MEASURES | {"error_ten_views": f"{views}, %"}
     # A column stands where it can have something to say.
     compares = len(claim.variants) > 1 and claim.seeds > 1
     states = any(variant.paper for variant in claim.variants.values())

@@ -278,7 +278,7 @@ def test_views_are_counted_in_every_place_that_names_them(tmp_path):
     arguments["config"] = dataclasses.replace(arguments["config"], augment=augment)
     words = read(tmp_path, **arguments).words
     assert "five crops 20.0 % 2.5 % 1.250" in words and "ten views" not in words
-    assert "error on 40 validation images, five crops" in words
+    assert "error on 40 test images, five crops" in words
     assert "Test it with five crops python -m alexnet_jax.main evaluate" in words
     arguments["run"]["stored_size"] = 224
     assert "one view 20.0 % 2.5 % 1.250" in read(tmp_path, **arguments).words
