@@ -1,4 +1,4 @@
-"""What the views that recorded tests average are called: as many as there are, not as were asked for.
+"""What the views of recorded tests are called: as many as were averaged, not as were asked for.
 
 Records keep their keys (`test_views` 10, `error_ten_views`), whatever came of them.
 """

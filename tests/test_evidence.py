@@ -366,8 +366,10 @@ def test_every_subset_of_an_ensemble_is_counted(tmp_path):
     many = ensembles.errors([*members, *members])
     assert max(row["networks"] for row in many) == ensembles.MOST
     views = {"1": many, "10": many}
-    record = {"sets": {"one": {"views": views}, "two": {"views": views}}}
+    sets = {"one": {"views": views, "views_averaged": 10}}
+    record = {"sets": sets | {"two": {"views": views, "views_averaged": 5}}}
     ensembles.draw(record, tmp_path / "averages.svg")
+    assert ensembles._averaged(record) == "ten views (two: five crops)"
     assert (tmp_path / "averages.svg").read_text().count("networks") >= 2
 
 

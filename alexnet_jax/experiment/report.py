@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_jax.data.dataset import Dataset
+from alexnet_jax.data.stream import stream_indices
 from alexnet_jax.errors import CheckpointError, DataError, InputError
 from alexnet_jax.evaluation.metrics import confusion_matrix
 from alexnet_jax.experiment.evaluation import dataset_of
 from alexnet_jax.experiment.final import epochs_of, examples_of, final_test
+from alexnet_jax.insight.augmentations import Row, training_pictures
 from alexnet_jax.insight.card import is_card, model_card
 from alexnet_jax.insight.classifier import classifier_of
 from alexnet_jax.insight.examples import Example
@@ -22,7 +24,7 @@ from alexnet_jax.runs.folder import Run, read_run
 from alexnet_jax.runs.records import read_rows
 from alexnet_jax.runs.weights import RunWeights, kept_steps, load_weights
 from alexnet_jax.training.schedule import frozen_layers
-from alexnet_jax.training.start import DUPLICATES
+from alexnet_jax.training.start import DUPLICATES, training_split
 
 NEIGHBOUR_ROWS, NEIGHBOURS = 5, 6
 """Of the report's nearest neighbours: test images, and training images for each (figure 4)."""
@@ -51,6 +53,7 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
             dataset = None
     path = run.workdir / "report.html"
     examples, neighbours = [], []
+    training = None if "import" in run.info else _training(run, dataset)
     if dataset is not None and labels is not None:
         examples = examples_of(run, dataset, probabilities, labels)
         if weights is not None:
@@ -68,12 +71,25 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
         class_names=run.class_names,
         examples=examples,
         neighbours=neighbours,
+        training=training,
         bad_images=_bad_images(run.workdir),
         near_duplicates=_near_duplicates(run.workdir),
     )
     results = {int(views): values for views, values in summary.items()}
     run_folder.write_text(run.workdir / CARD, model_card(run, results))
     return path
+
+
+def _training(run: Run, dataset: Dataset | None) -> list[Row]:
+    """Returns what training showed of its first image; nothing where there is no data set."""
+    if dataset is None:
+        return []
+    split = training_split(run.config.data, dataset)
+    _, (first,) = stream_indices(run.config.seed, split.num_examples, 1, 0)
+    label = run.class_names[int(split.labels[first])]
+    return training_pictures(
+        split, int(first), run.config, run.inputs, run.image_size, f"{label}, as stored"
+    )
 
 
 def _earlier_kernels(run: Run) -> dict[str, np.ndarray]:

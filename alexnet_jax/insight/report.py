@@ -23,6 +23,7 @@ from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.guessing import Guess, watched
 from alexnet_jax.files import write_text
 from alexnet_jax.insight import curves
+from alexnet_jax.insight.augmentations import Row
 from alexnet_jax.insight.confusion import class_errors, confused_pairs, heat_map, row_shares
 from alexnet_jax.insight.drawing import draw
 from alexnet_jax.insight.examples import Example, photo_uri, png_uri, top_answers
@@ -62,6 +63,7 @@ def write_report(
     class_names: Sequence[str] = (),
     examples: Sequence[Example] = (),
     neighbours: Sequence[Neighbours] = (),
+    training: Sequence[Row] | None = None,
     bad_images: int | None = None,
     near_duplicates: int = 0,
 ) -> Path:
@@ -81,6 +83,7 @@ def write_report(
       class_names: one per class; empty: from `run`, else numbers.
       examples: test images to show.
       neighbours: test images with the nearest training images.
+      training: what training shows of an image; empty: its set is not here; None: it is not known.
       bad_images: how many files were rejected in `prepare`; None: not known.
       near_duplicates: how many test images show what a training image shows.
 
@@ -117,6 +120,7 @@ def write_report(
         "errors": _class_table(confusion, names),
         "example_groups": _examples(examples, names),
         "neighbours": _neighbours(neighbours, names),
+        "training": None if training is None else _training(training),
         "settings": _settings(config),
         "environment": _environment(run),
         "bad_images": bad_images,
@@ -329,6 +333,25 @@ def _neighbours(neighbours: Sequence[Neighbours], names: list[str]) -> list[dict
             ],
         }
         for row in neighbours
+    ]
+
+
+def _training(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": row.name,
+            "note": row.note,
+            "pictures": [
+                {
+                    "uri": photo_uri(picture.image, 112),
+                    "tiny": max(picture.image.shape[:2]) <= 64,
+                    "caption": picture.caption,
+                    "hue": picture.hue,
+                }
+                for picture in row.pictures
+            ],
+        }
+        for row in rows
     ]
 
 

@@ -12,6 +12,7 @@ from browser import chromium_page
 
 from alexnet_jax.config import Config
 from alexnet_jax.errors import InputError
+from alexnet_jax.insight.augmentations import Picture, Row
 from alexnet_jax.insight.examples import Example, choose_examples
 from alexnet_jax.insight.neighbours import Neighbours
 from alexnet_jax.insight.report import write_report
@@ -144,6 +145,10 @@ def read(tmp_path, **arguments):
     return Page(path.read_text(encoding="utf-8"))
 
 
+def read_text(tmp_path, **arguments):
+    return write_report(tmp_path / "report.html", **arguments).read_text(encoding="utf-8")
+
+
 def assert_self_contained(page, text):
     """Nothing in the page makes a browser run a script or ask another place for anything."""
     assert not page.all("script") and not page.all("link") and not page.all("iframe")
@@ -199,6 +204,23 @@ def test_neighbours_stand_beside_their_image_and_those_of_its_class_are_marked(t
     names = re.findall("<figcaption>(.*?)</figcaption>", row)
     assert names == [NAMES[1], NAMES[1], NAMES[0], NAMES[1]]
     assert "Nearest neighbours" not in read(tmp_path, **arguments | {"neighbours": []}).text
+
+
+def test_what_training_sees_stands_with_its_pictures_or_says_why_not(tmp_path):
+    photo = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    many = [Picture(photo, f"picture {i}", "#c0392b" if i else "") for i in range(45)]
+    rows = [Row("Crops", f"Half {EVIL}.", tuple(many)), Row("Colour noise", "None in this run.")]
+    arguments = whole_run() | {"training": rows}
+    page = read(tmp_path, **arguments)
+    text = (tmp_path / "report.html").read_text()
+    assert_self_contained(page, text)
+    assert "What training sees" in page.words and "Colour noise None in this run." in page.words
+    assert EVIL in page.words
+    assert [i["alt"] for i in page.all("img") if "Crops" in i["alt"]][44] == "Crops: picture 44"
+    assert text.count("--hue: #c0392b") == 44
+    assert len(text) < 45 * 12_000 + len(read_text(tmp_path, **whole_run()))
+    assert "The data set is not where" in read(tmp_path, **arguments | {"training": []}).words
+    assert "What training sees" not in read(tmp_path, **whole_run()).words
 
 
 def test_confusions_are_counted_in_their_places(tmp_path):

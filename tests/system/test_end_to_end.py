@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,6 +69,19 @@ def test_the_default_command_prepares_trains_tests_and_says_what_is_next(run):
     for page in ("report.html", "model_card.md"):
         text = (workdir / page).read_text()
         assert "five crops" in text and "ten views" not in text
+    report = (workdir / "report.html").read_text()
+    assert "What training sees" in report and 'alt="Crops: epoch 6"' in report
+    assert 'alt="The test: five crops: bottom right"' in report
+
+
+def test_a_report_without_its_data_set_says_so(run, tmp_path):
+    shutil.copytree(run[0], tmp_path / "run")
+    info = tmp_path / "run" / "run.json"
+    gone = json.loads(info.read_text()) | {"data_path": str(tmp_path / "gone")}
+    info.write_text(json.dumps(gone))
+    assert main(["report", "--workdir", str(tmp_path / "run")]) == 0
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert "The data set is not where this run found it" in report and "epoch 6" not in report
 
 
 def test_again_there_is_nothing_to_do(run, data_dir):

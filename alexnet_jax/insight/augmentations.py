@@ -1,0 +1,292 @@
+"""What training shows of one image, and a test of it: cut and coloured by the functions they use.
+
+Paper §4.1. The crops are elements of the stream of training batches, the colours those of the
+jitted step, the views those of the test; nothing here changes an image in a way of its own.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from alexnet_jax.config import AugmentConfig, Config
+from alexnet_jax.data import augment as augmentation
+from alexnet_jax.data.preprocess import Inputs, preprocess
+from alexnet_jax.data.stream import Batch, TrainingSplit, TrainingStream, stream_indices
+from alexnet_jax.evaluation.views import averaged_views, choose_views, cut_views
+
+EPOCHS = 6
+"""As many are shown."""
+DEVIATIONS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+"""Coefficients with which each colour component is shown."""
+HUES = ("#c0392b", "#2d6296", "#b8860b", "#2e8b57", "#7d3c98", "#d2691e")
+"""Of frames and the crops that they show."""
+_FRAMED_SIDE = 224  # pixels at least, so that frames of tiny images can be told apart
+
+
+class Picture(NamedTuple):
+    """A picture with a line below it.
+
+    Attributes:
+      image: uint8 `[height, width, 3]`.
+      caption: the line.
+      hue: colour of the frame that shows where it lies in the stored image; empty: there is none.
+    """
+
+    image: np.ndarray
+    caption: str
+    hue: str = ""
+
+
+class Row(NamedTuple):
+    """One kind of change: its name, a sentence, and pictures (none where a run does without)."""
+
+    name: str
+    note: str
+    pictures: tuple[Picture, ...] = ()
+
+
+class OneImage:
+    """A training split of a single image, to try changes on.
+
+    Attributes: as `TrainingSplit`.
+    """
+
+    num_examples = 1
+    labels = np.zeros(1, np.int32)
+
+    def __init__(self, image: np.ndarray):
+        """Holds `image`, uint8 `[stored, stored, 3]`."""
+        self._image, self.stored_size = image, image.shape[0]
+
+    def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Returns the image as often as it is asked for, uint8 `[k, stored, stored, 3]`."""
+        return np.stack([self._image] * len(indices))
+
+    def crops(self, indices, offsets: np.ndarray, flips: np.ndarray, out: np.ndarray) -> None:
+        """Writes crops, as `TrainingSplit.crops`.
+
+        Args:
+          indices: as many as crops.
+          offsets: int `[n, 2]`, row and column of each.
+          flips: bool `[n]`, which are mirrored.
+          out: uint8 `[n, size, size, 3]` to write.
+        """
+        size = out.shape[1]
+        for (top, left), flip, target in zip(offsets, flips, out, strict=True):
+            augmentation.copy(self._image[top : top + size, left : left + size], bool(flip), target)
+
+
+def training_pictures(
+    split: TrainingSplit,
+    index: int,
+    config: Config,
+    inputs: Inputs,
+    image_size: int,
+    caption: str = "as stored",
+    epochs: int = EPOCHS,
+) -> list[Row]:
+    """Returns what a run's training shows of an image in its first epochs, and its test of it.
+
+    Args:
+      split: that is trained on.
+      index: of the image in it.
+      config: seed, changes, preprocessing and schedule count.
+      inputs: of the run.
+      image_size: height and width of the network's input, pixels.
+      caption: of the image as it is stored.
+      epochs: how many.
+
+    Returns:
+      Crops, mirrors, colours as drawn, each colour component by itself, and the views of the test.
+    """
+    stored = np.asarray(split.images(np.array([index])))[0]
+    seen, draws = _visits(split, index, config, image_size, epochs)
+    return [
+        _cuts(stored, seen, draws, config.augment, caption),
+        *_colours(seen, config, inputs),
+        _views(stored, image_size, config.augment.mirror),
+    ]
+
+
+def _visits(
+    split: TrainingSplit, index: int, config: Config, image_size: int, epochs: int
+) -> tuple[Batch, augmentation.Draws]:
+    """Returns what the stream of batches holds of an image in each epoch, and what was drawn."""
+    count, seed = split.num_examples, config.seed
+    orders = (stream_indices(seed, count, count, epoch)[1] for epoch in range(epochs))
+    places = np.array([int(np.flatnonzero(order == index)[0]) for order in orders])
+    # An image is changed alike in batches of any size: of one, the place is the number of the step.
+    stream = TrainingStream(split, seed, 1, image_size, config.augment)
+    batches = [stream[epoch * count + place] for epoch, place in enumerate(places.tolist())]
+    draws = augmentation.draw(
+        config.augment,
+        seed=seed,
+        epochs=np.arange(epochs),
+        indices=np.full(epochs, index),
+        stored_size=split.stored_size,
+        image_size=image_size,
+        places=places,
+    )
+    return Batch(*(np.concatenate(part) for part in zip(*batches, strict=True))), draws
+
+
+def _cuts(
+    stored: np.ndarray, seen: Batch, draws: augmentation.Draws, augment: AugmentConfig, caption: str
+) -> Row:
+    side, size = stored.shape[0], seen.images.shape[1]
+    boxes = draws.boxes
+    if augment.recipe != "resized-crop":
+        boxes = np.concatenate([seen.offsets, np.full_like(seen.offsets, size)], axis=1)
+    pictures = [Picture(framed(stored, boxes), caption)]
+    for epoch, (image, flip, degrees) in enumerate(
+        zip(seen.images, seen.flips, draws.degrees, strict=True)
+    ):
+        words = [f"epoch {epoch + 1}", *(["mirrored"] if flip else [])]
+        words += [f"{degrees:+.0f}°"] if augment.rotation_degrees else []
+        pictures.append(Picture(image, ", ".join(words), HUES[epoch % len(HUES)]))
+    mirrors = "Half are mirrored" if augment.mirror else "None is mirrored"
+    if augment.crop_chunk > 1:
+        mirrors += f"; {augment.crop_chunk} consecutive images share one place and mirroring"
+    name, note = "Crops", f"{size}x{size} of {side}x{side} pixels, at one of {{}} places"
+    if augment.recipe == "crop":
+        note = note.format(f"{(side - size + 1) ** 2:,}")
+    elif augment.recipe == "centre-crop":
+        name, note = "The middle", f"Always the same {size}x{size} of {side}x{side} pixels"
+    else:
+        name = "Resized crops"
+        low, high = (f"{100 * share:.0f}" for share in augment.scale)
+        note = f"{low} to {high} % of the area, brought to {size}x{size} pixels"
+        if augment.rotation_degrees:
+            name = "Resized crops, turned"
+            note += f" and turned by at most {augment.rotation_degrees:g}° either way"
+    return Row(name, f"{note}. {mirrors}.", tuple(pictures))
+
+
+def _colours(seen: Batch, config: Config, inputs: Inputs) -> list[Row]:
+    """Returns the crops with their colours, and each component by itself, the largest first."""
+    noise = config.augment.colour_noise
+    if not noise:
+        return [Row("Colour noise", "None in this run.")]
+    off = [phase.epoch for phase in config.schedule.phases if not phase.colour_noise]
+    until = min(off, default=np.inf) if config.schedule.kind == "step" else np.inf
+    on = sum(epoch + 2 <= until for epoch in range(len(seen.images)))
+    note = f"Each with random coefficients of the colour components (below it), times {noise:g}"
+    if until < np.inf:
+        note += f", until epoch {until:g} begins"
+    if config.augment.colour_form == "2012":
+        note += f". As in 2012, contrast is divided by {1 + noise:g}"
+    spreads = np.linalg.norm(inputs.colour, axis=0)
+    order = np.argsort(-spreads)  # the largest component first
+    drawn = _coloured(seen, seen.colour, config, inputs)
+    pictures = [
+        Picture(image, ", ".join(f"{z:+.1f}" for z in colour[order]), HUES[epoch % len(HUES)])
+        for epoch, (image, colour) in enumerate(zip(drawn, seen.colour, strict=True))
+    ]
+    rows = [Row("Colour noise", f"{note}.", tuple(pictures[:on]))]
+    for number, column in enumerate(order, 1):
+        if spreads[column] > 0:  # a set of grey images has one component
+            rows.append(_component(number, int(column), spreads, seen, config, inputs))
+    return rows
+
+
+def _component(
+    number: int, column: int, spreads: np.ndarray, seen: Batch, config: Config, inputs: Inputs
+) -> Row:
+    many = np.zeros(len(DEVIATIONS), int)  # the first crop, as often as there are coefficients
+    crop = Batch(*(part[many] for part in seen))
+    colour = np.zeros((len(DEVIATIONS), 3), np.float32)
+    colour[:, column] = DEVIATIONS
+    images = _coloured(crop, colour, config, inputs)
+    red, green, blue = inputs.colour[:, column] / spreads[column]
+    share = spreads[column] ** 2 / np.sum(spreads**2)
+    note = (
+        f"Red {red:+.2f}, green {green:+.2f}, blue {blue:+.2f}; standard deviation "
+        f"{spreads[column]:.1f} grey levels, {100 * share:.1f} % of the variance. Coefficients:"
+    )
+    captions = (f"{z:+g}" if z else "0" for z in DEVIATIONS)
+    return Row(f"Component {number}", note, tuple(map(Picture, images, captions)))
+
+
+def _coloured(crops: Batch, colour: np.ndarray, config: Config, inputs: Inputs) -> np.ndarray:
+    """Returns crops with what colour noise changes of the network's input, uint8.
+
+    The input is not to be seen as it is, without its mean; the change is, added to the pixels.
+    """
+    given = {"offsets": jnp.asarray(crops.offsets), "flips": jnp.asarray(crops.flips)}
+    given["config"] = config.preprocess, config.augment
+    plain = preprocess(inputs, crops.images, **given)
+    noisy = preprocess(inputs, crops.images, colour=jnp.asarray(colour), **given)
+    change = np.asarray(noisy - plain)
+    if config.preprocess.scale != "none":
+        change = change * inputs.scale
+    return np.rint(crops.images + change).clip(0, 255).astype(np.uint8)
+
+
+def _views(stored: np.ndarray, image_size: int, mirror: bool) -> Row:
+    side = stored.shape[0]
+    views = choose_views(side, image_size, 10, mirror)
+    averaged = averaged_views(side, image_size, 10, mirror)
+    cut = np.asarray(cut_views(jnp.asarray(stored[None]), image_size, views))[:, 0]
+    boxes = np.array([(v.y, v.x, image_size, image_size) for v in views if not v.mirrored])
+    corners = ("top left", "top right", "centre", "bottom left", "bottom right")
+    names = corners if len(boxes) > 1 else ("all of it",)
+    pictures = [Picture(framed(stored, boxes), f"{len(boxes)} place" + "s" * (len(boxes) > 1))]
+    for number, (image, view) in enumerate(zip(cut, views, strict=True)):
+        place = number % len(boxes)
+        caption = names[place] + ", mirrored" * view.mirrored
+        pictures.append(Picture(image, caption, HUES[place]))
+    note = f"The probabilities of {averaged.name} are averaged"
+    note += f": {averaged.why}." if averaged.why else "."
+    return Row(f"The test: {averaged.name}", note, tuple(pictures))
+
+
+def framed(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Returns an image with frames drawn on it, enlarged if it is tiny.
+
+    Args:
+      image: uint8 `[height, width, 3]`.
+      boxes: int `[n, 4]`, top, left, height and width of each frame in pixels; in turn in `HUES`.
+
+    Returns:
+      uint8 `[k * height, k * width, 3]` for a whole number k.
+    """
+    times = -(-_FRAMED_SIDE // min(image.shape[:2]))
+    picture = Image.fromarray(image.repeat(times, axis=0).repeat(times, axis=1))
+    pen = ImageDraw.Draw(picture)
+    for number, (top, left, height, width) in enumerate((boxes * times).tolist()):
+        corners = left, top, left + width - 1, top + height - 1
+        pen.rectangle(corners, outline=HUES[number % len(HUES)], width=max(3, picture.width // 80))
+    return np.asarray(picture)
+
+
+def sheet(rows: Sequence[Row], side: int = 128, columns: int = 7) -> Image.Image:
+    """Returns rows of pictures on one white page, each with its name, its note and its captions.
+
+    Args:
+      rows: from `training_pictures`.
+      side: height and width of each picture, pixels; tiny ones are enlarged without smoothing.
+      columns: pictures beside each other, at most.
+    """
+    gap, line, head = 6, 18, 42
+    lines = [-(-len(row.pictures) // columns) for row in rows]
+    height = sum(head + count * (side + line + gap) for count in lines) + gap
+    page = Image.new("RGB", (columns * (side + gap) + gap, height), "white")
+    pen, font, small = ImageDraw.Draw(page), ImageFont.load_default(15), ImageFont.load_default(11)
+    top = gap
+    for row, count in zip(rows, lines, strict=True):
+        pen.text((gap, top), row.name, "black", font)
+        pen.text((gap, top + 20), row.note, "#555555", small)
+        for number, picture in enumerate(row.pictures):
+            down, across = divmod(number, columns)
+            left, y = gap + across * (side + gap), top + head + down * (side + line + gap)
+            tiny = max(picture.image.shape[:2]) < side
+            how = Image.Resampling.NEAREST if tiny else Image.Resampling.LANCZOS
+            page.paste(Image.fromarray(picture.image).resize((side, side), how), (left, y))
+            if picture.hue:
+                pen.rectangle((left, y + side, left + side - 1, y + side + 2), fill=picture.hue)
+            pen.text((left, y + side + 3), picture.caption, "#333333", small)
+        top += head + count * (side + line + gap)
+    return page
