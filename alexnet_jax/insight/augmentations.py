@@ -262,7 +262,7 @@ def framed(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.asarray(picture)
 
 
-def sheet(rows: Sequence[Row], side: int = 128, columns: int = 7) -> Image.Image:
+def sheet(rows: Sequence[Row], side: int = 112, columns: int = 7) -> Image.Image:
     """Returns rows of pictures on one white page, each with its name, its note and its captions.
 
     Args:
@@ -270,7 +270,7 @@ def sheet(rows: Sequence[Row], side: int = 128, columns: int = 7) -> Image.Image
       side: height and width of each picture, pixels; tiny ones are enlarged without smoothing.
       columns: pictures beside each other, at most.
     """
-    gap, line, head = 6, 18, 42
+    gap, line, head = 6, 30, 42
     lines = [-(-len(row.pictures) // columns) for row in rows]
     height = sum(head + count * (side + line + gap) for count in lines) + gap
     page = Image.new("RGB", (columns * (side + gap) + gap, height), "white")
@@ -287,6 +287,7 @@ def sheet(rows: Sequence[Row], side: int = 128, columns: int = 7) -> Image.Image
             page.paste(Image.fromarray(picture.image).resize((side, side), how), (left, y))
             if picture.hue:
                 pen.rectangle((left, y + side, left + side - 1, y + side + 2), fill=picture.hue)
-            pen.text((left, y + side + 3), picture.caption, "#333333", small)
+            caption = picture.caption.replace(", mirrored", ",\nmirrored")
+            pen.text((left, y + side + 3), caption, "#333333", small, spacing=1)
         top += head + count * (side + line + gap)
     return page

@@ -26,9 +26,10 @@ from typing import Any, NamedTuple
 from experiments.notebooks import address
 
 FOLDER = Path(__file__).parent
-NAMES = ("alexnet", "layers", "own_photos", "two_towers")
+NAMES = ("alexnet", "augmentation", "layers", "own_photos", "two_towers")
 COMMAND = "python -m experiments.notebooks.pair"
 BEGIN, END = f"<!-- badges: {COMMAND} -->", "<!-- end of badges -->"
+_LARGE = 100_000  # characters of a PNG
 
 
 class Cell(NamedTuple):
@@ -146,8 +147,12 @@ def _kept(outputs: list[Any], folder: Path) -> list[dict[str, Any]]:
         text_lines = text.splitlines(keepends=True)
         kept.append({"name": "stdout", "output_type": "stream", "text": text_lines})
     for output in outputs:
-        if "image/png" in output.get("data", {}):
-            data = {"image/png": output.data["image/png"].strip()}
+        shown = output.get("data", {})
+        if "image/png" in shown:
+            # Photos are kept as JPEG, or a notebook would have megabytes.
+            large = len(shown["image/png"]) > _LARGE and "image/jpeg" in shown
+            form = "image/jpeg" if large else "image/png"
+            data = {form: shown[form].strip()}
             kept.append({"data": data, "metadata": {}, "output_type": "display_data"})
     return kept
 

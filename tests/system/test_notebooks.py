@@ -221,6 +221,22 @@ def test_the_first_notebook_trains_looks_and_restores(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_notebook_on_augmentation_shows_every_kind_of_change(tmp_path):
+    text = run("augmentation", tmp_path)
+    assert "256x256 pixels" in text and "at one of 1,089 places. Half are mirrored." in text
+    spreads = [float(spread) for spread in found(r"\n +(\d+\.\d) +[+-]\d\.\d\d +[+-]", text)]
+    assert len(spreads) == 3 and spreads == sorted(spreads) and spreads[0] > 5  # a colour photo
+    assert found(r"\n(\S+) +\d+ of +\d+ pixels: (.+)", text) == [
+        ("imagenet", "ten views"),
+        ("digits", "five crops"),
+        ("cifar10-18pct", "one view"),
+    ]
+    for name in ("crops", "colours", "forms", "resized", "views"):
+        pixels = np.asarray(Image.open(tmp_path / "runs" / "augmentation" / f"{name}.png"))
+        assert pixels.shape[1] > 600 and pixels.std() > 40, name
+
+
+@pytest.mark.slow
 def test_the_second_notebook_finds_one_network_on_two_devices(tmp_path):
     text = run("two_towers", tmp_path)
     assert "Mesh('data': 1, 'tower': 2" in text
