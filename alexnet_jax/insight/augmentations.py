@@ -215,10 +215,10 @@ def _coloured(crops: Batch, colour: np.ndarray, config: Config, inputs: Inputs) 
 
     The input is not to be seen as it is, without its mean; the change is, added to the pixels.
     """
-    given = {"offsets": jnp.asarray(crops.offsets), "flips": jnp.asarray(crops.flips)}
-    given["config"] = config.preprocess, config.augment
-    plain = preprocess(inputs, crops.images, **given)
-    noisy = preprocess(inputs, crops.images, colour=jnp.asarray(colour), **given)
+    settings = config.preprocess, config.augment
+    places = {"offsets": jnp.asarray(crops.offsets), "flips": jnp.asarray(crops.flips)}
+    plain = preprocess(inputs, crops.images, config=settings, **places)
+    noisy = preprocess(inputs, crops.images, colour=jnp.asarray(colour), config=settings, **places)
     change = np.asarray(noisy - plain)
     if config.preprocess.scale != "none":
         change = change * inputs.scale

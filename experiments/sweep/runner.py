@@ -277,6 +277,7 @@ def measured(workdir: Path, training_error: float | None) -> Run:
     else:
         found["error"] = 100 * tests[1]["final/top1_error"]
         found["error_ten_views"] = 100 * tests[10]["final/top1_error"] if 10 in tests else None
+        found["views_averaged"] = tests.get(10, {}).get("views_averaged")  # of these ten
         found["loss"] = tests[1]["final/loss"]
     return found | {
         "training_error": 100 * epochs[-1][1],

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from alexnet_jax.config import AugmentConfig, Config, Phase, PreprocessConfig, ScheduleConfig
 from alexnet_jax.data.preprocess import Inputs
@@ -11,6 +12,7 @@ from alexnet_jax.data.stream import TrainingStream, stream_indices
 from alexnet_jax.evaluation.views import choose_views
 from alexnet_jax.insight import augmentations
 from alexnet_jax.insight.augmentations import OneImage, framed, sheet, training_pictures
+from experiments.gallery import augmentation as gallery
 
 STORED, SIZE, COUNT = 20, 16, 9
 GRID = np.random.default_rng(0).integers(60, 190, (COUNT, STORED, STORED, 3), np.uint8)
@@ -104,7 +106,7 @@ def test_a_scaled_input_shows_the_same_colours():
     augment = AugmentConfig(colour_noise=0.1, colour_form="printed")
     config = Config(augment=augment, preprocess=PreprocessConfig("image", "channel"))
     plain = dataclasses.replace(config, preprocess=PreprocessConfig("image", "none"))
-    scaled = INPUTS._replace(scale=np.float32([7, 11, 13]))
+    scaled = INPUTS._replace(scale=np.array([7, 11, 13], np.float32))
     pairs = zip(
         training_pictures(Split(), 0, config, scaled, SIZE),
         training_pictures(Split(), 0, plain, INPUTS, SIZE),
@@ -120,7 +122,7 @@ def test_colours_that_a_run_does_without_are_not_shown():
     ends = ScheduleConfig("step", (Phase(3, colour_noise=False),))
     row = row_of(shown(AugmentConfig(colour_noise=0.1), schedule=ends), "Colour noise")
     assert len(row.pictures) == 2 and "until epoch 3 begins" in row.note
-    grey = INPUTS._replace(colour=INPUTS.colour * np.float32([0, 0, 1]))
+    grey = INPUTS._replace(colour=INPUTS.colour * np.array([0, 0, 1], np.float32))
     config = Config(augment=AugmentConfig(colour_noise=0.1))
     names = [row.name for row in training_pictures(Split(), 0, config, grey, SIZE)]
     assert names == ["Crops", "Colour noise", "Component 1", "The test: ten views"]
@@ -155,6 +157,15 @@ def test_frames_lie_where_the_crops_do():
     np.testing.assert_allclose(drawn.min(axis=0), [1, 2])
     np.testing.assert_allclose(drawn.max(axis=0), [9, 7], atol=0.1)
     assert {tuple(c) for c in picture[picture.any(axis=2)]} == {(0xC0, 0x39, 0x2B)}
+
+
+@pytest.mark.slow
+def test_the_picture_of_the_gallery_shows_photo_and_digit(tmp_path):
+    page = np.asarray(gallery.made(tmp_path))
+    with Image.open(gallery.PICTURE) as committed:
+        assert committed.size == page.shape[1::-1]
+        difference = np.abs(np.asarray(committed).astype(int) - page)
+    assert difference.mean() < 6  # of JPEG, and of other versions' fonts
 
 
 def test_a_sheet_holds_every_picture():
