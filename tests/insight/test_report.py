@@ -426,7 +426,10 @@ WORD = tuple(f"Rindfleischetikettierungsueberwachungsaufgabe-{i}" for i in range
 @pytest.mark.parametrize("names", (tuple(NAMES), WORD, LONG), ids=("few", "long words", "1,000"))
 @pytest.mark.parametrize("scheme", ("light", "dark"))
 def test_the_page_is_readable_at_every_width(tmp_path, names, scheme):
-    path = write_report(tmp_path / "report.html", **whole_run(names))
+    arguments = whole_run(names)
+    pictures = [Picture(e.image, f"{names[0]}, mirrored", "#c0392b") for e in arguments["examples"]]
+    arguments["training"] = [Row("Crops", "A sentence on them. " * 9, tuple(pictures))]
+    path = write_report(tmp_path / "report.html", **arguments)
     with chromium_page() as (page, problems):
         page.emulate_media(color_scheme=scheme)
         page.goto(path.as_uri())
