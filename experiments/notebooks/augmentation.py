@@ -17,6 +17,7 @@
 # %%
 import dataclasses
 import logging
+from pathlib import Path
 
 from PIL import Image
 from sklearn.datasets import load_sample_image
