@@ -28,13 +28,13 @@ from alexnet_jax.insight.confusion import class_errors, confused_pairs, heat_map
 from alexnet_jax.insight.drawing import draw
 from alexnet_jax.insight.examples import Example, photo_uri, png_uri, top_answers
 from alexnet_jax.insight.neighbours import Neighbours
-from alexnet_jax.insight.series import rate_changes, read_series
-from alexnet_jax.insight.summary import (
+from alexnet_jax.insight.report_head import (
     Metrics,
     summarize_progress,
     summarize_results,
     view_name,
 )
+from alexnet_jax.insight.series import rate_changes, read_series
 from alexnet_jax.network.filters import (
     FILTERS_PER_ROW,
     colour_shares,
