@@ -21,7 +21,7 @@ from alexnet_jax.config import (
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.network.layers import Network, parametric_layers, summarize
 from alexnet_jax.network.model import Params, init_params
-from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.network.networks import find_network
 from alexnet_jax.network.towers import tower_network
 
 
@@ -64,16 +64,12 @@ def resolve(config: Config, facts: Facts | None = None, source: Resolved | None 
         check_values(config)
         check_data(config.data)
     classes, stored_size = facts or Facts(config.classes or 2, config.data.stored_size)
-    if config.network not in NETWORKS:
-        raise InputError(
-            f"unknown network '{config.network}'.{did_you_mean(config.network, NETWORKS)} "
-            f"Known: {', '.join(NETWORKS)}"
-        )
+    network = find_network(config.network)
     if config.classes and config.classes != classes:
         raise InputError(
             f"classes is {config.classes}, but the data set has {classes}; leave it at 0"
         )
-    network = NETWORKS[config.network].with_classes(classes)
+    network = network.with_classes(classes)
     image_size = config.image_size or network.image_size
     summarize(network, image_size)
     if image_size > stored_size:

@@ -8,6 +8,7 @@ another in a few places are written as edits of its layers. Parameter counts are
 `conv1a` and `conv1b`, one on each GPU, which here are the two groups of one layer.
 """
 
+from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.network.layers import (
     Activation,
     AdaptiveAvgPool,
@@ -430,3 +431,16 @@ NETWORKS: dict[str, Network] = {
     for name, layers, image_size, source in _DEFINITIONS
 }
 """Every network by name; `with_classes` fits one to a data set."""
+
+
+def find_network(name: str, classes: int = 0) -> Network:
+    """Returns a network by name, with so many classes; 0: its own number.
+
+    Raises:
+      InputError: there is none of that name, or the number of classes is impossible.
+    """
+    if name not in NETWORKS:
+        raise InputError(
+            f"unknown network '{name}'.{did_you_mean(name, NETWORKS)} Known: {', '.join(NETWORKS)}"
+        )
+    return NETWORKS[name].with_classes(classes) if classes else NETWORKS[name]

@@ -22,10 +22,11 @@ from alexnet_jax.network.layers import (
     parametric_layers,
     summarize,
 )
+from alexnet_jax.network.networks import find_network
 from alexnet_jax.weights.readers import caffe_npy
 from alexnet_jax.weights.readers.caffe_proto import blob_array, parse
 from alexnet_jax.weights.readers.kinds import check_kind, kind_of
-from alexnet_jax.weights.readers.reading import Arrays, Reading, find_network, make_arrays
+from alexnet_jax.weights.readers.reading import Arrays, Reading, make_arrays
 from alexnet_jax.weights.readers.source_file import SourceFile, check_finite
 
 CHANNEL_MEAN = (122.679, 116.669, 104.007)

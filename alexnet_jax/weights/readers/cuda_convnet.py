@@ -28,11 +28,11 @@ from alexnet_jax.network.layers import (
     Parametric,
     parametric_layers,
 )
-from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.network.networks import NETWORKS, find_network
 from alexnet_jax.weights.readers.cuda_convnet_graph import Graph, Member, is_grouped, read_graph
 from alexnet_jax.weights.readers.kinds import check_kind
 from alexnet_jax.weights.readers.pickled_values import Array
-from alexnet_jax.weights.readers.reading import Arrays, Reading, find_network, make_arrays
+from alexnet_jax.weights.readers.reading import Arrays, Reading, make_arrays
 from alexnet_jax.weights.readers.safe_pickle import read_pickle
 from alexnet_jax.weights.readers.source_file import LARGEST_BYTES, SourceFile, check_finite
 

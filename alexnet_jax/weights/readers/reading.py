@@ -6,9 +6,7 @@ import numpy as np
 
 from alexnet_jax.config import AS_VIEWED, Appearance, AugmentConfig, PreprocessConfig
 from alexnet_jax.data.preprocess import Inputs
-from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.network.layers import Network
-from alexnet_jax.network.networks import NETWORKS
 
 Arrays = dict[str, dict[str, np.ndarray]]
 """`{layer: {"kernel": float32, "bias": float32}}`."""
@@ -46,19 +44,6 @@ class Reading(NamedTuple):
     augment: AugmentConfig = AugmentConfig()
     notes: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
-
-
-def find_network(name: str, classes: int = 0) -> Network:
-    """Returns a network by name, with so many classes; 0: its own number.
-
-    Raises:
-      InputError: there is none of that name, or the number of classes is impossible.
-    """
-    if name not in NETWORKS:
-        raise InputError(
-            f"unknown network '{name}'.{did_you_mean(name, NETWORKS)} Known: {', '.join(NETWORKS)}"
-        )
-    return NETWORKS[name].with_classes(classes) if classes else NETWORKS[name]
 
 
 def make_arrays(mean: Any, scale: Any = (1.0, 1.0, 1.0)) -> Inputs:

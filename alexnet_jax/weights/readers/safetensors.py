@@ -13,8 +13,9 @@ from safetensors import SafetensorError, safe_open
 from alexnet_jax.config import Appearance, AugmentConfig, PreprocessConfig
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.model import Params
+from alexnet_jax.network.networks import find_network
 from alexnet_jax.weights.readers.kinds import check_kind
-from alexnet_jax.weights.readers.reading import Reading, find_network, make_arrays
+from alexnet_jax.weights.readers.reading import Reading, make_arrays
 from alexnet_jax.weights.readers.source_file import SourceFile, check_finite
 
 FORMAT = "alexnet_jax"

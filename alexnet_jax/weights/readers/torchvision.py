@@ -25,10 +25,10 @@ from alexnet_jax.network.layers import (
     Layer,
     Network,
 )
-from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.network.networks import NETWORKS, find_network
 from alexnet_jax.preparation.sources.source import unique_names
 from alexnet_jax.weights.readers.kinds import check_kind
-from alexnet_jax.weights.readers.reading import Reading, find_network, make_arrays
+from alexnet_jax.weights.readers.reading import Reading, make_arrays
 from alexnet_jax.weights.readers.safetensors import FORMAT, read_safetensors
 from alexnet_jax.weights.readers.source_file import SourceFile, check_finite
 from alexnet_jax.weights.readers.torch_file import open_torch
