@@ -18,7 +18,8 @@ from alexnet_jax.evaluation import metrics
 from alexnet_jax.evaluation.views import View, choose_views, cut_views
 from alexnet_jax.network import placement, towers
 from alexnet_jax.network.layers import Network
-from alexnet_jax.network.model import DATA, AlexNet
+from alexnet_jax.network.model import AlexNet
+from alexnet_jax.network.modules import DATA
 
 PredictStep = Callable[..., jax.Array]
 

@@ -1,87 +1,37 @@
 """The interpreter: one Linen module that computes any `Network`.
 
-Layout is `[batch, height, width, channels]`. Parameters are float32 under the layer's name:
-`kernel` (`[height, width, in / groups, out]`; dense `[in / groups, out]`; unshared
-`[out_height, out_width, height, width, in, out]`) and `bias`.
+Layout is `[batch, height, width, channels]`. Each layer is a module under its name, see `modules`,
+and so are its parameters.
 
 A process that imports this module keeps the memory that it frees, see `host_memory`.
 """
 
 import math
+import shutil
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.network import ops
 from alexnet_jax.network.host_memory import keep_freed_memory
 from alexnet_jax.network.layers import (
-    Activation,
-    AdaptiveAvgPool,
-    AvgPool,
-    Conv,
-    Dense,
     Dropout,
-    Flatten,
-    Gather,
-    Layer,
-    Local,
-    Lrn,
-    MaxPool,
     Network,
-    Parametric,
-    ResponseNorm,
     layer_names,
-    padding_of,
     parametric_layers,
     summarize,
 )
+from alexnet_jax.network.modules import layer_module
 
 keep_freed_memory()
 
 Params = Any
 """`{layer: {"kernel": float32, "bias": float32}}`."""
 
-DATA, TOWER = "data", "tower"
-"""Mesh axes over which `towers.make_forward` maps this module: images, and channels."""
-
-
-class _Parameters(nn.Module):
-    """Holds the kernel and the bias of one layer under the layer's name."""
-
-    layer: Parametric
-    kernel_shape: tuple[int, ...]
-    bias_shape: tuple[int, ...]
-    fan_in: int
-
-    @nn.compact
-    def __call__(self) -> tuple[jax.Array, jax.Array]:
-        if self.layer.weight_std is None:
-            kernel_init = bias_init = _uniform(1 / math.sqrt(self.fan_in))
-        else:
-            kernel_init = nn.initializers.normal(self.layer.weight_std)
-            bias_init = nn.initializers.constant(self.layer.bias)
-        kernel = self.param("kernel", kernel_init, self.kernel_shape, jnp.float32)
-        bias = self.param("bias", bias_init, self.bias_shape, jnp.float32)
-        return kernel, bias
-
-
-def _add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
-    """Returns `x` plus the bias of its last axes: in the dtype of the bias, as that of `x`."""
-    bias = bias.reshape((1,) * (x.ndim - bias.ndim) + bias.shape)
-    return (x.astype(bias.dtype) + bias).astype(x.dtype)
-
-
-def _uniform(bound: float):
-    """Returns an initializer that is uniform within `bound` of zero (PyTorch's default)."""
-
-    def init(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
+_TABLE_WIDTH = 120
 
 
 class AlexNet(nn.Module):
@@ -149,7 +99,11 @@ class AlexNet(nn.Module):
         for name, layer in zip(names, self.network.layers, strict=True):
             if layer is classifier:  # bfloat16 logits would tie, and the loss see their rounding
                 x = x.astype(ops.accumulator(x))
-            x = self._apply_layer(name, layer, x, train, first_row)
+            module = layer_module(name, layer)
+            if train and isinstance(layer, Dropout):
+                x = module(x, self._dropout_keys(x, first_row))
+            else:
+                x = module(x)
             if name in wanted:
                 kept[name] = x.astype(ops.accumulator(x))
                 if len(kept) == len(wanted):
@@ -158,93 +112,21 @@ class AlexNet(nn.Module):
             return kept
         return x.astype(ops.accumulator(x))
 
-    def _apply_layer(
-        self, name: str, layer: Layer, x: jax.Array, train: bool, first_row: Any
-    ) -> jax.Array:
-        match layer:
-            case Conv():
-                return self._convolution(layer, x)
-            case Local():
-                return self._local(layer, x)
-            case Dense():
-                return self._dense(layer, x)
-            case Activation(kind="relu"):
-                return jax.nn.relu(x)
-            case Activation(kind="tanh"):
-                return jnp.tanh(x)
-            case Activation(kind="sigmoid"):
-                return jax.nn.sigmoid(x)
-            case Lrn(depth, alpha, beta, bias, groups):
-                return ops.local_response_norm(
-                    x, depth=depth, alpha=alpha, beta=beta, bias=bias, groups=groups
-                )
-            case ResponseNorm(window, alpha, beta, bias):
-                return ops.response_norm(x, window=window, alpha=alpha, beta=beta, bias=bias)
-            case MaxPool() | AvgPool():
-                pool = ops.max_pool if isinstance(layer, MaxPool) else ops.avg_pool
-                padding = (padding_of(x.shape[1], layer), padding_of(x.shape[2], layer))
-                return pool(x, window=layer.window, stride=layer.stride, padding=padding)
-            case AdaptiveAvgPool(size=size):
-                return ops.adaptive_avg_pool(x, size)
-            case Flatten(groups=groups):
-                split = x.reshape(*x.shape[:3], groups, -1)
-                return jnp.moveaxis(split, 3, 1).reshape(x.shape[0], -1)
-            case Dropout():
-                return self._dropout(layer, x, train, first_row)
-            case Gather(invariant=invariant):
-                to = "invarying" if invariant else "varying"
-                return lax.all_gather(x, TOWER, axis=x.ndim - 1, tiled=True, to=to)
-        raise TypeError(f"layer '{name}' is of unknown type {type(layer).__name__}")
+    @nn.nowrap
+    def tabulate(self, *args: Any, **options: Any) -> str:
+        """Returns Flax's table of the layers, at least as wide as their shapes need.
 
-    def _parameters(self, layer, kernel_shape, bias_shape, fan_in):
-        holder = _Parameters(layer, tuple(kernel_shape), tuple(bias_shape), fan_in, name=layer.name)
-        return holder()
+        Arguments as for `flax.linen.Module.tabulate`, which by itself takes 80 columns in a
+        notebook and cuts the shapes. `summary` has receptive fields, multiply-adds and towers.
+        """
+        width = max(_TABLE_WIDTH, shutil.get_terminal_size().columns)
+        console = {"width": width} | (options.pop("console_kwargs", None) or {})
+        return super().tabulate(*args, console_kwargs=console, **options)
 
-    def _convolution(self, layer: Conv, x: jax.Array) -> jax.Array:
-        depth = x.shape[3] // layer.groups
-        shape = (layer.window, layer.window, depth, layer.features)
-        kernel, bias = self._parameters(layer, shape, (layer.features,), math.prod(shape[:3]))
-        padding = (padding_of(x.shape[1], layer), padding_of(x.shape[2], layer))
-        out = ops.convolution(
-            x, kernel.astype(x.dtype), stride=layer.stride, padding=padding, groups=layer.groups
-        )
-        return _add_bias(out, bias)
-
-    def _local(self, layer: Local, x: jax.Array) -> jax.Array:
-        height, width = (
-            size + 2 * layer.padding - layer.window + 1 for size in (x.shape[1], x.shape[2])
-        )
-        fan_in = layer.window**2 * x.shape[3]
-        shape = (height, width, layer.window, layer.window, x.shape[3], layer.features)
-        kernel, bias = self._parameters(layer, shape, (height, width, layer.features), fan_in)
-        padding = ((layer.padding, layer.padding), (layer.padding, layer.padding))
-        return _add_bias(ops.local_convolution(x, kernel.astype(x.dtype), padding=padding), bias)
-
-    def _dense(self, layer: Dense, x: jax.Array) -> jax.Array:
-        depth = x.shape[1] // layer.groups
-        kernel, bias = self._parameters(layer, (depth, layer.features), (layer.features,), depth)
-        kernel = kernel.astype(x.dtype)
-        if layer.groups == 1:
-            return _add_bias(x @ kernel, bias)
-        inputs = x.reshape(x.shape[0], layer.groups, depth)
-        weights = kernel.reshape(depth, layer.groups, layer.features // layer.groups)
-        grouped = jnp.einsum("ngd,dgf->ngf", inputs, weights)
-        return _add_bias(grouped.reshape(x.shape[0], layer.features), bias)
-
-    def _dropout(self, layer: Dropout, x: jax.Array, train: bool, first_row: Any) -> jax.Array:
-        keep = 1.0 - layer.rate
-        if not train:
-            return x if layer.inverted else x * keep
-        units = x.shape[-1]
-        # A key per image: of a draw for the batch each device would compute the whole.
+    def _dropout_keys(self, x: jax.Array, first_row: Any) -> jax.Array:
+        """Returns a key per image: of a draw for the batch each device would compute the whole."""
         rows = first_row + jnp.arange(x.shape[0], dtype=jnp.int32)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("dropout"), rows)
-        shape = (*x.shape[1:-1], units * layer.towers)
-        mask = jax.vmap(lambda key: jax.random.bernoulli(key, keep, shape))(keys)
-        if layer.towers > 1:
-            mask = lax.dynamic_slice_in_dim(mask, lax.axis_index(TOWER) * units, units, axis=-1)
-        kept = x / keep if layer.inverted else x
-        return jnp.where(mask, kept, jnp.zeros_like(kept))
+        return jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("dropout"), rows)
 
 
 def init_params(network: Network, image_size: int, seed: int) -> Params:

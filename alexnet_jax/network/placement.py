@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import Network, parametric_layers
-from alexnet_jax.network.model import DATA, TOWER
+from alexnet_jax.network.modules import DATA, TOWER
 
 
 def make_mesh(

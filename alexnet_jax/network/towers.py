@@ -32,7 +32,8 @@ from alexnet_jax.network.layers import (
     parametric_layers,
     summarize,
 )
-from alexnet_jax.network.model import DATA, TOWER, AlexNet
+from alexnet_jax.network.model import AlexNet
+from alexnet_jax.network.modules import DATA, TOWER
 from alexnet_jax.network.placement import partition_specs
 
 Forward = Callable[..., jax.Array]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alexnet_jax.network.layers import Gather, Network, Parametric, summarize
-from alexnet_jax.network.model import DATA, TOWER
+from alexnet_jax.network.modules import DATA, TOWER
 from alexnet_jax.network.towers import tower_network
 
 

@@ -14,7 +14,8 @@ from alexnet_jax.data.stream import Batch
 from alexnet_jax.evaluation.metrics import Sums, batch_sums
 from alexnet_jax.network import placement, towers
 from alexnet_jax.network.layers import Network
-from alexnet_jax.network.model import DATA, AlexNet, Params, fresh_params
+from alexnet_jax.network.model import AlexNet, Params, fresh_params
+from alexnet_jax.network.modules import DATA
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.optimizer import RateTree, update_rule
 

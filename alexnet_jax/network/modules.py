@@ -1,0 +1,240 @@
+"""One Linen module per kind of layer, which `model.AlexNet` calls one after the other.
+
+Parameters are float32: `kernel` (`[height, width, in / groups, out]`; dense `[in / groups, out]`;
+unshared `[out_height, out_width, height, width, in, out]`) and `bias`. Kinds without parameters are
+modules, too, so that Flax's own tools (`tabulate`, `capture_intermediates`) see every layer.
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from alexnet_jax.network import layers as specs
+from alexnet_jax.network import ops
+
+DATA, TOWER = "data", "tower"
+"""Mesh axes over which `towers.make_forward` maps the network: images, and channels."""
+
+
+def _parameters(
+    module: nn.Module,
+    layer: specs.Parametric,
+    kernel_shape: tuple[int, ...],
+    bias_shape: tuple[int, ...],
+    fan_in: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the kernel and the bias of `module`, which holds them."""
+    if layer.weight_std is None:
+        kernel_init = bias_init = _uniform(1 / math.sqrt(fan_in))
+    else:
+        kernel_init = nn.initializers.normal(layer.weight_std)
+        bias_init = nn.initializers.constant(layer.bias)
+    kernel = module.param("kernel", kernel_init, kernel_shape, jnp.float32)
+    bias = module.param("bias", bias_init, bias_shape, jnp.float32)
+    return kernel, bias
+
+
+def _uniform(bound: float):
+    """Returns an initializer that is uniform within `bound` of zero (PyTorch's default)."""
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def _add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """Returns `x` plus the bias of its last axes: in the dtype of the bias, as that of `x`."""
+    bias = bias.reshape((1,) * (x.ndim - bias.ndim) + bias.shape)
+    return (x.astype(bias.dtype) + bias).astype(x.dtype)
+
+
+class Conv(nn.Module):
+    """A convolution."""
+
+    layer: specs.Conv
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        layer, depth = self.layer, x.shape[3] // self.layer.groups
+        shape = (layer.window, layer.window, depth, layer.features)
+        kernel, bias = _parameters(self, layer, shape, (layer.features,), math.prod(shape[:3]))
+        padding = (specs.padding_of(x.shape[1], layer), specs.padding_of(x.shape[2], layer))
+        out = ops.convolution(
+            x, kernel.astype(x.dtype), stride=layer.stride, padding=padding, groups=layer.groups
+        )
+        return _add_bias(out, bias)
+
+
+class Local(nn.Module):
+    """An unshared convolution."""
+
+    layer: specs.Local
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        layer = self.layer
+        height, width = (
+            size + 2 * layer.padding - layer.window + 1 for size in (x.shape[1], x.shape[2])
+        )
+        fan_in = layer.window**2 * x.shape[3]
+        shape = (height, width, layer.window, layer.window, x.shape[3], layer.features)
+        kernel, bias = _parameters(self, layer, shape, (height, width, layer.features), fan_in)
+        padding = ((layer.padding, layer.padding), (layer.padding, layer.padding))
+        return _add_bias(ops.local_convolution(x, kernel.astype(x.dtype), padding=padding), bias)
+
+
+class Dense(nn.Module):
+    """A fully connected layer."""
+
+    layer: specs.Dense
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        layer, depth = self.layer, x.shape[1] // self.layer.groups
+        kernel, bias = _parameters(self, layer, (depth, layer.features), (layer.features,), depth)
+        kernel = kernel.astype(x.dtype)
+        if layer.groups == 1:
+            return _add_bias(x @ kernel, bias)
+        inputs = x.reshape(x.shape[0], layer.groups, depth)
+        weights = kernel.reshape(depth, layer.groups, layer.features // layer.groups)
+        grouped = jnp.einsum("ngd,dgf->ngf", inputs, weights)
+        return _add_bias(grouped.reshape(x.shape[0], layer.features), bias)
+
+
+class Activation(nn.Module):
+    """A pointwise nonlinearity."""
+
+    layer: specs.Activation
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return _NONLINEARITIES[self.layer.kind](x)
+
+
+_NONLINEARITIES = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
+
+
+class Lrn(nn.Module):
+    """Normalization across channels."""
+
+    layer: specs.Lrn
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        layer = self.layer
+        return ops.local_response_norm(
+            x,
+            depth=layer.depth,
+            alpha=layer.alpha,
+            beta=layer.beta,
+            bias=layer.bias,
+            groups=layer.groups,
+        )
+
+
+class ResponseNorm(nn.Module):
+    """Normalization over neighbouring pixels."""
+
+    layer: specs.ResponseNorm
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        layer = self.layer
+        return ops.response_norm(
+            x, window=layer.window, alpha=layer.alpha, beta=layer.beta, bias=layer.bias
+        )
+
+
+class MaxPool(nn.Module):
+    """Max pooling."""
+
+    layer: specs.MaxPool
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return _pool(ops.max_pool, self.layer, x)
+
+
+class AvgPool(nn.Module):
+    """Average pooling."""
+
+    layer: specs.AvgPool
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return _pool(ops.avg_pool, self.layer, x)
+
+
+def _pool(pool: Any, layer: specs.MaxPool | specs.AvgPool, x: jax.Array) -> jax.Array:
+    padding = (specs.padding_of(x.shape[1], layer), specs.padding_of(x.shape[2], layer))
+    return pool(x, window=layer.window, stride=layer.stride, padding=padding)
+
+
+class AdaptiveAvgPool(nn.Module):
+    """Average pooling to a given size."""
+
+    layer: specs.AdaptiveAvgPool
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return ops.adaptive_avg_pool(x, self.layer.size)
+
+
+class Flatten(nn.Module):
+    """Maps to a vector, group by group."""
+
+    layer: specs.Flatten
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        split = x.reshape(*x.shape[:3], self.layer.groups, -1)
+        return jnp.moveaxis(split, 3, 1).reshape(x.shape[0], -1)
+
+
+class Dropout(nn.Module):
+    """Dropout: masks in training, one key per image; without keys what stands in for them."""
+
+    layer: specs.Dropout
+
+    def __call__(self, x: jax.Array, keys: jax.Array | None = None) -> jax.Array:
+        layer, keep = self.layer, 1.0 - self.layer.rate
+        if keys is None:
+            return x if layer.inverted else x * keep
+        units = x.shape[-1]
+        shape = (*x.shape[1:-1], units * layer.towers)
+        mask = jax.vmap(lambda key: jax.random.bernoulli(key, keep, shape))(keys)
+        if layer.towers > 1:
+            mask = lax.dynamic_slice_in_dim(mask, lax.axis_index(TOWER) * units, units, axis=-1)
+        kept = x / keep if layer.inverted else x
+        return jnp.where(mask, kept, jnp.zeros_like(kept))
+
+
+class Gather(nn.Module):
+    """The channels of all towers, of which each device has its own."""
+
+    layer: specs.Gather
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        to = "invarying" if self.layer.invariant else "varying"
+        return lax.all_gather(x, TOWER, axis=x.ndim - 1, tiled=True, to=to)
+
+
+_MODULES: dict[type, type[nn.Module]] = {
+    specs.Conv: Conv,
+    specs.Local: Local,
+    specs.Dense: Dense,
+    specs.Activation: Activation,
+    specs.Lrn: Lrn,
+    specs.ResponseNorm: ResponseNorm,
+    specs.MaxPool: MaxPool,
+    specs.AvgPool: AvgPool,
+    specs.AdaptiveAvgPool: AdaptiveAvgPool,
+    specs.Flatten: Flatten,
+    specs.Dropout: Dropout,
+    specs.Gather: Gather,
+}
+
+
+def layer_module(name: str, layer: specs.Layer) -> Any:
+    """Returns the module of a layer, to be made within a compact method of its parent."""
+    if type(layer) not in _MODULES:
+        raise TypeError(f"layer '{name}' is of unknown type {type(layer).__name__}")
+    return _MODULES[type(layer)](layer, name=name)  # type: ignore[call-arg]
