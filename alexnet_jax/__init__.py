@@ -5,7 +5,7 @@ Networks are data, interpreted by one pure Flax module:
 >>> network = NETWORKS["paper"]
 >>> network.towers, network.classes, network.image_size
 (2, 1000, 224)
->>> sum(layer.params for layer in summarize(network))
+>>> summary(network).params
 60965224
 >>> receptive_fields(network)[0].size
 11
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from alexnet_jax.network.model import AlexNet
     from alexnet_jax.network.networks import NETWORKS
     from alexnet_jax.network.receptive_fields import receptive_fields
+    from alexnet_jax.network.summary import summary
     from alexnet_jax.presets import PRESETS
     from alexnet_jax.weights.importing import import_weights
 
@@ -62,6 +63,7 @@ __all__ = [
     "load",
     "receptive_fields",
     "summarize",
+    "summary",
     "train",
 ]
 
@@ -74,6 +76,7 @@ _HOMES = {
     "load": "alexnet_jax.insight.classifier",
     "receptive_fields": "alexnet_jax.network.receptive_fields",
     "summarize": "alexnet_jax.network.layers",
+    "summary": "alexnet_jax.network.summary",
     "train": "alexnet_jax.experiment",
 }
 

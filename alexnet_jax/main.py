@@ -491,6 +491,49 @@ class Presets(Options):
         print(command_line.format_presets(presets.PRESETS, presets.NOTES, self.format), end="")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Summary(Options):
+    """Show a network as a table: layers, sizes, receptive fields, parameters, towers.
+
+    Example:
+      alexnet summary --network original
+      alexnet summary --workdir runs/a --format csv
+
+    Attributes:
+      network: its name; by default paper.
+      workdir: run folder, whose network to show.
+      image_size: height and width of the images in pixels; by default the network's, or the run's.
+      classes: number of outputs; by default the network's, or the run's.
+      format: how to print; csv and json have numbers without commas, for programs.
+    """
+
+    network: str | None = None
+    workdir: AbsolutePath | None = None
+    image_size: int | None = None
+    classes: int | None = None
+    format: Literal["table", "markdown", "csv", "json"] = "table"
+
+    def run(self) -> None:
+        """Prints the table."""
+        from alexnet_jax.network.networks import find_network
+        from alexnet_jax.network.summary import summary
+        from alexnet_jax.network.summary_text import format_summary
+
+        if self.workdir is None:
+            network, size = find_network(self.network or "paper"), None
+        elif self.network is not None:
+            raise InputError("--network and --workdir both name a network; give one of them")
+        else:
+            from alexnet_jax.runs.folder import read_run
+
+            run = read_run(self.workdir)
+            network, size = run.network, run.image_size
+        if self.classes is not None:
+            network = network.with_classes(self.classes)
+        size = size if self.image_size is None else self.image_size
+        print(format_summary(summary(network, size), self.format))
+
+
 VERBS: dict[str, type[Options]] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -503,6 +546,7 @@ VERBS: dict[str, type[Options]] = {
     "demo": Demo,
     "doctor": Doctor,
     "presets": Presets,
+    "summary": Summary,
 }
 
 

@@ -35,6 +35,15 @@ for device in jax.devices():
     print(f"{device.platform}: {device.device_kind}")
 
 # %% [markdown]
+# ## The network of the paper
+#
+# Every layer of the large network: what it makes of an image, what it holds and costs, and which
+# tower (GPU) holds it. `alexnet_jax.summary("digits")` shows the small one.
+
+# %%
+print(alexnet_jax.summary(alexnet_jax.NETWORKS["paper"]))
+
+# %% [markdown]
 # ## Training
 #
 # A preset is a frozen dataclass; `dataclasses.replace` makes another experiment of it. Training

@@ -29,8 +29,9 @@ from alexnet_jax.network.layers import (
     with_features,
     without,
 )
-from alexnet_jax.network.model import AlexNet
+from alexnet_jax.network.model import AlexNet, count_params
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.network.summary import summary
 
 # name: (parameters, multiply-accumulates per image, neurons) at the network's own image size
 GOLDEN = {
@@ -182,6 +183,8 @@ def test_totals(name):
     rows = summarize(NETWORKS[name])
     totals = tuple(sum(getattr(row, key) for row in rows) for key in ("params", "macs", "neurons"))
     assert totals == GOLDEN[name]
+    table = summary(name)
+    assert (table.params, table.macs, table.neurons) == GOLDEN[name]
 
 
 @every_network
@@ -462,6 +465,10 @@ def test_model_makes_the_summarized_parameters_and_shapes(name, key):
         row.name: {"kernel": row.weights, "bias": row.biases} for row in rows if row.params
     }
     assert logits.shape == (2, network.classes)
+    table = summary(network)
+    assert table.params == count_params(variables["params"])
+    kernels = {layer: leaves["kernel"].shape for layer, leaves in variables["params"].items()}
+    assert kernels == {row.layer: row.kernel_shape for row in table.rows if row.params}
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar-18pct", "one-weird-trick"])

@@ -1,5 +1,6 @@
 """The command line: parsing, help, one-line errors, exit codes. No training here."""
 
+import dataclasses
 import json
 import logging
 import shlex
@@ -10,13 +11,20 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from alexnet_jax import program
 from alexnet_jax.command_line import UsageError
+from alexnet_jax.config import Config
+from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import CheckpointError, DataError, DivergedError, InputError
 from alexnet_jax.main import VERBS, main, parse
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.network.summary import summary
+from alexnet_jax.network.summary_text import FORMATS, format_summary
 from alexnet_jax.presets import NOTES, PRESETS
+from alexnet_jax.runs.folder import start_run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -340,6 +348,46 @@ def test_commands_of_the_presets_parse(monkeypatch, tmp_path):
         assert words[:3] == ["python", "-m", "alexnet_jax.main"]
         config = parse("train", [word for word in words[3:] if word != "train"]).config
         assert config.preset == name
+
+
+# --- summary ---
+
+
+def test_summary_prints_the_table_of_a_network(capsys):
+    assert main(["summary"]) == 0
+    assert capsys.readouterr().out == f"{summary('paper')}\n"
+    for form in FORMATS:
+        words = ["--network", "digits", "--classes", "7", "--image-size", "32", "--format", form]
+        assert main(["summary", *words]) == 0
+        expected = format_summary(summary(NETWORKS["digits"].with_classes(7), 32), form)
+        assert capsys.readouterr().out == f"{expected}\n"
+
+
+def test_summary_of_a_run_has_its_network_classes_and_size(tmp_path, capsys):
+    inputs = Inputs(np.zeros(3, np.float32), np.ones(3, np.float32), np.zeros((3, 3), np.float32))
+    config = dataclasses.replace(Config(), network="digits", image_size=30)
+    start_run(tmp_path, config, inputs, {"class_names": list("abcde"), "stored_size": 32})
+    assert main(["summary", "--workdir", str(tmp_path), "--format", "csv"]) == 0
+    table = summary(NETWORKS["digits"].with_classes(5), 30)
+    assert capsys.readouterr().out == f"{format_summary(table, 'csv')}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["--network", "orignal"], 1, "Did you mean 'original'?"),
+        (["--image-size", "20"], 1, "layer 'pool2' has 3x3 windows but gets only 2x2 pixels"),
+        (["--image-size", "-3"], 1, "the smallest that fits is 52x52"),
+        (["--classes", "1"], 1, "at least 2 classes"),
+        (["--workdir", "nowhere", "--network", "paper"], 1, "give one of them"),
+        (["--workdir", "nowhere"], 1, "nowhere holds no run"),
+        (["--format", "html"], 2, "html"),
+        (["--size", "20"], 2, "--image-size"),
+    ],
+)
+def test_a_summary_that_cannot_be_made_is_one_line(words, code, expected, capsys):
+    assert main(["summary", *words]) == code
+    assert expected in one_line(capsys.readouterr().err)
 
 
 def test_a_damaged_configuration_of_a_run_does_not_stop_the_parser(tmp_path):

@@ -1,0 +1,194 @@
+"""A network as a table: what every layer is, makes, sees, holds and costs, and on which tower."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from alexnet_jax.network.layers import (
+    Activation,
+    AdaptiveAvgPool,
+    AvgPool,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Gather,
+    Layer,
+    LayerSummary,
+    Local,
+    Lrn,
+    MaxPool,
+    Network,
+    Parametric,
+    ResponseNorm,
+    parametric_layers,
+    summarize,
+)
+from alexnet_jax.network.networks import find_network
+from alexnet_jax.network.receptive_fields import receptive_fields
+from alexnet_jax.network.summary_text import format_summary
+
+_KINDS = {
+    Conv: "conv",
+    Local: "local",
+    Dense: "dense",
+    Lrn: "LRN",
+    ResponseNorm: "rnorm",
+    MaxPool: "max pool",
+    AvgPool: "avg pool",
+    AdaptiveAvgPool: "adaptive pool",
+    Flatten: "flatten",
+    Dropout: "dropout",
+    Gather: "gather",
+}
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer of a `NetworkSummary`, for one image.
+
+    Attributes:
+      layer: its name (`conv1`, `relu1`, …, `fc8`).
+      kind: in words.
+      kernel_shape: of its parameter `kernel`; empty: it has none.
+      window: pixels along a side of what its units read of their input; None: no window.
+      stride: pixels between windows.
+      output_shape: without the batch axis.
+      receptive_field: pixels of the image that a unit sees, along a side.
+      params: weights and biases.
+      macs: multiply-adds of convolutions and matrix products.
+      neurons: outputs, of a layer with parameters.
+      tower_units: channels or units on each tower; one number: all of them on every tower; empty:
+        the network has no towers.
+      reads: whose channels it combines: `own` tower, `both` (`all`), or those of the `image`.
+    """
+
+    layer: str
+    kind: str
+    kernel_shape: tuple[int, ...]
+    window: int | None
+    stride: int | None
+    output_shape: tuple[int, ...]
+    receptive_field: int
+    params: int
+    macs: int
+    neurons: int
+    tower_units: tuple[int, ...]
+    reads: str
+
+
+@dataclass(frozen=True, repr=False)
+class NetworkSummary:
+    """The table of a network; `print` shows it, and a notebook does as well.
+
+    Attributes:
+      network: what is summarized.
+      image_size: height and width of its input, pixels.
+      rows: one per layer, from the image to the logits.
+      params: weights and biases (paper §3.5: 60 million).
+      macs: multiply-adds for an image; those of normalization and pooling are not counted.
+      neurons: outputs of the layers with parameters, the image's own numbers not among them
+        (paper §3.5: 650,000).
+    """
+
+    network: Network
+    image_size: int
+    rows: tuple[LayerRow, ...]
+    params: int
+    macs: int
+    neurons: int
+
+    def __repr__(self) -> str:
+        return format_summary(self)
+
+    def _repr_markdown_(self) -> str:
+        return format_summary(self, "markdown")
+
+
+def summary(network: Network | str, image_size: int | None = None) -> NetworkSummary:
+    """Returns the table of a network.
+
+    Args:
+      network: e.g. `NETWORKS["paper"].with_classes(10)`, or the name of one.
+      image_size: height and width of the input, pixels; None: the network's own.
+
+    Raises:
+      InputError: there is no network of that name, or the size does not fit it.
+
+    >>> paper = summary("paper")
+    >>> paper.params, paper.macs, paper.neurons
+    (60965224, 724406816, 659272)
+    >>> paper.rows[0].output_shape, paper.rows[0].tower_units
+    ((55, 55, 96), (48, 48))
+    """
+    if isinstance(network, str):
+        network = find_network(network)
+    size = network.image_size if image_size is None else image_size
+    layers = summarize(network, size)
+    fields = receptive_fields(network, size)
+    rows = tuple(
+        LayerRow(
+            layer.name,
+            _kind(layer.layer),
+            _kernel_shape(layer),
+            *_window(layer.layer),
+            layer.output_shape,
+            field.size,
+            layer.params,
+            layer.macs,
+            layer.neurons,
+            *place,
+        )
+        for layer, field, place in zip(layers, fields, _places(network, layers), strict=True)
+    )
+    totals = (sum(getattr(row, name) for row in rows) for name in ("params", "macs", "neurons"))
+    return NetworkSummary(network, size, rows, *totals)
+
+
+def _kind(layer: Layer) -> str:
+    if isinstance(layer, Activation):
+        return "ReLU" if layer.kind == "relu" else layer.kind
+    return _KINDS[type(layer)]
+
+
+def _kernel_shape(summary: LayerSummary) -> tuple[int, ...]:
+    layer, channels = summary.layer, summary.input_shape[-1]
+    match layer:
+        case Conv(window=window, groups=groups, features=features):
+            return window, window, channels // groups, features
+        case Local(window=window, features=features):
+            return *summary.output_shape[:2], window, window, channels, features
+        case Dense(groups=groups, features=features):
+            return channels // groups, features
+    return ()
+
+
+def _window(layer: Layer) -> tuple[int | None, int | None]:
+    match layer:
+        case Conv() | MaxPool() | AvgPool():
+            return layer.window, layer.stride
+        case Local() | ResponseNorm():
+            return layer.window, 1
+    return None, None
+
+
+def _places(
+    network: Network, summaries: Sequence[LayerSummary]
+) -> Iterator[tuple[tuple[int, ...], str]]:
+    """Yields each layer's `tower_units` and `reads`; see `towers.tower_network`."""
+    towers, classifier = network.towers, parametric_layers(network.layers)[-1]
+    divided = mixed = False  # whether each tower has its own channels; whether these are shuffled
+    for summary in summaries:
+        layer, units = summary.layer, summary.output_shape[-1]
+        reads = ""
+        if isinstance(layer, Flatten):
+            mixed = layer.groups == 1
+        elif isinstance(layer, Parametric | Lrn):
+            apart = getattr(layer, "groups", 1) % towers == 0 and layer is not classifier
+            everyone = "both" if towers == 2 else "all"
+            reads = ("own" if apart and not mixed else everyone) if divided else "image"
+        if isinstance(layer, Parametric):
+            divided, mixed = layer is not classifier and units % towers == 0, False
+        if towers == 1:
+            yield (), ""
+        else:
+            yield (units // towers,) * towers if divided and not mixed else (units,), reads
