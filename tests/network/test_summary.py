@@ -108,7 +108,7 @@ def test_the_table_is_aligned_and_fits_a_terminal(name):
     table = summary(name)
     assert repr(table) == str(table)
     lines = str(table).splitlines()
-    assert lines[0].startswith(f"{name}: ") and max(map(len, lines)) <= 116
+    assert lines[0].startswith(f"{name}: ") and max(map(len, lines)) <= 120
     heading, *rows = lines[3:-1]
     assert [row.split()[0] for row in rows[: len(table.rows)]] == [r.layer for r in table.rows]
     ends = heading.index("parameters") + len("parameters")
