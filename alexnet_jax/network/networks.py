@@ -194,6 +194,43 @@ _ONE_WEIRD_TRICK_2014: tuple[Layer, ...] = (  # 224 x 224 x 3
     Dense("fc8", 1000, bias=-7),  # equal biases cancel in the softmax; helps sigmoids only
 )
 
+# What most courses draw: the paper's filters on one GPU, without groups, as PyTorch's layers spell
+# it. Drawings disagree on the order of normalization and pooling. Here it is that of the paper
+# (§3.5), which most programs of courses have; lecture notes that show pooling first follow
+# `caffenet`. Drawings of 227 pixels do not pad conv1. A drawing has no initial weights: those of
+# run 145.
+_ONE_TOWER: tuple[Layer, ...] = (  # 224 x 224 x 3
+    Conv("conv1", 96, 11, stride=4, padding=2, overhang=False),  # 55 x 55 x 96
+    Activation(),
+    Lrn(alpha=1e-4 / 5),  # PyTorch, too, divides the scale by the window size
+    MaxPool(overhang=False),  # 27 x 27 x 96
+    Conv("conv2", 256, 5, padding=2, bias=1, overhang=False),  # 27 x 27 x 256
+    Activation(),
+    Lrn(alpha=1e-4 / 5),
+    MaxPool(overhang=False),  # 13 x 13 x 256
+    Conv("conv3", 384, 3, padding=1, weight_std=0.03, overhang=False),  # 13 x 13 x 384
+    Activation(),
+    Conv("conv4", 384, 3, padding=1, weight_std=0.03, bias=1, overhang=False),  # 13 x 13 x 384
+    Activation(),
+    Conv("conv5", 256, 3, padding=1, weight_std=0.03, bias=1, overhang=False),  # 13 x 13 x 256
+    Activation(),
+    MaxPool(overhang=False),  # 6 x 6 x 256
+    Flatten(),  # 9216
+    Dense("fc6", 4096, bias=1),
+    Activation(),
+    Dropout(inverted=True),
+    Dense("fc7", 4096, bias=1),
+    Activation(),
+    Dropout(inverted=True),
+    Dense("fc8", 1000),
+)
+_BEFORE_DENSE = _ONE_TOWER.index(Flatten())
+_ONE_TOWER_ADAPTIVE: tuple[Layer, ...] = (
+    *_ONE_TOWER[:_BEFORE_DENSE],
+    AdaptiveAvgPool(6),  # 6 x 6 x 256 at any image size from 63; at 224 it changes nothing
+    *_ONE_TOWER[_BEFORE_DENSE:],
+)
+
 # The paper's ablations and its larger networks, as edits of the network that ran.
 _ONE_TOWER_HALF = with_features(  # conv5 and the dense layers keep their widths (paper §3.2)
     with_changes(with_changes(_ORIGINAL, Conv, groups=1), Lrn, groups=1),
@@ -394,6 +431,13 @@ _DEFINITIONS: tuple[tuple[str, tuple[Layer, ...], int, str], ...] = (
         _ONE_WEIRD_TRICK_2014,
         224,
         "akrizhevsky/cuda-convnet2 layers/layers-imagenet-1gpu.cfg",
+    ),
+    ("one-tower", _ONE_TOWER, 224, "what courses draw: one GPU, no groups"),
+    (
+        "one-tower-adaptive",
+        _ONE_TOWER_ADAPTIVE,
+        224,
+        "what courses draw: one GPU, no groups; any image size",
     ),
     ("one-tower-half", _ONE_TOWER_HALF, 224, "paper §3.2; 2012 file layers/layers-145-half.cfg"),
     ("non-overlapping", _NON_OVERLAPPING, 224, "paper §3.4; 2012 file layers/layers-147.cfg"),

@@ -12,6 +12,7 @@ import pytest
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import (
     Activation,
+    AdaptiveAvgPool,
     AvgPool,
     Conv,
     Dense,
@@ -41,6 +42,8 @@ GOLDEN = {
     "bvlc-alexnet": (60_965_224, 724_406_816, 659_272),
     "one-weird-trick": (61_100_840, 714_188_480, 494_184),
     "one-weird-trick-2014": (61_100_840, 714_188_480, 494_184),
+    "one-tower": (62_378_344, 1_135_256_096, 659_272),
+    "one-tower-adaptive": (62_378_344, 1_135_256_096, 659_272),
     "one-tower-half": (59_798_312, 391_514_384, 355_864),
     "non-overlapping": (60_965_224, 686_891_552, 633_416),
     "no-lrn": (60_965_224, 724_406_816, 659_272),
@@ -79,6 +82,9 @@ LAYER_PARAMS = {
     "one-weird-trick": (
         23_296, 307_392, 663_936, 884_992, 590_080, 37_752_832, 16_781_312, 4_097_000,
     ),
+    "one-tower": (
+        34_944, 614_656, 885_120, 1_327_488, 884_992, 37_752_832, 16_781_312, 4_097_000,
+    ),
     "no-talk": (34_944, 384_320, 553_344, 663_936, 442_624, 37_756_928, 16_781_312, 4_097_000),
     "cifar-13pct": (4_864, 102_464, 664_704, 332_928, 11_530),
     "cifar-18pct": (2_432, 25_632, 51_264, 10_250),
@@ -94,6 +100,8 @@ SPATIAL = {
     "bvlc-alexnet": (227, 55, 27, 27, 13, 13, 13, 13, 6),
     "one-weird-trick": (224, 55, 27, 27, 13, 13, 13, 13, 6, 6),
     "one-weird-trick-2014": (224, 55, 27, 27, 13, 13, 13, 13, 6),
+    "one-tower": (224, 55, 27, 27, 13, 13, 13, 13, 6),
+    "one-tower-adaptive": (224, 55, 27, 27, 13, 13, 13, 13, 6, 6),
     "one-tower-half": (224, 55, 27, 27, 13, 13, 13, 13, 6),
     "non-overlapping": (224, 55, 28, 26, 13, 13, 13, 11, 6),
     "no-lrn": (224, 55, 27, 27, 13, 13, 13, 13, 6),
@@ -122,6 +130,7 @@ _BLOCK1 = {
     "bvlc-alexnet": "conv1 relu1 norm1 pool1",
     "one-weird-trick": "conv1 relu1 pool1",
     "one-weird-trick-2014": "conv1 norm1 pool1 relu1",
+    "one-tower": "conv1 relu1 norm1 pool1",
     "no-lrn": "conv1 pool1 relu1",
     "cifar-13pct": "conv1 relu1 pool1",
     "cifar-11pct": "conv1 relu1 pool1 norm1",
@@ -142,6 +151,7 @@ _BLOCK2 = {
     "bvlc-alexnet": "conv2 relu2 norm2 pool2",
     "one-weird-trick": "conv2 relu2 pool2",
     "one-weird-trick-2014": "conv2 relu2 norm2 pool2",
+    "one-tower": "conv2 relu2 norm2 pool2",
     "no-lrn": "conv2 relu2 pool2",
     "cifar-11pct": "conv2 relu2 norm2 pool2",
     "cifar-18pct": "conv2 relu2 pool2 rnorm2",
@@ -264,7 +274,7 @@ def test_related_counts():
     footnote = with_features(NETWORKS["one-weird-trick"].layers, {"conv4": 384})
     assert total_params("one-weird-trick", footnote) == 61_838_248  # the paper of that name
     ungrouped = with_changes(NETWORKS["paper"].layers, Conv, groups=1)
-    assert total_params("paper", ungrouped) == 62_378_344  # a common mistake
+    assert total_params("paper", ungrouped) == GOLDEN["one-tower"][0]
 
 
 @pytest.mark.parametrize("name", _BLOCK1)
@@ -314,6 +324,11 @@ def test_names_around_the_sixth_convolution():
             [0, 1, 0, 1, 1, 1, 1, -7],
         ),
         (
+            "one-tower",
+            [0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01],
+            [0, 1, 0, 1, 1, 1, 1, 0],
+        ),
+        (
             "six-conv-2011",
             [0.01, 0.01, 0.03, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01, 0.01],
             [0, 1, 0, 1, 1, 1, 1, 1, 0, 0],
@@ -344,6 +359,7 @@ def test_initial_weights_and_biases(name, stds, biases):
         ("bvlc-alexnet", [Lrn(5, 2e-5, 0.75, 1.0)] * 2),
         ("one-weird-trick", []),
         ("one-weird-trick-2014", [Lrn(5, 2e-5, 0.75, 2.0)] * 2),
+        ("one-tower", [Lrn(5, 2e-5, 0.75, 2.0)] * 2),
         (
             "one-tower-half",
             [
@@ -374,6 +390,7 @@ def test_normalizations(name, norms):
         ("caffenet", ["dropout6", "dropout7"], True),
         ("one-weird-trick", ["dropout5", "dropout6"], True),
         ("one-weird-trick-2014", ["dropout6", "dropout7"], False),
+        ("one-tower", ["dropout6", "dropout7"], True),
         ("six-conv", ["dropout6", "dropout7"], False),
         ("cifar-11pct", [], False),
         ("digits", ["dropout6", "dropout7"], False),
@@ -401,6 +418,12 @@ def test_relatives_differ_where_they_should():
     assert [layer.features for layer in parametric_layers(silent)] == [
         96, 320, 384, 384, 256, 8192, 4096, 1000,
     ]  # fmt: skip
+    one, adaptive = NETWORKS["one-tower"].layers, NETWORKS["one-tower-adaptive"].layers
+    assert [layer.features for layer in parametric_layers(one)] == [
+        96, 256, 384, 384, 256, 4096, 4096, 1000,
+    ]  # fmt: skip
+    assert NETWORKS["one-tower"].towers == 1
+    assert without(adaptive, AdaptiveAvgPool) == one
     half = NETWORKS["one-tower-half"].layers
     assert [layer.features for layer in parametric_layers(half)] == [
         48, 128, 192, 192, 256, 4096, 4096, 1000,
@@ -422,8 +445,9 @@ def test_tanh_and_relu_figures_say_that_the_paper_does_not_identify_them():
         assert "does not identify" in NETWORKS[name].source
 
 
-def test_one_weird_trick_takes_any_size_from_63():
-    network = NETWORKS["one-weird-trick"]
+@pytest.mark.parametrize("name", ["one-weird-trick", "one-tower-adaptive"])
+def test_adaptive_networks_take_any_size_from_63(name):
+    network = NETWORKS[name]
     for size in (63, 64, 100, 256):
         assert dict((row.name, row.output_shape) for row in summarize(network, size))["pool5b"] == (
             6,
