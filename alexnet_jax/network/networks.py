@@ -194,35 +194,35 @@ _ONE_WEIRD_TRICK_2014: tuple[Layer, ...] = (  # 224 x 224 x 3
     Dense("fc8", 1000, bias=-7),  # equal biases cancel in the softmax; helps sigmoids only
 )
 
-# What most courses draw: the paper's filters on one GPU, without groups, as PyTorch's layers spell
-# it. Drawings disagree on the order of normalization and pooling. Here it is that of the paper
-# (§3.5), which most programs of courses have; lecture notes that show pooling first follow
-# `caffenet`. Drawings of 227 pixels do not pad conv1. A drawing has no initial weights: those of
-# run 145.
+# What most courses draw: the paper's filters on one GPU, without groups, in PyTorch's layers and
+# with their initial weights, for a drawing has none. Drawings disagree on the order of
+# normalization and pooling. Here it is that of the paper (§3.5), which most programs of courses
+# have; lecture notes that show pooling first follow `caffenet`. Drawings of 227 pixels do not pad
+# conv1.
 _ONE_TOWER: tuple[Layer, ...] = (  # 224 x 224 x 3
-    Conv("conv1", 96, 11, stride=4, padding=2, overhang=False),  # 55 x 55 x 96
+    Conv("conv1", 96, 11, stride=4, padding=2, weight_std=None, overhang=False),  # 55 x 55 x 96
     Activation(),
-    Lrn(alpha=1e-4 / 5),  # PyTorch, too, divides the scale by the window size
+    Lrn(alpha=1e-4 / 5),  # PyTorch divides the scale by the window size, too
     MaxPool(overhang=False),  # 27 x 27 x 96
-    Conv("conv2", 256, 5, padding=2, bias=1, overhang=False),  # 27 x 27 x 256
+    Conv("conv2", 256, 5, padding=2, weight_std=None, overhang=False),  # 27 x 27 x 256
     Activation(),
     Lrn(alpha=1e-4 / 5),
     MaxPool(overhang=False),  # 13 x 13 x 256
-    Conv("conv3", 384, 3, padding=1, weight_std=0.03, overhang=False),  # 13 x 13 x 384
+    Conv("conv3", 384, 3, padding=1, weight_std=None, overhang=False),  # 13 x 13 x 384
     Activation(),
-    Conv("conv4", 384, 3, padding=1, weight_std=0.03, bias=1, overhang=False),  # 13 x 13 x 384
+    Conv("conv4", 384, 3, padding=1, weight_std=None, overhang=False),  # 13 x 13 x 384
     Activation(),
-    Conv("conv5", 256, 3, padding=1, weight_std=0.03, bias=1, overhang=False),  # 13 x 13 x 256
+    Conv("conv5", 256, 3, padding=1, weight_std=None, overhang=False),  # 13 x 13 x 256
     Activation(),
     MaxPool(overhang=False),  # 6 x 6 x 256
     Flatten(),  # 9216
-    Dense("fc6", 4096, bias=1),
+    Dense("fc6", 4096, weight_std=None),
     Activation(),
     Dropout(inverted=True),
-    Dense("fc7", 4096, bias=1),
+    Dense("fc7", 4096, weight_std=None),
     Activation(),
     Dropout(inverted=True),
-    Dense("fc8", 1000),
+    Dense("fc8", 1000, weight_std=None),
 )
 _BEFORE_DENSE = _ONE_TOWER.index(Flatten())
 _ONE_TOWER_ADAPTIVE: tuple[Layer, ...] = (

@@ -17,7 +17,7 @@ from experiments.parity.compare import Outcome
 from experiments.parity.samples import REQUIRED, make_images, make_params, small, uniform
 
 PATH = Path(__file__).parents[2] / "tests" / "golden" / "parity.json"
-NAMES = (*REQUIRED, "no-talk", "figure1-tanh")
+NAMES = (*REQUIRED, "one-tower", "one-tower-adaptive", "no-talk", "figure1-tanh")
 _PROJECTIONS = 3
 _BATCH = 2
 

@@ -26,6 +26,11 @@ _LIST = (
     (("caffenet", "bvlc-alexnet"), "Caffe's two"),
     (("one-weird-trick", "one-weird-trick-2014"), "torchvision's, cuda-convnet2's"),
     (
+        ("one-tower", "one-tower-adaptive"),
+        "what courses draw: one GPU, no groups; the second pools to 6 x 6, so that any image size "
+        "has the same weights",
+    ),
+    (
         ("one-tower-half", "non-overlapping", "no-lrn", "no-talk"),
         "the ablations of §3 (runs 145-half, 147, 148, 150)",
     ),

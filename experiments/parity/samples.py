@@ -38,6 +38,8 @@ REQUIRED = (
 )
 OTHERS = (
     "one-weird-trick-2014",
+    "one-tower",
+    "one-tower-adaptive",
     "one-tower-half",
     "non-overlapping",
     "no-lrn",

@@ -58,6 +58,16 @@ def one_weird_trick(x, p):
     return head(x, p, keep=1.0)
 
 
+def one_tower(x, p, adaptive=False):
+    """What courses draw, in PyTorch's own layers with their defaults."""
+    x = F.relu(F.conv2d(x, *p["conv1"], stride=4, padding=2))
+    x = F.max_pool2d(F.local_response_norm(x, 5, 1e-4, 0.75, 2.0), 3, 2)
+    x = F.relu(F.conv2d(x, *p["conv2"], padding=2))
+    x = F.max_pool2d(F.local_response_norm(x, 5, 1e-4, 0.75, 2.0), 3, 2)
+    x = convolutions(x, p, groups=1)
+    return head(F.adaptive_avg_pool2d(x, (6, 6)) if adaptive else x, p, keep=1.0)
+
+
 def cifar_11pct(x, p):
     """The four-layer net: normalization after pool 1 and before pool 2, unshared layers."""
     norm = functools.partial(F.local_response_norm, size=9, alpha=1e-3, beta=0.75, k=1.0)
@@ -179,6 +189,8 @@ def random_params(network, size, seed):
         ("original", original, 60.0),
         ("bvlc-alexnet", bvlc_alexnet, 60.0),
         ("one-weird-trick", one_weird_trick, 1.0),
+        ("one-tower", one_tower, 60.0),
+        ("one-tower-adaptive", functools.partial(one_tower, adaptive=True), 60.0),
         ("cifar-11pct", cifar_11pct, 60.0),
         ("cifar-18pct", cifar_18pct, 60.0),
     ],
@@ -186,6 +198,8 @@ def random_params(network, size, seed):
 def test_logits_and_gradients_are_those_of_pytorch(name, oracle, spread):
     network = narrowed(NETWORKS[name].with_classes(7))
     size, batch = network.image_size, 1 if NETWORKS[name].image_size > 100 else 2
+    if name == "one-tower-adaptive":
+        size = 160  # where its pooling makes 6 x 6 of 4 x 4 pixels
     params = random_params(network, size, seed=1)
     rng = np.random.default_rng(2)
     images = rng.standard_normal((batch, size, size, 3)) * spread

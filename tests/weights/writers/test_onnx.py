@@ -31,6 +31,8 @@ def session_of(path):
             ("caffenet", "channel", "none"),
             ("bvlc-alexnet", "none", "channel"),
             ("one-weird-trick", "imagenet", "imagenet"),
+            ("one-tower", "image", "none"),
+            ("one-tower-adaptive", "channel", "channel"),
             ("no-talk", "image", "none"),
             ("six-conv-2011", "image", "channel"),
             ("cifar-11pct", "image", "none"),

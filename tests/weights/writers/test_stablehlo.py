@@ -8,6 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+import quick
 
 from alexnet_jax.errors import CheckpointError
 from alexnet_jax.network.layers import ResponseNorm, with_changes
@@ -21,10 +22,15 @@ from alexnet_jax.weights.writers import stablehlo as export_stablehlo  # noqa: E
 
 @pytest.mark.parametrize(
     ("name", "mean", "scale"),
-    [
-        ("original", "image-aligned", "none"),
-        ("cifar-18pct", "none", "channel"),
-    ],
+    quick.rows(
+        [("original", "image-aligned", "none"), ("cifar-18pct", "none", "channel")],
+        [
+            ("original", "image-aligned", "none"),
+            ("one-tower", "image", "none"),
+            ("one-tower-adaptive", "channel", "channel"),
+            ("cifar-18pct", "none", "channel"),
+        ],
+    ),
 )
 def test_the_file_computes_our_logits(narrow_weights, expected_logits, tmp_path, name, mean, scale):
     weights = narrow_weights(name, mean=mean, scale=scale)

@@ -15,7 +15,10 @@ from alexnet_jax.weights.writers import tensorflow_graph  # noqa: E402
 # TensorFlow's own warnings about its own deprecations.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
-NETWORKS = ["original", "one-weird-trick", "no-talk", "cifar-11pct", "cifar-18pct"]
+NETWORKS = [
+    *("original", "one-weird-trick", "one-tower", "one-tower-adaptive", "no-talk"),
+    *("cifar-11pct", "cifar-18pct"),
+]
 
 
 def images_for(weights, count=2):
