@@ -454,6 +454,17 @@ def test_adaptive_networks_take_any_size_from_63(name):
         summarize(network, 62)
 
 
+@pytest.mark.parametrize(("size", "same"), [(224, True), (256, False)])
+def test_adaptive_pooling_is_no_part_of_the_program_where_maps_are_6x6(size, same, key):
+    def program(name):
+        model = AlexNet(NETWORKS[name])
+        images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+        variables = jax.eval_shape(model.init, key, images)
+        return jax.jit(model.apply).lower(variables, images).as_text()
+
+    assert (program("one-tower") == program("one-tower-adaptive")) == same
+
+
 @pytest.mark.parametrize(
     ("name", "size", "layer"),
     [("paper", 10, "conv1"), ("paper", 40, "pool5"), ("original", 8, "conv1")],
