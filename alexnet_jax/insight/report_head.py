@@ -131,7 +131,7 @@ def _hardware(run: Mapping[str, Any]) -> str | None:
     if all("cpu" in device.lower() for device in devices):
         cores = run.get("cpu_cores")
         return f"{run.get('processor') or 'CPU'}" + (
-            f", {cores}\N{NO-BREAK SPACE}cores" if cores else ""
+            f", {cores}\N{NO-BREAK SPACE}core{'s' * (cores > 1)}" if cores else ""
         )
     kinds = list(dict.fromkeys(devices))
     return ", ".join(f"{devices.count(k)} × {k}" if devices.count(k) > 1 else k for k in kinds)
