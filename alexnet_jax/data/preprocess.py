@@ -99,6 +99,29 @@ def _scale(kind: str, statistics: "Statistics | None") -> np.ndarray:
     return np.where(deviation > 0, deviation, 1.0)  # a constant channel stays as it is
 
 
+def centre_arrays(
+    inputs: Inputs, settings: PreprocessConfig, image_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and scale such that a centre view enters the network as `(x - mean) / scale`.
+
+    Args:
+      inputs: from `make_inputs`.
+      settings: what the network was trained with.
+      image_size: height and width of the network's input in pixels.
+
+    Returns:
+      Mean, float32 [image_size, image_size, 3] or [3], and scale, float32 [3], both in units of
+      0..255.
+    """
+    mean, scale = (np.asarray(array, np.float32) for array in (inputs.mean, inputs.scale))
+    if settings.mean == "none":
+        mean = np.zeros(3, np.float32)
+    elif settings.mean == "image-aligned":
+        start = (mean.shape[0] - image_size) // 2
+        mean = mean[start : start + image_size, start : start + image_size]
+    return mean, np.ones(3, np.float32) if settings.scale == "none" else scale
+
+
 def preprocess(
     inputs: Inputs,
     images: jax.Array,

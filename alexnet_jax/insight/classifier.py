@@ -22,9 +22,10 @@ from alexnet_jax.config import (
     PreprocessConfig,
 )
 from alexnet_jax.data.decode import BadImageError
-from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.data.preprocess import Inputs, centre_arrays
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.evaluation.evaluate import make_predict_step, make_view_step
+from alexnet_jax.evaluation.views import centre_offset
 from alexnet_jax.insight.images import (
     Unreadable,
     UserImage,
@@ -34,6 +35,7 @@ from alexnet_jax.insight.images import (
     read_image,
 )
 from alexnet_jax.network.layers import Activation, Network, Parametric, layer_names
+from alexnet_jax.network.model import AlexNet
 from alexnet_jax.runs.weights import RunWeights, load_weights
 
 _LARGEST_BATCH = 64
@@ -56,7 +58,18 @@ class Classifier:
     `stored_size`, central square; then the views are cut.
 
     Every method takes `unreadable`: None raises `InputError` at the first file that cannot be
-    read; a list collects those files instead, and the result has rows for the others only.
+    read; a list collects those files instead, and the result has rows for the others only. `apply`
+    takes arrays that `preprocess` has made of images, so that gradients may flow through it.
+
+    Attributes:
+      network: with the run's number of classes.
+      params: `{layer: {"kernel": float32, "bias": float32}}`, JAX arrays on one device.
+      mean: float32 `[image_size, image_size, 3]` or `[3]`, NumPy, in units of 0..255.
+      scale: float32 `[3]`, NumPy; the centre view x, RGB 0..255, enters as `(x - mean) / scale`.
+      class_names: in the order of the outputs.
+      image_size: height and width of the network's input in pixels.
+      stored_size: height and width that photos are brought to before the views are cut.
+      appearance: which way up and in which colours photos are shown to the network.
     """
 
     def __init__(
@@ -80,7 +93,8 @@ class Classifier:
         self.image_size = image_size
         self.stored_size = stored_size
         self.appearance = appearance
-        self._params, self._inputs = jax.device_put((params, inputs))
+        self.mean, self.scale = centre_arrays(inputs, preprocess_config, image_size)
+        self.params, self._inputs = jax.device_put((params, inputs))
         self._batch_size = batch_size
         settings = (network, preprocess_config, image_size)
         self._predict_step = functools.cache(
@@ -91,6 +105,7 @@ class Classifier:
         self._feature_step = functools.cache(
             lambda capture: make_view_step(*settings, 1, dtype, augment, capture)
         )
+        self._apply_module = jax.jit(AlexNet(network, dtype).apply, static_argnames="capture")
 
     def probabilities(
         self, images: UserImages, views: int = 1, unreadable: list[Unreadable] | None = None
@@ -106,6 +121,65 @@ class Classifier:
         rows = list(self._outputs(self._predict_step(views), images, views, unreadable))
         empty = np.empty((0, self.network.classes), np.float32)
         return np.concatenate(rows) if rows else empty
+
+    def preprocess(
+        self, images: UserImages, unreadable: list[Unreadable] | None = None
+    ) -> np.ndarray:
+        """Returns what `apply` takes: the centre views less `mean`, divided by `scale`.
+
+        Args:
+          images: see the class.
+          unreadable: see the class.
+
+        Returns:
+          float32 `[n, image_size, image_size, 3]`.
+        """
+        start = centre_offset(self.stored_size, self.image_size)
+        window = slice(start, start + self.image_size)
+
+        def step(params: Any, inputs: Inputs, stored: np.ndarray) -> np.ndarray:
+            return (stored[:, window, window].astype(np.float32) - self.mean) / self.scale
+
+        empty = np.empty((0, self.image_size, self.image_size, 3), np.float32)
+        return np.concatenate([empty, *self._outputs(step, images, 1, unreadable)])
+
+    def apply(self, images: Any, layer: str | None = None) -> jax.Array:
+        """Returns the logits of preprocessed images; may be jitted, mapped and differentiated.
+
+        In a program that is jitted around it the parameters are constants; to hand them over as
+        an argument, jit `AlexNet(network).apply` and give it `{"params": params}`. Gradients are
+        in reverse (`grad`, `vjp`, `jacrev`): the convolutions define no forward ones.
+
+        Args:
+          images: float `[n, image_size, image_size, 3]`, from `preprocess`, or
+            `(x - mean) / scale` of RGB values x in 0..255.
+          layer: whose activations are wanted instead, named as in `features`.
+
+        Returns:
+          float32 `[n, classes]`, or the activations of `layer`.
+
+        Raises:
+          InputError: images of another shape, or of integers, or there is no such layer.
+
+        >>> classifier = load("runs")
+        >>> images = classifier.preprocess(["photo.jpg"])
+        >>> jax.grad(lambda x: classifier.apply(x)[0, 3])(images).shape == images.shape
+        True
+        """
+        images = jnp.asarray(images)
+        if not jnp.issubdtype(images.dtype, jnp.floating):
+            raise InputError(
+                f"images should be preprocessed floats, not {images.dtype}: give them to "
+                "`preprocess`, or subtract `mean` and divide by `scale`"
+            )
+        size, shape = self.image_size, list(images.shape)
+        if len(shape) != 4 or shape[1:] != [size, size, 3]:
+            hint = "; add an axis in front: images[None]" if shape == [size, size, 3] else ""
+            raise InputError(f"images should be [n, {size}, {size}, 3], not {shape}{hint}")
+        if not shape[0]:  # which the module's layers do not take
+            return self.apply(jnp.zeros((1, size, size, 3), images.dtype), layer)[:0]
+        capture = None if layer is None else capture_name(self.network, layer)
+        return self._apply_module({"params": self.params}, images, capture=capture)
 
     def view_probabilities(self, images: UserImages) -> np.ndarray:
         """Returns the probabilities of each view (`evaluation.views.choose_views`, of ten).
@@ -127,7 +201,7 @@ class Classifier:
         Args:
           layer: e.g. `conv1`, whose weights are `[height, width, 3, filters]`.
         """
-        leaves = self._params.get(layer)
+        leaves = self.params.get(layer)
         return None if leaves is None else np.asarray(leaves["kernel"], np.float32)
 
     def predict(
@@ -210,7 +284,7 @@ class Classifier:
         captured = capture_name(self.network, layer, before_relu)
         blank = np.zeros((1, self.stored_size, self.stored_size, 3), np.uint8)
         step = self._feature_step((captured,))
-        return jax.eval_shape(step, self._params, self._inputs, blank)[captured].shape[2:]
+        return jax.eval_shape(step, self.params, self._inputs, blank)[captured].shape[2:]
 
     def _outputs(
         self,
@@ -226,7 +300,7 @@ class Classifier:
         for stored in _stored_batches(sequence, read, batch_size, unreadable):
             # One shape for all batches, so that only one program is compiled.
             padding = [(0, batch_size - len(stored)), (0, 0), (0, 0), (0, 0)]
-            output = step(self._params, self._inputs, np.pad(stored, padding))
+            output = step(self.params, self._inputs, np.pad(stored, padding))
             count = len(stored)
             yield jax.tree.map(lambda x, count=count: np.asarray(x)[:count], output)
 
