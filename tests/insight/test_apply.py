@@ -1,5 +1,7 @@
 """Logits of preprocessed arrays: what `apply` is applied to, for every mean and scale."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +26,7 @@ MEANS = {
 SCALES = {"channel": [60.0, 50.0, 70.0], "imagenet": IMAGENET_STD, "none": [2.0, 3.0, 4.0]}
 
 
-def make(mean="image", scale="none", dtype=jnp.float32):
+def make(mean: Any = "image", scale: Any = "none", dtype=jnp.float32):
     arrays = MEANS[mean], SCALES[scale], np.zeros((3, 3))
     return Classifier(
         TINY,

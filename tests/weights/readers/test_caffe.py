@@ -142,6 +142,20 @@ def test_probabilities_are_those_of_caffes_arithmetic(name, old, tmp_path):
     np.testing.assert_allclose(classifier.probabilities(images), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_what_is_applied_takes_rgb_less_the_mean_image(tmp_path, few_optimizations):
+    file = write(tmp_path, net(draw("caffenet"), ORDERS["caffenet"]))
+    mean = np.random.default_rng(4).uniform(90, 140, (1, 3, STORED, STORED)).astype("f4")
+    mean_file = write(tmp_path, blob(mean, old=True), "mean.binaryproto")
+    import_weights(file, "caffe", tmp_path / "run", mean=mean_file)
+    classifier = alexnet_jax.load(tmp_path / "run")
+    window = slice(8, 8 + SIZE)
+    np.testing.assert_array_equal(classifier.mean, mean[0, ::-1, window, window].transpose(1, 2, 0))
+    stored = np.random.default_rng(5).integers(0, 256, (2, STORED, STORED, 3), dtype=np.uint8)
+    images = (stored[:, window, window].astype("f4") - classifier.mean) / classifier.scale
+    expected = classifier.features(stored, "fc8")
+    np.testing.assert_allclose(classifier.apply(images), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_old_shapes_and_doubles_mean_the_same(tmp_path):
     weights = draw("caffenet")
     plain = read(open_source(write(tmp_path, net(weights, ORDERS["caffenet"]))))

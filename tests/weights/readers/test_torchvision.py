@@ -11,6 +11,7 @@ import tracemalloc
 import zipfile
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -413,7 +414,11 @@ def test_logits_are_pytorchs(container, narrow, arrays, tmp_path):
         torch.save(tensors, file, _use_new_zipfile_serialization=container == "zip")
     import_weights(file, "torchvision", tmp_path / "run")
     images = np.random.default_rng(2).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
-    ours = alexnet_jax.load(tmp_path / "run").probabilities(images)
+    classifier = alexnet_jax.load(tmp_path / "run")
+    ours = classifier.probabilities(images)
+    pixels = images[:, 16:240, 16:240].astype("f4")
+    applied = classifier.apply((pixels - classifier.mean) / classifier.scale)
+    np.testing.assert_allclose(jax.nn.softmax(applied), ours, rtol=1e-4, atol=1e-6)
 
     x = torch.tensor(images[:, 16:240, 16:240]).permute(0, 3, 1, 2).float() / 255
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
