@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -152,6 +153,7 @@ def preprocess(
       [n, h, w, 3] of the dtype of `inputs`, float32.
     """
     settings, augment = config
+    _check_shapes(inputs, images, settings.mean, colour=colour, offsets=offsets, flips=flips)
     x = images.astype(jnp.asarray(inputs.mean).dtype)
     if settings.mean == "image-aligned":
         x = x - _aligned_mean(jnp.asarray(inputs.mean), images.shape, offsets, flips)
@@ -167,6 +169,20 @@ def preprocess(
     if settings.scale != "none":
         x = x / jnp.asarray(inputs.scale)[None, None, None]
     return x
+
+
+def _check_shapes(
+    inputs: Inputs, images: jax.Array, mean: str, **of_images: jax.Array | None
+) -> None:
+    """Refuses what would be broadcast: grey images, one image's draws for all, another mean."""
+    chex.assert_shape(images, (None, None, None, 3))
+    chex.assert_type(inputs, float)  # in that of the mean all is computed
+    windows = {"image": images.shape[1:], "image-aligned": (None, None, 3)}
+    chex.assert_shape([inputs.mean, inputs.scale], [windows.get(mean, (3,)), (3,)])
+    own = {"colour": (3,), "offsets": (2,), "flips": ()}
+    for name, array in of_images.items():
+        if array is not None:
+            chex.assert_shape(array, (images.shape[0], *own[name]), custom_message=name)
 
 
 def colour_shift(inputs: Inputs, colour: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,6 +82,9 @@ def make_view_step(
     forward = None if mesh is None else towers.make_forward(network, dtype, mesh)
 
     def step(params: Any, inputs: Inputs, images: jax.Array) -> Any:
+        chex.assert_rank(images, 4)
+        chex.assert_shape(images, (None, images.shape[1], images.shape[1], 3))
+        chex.assert_type(images, np.uint8)
         chosen = choose_views(images.shape[1], image_size, views, augment.mirror)
         # All views of the micro-batch go through the network as one batch, those of an image side
         # by side, so that replicas have whole images.

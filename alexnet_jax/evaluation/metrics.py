@@ -7,6 +7,7 @@ Python floats.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,6 +99,9 @@ def batch_sums(scores: jax.Array, labels: jax.Array, mask: jax.Array | None = No
     scores = scores.astype(np.promote_types(scores.dtype, np.float32))
     if mask is None:
         mask = jnp.ones(labels.shape, bool)
+    chex.assert_rank(scores, 2)
+    chex.assert_shape([labels, mask], (len(scores),), custom_message="labels, mask")
+    chex.assert_type(mask, bool)
     log_probabilities = jax.nn.log_softmax(scores)
     loss = -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
     finite = jnp.all(jnp.isfinite(scores), axis=1)

@@ -92,6 +92,11 @@ class AlexNet(nn.Module):
                 f"images should be [batch, size, size, 3], not {list(images.shape)}; "
                 "crop or resize them to squares"
             )
+        if not jnp.issubdtype(images.dtype, jnp.floating):
+            raise InputError(
+                f"images should be float, not {images.dtype}: preprocess them first (2012: "
+                "float32, 0..255 minus the mean)"
+            )
         summarize(self.network, images.shape[1])
         x = images.astype(self.dtype)
         kept: dict[str, jax.Array] = {}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -39,7 +40,14 @@ def update_rule(config: OptimizerConfig, params: Params) -> optax.GradientTransf
     rule = [_scale_by_rates(), _trace_unless_frozen(config.momentum)]
     if not config.rate_inside_velocity:
         rule.reverse()
-    return optax.with_extra_args_support(optax.chain(*add_decay, *rule))
+    chain = optax.with_extra_args_support(optax.chain(*add_decay, *rule))
+
+    def update(grads, state, params=None, *, rates, **extra):
+        chex.assert_trees_all_equal_shapes_and_dtypes(grads, params)
+        chex.assert_rank(jax.tree.leaves(rates), 0)
+        return chain.update(grads, state, params, rates=rates, **extra)
+
+    return optax.GradientTransformationExtraArgs(chain.init, update)  # type: ignore[arg-type]
 
 
 def _scale_by_rates() -> optax.GradientTransformationExtraArgs:

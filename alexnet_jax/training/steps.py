@@ -1,16 +1,21 @@
 """The jitted step that advances the training state."""
 
+import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
 from alexnet_jax.config import AugmentConfig, OptimizerConfig, PreprocessConfig
 from alexnet_jax.data.preprocess import Inputs, preprocess
 from alexnet_jax.data.stream import Batch
+from alexnet_jax.errors import DataError
 from alexnet_jax.evaluation.metrics import Sums, batch_sums
 from alexnet_jax.network import placement, towers
 from alexnet_jax.network.layers import Network
@@ -18,6 +23,8 @@ from alexnet_jax.network.model import AlexNet, Params, fresh_params
 from alexnet_jax.network.modules import DATA
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.optimizer import RateTree, update_rule
+
+_COUNT = itertools.count()
 
 
 def init_state(
@@ -54,7 +61,8 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch, Inputs, RateTree, Any], tuple[TrainState, Sums]]:
     """Returns `step(state, batch, inputs, rates, colour_on) -> (state, sums)`, jitted.
 
-    The state is donated. `rates` and `colour_on` are arrays, so a schedule never recompiles. The
+    The state is donated. `rates` and `colour_on` are arrays, so a schedule never recompiles, and
+    other shapes or types than those of the first call are refused (`DataError` for a batch). The
     loss is the mean cross-entropy of the batch (the paper's multinomial logistic regression
     objective, §3.5), the gradient its gradient, and `sums` counts the batch as it was seen in
     training: augmented, with dropout, before the update.
@@ -100,6 +108,7 @@ def make_train_step(
         return sums.loss / count.astype(sums.loss.dtype), sums
 
     def train_step(state: TrainState, batch: Batch, inputs: Inputs, rates, colour_on):
+        _check_batch(batch, accumulation)
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         count = jnp.maximum(jnp.sum(batch.mask, dtype=jnp.float32), 1.0)
 
@@ -117,7 +126,68 @@ def make_train_step(
             state = jax.lax.with_sharding_constraint(state, placed)
         return state, sums
 
-    return jax.jit(train_step, donate_argnums=0)
+    return jax.jit(_traced_once(train_step), donate_argnums=0)
+
+
+def _check_batch(batch: Batch, parts: int) -> None:
+    """Refuses, when a step is traced, what would be broadcast, converted or dropped in silence."""
+    n, names = len(batch.images), ", ".join(batch._fields)
+    shapes = [(n, None, None, 3), (n,), (n,), (n, 3), (n, 2), (n,)]
+    chex.assert_shape(batch, shapes, custom_message=names)
+    types = [np.uint8, np.int32, bool, float, np.int32, bool]
+    chex.assert_type(batch, types, custom_message=names)
+    chex.assert_is_divisible(n, parts)
+
+
+def _traced_once(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns `step` to be jitted as a single program: a second trace is an error."""
+    first: dict[str, str] = {}
+
+    def trace(*arguments):
+        first.update(_described(arguments))
+
+    # Chex counts by name, source and names of the callers for as long as the process lives, and
+    # further runs may follow in it.
+    trace.__name__ = f"{step.__name__}_{next(_COUNT)}"
+    counted = chex.assert_max_traces(trace, n=1)
+
+    @functools.wraps(step)
+    def traced_once(*arguments):
+        outcome = step(*arguments)  # first: what it refuses is no trace
+        try:
+            counted(*arguments)
+        except AssertionError as error:
+            raise _retraced(first, _described(arguments)) from error
+        return outcome
+
+    return traced_once
+
+
+def _described(arguments: tuple[Any, ...]) -> dict[str, str]:
+    """Returns `{path of a leaf: its type and shape}` of the arguments of a train step."""
+    names = ("state", "batch", "inputs", "rates", "colour_on")
+    leaves = jax.tree.leaves_with_path(dict(zip(names, arguments, strict=True)))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): str(jax.typeof(leaf))
+        for path, leaf in leaves
+    }
+
+
+def _retraced(first: dict[str, str], now: dict[str, str]) -> Exception:
+    """Returns the error that says what made a step compile again."""
+    changed = [
+        f"{name} was {first.get(name, 'absent')} and is {now.get(name, 'absent')}"
+        for name in first | now
+        if first.get(name) != now.get(name)
+    ]
+    what = "the train step is one program for the whole run, and would be compiled again: "
+    if any(change.startswith("batch") for change in changed):
+        return DataError(
+            f"{what}{'; '.join(changed)}. Every batch must be like the first: mend the data, and "
+            "the same command goes on from the last checkpoint"
+        )
+    why = "; ".join(changed) or "JAX's settings or caches, or the devices of the arrays, changed"
+    return AssertionError(f"{what}{why}. Make a new step with `make_train_step` for that")
 
 
 def in_parts(

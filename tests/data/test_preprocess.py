@@ -183,3 +183,44 @@ def test_contradictions_are_errors():
         )
     with pytest.raises(InputError, match="32 pixels .* image_size 33"):
         make_inputs(PreprocessConfig(), AugmentConfig(), _statistics(), 33)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"colour": COLOUR[:1]},
+        {"colour": COLOUR[:, :1]},
+        {"offsets": OFFSETS[:1]},
+        {"flips": FLIPS[:1]},
+        {"flips": FLIPS[:, None]},
+    ],
+)
+def test_draws_of_one_image_are_not_those_of_all(wrong):
+    settings = PreprocessConfig(mean="image-aligned")
+    inputs = make_inputs(settings, NOISE, _statistics(), 24)
+    with jax.numpy_rank_promotion("allow"), pytest.raises(AssertionError, match=next(iter(wrong))):
+        preprocess(inputs, jnp.asarray(IMAGES), config=(settings, NOISE), **wrong)
+
+
+@pytest.mark.parametrize(
+    ("mean", "changes"),
+    [
+        ("image", {"mean": np.zeros((24, 24, 1), np.float32)}),
+        ("image", {"mean": np.zeros(3, np.float32)}),
+        ("image", {"mean": np.zeros((24, 24, 3), np.uint8)}),  # would wrap below 0
+        ("image-aligned", {"mean": np.zeros(3, np.float32)}),
+        ("channel", {"mean": np.zeros((24, 24, 3), np.float32)}),
+        ("channel", {"scale": np.float32(58)}),
+    ],
+)
+def test_inputs_of_another_form_are_refused(mean, changes):
+    settings = PreprocessConfig(mean=mean)
+    inputs = make_inputs(settings, NOISE, _statistics(), 24)._replace(**changes)
+    with jax.numpy_rank_promotion("allow"), pytest.raises(AssertionError, match="expected"):
+        preprocess(inputs, jnp.asarray(IMAGES), config=(settings, NOISE))
+
+
+def test_grey_images_are_refused():
+    inputs = make_inputs(PreprocessConfig(), NOISE, _statistics(), 24)
+    with pytest.raises(AssertionError, match="expected"):
+        preprocess(inputs, jnp.asarray(IMAGES[..., :1]), config=(PreprocessConfig(), NOISE))

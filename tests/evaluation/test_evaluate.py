@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -245,3 +246,18 @@ def test_members_that_do_not_belong_together_are_refused():
             ensemble([one, other])
     with pytest.raises(InputError, match="at least one"):
         ensemble([])
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, STORED, STORED + 4, 3), np.uint8), "expected"),  # cut beside the centre
+        (np.zeros((2, STORED, STORED, 1), np.uint8), "expected"),
+        (np.zeros((STORED, STORED, 3), np.uint8), "rank 3"),
+        (np.zeros((2, STORED, STORED, 3), np.float32), "float32 but expected uint8"),
+    ],
+)
+def test_images_that_are_not_stored_ones_are_refused(params, images, message):
+    step: Any = make_predict_step(NETWORK, MEAN, SIZE)
+    with jax.numpy_rank_promotion("allow"), pytest.raises(AssertionError, match=message):
+        step.trace(params, CENTRE_MEAN, images)

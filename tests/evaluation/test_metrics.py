@@ -124,3 +124,22 @@ def test_the_confusion_matrix_has_labels_in_rows():
     labels = np.array([0, 1, 2, 1])
     found = metrics.confusion_matrix(probabilities, labels)
     np.testing.assert_array_equal(found, [[1, 0, 0], [0, 1, 1], [0, 0, 1]])
+
+
+ROWS = jnp.zeros(4, jnp.int32)
+WRONG = {
+    "labels in a column": (jnp.zeros((4, 1), jnp.int32), None),
+    "one label for all": (jnp.zeros(1, jnp.int32), None),
+    "one-hot labels": (jnp.zeros((4, 6), jnp.int32), None),
+    "a mask in a column": (ROWS, jnp.ones((4, 1), bool)),
+    "one mask for all": (ROWS, jnp.ones(1, bool)),
+    "weights": (ROWS, jnp.full(4, 0.5)),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_nothing_is_broadcast_in_silence(wrong):
+    # A mask in a column made 16 images of four.
+    labels, mask = WRONG[wrong]
+    with jax.numpy_rank_promotion("allow"), pytest.raises(AssertionError, match="labels|bool"):
+        metrics.batch_sums(jnp.zeros((4, 6)), labels, mask)

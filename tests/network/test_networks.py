@@ -480,6 +480,18 @@ def test_impossible_sizes_name_the_layer_and_what_fits(name, size, layer):
         summarize(NETWORKS[name], fits - 1)
 
 
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (jnp.zeros((2, 28, 28, 1)), r"\[batch, size, size, 3\], not \[2, 28, 28, 1\]"),
+        (jnp.zeros((2, 28, 28, 3), jnp.uint8), "should be float, not uint8: preprocess"),
+    ],
+)
+def test_images_that_are_no_input_are_refused(images, message, key):
+    with pytest.raises(InputError, match=message):
+        AlexNet(NETWORKS["digits"]).init(key, images)
+
+
 @every_network
 def test_model_makes_the_summarized_parameters_and_shapes(name, key):
     network = NETWORKS[name]

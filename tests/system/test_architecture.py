@@ -15,7 +15,9 @@ from alexnet_jax.main import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "alexnet_jax"
-HEAVY = "jax jaxlib flax optax orbax grain tensorflow_datasets numpy PIL matplotlib sklearn".split()
+HEAVY = (
+    "jax jaxlib chex flax optax orbax grain tensorflow_datasets numpy PIL matplotlib sklearn"
+).split()
 
 
 def python(program):

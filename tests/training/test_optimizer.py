@@ -118,3 +118,16 @@ def test_a_frozen_layer_stays_by_either_rule():
     params, velocity = run(config, tree(1.0, 0.0), [tree(1.0, 0.0)] * 2, map_rates((0.1, 0.0)))
     np.testing.assert_allclose(params["fc"]["kernel"], 0.9, rtol=1e-14)
     np.testing.assert_allclose(velocity["fc"]["kernel"], 1.0, rtol=1e-14)
+
+
+def test_gradients_and_rates_that_would_be_broadcast_are_refused():
+    params = tree(1.0, 0.0)
+    chain = update_rule(OptimizerConfig(), params)
+    narrow = jax.tree.map(lambda leaf: leaf.astype("f4"), params)
+    for grads, rates, message in (
+        (params, tree([0.1], 0.1), "rank 1"),
+        (tree([1.0], 0.0), tree(0.1, 0.1), "shapes"),
+        (narrow, tree(0.1, 0.1), "types"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            chain.update(grads, chain.init(params), params, rates=rates)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from alexnet_jax.config import Config, OptimizerConfig, Phase, ScheduleConfig, TransferConfig
+from alexnet_jax.data.stream import Batch, TrainingStream
 from alexnet_jax.errors import CheckpointError, DataError, DivergedError, InputError
 from alexnet_jax.evaluation.guessing import Guess, watched
 from alexnet_jax.network.layers import Dense, Flatten, Network
@@ -362,6 +363,34 @@ def test_the_step_compiles_once_and_donates(config, dataset, tmp_path, monkeypat
     state = steps_module.init_state(network, config.optimizer, size, 0)
     old = jax.tree.leaves(state.params)
     assert not any(leaf.is_deleted() for leaf in old)
+
+
+def test_runs_follow_each_other_in_one_process(config, dataset, tmp_path):
+    config = dataclasses.replace(config, epochs=1)
+    states = [train(config, tmp_path / name, dataset).state for name in ("first", "second")]
+    assert digest_of(states[0].params) == digest_of(states[1].params)
+
+
+def test_batches_that_change_their_shape_end_a_run_and_mended_it_goes_on(
+    unbroken, config, dataset, tmp_path, monkeypatch
+):
+    whole = TrainingStream.__getitem__
+
+    def drifting(stream, index):
+        batch = whole(stream, index)
+        late = stream.first_step + int(index) >= 6
+        return Batch(*(array[:-1] for array in batch)) if late else batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingStream, "__getitem__", drifting)
+        with pytest.raises(
+            DataError, match=r"images was uint8\[11,8,8,3\] and is uint8\[10,.*mend"
+        ):
+            train(config, tmp_path / "run", dataset)
+    assert Checkpoints(tmp_path / "run", read_only=True).steps() == [4]
+    mended = train(config, tmp_path / "run", dataset)
+    assert mended.finished and mended.steps_done == 8
+    assert digest_of(mended.state.params) == digest_of(unbroken[0].state.params)
 
 
 def test_workdir_that_is_a_file(config, dataset, tmp_path):
