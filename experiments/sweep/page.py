@@ -23,8 +23,8 @@ MEASURES = {
 
 
 def _measure(claim: Claim) -> str:
-    if claim.training_error is not None:
-        return f"epochs to {100 * claim.training_error:.0f} % training error"
+    if claim.goal is not None:
+        return f"epochs to {100 * claim.goal.error:.0f} % {claim.goal.of} error"
     return MEASURES[claim.measure]
 
 
@@ -94,7 +94,7 @@ def ratio(claim: Claim, record: dict[str, Any], variant: str) -> str:
     (epochs, one), (base, other) = (
         reached(record["runs"], name, claim.measure, claim.seeds) for name in both
     )
-    goal = 100 * (claim.training_error or 0)
+    goal = 100 * claim.goal.error if claim.goal else 0.0
     there = {
         (run["variant"], run["seed"]): crossing(run["by_epoch"], goal)
         for run in record["runs"]
@@ -131,7 +131,7 @@ COLOURS = ("#1f4e79", "#a8321e", "#5a7d3c", "#7a4f9a")
 
 def draw(claim: Claim, record: dict[str, Any], path: Path) -> None:
     """Draws every run as a point, and the means; where an error ends runs, their courses."""
-    figure = _courses(claim, record) if claim.training_error is not None else _points(claim, record)
+    figure = _courses(claim, record) if claim.goal is not None else _points(claim, record)
     pictures.save(figure, path, record["runs"])
 
 
@@ -146,7 +146,7 @@ def _courses(claim: Claim, record: dict[str, Any]) -> Any:
             epochs = range(1, len(errors) + 1)
             label = "" if number else variant
             axes.plot(epochs, errors, "o-", color=colour, label=label, lw=1.1, ms=2.5, alpha=0.75)
-    goal = 100 * (claim.training_error or 0)
+    goal = 100 * claim.goal.error if claim.goal else 0.0
     axes.axhline(goal, color="#555555", lw=0.8, ls="--")
     axes.set(xlabel="epoch", ylabel="training error, %", ylim=(0, 100))
     axes.set_xlim(left=0)
@@ -192,7 +192,7 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
     """Returns the whole page of a claim."""
     names = claim.source.split(", ") if claim.source else []
     data = f" --data {' '.join(f'{name}=PLACE' for name in names)}" if names else ""
-    draws_means = claim.training_error is None and claim.seeds > 1
+    draws_means = claim.goal is None and claim.seeds > 1
     with_means = ", and the means" if draws_means else ""
     cores = {run["cpu_cores"] for run in record["runs"] if "cpu_cores" in run}
     if len(cores) == 1:  # those of the runs, not of the sweep
@@ -202,7 +202,7 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
     hours = sum(run["wall_seconds"] for run in record["runs"]) / 3600
     epochs = {name: variant.config.epochs for name, variant in claim.variants.items()}
     scale = " or ".join(f"{e:g}" for e in sorted(set(epochs.values())))
-    if claim.training_error is not None:
+    if claim.goal is not None:
         scale = "At most " + ", ".join(f"{e:g} ({name})" for name, e in epochs.items())
     means = "Mean ± standard deviation over seeds. " if claim.seeds > 1 else ""
     if claim.seeds > 1 and len(claim.variants) > 1:
@@ -210,7 +210,7 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
             "Mean ± standard deviation over seeds; differences from "
             f"*{claim.baseline}*, paired by seed; *not told from 0*: their interval holds it.\n"
         )
-    if claim.training_error is not None:
+    if claim.goal is not None:
         others = [name for name in claim.variants if name != claim.baseline]
         ratios = {other: ratio(claim, record, other) for other in others}
         times = [f"*{name}* {text}" for name, text in ratios.items() if text]

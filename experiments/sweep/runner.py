@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alexnet_jax import experiment
 from alexnet_jax.config import Config
@@ -24,7 +24,7 @@ from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.records import read_rows
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.sweep.claims import CLAIMS, Claim, Variant, quick
+from experiments.sweep.claims import CLAIMS, Claim, Goal, Variant, quick
 
 Run = dict[str, Any]
 CLASSES = 10
@@ -102,7 +102,7 @@ def run_claim(
             workdir.with_suffix(".json").write_text(text, "utf-8")
             mine = free.get()
             try:
-                _train(workdir, data_dir, mine, claim.training_error, stop)
+                _train(workdir, data_dir, mine, claim.goal, stop)
             finally:
                 free.put(mine)
             done.add(workdir)
@@ -113,7 +113,7 @@ def run_claim(
         if digest in recorded:
             return
         workdir = trained(claim.variants[variant], seed)
-        found = measured(workdir, claim.training_error)
+        found = measured(workdir, claim.goal)
         if claim.overfits and not found.get("diverged"):
             mine = free.get()  # a job's turn: as many work at once as were asked for
             try:
@@ -167,13 +167,13 @@ def _train(
     workdir: Path,
     data_dir: Path | None,
     cores: set[int],
-    training_error: float | None,
+    goal: Goal | None,
     stop: threading.Event,
 ) -> None:
-    """Trains in a process of its own, to the end or until a training error is reached."""
+    """Trains in a process of its own, to the end or until a goal is reached."""
 
     def is_there() -> bool:
-        return training_error is not None and _reached(workdir, training_error) is not None
+        return goal is not None and _reached(workdir, goal) is not None
 
     if is_there():
         return
@@ -202,13 +202,13 @@ def _train(
         raise RuntimeError(f"{workdir} was stopped; the same command goes on with it")
 
 
-def _reached(workdir: Path, training_error: float) -> int | None:
-    """Returns the first whole epoch whose training error is no larger, if there is one."""
+def _reached(workdir: Path, goal: Goal) -> int | None:
+    """Returns the first whole epoch whose error is no larger than the goal, if there is one."""
     path = workdir / "metrics.jsonl"
     rows = read_rows(path) if path.exists() else []
     last = max((row["epoch"] for row in rows), default=0.0)
-    found = errors_by_epoch(rows)
-    return next((e for e, error in found if e <= last and error <= training_error), None)
+    found = errors_by_epoch(rows, goal.of)
+    return next((e for e, error in found if e <= last and error <= goal.error), None)
 
 
 def _text_of(variant: Variant, seed: int, places: Path) -> str:
@@ -251,12 +251,12 @@ def _unusual(config: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def measured(workdir: Path, training_error: float | None) -> Run:
+def measured(workdir: Path, goal: Goal | None) -> Run:
     """Returns what counts of a finished run: errors in percent, epochs, time.
 
     Args:
       workdir: run folder.
-      training_error: see `Claim`.
+      goal: see `Claim`.
     """
     path = workdir / "metrics.jsonl"
     rows = read_rows(path) if path.exists() else []  # none: it diverged before the first
@@ -271,9 +271,9 @@ def measured(workdir: Path, training_error: float | None) -> Run:
     limit = math.log(CLASSES) - 0.1
     left = (r["step"] for r in rows if r.get("train/loss") is not None and r["train/loss"] < limit)
     found: Run = {}
-    if training_error is not None:
-        found["epochs_to_reach"] = _reached(workdir, training_error)
-        found["by_epoch"] = [round(100 * error, 2) for _, error in epochs]
+    if goal is not None:
+        found["epochs_to_reach"] = _reached(workdir, goal)
+        found["by_epoch"] = [round(100 * e, 2) for _, e in errors_by_epoch(rows, goal.of)]
     else:
         found["error"] = 100 * tests[1]["final/top1_error"]
         found["error_ten_views"] = 100 * tests[10]["final/top1_error"] if 10 in tests else None
@@ -304,15 +304,24 @@ def overfitting(workdir: Path, error: float, data_dir: Path | None) -> dict[str,
     return {"error_on_training_images": round(found, 5), "gap": round(error - found, 5)}
 
 
-def errors_by_epoch(rows: list[dict[str, Any]]) -> list[tuple[int, float]]:
-    """Returns (epoch, mean training error as a fraction) of each whole epoch, from 1.
+def errors_by_epoch(
+    rows: list[dict[str, Any]], of: Literal["training", "test"] = "training"
+) -> list[tuple[int, float]]:
+    """Returns (epoch, mean error as a fraction) of each whole epoch, from 1.
 
     If there is no whole one, that of what there is.
+
+    Args:
+      rows: of `metrics.jsonl`.
+      of: the steps of an epoch, or the test after it.
     """
+    key, epoch_of = ("train/top1_error", math.ceil)
+    if of == "test":  # after the step that ends an epoch, which may begin the next one
+        key, epoch_of = ("validation/top1_error", math.floor)
     by_epoch: dict[int, list[float]] = {}
     for row in rows:
-        if row.get("train/top1_error") is not None:
-            by_epoch.setdefault(max(1, math.ceil(row["epoch"])), []).append(row["train/top1_error"])
+        if row.get(key) is not None:
+            by_epoch.setdefault(max(1, epoch_of(row["epoch"])), []).append(row[key])
     last = max((row["epoch"] for row in rows), default=0.0)
     whole = {epoch: values for epoch, values in by_epoch.items() if epoch <= last} or by_epoch
     return [(epoch, statistics.mean(values)) for epoch, values in sorted(whole.items())]
