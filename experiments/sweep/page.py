@@ -11,7 +11,7 @@ from experiments import pictures
 from experiments.averaged import heading, views_of
 from experiments.generated import made_with, table
 from experiments.paired import contrast, paired, reached, spread, told
-from experiments.sweep.claims import Claim, Variant
+from experiments.sweep.claims import Claim, Goal, Variant
 
 MEASURES = {
     "error": "test error, %",
@@ -24,8 +24,12 @@ MEASURES = {
 
 def _measure(claim: Claim) -> str:
     if claim.goal is not None:
-        return f"epochs to {100 * claim.goal.error:.0f} % {claim.goal.of} error"
+        return _epochs_to(claim.goal, claim.goal.error)
     return MEASURES[claim.measure]
+
+
+def _epochs_to(goal: Goal, error: float) -> str:
+    return f"epochs to {100 * error:.0f} % {goal.of} error"
 
 
 def cell(values: dict[int, float], remark: str = "", form: str = ".1f", unit: str = "") -> str:
@@ -45,12 +49,16 @@ def cell(values: dict[int, float], remark: str = "", form: str = ".1f", unit: st
 
 def results(claim: Claim, record: dict[str, Any]) -> str:
     """Returns the table of a record."""
-    key, runs = claim.measure, record["runs"]
+    key, runs, goal = claim.measure, record["runs"], claim.goal
+    above = {_epochs_to(goal, error): 100 * error for error in goal.above} if goal else {}
+    runs = [run | {text: _whole(run, error) for text, error in above.items()} for run in runs]
     others = ["error", "error_ten_views", "training_error"]
     others += ["error_on_training_images", "gap"] if claim.overfits else []
     others = [k for k in others if k != key and any(run.get(k) is not None for run in runs)]
+    others = [*above, *others]
     views = heading({k: views_of(v.config, v.network) for k, v in claim.variants.items()})
     names = MEASURES | {"error_ten_views": f"{views}, %"}
+    names |= {text: text for text in above}
     # A column stands where it can have something to say.
     compares = len(claim.variants) > 1 and claim.seeds > 1
     states = any(variant.paper for variant in claim.variants.values())
@@ -76,36 +84,54 @@ def _difference(claim: Claim, runs: list[dict[str, Any]], variant: str, key: str
     return told(found) if found and variant != claim.baseline else "–"
 
 
-def ratio(claim: Claim, record: dict[str, Any], variant: str) -> str:
+def ratio(claim: Claim, record: dict[str, Any], variant: str, error: float = 0) -> str:
     """Returns how many times as many epochs as the baseline's a variant's runs took, as text.
 
     Between two whole epochs the error is taken to fall in a line, or whole numbers would make the
     ratio of 6 and 14 out of all between 5 or 6 and 13 or 14.
 
     Args:
-      claim: whose runs end at a training error.
+      claim: whose runs end at an error.
       record: of the claim.
       variant: whose.
+      error: a larger one on the way, as a fraction; 0: the one that ends runs.
 
     Returns:
       The mean over pairs of one seed, with its interval; nothing unless all runs arrived.
     """
-    both = (variant, claim.baseline)
-    (epochs, one), (base, other) = (
-        reached(record["runs"], name, claim.measure, claim.seeds) for name in both
+    goal = 100 * (error or (claim.goal.error if claim.goal else 0))
+    one, base = (
+        {
+            run["seed"]: crossing(run["by_epoch"], goal)
+            for run in record["runs"]
+            if run["variant"] == name and _whole(run, goal) is not None
+        }
+        for name in (variant, claim.baseline)
     )
-    goal = 100 * claim.goal.error if claim.goal else 0.0
-    there = {
-        (run["variant"], run["seed"]): crossing(run["by_epoch"], goal)
-        for run in record["runs"]
-        if "by_epoch" in run  # it did not diverge
-    }
-    times = {
-        seed: there[variant, seed] / there[claim.baseline, seed]
-        for seed in sorted(epochs.keys() & base.keys())
-    }
+    times = {seed: one[seed] / base[seed] for seed in sorted(one.keys() & base.keys())}
     found = paired(times, dict.fromkeys(times, 0.0))
-    return told(found, "times", ".1f", none=1) if found and not one and not other else ""
+    arrived = len(times) == claim.seeds
+    return told(found, "times", ".1f", none=1) if found and arrived else ""
+
+
+def _times(claim: Claim, record: dict[str, Any]) -> list[str]:
+    """Returns the ratios of all variants, to each error of the goal, as text."""
+    found = []
+    for error in (claim.goal.error, *claim.goal.above) if claim.goal else ():
+        to = f", to {100 * error:.0f} %" if claim.goal and claim.goal.above else ""
+        ratios = {name: ratio(claim, record, name, error) for name in claim.variants}
+        ratios.pop(claim.baseline)
+        found += [f"*{name}* {text}{to}" for name, text in ratios.items() if text]
+    return found
+
+
+def _whole(run: dict[str, Any], goal: float) -> int | None:
+    """Returns the first epoch of a run whose error, in percent, is no larger; None: there is none.
+
+    A run that diverged has no errors by epoch.
+    """
+    errors = enumerate(run.get("by_epoch", []), 1)
+    return next((epoch for epoch, error in errors if error <= goal), None)
 
 
 def crossing(by_epoch: list[float], goal: float) -> float:
@@ -136,7 +162,8 @@ def draw(claim: Claim, record: dict[str, Any], path: Path) -> None:
 
 
 def _courses(claim: Claim, record: dict[str, Any]) -> Any:
-    """Draws the training error of each epoch, a line per run, as figure 1 of the paper does."""
+    """Draws the error of each epoch, a line per run, as figure 1 of the paper does."""
+    goal = claim.goal or Goal(0)
     figure = pictures.blank(7, 3.6)
     axes = figure.subplots()
     for variant, colour in zip(claim.variants, COLOURS, strict=False):
@@ -146,9 +173,9 @@ def _courses(claim: Claim, record: dict[str, Any]) -> Any:
             epochs = range(1, len(errors) + 1)
             label = "" if number else variant
             axes.plot(epochs, errors, "o-", color=colour, label=label, lw=1.1, ms=2.5, alpha=0.75)
-    goal = 100 * claim.goal.error if claim.goal else 0.0
-    axes.axhline(goal, color="#555555", lw=0.8, ls="--")
-    axes.set(xlabel="epoch", ylabel="training error, %", ylim=(0, 100))
+    for error in (goal.error, *goal.above):
+        axes.axhline(100 * error, color="#555555", lw=0.8, ls="--")
+    axes.set(xlabel="epoch", ylabel=f"{goal.of} error, %", ylim=(0, 100))
     axes.set_xlim(left=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#dddddd", lw=0.6)
@@ -211,9 +238,7 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
             f"*{claim.baseline}*, paired by seed; *not told from 0*: their interval holds it.\n"
         )
     if claim.goal is not None:
-        others = [name for name in claim.variants if name != claim.baseline]
-        ratios = {other: ratio(claim, record, other) for other in others}
-        times = [f"*{name}* {text}" for name, text in ratios.items() if text]
+        times = _times(claim, record)
         if times:
             means += f"Epochs, in a line between whole ones, compared with *{claim.baseline}*: "
             means += f"{', '.join(times)}. "
