@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from alexnet_jax import experiment
+from alexnet_jax.config import Config
 from alexnet_jax.files import read_arrays
 from alexnet_jax.network.filters import colour_shares, tower_pictures
 from alexnet_jax.network.networks import NETWORKS
@@ -89,28 +90,38 @@ def train(
         data=dataclasses.replace(made.config.data, source=data),
     )
     workdir = scratch / f"{variant.replace(' ', '-')}-{seed}"
+    return {
+        "variant": variant,
+        "seed": seed,
+        "config": digest_of(made, seed),
+        **followed(config, workdir, EPOCHS, data_dir),
+    }
+
+
+def followed(
+    config: Config, workdir: Path, stretches: tuple[float, ...], data_dir: Path | None
+) -> dict[str, Any]:
+    """Trains in stretches; returns the halves' shares after each, and what the run ended with.
+
+    Args:
+      config: of the run; its epochs are those of the stretches.
+      workdir: run folder.
+      stretches: epochs at whose ends conv1 is looked at.
+      data_dir: of the prepared sets.
+    """
     shutil.rmtree(workdir, ignore_errors=True)  # of a call that was stopped: its kernels are gone
     found = []
-    for epochs in EPOCHS:
+    for epochs in stretches:
         stretch = dataclasses.replace(config, epochs=epochs)
         state = experiment.train(stretch, workdir, data_dir, retune=True)
         if read_run(workdir).info["status"] != "finished":
             raise SystemExit("stopped; the same command begins this run anew")
         kernel = np.asarray(state.params["conv1"]["kernel"])
         found.append({"epoch": epochs, **gap(kernel)})
-    error = experiment.final_test(workdir).summary["1"]["top1_error"]
     info = read_run(workdir).info
-    return {
-        "variant": variant,
-        "seed": seed,
-        "config": digest_of(made, seed),
-        "error": 100 * error,
-        "wall_seconds": info["wall_seconds"],
-        "cpu_cores": info["cpu_cores"],
-        "params_sha256": info["params_sha256"],
-        "commit": info["commit"],
-        "course": found,
-    }
+    told = ("wall_seconds", "cpu_cores", "params_sha256", "commit")
+    error = experiment.final_test(workdir).summary["1"]["top1_error"]
+    return {"error": 100 * error, **{key: info[key] for key in told}, "course": found}
 
 
 def rows(record: dict[str, Any]) -> str:

@@ -1,0 +1,174 @@
+"""Two towers whose first layer shows what it learnt, beside Caffe's. Paper §6.1, Figure 3.
+
+    python -m experiments.specialise.figure3 --data CIFAR10 --caffe conv1_filters.npz
+    python -m experiments.specialise.figure3 --quick
+    python -m experiments.specialise.figure3 --check
+
+The weights of most networks here begin as large as what is learnt, so that a few epochs do not
+show in their filters. Here conv1 begins near 0, as that of 2012's CIFAR-10 networks, and all that
+is to be seen in a filter was learnt. Its inputs are those of 2012, too: 0..255 less the mean, not
+divided, so that its gradients are large.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet_jax.config import (
+    AugmentConfig,
+    Config,
+    OptimizerConfig,
+    Phase,
+    PreprocessConfig,
+    ScheduleConfig,
+)
+from alexnet_jax.files import read_arrays
+from alexnet_jax.network.layers import (
+    Activation,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Lrn,
+    MaxPool,
+    Network,
+)
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.presets import PRESETS
+from alexnet_jax.runs.weights import load_weights
+from experiments import quick
+from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import read, write
+from experiments.generated import made_with, rewrite, table, with_parts
+from experiments.specialise.run import HERE, README, draw_filters, followed, gap
+from experiments.sweep.claims import Claim, Variant
+from experiments.sweep.claims import quick as toy_of
+from experiments.sweep.runner import digest_of
+
+OUTPUT = HERE / "results" / "figure3.json"
+EPOCHS = (0.5, 1.0, 2.0, 4.0, 6.0)
+SEEDS = 3
+
+NETWORK = Network(
+    "figure3",
+    (  # 28 x 28 x 3
+        Conv("conv1", 48, 9, stride=2, padding=1, weight_std=1e-4),  # 12 x 12 x 48
+        Activation(),
+        Lrn(groups=2),
+        MaxPool(),  # 6 x 6 x 48
+        Conv("conv2", 64, 5, padding=2, groups=2, weight_std=0.05, bias=0.1),  # 6 x 6 x 64
+        Activation(),
+        Lrn(groups=2),
+        MaxPool(),  # 3 x 3 x 64
+        Conv("conv3", 96, 3, padding=1, weight_std=0.06),  # 3 x 3 x 96
+        Activation(),
+        Conv("conv4", 96, 3, padding=1, groups=2, weight_std=0.07, bias=0.1),  # 3 x 3 x 96
+        Activation(),
+        Conv("conv5", 64, 3, padding=1, groups=2, weight_std=0.07, bias=0.1),  # 3 x 3 x 64
+        Activation(),
+        MaxPool(),  # 1 x 1 x 64
+        Flatten(),  # 64
+        Dense("fc6", 192, weight_std=0.18, bias=0.1),
+        Activation(),
+        Dropout(),
+        Dense("fc7", 192, weight_std=0.12, bias=0.1),
+        Activation(),
+        Dropout(),
+        Dense("fc8", 10, weight_std=0.05),
+    ),
+    28,
+    "an experiment: the paper's two towers in small, with large filters that begin near 0",
+)
+
+RECIPE = Config(
+    preset="figure3",
+    network=NETWORK.name,
+    batch_size=64,
+    epochs=EPOCHS[-1],
+    evaluate_every_epochs=EPOCHS[-1],
+    final_views=1,
+    data=PRESETS["cifar10-alexnet"].data,
+    augment=AugmentConfig(colour_noise=0.1),
+    preprocess=PreprocessConfig("image", "none"),
+    optimizer=OptimizerConfig(0.01, 0.02, layer_learning_rate=(("conv1", 0.04),)),
+    schedule=ScheduleConfig("step", (Phase(6, 1e-3, 2e-3),)),
+)
+"""Inputs of 0..255 make conv1's gradients large: its rate is a 25th of the others'."""
+
+
+def recipe(toy: bool = False) -> Variant:
+    """Returns what is trained; at toy size, on digits, if asked."""
+    made = Variant(RECIPE, NETWORK)
+    return toy_of(Claim("", "", "", {"": made}, "")).variants[""] if toy else made
+
+
+def train(seed: int, scratch: Path, data: str, data_dir: Path | None, toy: bool) -> Any:
+    """Trains one network in stretches, and returns the towers' shares after each.
+
+    Args:
+      seed: of the run.
+      scratch: folder of the run folders.
+      data: CIFAR-10, as `--data.source` takes it.
+      data_dir: of the prepared sets.
+      toy: on digits.
+    """
+    made = recipe(toy)
+    NETWORKS[NETWORK.name] = NETWORK
+    config = dataclasses.replace(
+        made.config, seed=seed, data=dataclasses.replace(made.config.data, source=data)
+    )
+    found = followed(config, scratch / f"figure3-{seed}", EPOCHS, data_dir)
+    return {"seed": seed, "config": digest_of(made, seed), **found}
+
+
+def rows(record: dict[str, Any]) -> str:
+    """Returns the table of a record: the towers' colour shares by epoch, a line a network."""
+    head = ["", *(f"epoch {epochs:g}" for epochs in EPOCHS), "random splits that differ as much"]
+    lines = []
+    for run in record["runs"]:
+        shares = [shares_of(point) for point in run["course"]]
+        lines.append([f"seed {run['seed']}", *shares, often_of(run["course"][-1])])
+    for name, found in record.get("others", {}).items():
+        lines.append([name, *["–"] * (len(EPOCHS) - 1), shares_of(found), often_of(found)])
+    return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}"
+
+
+def updated(text: str) -> str:
+    """Returns the README with the table of today's record."""
+    record = read(OUTPUT)
+    parts = {"figure3": rows(record)} if record else {}
+    return with_parts(text, parts, "experiments.specialise.figure3")
+
+
+def main(words: list[str] | None = None) -> None:
+    """Trains what is missing, and writes record, picture and page."""
+    words = sys.argv[1:] if words is None else words
+    if "--check" in words:
+        rewrite({README: updated}, words)
+    parser = quick.parser(__doc__, OUTPUT)
+    parser.add_argument("--data", default="", help="CIFAR-10")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--scratch", type=Path, default=Path("runs/specialise"))
+    parser.add_argument("--caffe", type=Path, help="npz with Caffe's first layer: bvlc_kernel, BGR")
+    arguments = parser.parse_args(words)
+    if arguments.quick and arguments.output != OUTPUT:
+        parser.error("--quick has a record of its own")
+    if arguments.quick:
+        arguments.scratch = quick.SCRATCH / "specialise"
+        arguments.output = quick.SCRATCH / OUTPUT.name
+    record = read(arguments.output) or {"runs": [], "others": {}}
+    made = recipe(arguments.quick)
+    record["runs"] = [run for run in record["runs"] if run["config"] == digest_of(made, run["seed"])]
+    there = {run["seed"] for run in record["runs"]}
+    for seed in sorted(set(range(arguments.seeds)) - there):
+        run = train(seed, arguments.scratch, arguments.data, arguments.data_dir, arguments.quick)
+        record["runs"] = sorted([*record["runs"], run], key=lambda run: run["seed"])
+        record["environment"] = environment()
+        write(arguments.output, record)
+
+
+if __name__ == "__main__":
+    main()
