@@ -25,7 +25,7 @@ from experiments.benchmarks.records import read
 from experiments.paired import paired
 from experiments.sweep import page, runner
 from experiments.sweep.__main__ import ROOT, main, with_epochs, with_source
-from experiments.sweep.claims import CLAIMS, FIGURE1_RATES, quick
+from experiments.sweep.claims import CLAIMS, FIGURE1_RATES, Goal, quick
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +108,31 @@ def test_the_courses_of_figure_1_are_drawn_and_told(tmp_path):
     assert "| relu | 2 | 2.5 ± 0.7, 2 of 3 runs yet | – |" in found
     assert "| tanh | 1 | 4.0, 1 of 3 runs yet | – |" in found
     assert "| sigmoid | 1 | diverged in 1 of 1 runs, 1 of 3 runs yet | – |" in found
+
+
+def test_the_page_of_a_claim_tells_the_epochs_to_each_error_of_its_goal():
+    claim = CLAIMS["convergence"]
+    courses = {
+        "none": [[60, 50, 40], [60, 50, 40], [60, 50, 40]],
+        "dropout": [[80, 70, 60, 50, 45], [80, 70, 60, 50, 45], [80, 70, 60, 50, 48]],
+    }
+    runs = [
+        {
+            "variant": variant,
+            "seed": seed,
+            "epochs_to_reach": len(errors) if errors[-1] <= 45 else None,
+            "by_epoch": errors,
+        }
+        for variant, mine in courses.items()
+        for seed, errors in enumerate(mine)
+    ]
+    table = page.results(claim, {"runs": runs})
+    assert "| epochs to 45 % test error |" in table and "| epochs to 50 % test error |" in table
+    assert "| dropout | 3 | 5.0 ± 0.0, not reached in 1 of 3 runs | – | 4.0 ± 0.0 |" in table
+    assert "| none | 3 | 3.0 ± 0.0 | – | 2.0 ± 0.0 |" in table
+    told = page.ratios(claim, {"runs": runs}, "dropout")
+    assert told == ["2.0 times to 50 % in each of 3 pairs"], "not all came to 45 %"
+    assert len(page.ratios(claim, {"runs": runs[:5]}, "dropout")) == 0, "not all were run"
 
 
 def test_epochs_are_told_in_a_line_between_whole_ones():
@@ -225,6 +250,27 @@ def test_the_epoch_that_reaches_an_error_is_counted():
     assert runner.errors_by_epoch(rows[:2]) == [(1, 1 - 1.5 / 16)]
 
 
+def test_an_epoch_is_tested_after_the_step_that_ends_it(tmp_path):
+    rows = [
+        {"step": 9, "epoch": epoch, "train/top1_error": 0.2, "validation/top1_error": error}
+        for epoch, error in ((1.0007, 0.6), (2.0001, 0.5), (3.0005, 0.4))
+    ]
+    assert runner.errors_by_epoch(rows, "test") == [(1, 0.6), (2, 0.5), (3, 0.4)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    reached = {error: runner._reached(tmp_path, Goal(error, "test")) for error in (0.5, 0.39)}
+    assert reached == {0.5: 2, 0.39: None}
+    info = {
+        "status": "interrupted",
+        "wall_seconds": 1,
+        "cpu_cores": 1,
+        "processor": "",
+        "commit": "",
+    }
+    (tmp_path / "run.json").write_text(json.dumps(info))
+    found = runner.measured(tmp_path, Goal(0.5, "test"))
+    assert (found["epochs_to_reach"], found["by_epoch"]) == (2, [60, 50, 40])
+
+
 def test_paired_differences_have_students_interval():
     found = paired({0: 1.0, 1: 2.0, 2: 3.0, 7: 9.0}, {0: 1.5, 1: 1.5, 2: 3.0})
     assert found is not None and found["n"] == 3 and found["mean"] == 0
@@ -237,7 +283,7 @@ def started(monkeypatch):
     """Run folders in the order in which their runs began; a run leaves its files, untrained."""
     folders = []
 
-    def leave_records(workdir, data_dir, cores, training_error, stop):
+    def leave_records(workdir, data_dir, cores, goal, stop):
         folders.append(workdir)
         workdir.mkdir(exist_ok=True)
         (workdir / "config.json").write_text(workdir.with_suffix(".json").read_text())
@@ -387,22 +433,27 @@ time.sleep({3000 if ends == "running" else 0})
 
 
 @pytest.mark.slow
-def test_a_run_ends_when_its_training_error_is_reached_and_is_not_begun_again(
-    tmp_path, monkeypatch, sooner
+@pytest.mark.parametrize(
+    ("name", "variant", "goal"),
+    [("figure1", "tanh", Goal(0.95)), ("convergence", "dropout", Goal(0.95, "test"))],
+)
+def test_a_run_ends_when_its_goal_is_reached_and_is_not_begun_again(
+    name, variant, goal, tmp_path, monkeypatch, sooner
 ):
-    claim = quick(CLAIMS["figure1"], epochs=50)._replace(training_error=0.95)
-    only = {"tanh": claim.variants["tanh"]}
-    claim = claim._replace(variants=only, baseline="tanh")
+    claim = quick(CLAIMS[name], epochs=50)._replace(goal=goal)
+    config = dataclasses.replace(claim.variants[variant].config, evaluate_every_epochs=1)
+    only = {variant: claim.variants[variant]._replace(config=config)}
+    claim = claim._replace(variants=only, baseline=variant)
     scratch, said = tmp_path / "runs", []
     options = {"data_dir": tmp_path / "data", "say": said.append}
-    record = runner.run_claim(claim, "figure1", scratch, tmp_path / "a.json", **options)
+    record = runner.run_claim(claim, name, scratch, tmp_path / "a.json", **options)
     [run] = record["runs"]
     assert run["epochs_to_reach"] == 1 and 100 * 0.95 >= run["by_epoch"][0]
     assert run["steps"] < 50 * 12
     [folder] = [path for path in (scratch / "runs").iterdir() if path.is_dir()]
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     monkeypatch.setattr(runner, "subprocess", None)  # nothing is begun
-    again = runner.run_claim(claim, "figure1", scratch, tmp_path / "b.json", **options)
+    again = runner.run_claim(claim, name, scratch, tmp_path / "b.json", **options)
     assert again["runs"] == record["runs"]
 
 
@@ -415,13 +466,13 @@ def test_what_was_stopped_is_no_result(tmp_path, monkeypatch, stopped):
         monkeypatch, writes=[0.5, 0.4], ends="running" if stopped == "sweep" else "interrupted"
     )
     with pytest.raises(RuntimeError, match="was stopped; the same command goes on"):
-        runner._train(tmp_path / "run", None, {0}, 0.25, stop)  # it does not sleep to its end
+        runner._train(tmp_path / "run", None, {0}, Goal(0.25), stop)  # it does not sleep to its end
 
 
 def test_the_error_of_the_run_that_failed_is_told_not_of_those_stopped_for_it(
     tmp_path, started, monkeypatch
 ):
-    def fail(workdir, data_dir, cores, training_error, stop):
+    def fail(workdir, data_dir, cores, goal, stop):
         if json.loads(workdir.with_suffix(".json").read_text())["network"] != "miniature":
             raise RuntimeError("no space")
         stop.wait(60)
@@ -485,7 +536,7 @@ def toys(tmp_path_factory):
 def test_the_command_ends_two_variants_of_every_claim_at_toy_size_with_a_page(
     name, toys, capsys, monkeypatch, few_optimizations
 ):
-    def train_in_this_process(workdir, data_dir, cores, training_error, stop):
+    def train_in_this_process(workdir, data_dir, cores, goal, stop):
         if not (workdir / "run.json").exists():
             runner.train_here(workdir, data_dir, cores)
 
@@ -510,7 +561,7 @@ def test_the_command_ends_two_variants_of_every_claim_at_toy_size_with_a_page(
     assert text.startswith(f"# Claim: {claim.title}") and f"results/{name}.svg" in text
     for variant in claim.variants:
         assert f"| {variant} | 1 |" in table and f"| {variant} | 1 |" in text
-    if claim.training_error is None:
+    if claim.goal is None:
         assert all(f"{run['error']:.1f}" in table for run in record["runs"])
     else:
         assert all(f"| {run['training_error']:.1f} |" in table for run in record["runs"])

@@ -26,6 +26,7 @@ from alexnet_jax.config import (
     ScheduleConfig,
 )
 from alexnet_jax.files import read_arrays
+from alexnet_jax.network.filters import tower_pictures
 from alexnet_jax.network.layers import (
     Activation,
     Conv,
@@ -39,11 +40,11 @@ from alexnet_jax.network.layers import (
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.runs.weights import load_weights
-from experiments import quick
+from experiments import pictures, quick
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.generated import made_with, rewrite, table, with_parts
-from experiments.specialise.run import HERE, README, draw_filters, followed, gap
+from experiments.specialise.run import HERE, README, followed, gap, often_of, shares_of
 from experiments.sweep.claims import Claim, Variant
 from experiments.sweep.claims import quick as toy_of
 from experiments.sweep.runner import digest_of
@@ -51,6 +52,7 @@ from experiments.sweep.runner import digest_of
 OUTPUT = HERE / "results" / "figure3.json"
 EPOCHS = (0.5, 1.0, 2.0, 4.0, 6.0)
 SEEDS = 3
+PER_ROW = 12
 
 NETWORK = Network(
     "figure3",
@@ -116,12 +118,16 @@ def train(seed: int, scratch: Path, data: str, data_dir: Path | None, toy: bool)
       toy: on digits.
     """
     made = recipe(toy)
-    NETWORKS[NETWORK.name] = NETWORK
     config = dataclasses.replace(
         made.config, seed=seed, data=dataclasses.replace(made.config.data, source=data)
     )
     found = followed(config, scratch / f"figure3-{seed}", EPOCHS, data_dir)
     return {"seed": seed, "config": digest_of(made, seed), **found}
+
+
+def kernel_of(workdir: Path) -> np.ndarray:
+    """Returns conv1 of a finished run, float32 `[height, width, 3, filters]`."""
+    return np.asarray(load_weights(workdir, "last").params["conv1"]["kernel"])
 
 
 def rows(record: dict[str, Any]) -> str:
@@ -134,6 +140,30 @@ def rows(record: dict[str, Any]) -> str:
     for name, found in record.get("others", {}).items():
         lines.append([name, *["–"] * (len(EPOCHS) - 1), shares_of(found), often_of(found)])
     return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}"
+
+
+def draw(kernels: dict[str, np.ndarray], path: Path, record: dict[str, Any]) -> None:
+    """Draws conv1's filters, a row a network and a panel a tower; each filter has its own scale.
+
+    Args:
+      kernels: float32 `[height, width, 3, filters]`, by name; 0 becomes middle grey.
+      path: of the PNG.
+      record: what was found of them.
+    """
+    towers = {}
+    for name, kernel in kernels.items():
+        largest = np.abs(kernel).max(axis=(0, 1, 2), keepdims=True)
+        towers[name] = tower_pictures(kernel / np.maximum(largest, 1e-30), 2, PER_ROW, magnify=6)
+    heights = [pair[0].shape[0] / pair[0].shape[1] for pair in towers.values()]
+    figure = pictures.blank(10, 5 * sum(heights) + 0.3 * len(heights))
+    rows = figure.subplots(len(towers), 2, squeeze=False, height_ratios=heights)
+    for axes, (name, pair) in zip(rows, towers.items(), strict=True):
+        shares = gap(kernels[name])["shares"]
+        for number, (panel, picture, share) in enumerate(zip(axes, pair, shares, strict=True), 1):
+            panel.imshow(picture, interpolation="nearest")
+            panel.set_title(f"{name}, tower {number}: colour {100 * share:.0f} %", fontsize=9)
+            panel.axis("off")
+    pictures.save(figure, path, record, dpi=150)
 
 
 def updated(text: str) -> str:
@@ -159,15 +189,33 @@ def main(words: list[str] | None = None) -> None:
     if arguments.quick:
         arguments.scratch = quick.SCRATCH / "specialise"
         arguments.output = quick.SCRATCH / OUTPUT.name
+    NETWORKS[NETWORK.name] = NETWORK
     record = read(arguments.output) or {"runs": [], "others": {}}
     made = recipe(arguments.quick)
-    record["runs"] = [run for run in record["runs"] if run["config"] == digest_of(made, run["seed"])]
+    record["runs"] = [
+        run for run in record["runs"] if run["config"] == digest_of(made, run["seed"])
+    ]
     there = {run["seed"] for run in record["runs"]}
     for seed in sorted(set(range(arguments.seeds)) - there):
         run = train(seed, arguments.scratch, arguments.data, arguments.data_dir, arguments.quick)
         record["runs"] = sorted([*record["runs"], run], key=lambda run: run["seed"])
         record["environment"] = environment()
         write(arguments.output, record)
+    seeds = [run["seed"] for run in record["runs"]]
+    places = {f"seed {seed}": arguments.scratch / f"figure3-{seed}" for seed in seeds}
+    if all(place.exists() for place in places.values()):
+        kernels = {name: kernel_of(place) for name, place in places.items()}
+        if arguments.caffe:
+            kernels["Caffe"] = read_arrays(arguments.caffe)["bvlc_kernel"][:, :, ::-1]
+            record["others"] = {"Caffe": gap(kernels["Caffe"])}
+        write(arguments.output, record)
+        draw(kernels, arguments.output.with_suffix(".png"), record)
+    else:
+        print(f"the picture stays as it is: not all runs are in {arguments.scratch}")
+    if arguments.output == OUTPUT:
+        rewrite({README: updated})
+    else:
+        print(rows(record))
 
 
 if __name__ == "__main__":

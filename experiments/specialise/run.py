@@ -23,7 +23,7 @@ import numpy as np
 from alexnet_jax import experiment
 from alexnet_jax.config import Config
 from alexnet_jax.files import read_arrays
-from alexnet_jax.network.filters import colour_shares, tower_pictures
+from alexnet_jax.network.filters import colour_shares
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.weights import load_weights
@@ -147,7 +147,7 @@ def rows(record: dict[str, Any]) -> str:
 
 
 def of_runs(record: dict[str, Any]) -> dict[str, Any]:
-    """Returns what was found of given runs, by name: what the picture of filters is drawn from."""
+    """Returns what was found of given runs, by name."""
     return {name: found for name, found in record.get("others", {}).items() if "run" in found}
 
 
@@ -166,10 +166,18 @@ def gaps(record: dict[str, Any], variant: str) -> dict[int, float]:
 
 
 def _cells(found: dict[str, Any]) -> list[str]:
-    shares = " / ".join(f"{100 * share:.1f}" for share in found["shares"])
+    return [shares_of(found), f"{100 * found['difference']:.1f}", often_of(found)]
+
+
+def shares_of(found: dict[str, Any]) -> str:
+    """Returns the colour shares of what `gap` found, in percent."""
+    return " / ".join(f"{100 * share:.1f}" for share in found["shares"])
+
+
+def often_of(found: dict[str, Any]) -> str:
+    """Returns how many random splits differ as much as what `gap` found."""
     often = found["random_splits_as_large"]
-    share = f"{100 * often:.1f} %" if often else f"none of {SPLITS:,}"
-    return [shares, f"{100 * found['difference']:.1f}", share]
+    return f"{100 * often:.1f} %" if often else f"none of {SPLITS:,}"
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
@@ -188,26 +196,6 @@ def draw(record: dict[str, Any], path: Path) -> None:
         axes.grid(axis="y", color="#dddddd", lw=0.6)
     panels[0].set_ylabel("difference of colour shares,\npoints; a line a seed")
     pictures.save(figure, path, record["runs"])
-
-
-def draw_filters(kernels: dict[str, np.ndarray], path: Path, source: Any) -> None:
-    """Draws conv1's filters, a row a network and a panel a half: of two towers each is one.
-
-    Args:
-      kernels: float32 `[height, width, 3, filters]`, by name.
-      path: of the PNG.
-      source: what the record has of them.
-    """
-    figure = pictures.blank(7.2, 1.15 * len(kernels))
-    rows = figure.subplots(len(kernels), 2, squeeze=False)
-    for axes, (name, kernel) in zip(rows, kernels.items(), strict=True):
-        halves = zip(axes, tower_pictures(kernel, 2, 8), gap(kernel)["shares"], strict=True)
-        for number, (panel, picture, share) in enumerate(halves, 1):
-            panel.imshow(picture, interpolation="nearest")
-            title = f"{name}, half {number}: colour {100 * share:.0f} %"
-            panel.set_title(title, fontsize=7, pad=3)
-            panel.axis("off")
-    pictures.save(figure, path, source, dpi=150)
 
 
 def updated(text: str) -> str:
@@ -246,8 +234,8 @@ def main(words: list[str] | None = None) -> None:
     def keep() -> None:
         write(arguments.output, record)
 
-    others, kernels = dict(record["others"]), {}
-    if arguments.run:  # the picture shows what the record has
+    others = dict(record["others"])
+    if arguments.run:
         others = {name: found for name, found in others.items() if "run" not in found}
     if arguments.reference:
         arrays = read_arrays(arguments.reference)
@@ -258,17 +246,14 @@ def main(words: list[str] | None = None) -> None:
         if not place:
             parser.error(f"--run {pair}: NAME=RUN is needed")
         weights = load_weights(place, "last")
-        kernels[name] = np.asarray(weights.params["conv1"]["kernel"])
+        kernel = np.asarray(weights.params["conv1"]["kernel"])
         kept = ("seed", "commit", "versions", "processor", "cpu_cores", "params_sha256")
         if missing := [key for key in kept if key not in weights.run.info]:
             parser.error(f"--run {pair}: not a run that was trained here (no {missing[0]} in it)")
-        others[name] = gap(kernels[name]) | {"run": {key: weights.run.info[key] for key in kept}}
+        others[name] = gap(kernel) | {"run": {key: weights.run.info[key] for key in kept}}
     if others != record["others"]:
         record["others"] = others
         keep()
-    if kernels:
-        picture = arguments.output.with_name("filters.png")
-        draw_filters(kernels, picture, of_runs(record))
     place = (arguments.scratch, arguments.data, arguments.data_dir, arguments.quick)
     for seed in range(arguments.seeds if arguments.data or arguments.quick else 0):
         for variant in VARIANTS:

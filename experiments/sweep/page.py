@@ -84,7 +84,7 @@ def _difference(claim: Claim, runs: list[dict[str, Any]], variant: str, key: str
     return told(found) if found and variant != claim.baseline else "–"
 
 
-def ratio(claim: Claim, record: dict[str, Any], variant: str, error: float = 0) -> str:
+def ratios(claim: Claim, record: dict[str, Any], variant: str) -> list[str]:
     """Returns how many times as many epochs as the baseline's a variant's runs took, as text.
 
     Between two whole epochs the error is taken to fall in a line, or whole numbers would make the
@@ -94,35 +94,27 @@ def ratio(claim: Claim, record: dict[str, Any], variant: str, error: float = 0) 
       claim: whose runs end at an error.
       record: of the claim.
       variant: whose.
-      error: a larger one on the way, as a fraction; 0: the one that ends runs.
 
     Returns:
-      The mean over pairs of one seed, with its interval; nothing unless all runs arrived.
+      Of each error of the goal the mean over pairs of one seed, with its interval; nothing of one
+      that not all runs came to.
     """
-    goal = 100 * (error or (claim.goal.error if claim.goal else 0))
-    one, base = (
-        {
-            run["seed"]: crossing(run["by_epoch"], goal)
-            for run in record["runs"]
-            if run["variant"] == name and _whole(run, goal) is not None
-        }
-        for name in (variant, claim.baseline)
-    )
-    times = {seed: one[seed] / base[seed] for seed in sorted(one.keys() & base.keys())}
-    found = paired(times, dict.fromkeys(times, 0.0))
-    arrived = len(times) == claim.seeds
-    return told(found, "times", ".1f", none=1) if found and arrived else ""
-
-
-def _times(claim: Claim, record: dict[str, Any]) -> list[str]:
-    """Returns the ratios of all variants, to each error of the goal, as text."""
-    found = []
-    for error in (claim.goal.error, *claim.goal.above) if claim.goal else ():
-        to = f", to {100 * error:.0f} %" if claim.goal and claim.goal.above else ""
-        ratios = {name: ratio(claim, record, name, error) for name in claim.variants}
-        ratios.pop(claim.baseline)
-        found += [f"*{name}* {text}{to}" for name, text in ratios.items() if text]
-    return found
+    texts, goal = [], claim.goal or Goal(0)
+    for error in (goal.error, *goal.above):
+        one, base = (
+            {
+                run["seed"]: crossing(run["by_epoch"], 100 * error)
+                for run in record["runs"]
+                if run["variant"] == name and _whole(run, 100 * error) is not None
+            }
+            for name in (variant, claim.baseline)
+        )
+        times = {seed: one[seed] / base[seed] for seed in sorted(one.keys() & base.keys())}
+        found = paired(times, dict.fromkeys(times, 0.0))
+        if found and len(times) == claim.seeds:
+            to = f" to {100 * error:.0f} %" if goal.above else ""
+            texts.append(told(found, f"times{to}", ".1f", none=1))
+    return texts
 
 
 def _whole(run: dict[str, Any], goal: float) -> int | None:
@@ -238,7 +230,8 @@ def text_of(claim: Claim, name: str, record: dict[str, Any]) -> str:
             f"*{claim.baseline}*, paired by seed; *not told from 0*: their interval holds it.\n"
         )
     if claim.goal is not None:
-        times = _times(claim, record)
+        others = [name for name in claim.variants if name != claim.baseline]
+        times = [f"*{name}* {text}" for name in others for text in ratios(claim, record, name)]
         if times:
             means += f"Epochs, in a line between whole ones, compared with *{claim.baseline}*: "
             means += f"{', '.join(times)}. "
