@@ -11,6 +11,8 @@ from tiny import config, dataset, tiny_network  # noqa: F401
 from alexnet_jax import experiment
 from alexnet_jax.evaluation.ensemble import Member
 from alexnet_jax.evaluation.evaluate import evaluation_of
+from alexnet_jax.network.filters import tower_pictures
+from alexnet_jax.network.layers import Conv, parametric_layers
 from alexnet_jax.presets import PRESETS
 from experiments import paired, pictures, reproduction
 from experiments.benchmarks.records import read, write
@@ -19,6 +21,7 @@ from experiments.imagenet import ready
 from experiments.own_photos import page as own_photos
 from experiments.own_photos.run import write_tar
 from experiments.retrieval import run as retrieval
+from experiments.specialise import figure3
 from experiments.specialise import run as specialise
 from experiments.sweep import page
 from experiments.sweep.claims import CLAIMS, quick
@@ -26,18 +29,17 @@ from experiments.sweep.runner import digest_of
 
 
 def test_the_pages_are_generated_from_the_records():
-    for module in (ensembles, retrieval, specialise, ready):
+    for module in (ensembles, retrieval, specialise, figure3, ready):
         text = module.README.read_text("utf-8")
         assert module.updated(text) == text, module.__name__
     for module, part in ((ensembles, "sets"), (specialise, "runs")):
         record = read(module.OUTPUT)
         assert record and pictures.is_of(module.OUTPUT.with_suffix(".svg"), record[part])
     assert reproduction.is_drawn(reproduction.PICTURE)
-    found, apart = read(retrieval.OUTPUT), read(specialise.OUTPUT)
+    found = read(retrieval.OUTPUT)
     digits = (found or {"sets": {}})["sets"]["digits"]
     assert retrieval.is_drawn(retrieval.OUTPUT.with_name("digits.png"), digits)
-    of_runs = specialise.of_runs(apart or {})
-    assert of_runs and pictures.is_of(specialise.OUTPUT.with_name("filters.png"), of_runs)
+    assert pictures.is_of(figure3.OUTPUT.with_suffix(".png"), read(figure3.OUTPUT))
     for path, made in (
         (reproduction.PAGE, reproduction.updated_page),
         (reproduction.README, reproduction.updated_readme),
@@ -329,6 +331,11 @@ def test_the_towers_are_compared_with_the_control_seed_by_seed():
 def test_the_towers_that_were_followed_are_those_of_the_claim():
     for run in (read(specialise.OUTPUT) or {"runs": []})["runs"]:
         assert run["config"] == digest_of(specialise.recipe(run["variant"]), run["seed"])
+    record = read(figure3.OUTPUT)
+    assert record and len(record["runs"]) == figure3.SEEDS
+    for run in record["runs"]:
+        assert run["config"] == digest_of(figure3.recipe(), run["seed"])
+        assert tuple(point["epoch"] for point in run["course"]) == figure3.EPOCHS
 
 
 def test_the_newcomers_tar_has_so_many_photos_of_each_class(tmp_path):
@@ -382,17 +389,47 @@ def test_the_quick_forms_train_what_they_need_and_write_beside_the_repository(
     short = dataclasses.replace(PRESETS["digits"], epochs=0.2, final_views=1)
     monkeypatch.setitem(PRESETS, "digits", short)
     monkeypatch.setattr(specialise, "EPOCHS", (0.1, 0.2))
+    monkeypatch.setattr(figure3, "EPOCHS", (0.1, 0.2))
     words = ["--quick", "--data-dir", str(tmp_path / "data")]
-    for module, more in ((ensembles, []), (retrieval, []), (specialise, ["--seeds", "1"])):
+    one = ["--seeds", "1"]
+    programs = ((ensembles, []), (retrieval, []), (specialise, one), (figure3, one))
+    for module, more in programs:
         before = module.OUTPUT.read_bytes(), module.README.read_bytes()
         module.main([*words, *more])
         assert (module.OUTPUT.read_bytes(), module.README.read_bytes()) == before
         found = read(tmp_path / "runs" / "quick" / module.OUTPUT.name)
         assert found and module.rows(found) in capsys.readouterr().out
     assert len(list((tmp_path / "runs" / "quick").glob("digits-*"))) == 3
+    drawn = tmp_path / "runs" / "quick" / "figure3.png"
+    assert pictures.is_of(drawn, read(drawn.with_suffix(".json")))
     for module in (ensembles, retrieval):
         with pytest.raises(SystemExit, match="2"):
             module.main(["alone"])
+
+
+def test_a_picture_of_filters_has_a_panel_a_tower_and_a_scale_a_filter(tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(kernel, *more, **options):
+        drawn.append(kernel)
+        return tower_pictures(kernel, *more, **options)
+
+    monkeypatch.setattr(figure3, "tower_pictures", draw)
+    kernel = np.random.default_rng(0).normal(size=(5, 5, 3, 8)).astype(np.float32)
+    kernel[..., 0], kernel[..., 1] = 0, 1e-3 * kernel[..., 1]
+    figure3.draw({"one": kernel, "two": kernel}, tmp_path / "filters.png", {"runs": []})
+    assert pictures.is_of(tmp_path / "filters.png", {"runs": []})
+    first, second = drawn
+    np.testing.assert_allclose(np.abs(first).max(axis=(0, 1, 2)), [0, *[1] * 7], rtol=1e-6)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_the_first_layer_of_figure_3_begins_far_below_what_it_learns():
+    conv1, *others = parametric_layers(figure3.NETWORK.layers)
+    assert isinstance(conv1, Conv) and conv1.weight_std == 1e-4 and conv1.window >= 7
+    groups = {layer.name: layer.groups for layer in others if isinstance(layer, Conv)}
+    assert groups == {"conv2": 2, "conv3": 1, "conv4": 2, "conv5": 2}
+    assert figure3.RECIPE.preprocess.scale == "none"
 
 
 def test_the_colour_of_towers_is_told_from_that_of_random_halves():
@@ -430,13 +467,12 @@ def test_runs_that_are_named_take_the_place_of_those_of_the_record(
     data = dataclasses.replace(config.data, name=dataset.path.name, stored_size=10)
     mine = dataclasses.replace(config, data=data, final_views=1)
     experiment.train(mine, tmp_path / "run", dataset.path.parent, say=lambda _: None)
-    output, picture = tmp_path / "record.json", tmp_path / "filters.png"
+    output = tmp_path / "record.json"
     for names in (("first", "second"), ("third",)):
         pairs = [f"{name}={tmp_path / 'run'}" for name in names]
         specialise.main(["--output", str(output), "--run", *pairs])
         record = read(output)
         assert record and tuple(record["others"]) == names
-        assert pictures.is_of(picture, record["others"])
         assert "`miniature`" not in capsys.readouterr().out, "it was not trained"
 
 
