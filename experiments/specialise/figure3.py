@@ -39,6 +39,7 @@ from alexnet_jax.network.layers import (
 )
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
+from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.weights import load_weights
 from experiments import pictures, quick
 from experiments.benchmarks.environment import environment
@@ -125,9 +126,25 @@ def train(seed: int, scratch: Path, data: str, data_dir: Path | None, toy: bool)
     return {"seed": seed, "config": digest_of(made, seed), **found}
 
 
-def kernel_of(workdir: Path) -> np.ndarray:
-    """Returns conv1 of a finished run, float32 `[height, width, 3, filters]`."""
-    return np.asarray(load_weights(workdir, "last").params["conv1"]["kernel"])
+def kernels_of(record: dict[str, Any], scratch: Path) -> dict[str, np.ndarray]:
+    """Returns conv1 of the record's runs, by name; nothing unless all of them are in a folder.
+
+    Args:
+      record: what was found.
+      scratch: folder of the run folders.
+
+    Returns:
+      float32 `[height, width, 3, filters]` of each.
+    """
+    kernels = {}
+    for run in record["runs"]:
+        place = scratch / f"figure3-{run['seed']}"
+        if not place.exists() or read_run(place).info["params_sha256"] != run["params_sha256"]:
+            print(f"the picture stays as it is: {place} is not the run of the record")
+            return {}
+        params = load_weights(place, "last").params
+        kernels[f"seed {run['seed']}"] = np.asarray(params["conv1"]["kernel"])
+    return kernels
 
 
 def rows(record: dict[str, Any]) -> str:
@@ -190,8 +207,8 @@ def main(words: list[str] | None = None) -> None:
         arguments.scratch = quick.SCRATCH / "specialise"
         arguments.output = quick.SCRATCH / OUTPUT.name
     NETWORKS[NETWORK.name] = NETWORK
-    record = read(arguments.output) or {"runs": [], "others": {}}
     made = recipe(arguments.quick)
+    record = read(arguments.output) or {"runs": [], "others": {}}
     record["runs"] = [
         run for run in record["runs"] if run["config"] == digest_of(made, run["seed"])
     ]
@@ -201,17 +218,14 @@ def main(words: list[str] | None = None) -> None:
         record["runs"] = sorted([*record["runs"], run], key=lambda run: run["seed"])
         record["environment"] = environment()
         write(arguments.output, record)
-    seeds = [run["seed"] for run in record["runs"]]
-    places = {f"seed {seed}": arguments.scratch / f"figure3-{seed}" for seed in seeds}
-    if all(place.exists() for place in places.values()):
-        kernels = {name: kernel_of(place) for name, place in places.items()}
+    kernels = kernels_of(record, arguments.scratch)
+    if kernels:  # the record holds what the picture shows
+        record["others"] = {}
         if arguments.caffe:
             kernels["Caffe"] = read_arrays(arguments.caffe)["bvlc_kernel"][:, :, ::-1]
             record["others"] = {"Caffe": gap(kernels["Caffe"])}
         write(arguments.output, record)
         draw(kernels, arguments.output.with_suffix(".png"), record)
-    else:
-        print(f"the picture stays as it is: not all runs are in {arguments.scratch}")
     if arguments.output == OUTPUT:
         rewrite({README: updated})
     else:

@@ -401,6 +401,7 @@ CLAIMS: dict[str, Claim] = {
         "about twice the iterations (§4.2)",
         _until_it_converges(_FEW, 80),
         "none",
+        seeds=5,
         goal=Goal(0.4, "test", above=(0.45,)),
         measure="epochs_to_reach",
         source="imagenette",
