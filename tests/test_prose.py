@@ -264,6 +264,14 @@ def specialise():
     often = [100 * found[f"imagenette-{seed}"]["random_splits_as_large"] for seed in range(3)]
     yield "all but {:.1f} % of random splits do", min(often)
     assert all(45 < share < 55 for share in sorted(often)[1:])
+    courses = [run["course"] for run in record("specialise/results/figure3.json")["runs"]]
+    often = [100 * course[-1]["random_splits_as_large"] for course in courses]
+    moved = [100 * abs(c[-1]["difference"] - c[0]["difference"]) for c in courses]
+    yield (
+        "of random splits {:.0f} to {:.0f} % differ as much, and after the first half epoch the "
+        "differences move by {:.1f} points at most",
+        *(min(often), max(often), max(moved)),
+    )
 
 
 def digits():
