@@ -43,7 +43,8 @@ class Split(OneImage):
 def shown(augment, index=3, seed=5, size=SIZE, **changes):
     preprocess = changes.pop("preprocess", PreprocessConfig())
     config = Config(seed=seed, augment=augment, preprocess=preprocess, **changes)
-    return training_pictures(Split(), index, config, INPUTS, size, "an owl")
+    mean = INPUTS.mean if preprocess.mean != "none" else np.zeros(3, np.float32)
+    return training_pictures(Split(), index, config, INPUTS._replace(mean=mean), size, "an owl")
 
 
 def row_of(rows, name):
