@@ -81,4 +81,4 @@ def test_the_command_of_a_row_is_understood(line, monkeypatch):
         assert typed.parse_program(module, words) or not words
     else:
         monkeypatch.setattr(alexnet_jax, "load", lambda workdir: _Loaded())
-        assert eval(line, {"alexnet_jax": alexnet_jax, "jax": jax}) is not None
+        assert eval(line, {"alexnet_jax": alexnet_jax, "jax": jax, "images": None}) is not None

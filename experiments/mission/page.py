@@ -97,8 +97,9 @@ def _share(layers: str) -> str:
 
 
 def _parity(network: str) -> str:
-    [row] = [row for row in _record("parity/parity")["networks"] if row["network"] == network]
-    return f"{largest(row['float32']):.1e}"
+    rows = _record("parity/parity")["networks"]
+    found = [largest(row["float32"]) for row in rows if network in (row["network"], "all")]
+    return f"{max(found):.1e}"
 
 
 def _towers(_: str) -> str:
@@ -108,7 +109,13 @@ def _towers(_: str) -> str:
 
 def _faults(_: str) -> str:
     outcomes = list(_record("faults/matrix")["tests"].values())
-    return f"{outcomes.count('passed')} of {len(outcomes)} tests of faults passed"
+    passed, skipped = outcomes.count("passed"), outcomes.count("skipped")
+    return f"{passed} of {len(outcomes)} tests of faults passed, {skipped} skipped"
+
+
+def _two_devices(_: str) -> str:
+    found = _record("benchmarks/towers")["contestants"]
+    return f"{found['two towers']['rate'] / found['one device']['rate']:.2f} times the rate of one"
 
 
 def _ratios(_: str) -> str:
@@ -133,6 +140,7 @@ FIGURES: dict[str, Callable[[str], str]] = {
     "towers": _towers,
     "faults": _faults,
     "ratios": _ratios,
+    "two devices": _two_devices,
     "device": lambda _: f"{ready.rates()[1]:,.0f} images/s in training on one H200",
     "parameters": _counted("params", "weights"),
     "units": _counted("neurons", "units"),
