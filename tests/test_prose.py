@@ -274,6 +274,16 @@ def specialise():
     )
 
 
+def paper():
+    found, figure3 = (record(f"specialise/results/{n}.json") for n in ("specialise", "figure3"))
+    towers = [run for run in found["runs"] if run["variant"] == "two towers"]
+    runs = [run["course"][-1] for run in (*towers, *figure3["runs"])]
+    runs += [found["others"][f"imagenette-{seed}"] for seed in range(3)]
+    apart = [run for run in runs if run["random_splits_as_large"] < 0.05]
+    assert (len(apart), len(runs)) == (1, 11)
+    yield ("[one of eleven]",)
+
+
 def digits():
     found = record("digits/results/digits.json")
     yield "{:,} parameters", sum(row.params for row in summarize(NETWORKS["digits"]))
@@ -402,6 +412,7 @@ PAGES = {
     "experiments/ensembles/README.md": ensembles,
     "experiments/retrieval/README.md": retrieval,
     "experiments/specialise/README.md": specialise,
+    "experiments/paper/README.md": paper,
     "experiments/silent_details/README.md": silent_details,
     "experiments/real_weights/README.md": real_weights,
     "experiments/benchmarks/README.md": benchmarks,

@@ -16,7 +16,16 @@ from experiments.imagenet import ready
 README = Path(__file__).with_name("README.md")
 CLAIMS = {
     "network": ("figure1", "towers", "normalization", "overlapping"),
-    "recipe": ("augmentation", "colour", "dropout", "velocity", "weight-decay", "initial-weights"),
+    "recipe": (
+        "augmentation",
+        "colour",
+        "dropout",
+        "convergence",
+        "convergence-photos",
+        "velocity",
+        "weight-decay",
+        "initial-weights",
+    ),
     "seen": ("ensembles", "depth", "specialise", "retrieval"),
 }
 """Folders of the claims of each table."""
