@@ -15,6 +15,8 @@ import alexnet_jax
 from alexnet_jax.insight.classifier import Classifier
 from experiments.mission import page as mission
 from experiments.paper import page as paper
+from experiments.sweep.__main__ import with_source
+from experiments.sweep.runner import chosen
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = [row for rows in mission.sections().values() for row in rows]
@@ -79,6 +81,9 @@ def test_the_command_of_a_row_is_understood(line, monkeypatch):
         _, _, module, *words = shlex.split(line)
         assert module.startswith("experiments.")
         assert typed.parse_program(module, words) or not words
+        if module == "experiments.sweep":  # places of the claim's sets; beside its finished record
+            with_source(chosen(words[0], False), words[words.index("--data") + 1 : -2])
+            assert words[-2:] == ["--output", "runs/again"]
     else:
         monkeypatch.setattr(alexnet_jax, "load", lambda workdir: _Loaded())
         assert eval(line, {"alexnet_jax": alexnet_jax, "jax": jax, "images": None}) is not None

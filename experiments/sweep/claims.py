@@ -307,9 +307,9 @@ CLAIMS: dict[str, Claim] = {
     ),
     "towers": Claim(
         "Two towers are better than half of them",
-        "The miniature with its two towers, with one of them (half the filters), with one tower of "
-        "all filters, and with two that meet in the classifier only, which 2012 made wider in "
-        "conv2 and fc6, in proportion as here.",
+        "The miniature with its two towers, with one of half the filters in conv1 to conv4 (the "
+        "rest stays whole, as in the paper), with one tower of all filters, and with two that meet "
+        "in the classifier only, which 2012 made wider in conv2 and fc6, in proportion as here.",
         "1.7 points of top-1 over half (§3.2); no talk: 1.2 (2012 logs, run 150)",
         {
             "two towers": _recipe(),
