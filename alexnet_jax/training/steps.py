@@ -152,7 +152,8 @@ def _traced_once(step: Callable[..., Any]) -> Callable[..., Any]:
     counted = chex.assert_max_traces(trace, n=1)
 
     @functools.wraps(step)
-    def traced_once(*arguments):
+    def traced_once(state, batch, inputs, rates, colour_on):  # by place or by name
+        arguments = state, batch, inputs, rates, colour_on
         outcome = step(*arguments)  # first: what it refuses is no trace
         try:
             counted(*arguments)

@@ -121,6 +121,12 @@ def test_a_step_is_one_program_and_says_what_would_make_it_two():
     step.trace(state, first, inputs, rates, on)  # as before
 
 
+def test_arguments_may_be_given_by_name():
+    step, (state, first, inputs, rates, on) = step_and_arguments()
+    after, _ = jax.eval_shape(step, state, first, inputs, rates=rates, colour_on=on)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+
+
 def test_steps_made_at_one_place_are_counted_apart():
     for _ in range(2):
         step, arguments = step_and_arguments()
