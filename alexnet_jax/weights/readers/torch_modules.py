@@ -22,11 +22,13 @@ from alexnet_jax.network.layers import (
 )
 from alexnet_jax.weights.readers.pickled_values import Stub
 from alexnet_jax.weights.readers.torch_tree import Path, attributes_of, children_of
+from alexnet_jax.weights.readers.torchvision_layout import WRAPPERS
 
 _OF_PYTORCH = "torch.nn.modules."
 _IDLE = ("Dropout", "Dropout2d", "Identity")
 """They leave the outputs of a network in use as they are."""
 _MOST_NAMED = 4
+_MOST_WRAPPERS = 8  # around each other; a file may say that a module lies in itself
 
 
 def check_modules(
@@ -51,7 +53,7 @@ def check_modules(
         if children_of(child):  # a last layer in a sequence of its own: known by its arrays
             continue
         if kind in _IDLE and made_by.startswith(_OF_PYTORCH):
-            if not isinstance(layer, Dropout | None):
+            if not isinstance(layer, Dropout | AdaptiveAvgPool | None):  # 6x6 at 224 pixels anyway
                 raise _different(what, name, kind, _kind(layer))
         elif not made_by.startswith(_OF_PYTORCH):
             if not isinstance(layer, Dropout):
@@ -61,7 +63,7 @@ def check_modules(
         else:
             for field, ours in _fields(layer):
                 theirs = attributes_of(child).get(field, ours)
-                if _pair(theirs) != _pair(ours):
+                if _pair(theirs, layer) != _pair(ours, layer):
                     found = f"{kind} with {field}={str(theirs)[:40]}"
                     raise _different(what, name, found, f"{field}={ours}")
     if not unknown:
@@ -78,18 +80,36 @@ def _expected(
 ) -> Iterator[tuple[Path, Stub, Layer | None]]:
     """Yields each module of the network's with its path and the layer that it should be."""
     flat = next(i for i, layer in enumerate(layers) if isinstance(layer, Flatten))
-    trunk = paths["features.0.weight"][:-2]
+    trunk = _without_wrappers(paths["features.0.weight"][:-1])[:-1]
     before = {str(i): layer for i, layer in enumerate(layers[: flat - 1])}
     for name, child in children_of(modules.get(trunk)).items():
-        yield (*trunk, name), child, before.get(name)
-    base = trunk[:-1]
+        yield (*trunk, name), _wrapped(child), before.get(name)
+    base = _without_wrappers(trunk)[:-1]
     beside = children_of(modules.get(base))
     if "avgpool" in beside:
-        yield (*base, "avgpool"), beside["avgpool"], layers[flat - 1]
+        yield (*base, "avgpool"), _wrapped(beside["avgpool"]), layers[flat - 1]
     behind = {str(i): layer for i, layer in enumerate(layers[flat + 1 :])}
-    for name, child in children_of(beside.get("classifier")).items():
+    head = beside.get("classifier")
+    for name, child in children_of(head and _wrapped(head)).items():
         if name in behind:  # what stands behind the last layer is told by its arrays
-            yield (*base, "classifier", name), child, behind[name]
+            yield (*base, "classifier", name), _wrapped(child), behind[name]
+
+
+def _without_wrappers(path: Path) -> Path:
+    """Returns the path of the outermost module that wraps the one at `path`, or `path`."""
+    while path and path[-1] in WRAPPERS:
+        path = path[:-1]
+    return path
+
+
+def _wrapped(module: Stub) -> Stub:
+    """Returns the module that is wrapped, or `module` itself where it wraps none."""
+    for _ in range(_MOST_WRAPPERS):
+        inside = children_of(module)
+        if len(inside) != 1 or not inside.keys() <= WRAPPERS:
+            break
+        module = next(iter(inside.values()))
+    return module
 
 
 def _different(what: str, name: str, found: str, expected: str) -> InputError:
@@ -137,6 +157,8 @@ def _fields(layer: Layer) -> tuple[tuple[str, Any], ...]:
     return ()
 
 
-def _pair(value: Any) -> Any:
-    """Returns a number of pixels as height and width."""
+def _pair(value: Any, layer: Layer) -> Any:
+    """Returns a number of pixels, or PyTorch's word for a padding, as height and width."""
+    if isinstance(layer, Conv) and isinstance(value, str):
+        value = {"same": layer.window // 2, "valid": 0}.get(value, value)
     return (value, value) if type(value) is int else value

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from alexnet_jax.errors import InputError
 from alexnet_jax.weights.readers.torch_tree import Path, Tensor
 
-_WRAPPERS = {
+WRAPPERS = {
     "module",
     "_module",
     "_orig_mod",
@@ -21,6 +21,7 @@ _WRAPPERS = {
     "_fsdp_wrapped_module",
     "_checkpoint_wrapped_module",
 }
+"""What modules around others call these."""
 _COUNTER = "n_averaged"  # of `torch.optim.swa_utils.AveragedModel`, beside its `module.`
 _PLAIN = (
     "state_dict",
@@ -131,7 +132,7 @@ def _owner(parts: Path, bases: Iterable[Path]) -> Path | None:
 
 
 def _unwrapped(path: Path) -> Path:
-    return tuple(part for part in path if part not in _WRAPPERS)
+    return tuple(part for part in path if part not in WRAPPERS)
 
 
 _Bases = dict[Path, dict[str, list[Path]]]

@@ -56,6 +56,8 @@ def whole(features=(), classifier=(), **pool):
         whole(classifier={"0": module("Identity"), "7": module("LogSoftmax", dim=1)}),
         whole(features={"13": module("Identity"), "0": convolution(4, 2, padding_mode="zeros")}),
         whole(classifier={"6": module("Sequential", {"0": module("Linear")})}),
+        whole(features={"3": module("Conv2d", stride=(1, 1), padding="same")}),
+        whole(features={"3": module("Wrapper", {"_orig_mod": convolution(1, 2)}, "torch")}),
     ],
 )
 def test_what_computes_the_same_is_taken(modules):
@@ -82,6 +84,39 @@ def test_what_computes_the_same_is_taken(modules):
 def test_another_network_of_the_same_shapes_is_refused_by_the_module(modules, message):
     with pytest.raises(InputError, match=rf"a\.pth: its module 'net\..*{message}"):
         check_modules(modules, PATHS, LAYERS, "a.pth")
+
+
+def test_what_wraps_a_layer_or_the_trunk_hides_nothing():
+    def wrapped(inside: Stub, name="module") -> Stub:
+        return module("Wrapper", {name: inside}, where="torch.nn.parallel.data_parallel")
+
+    paths = {"features.0.weight": ("net", "features", "module", "0", "module", "weight")}
+    for first, activation, message in (
+        (convolution(4, 2), "ReLU", ""),
+        (convolution(3, 2), "ReLU", r"features\.module\.0' is Conv2d with stride"),
+        (convolution(4, 2), "Tanh", r"net\.classifier\.2' is Tanh"),
+    ):
+        modules = whole(features={"0": wrapped(first)}, classifier={"2": module(activation)})
+        trunk = modules["net", "features", "module"] = modules["net", "features"]
+        head = modules["net", "classifier"]
+        modules["net",] = module("Net", {"features": wrapped(trunk), "classifier": wrapped(head)})
+        if message:
+            with pytest.raises(InputError, match=message):
+                check_modules(modules, paths, LAYERS, "a.pth")
+        else:
+            assert check_modules(modules, paths, LAYERS, "a.pth") == ()
+
+
+def test_a_module_that_lies_in_itself_ends():
+    endless = module("Wrapper", where="torch.nn.parallel")
+    endless.state["_modules"] = {"module": endless}
+    assert check_modules(whole(features={"0": endless}), PATHS, LAYERS, "a.pth") == ()
+
+
+def test_adaptive_pooling_may_be_left_out():
+    modules = whole()
+    modules["net",].state["_modules"]["avgpool"] = module("Identity")
+    assert check_modules(modules, PATHS, LAYERS, "a.pth") == ()
 
 
 def test_a_class_that_nobody_knows_is_told():
