@@ -96,7 +96,8 @@ def test_what_wraps_a_layer_or_the_trunk_hides_nothing():
         (convolution(3, 2), "ReLU", r"features\.module\.0' is Conv2d with stride"),
         (convolution(4, 2), "Tanh", r"net\.classifier\.2' is Tanh"),
     ):
-        modules = whole(features={"0": wrapped(first)}, classifier={"2": module(activation)})
+        changes = {"features": {"0": wrapped(first)}, "classifier": {"2": module(activation)}}
+        modules: Any = whole(**changes)
         trunk = modules["net", "features", "module"] = modules["net", "features"]
         head = modules["net", "classifier"]
         modules["net",] = module("Net", {"features": wrapped(trunk), "classifier": wrapped(head)})
