@@ -78,7 +78,8 @@ class AlexNet(nn.Module):
           float32 `[batch, classes]`, or the captured output as float32; float64 for that `dtype`.
 
         Raises:
-          InputError: the image size does not fit, or `capture` names no layer.
+          InputError: the images are of another shape or no floats, their size does not fit, or
+            `capture` names no layer.
         """
         names = layer_names(self.network.layers)
         wanted = {capture} if isinstance(capture, str) else set(capture or ())
