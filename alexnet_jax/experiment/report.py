@@ -81,8 +81,8 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
 
 
 def _training(run: Run, dataset: Dataset | None) -> list[Row]:
-    """Returns what training showed of its first image; nothing where there is no data set."""
-    if dataset is None:
+    """Returns what training showed of its first image; nothing where its data set is gone."""
+    if dataset is None or dataset.fingerprint != run.info.get("data_fingerprint"):
         return []
     split = training_split(run.config.data, dataset)
     _, (first,) = stream_indices(run.config.seed, split.num_examples, 1, 0)

@@ -74,11 +74,11 @@ def test_the_default_command_prepares_trains_tests_and_says_what_is_next(run):
     assert 'alt="The test: five crops: bottom right"' in report
 
 
-def test_a_report_without_its_data_set_says_so(run, tmp_path):
+@pytest.mark.parametrize("change", [{"data_path": "gone"}, {"data_fingerprint": "another"}])
+def test_a_report_without_its_data_set_says_so(run, tmp_path, change):
     shutil.copytree(run[0], tmp_path / "run")
     info = tmp_path / "run" / "run.json"
-    gone = json.loads(info.read_text()) | {"data_path": str(tmp_path / "gone")}
-    info.write_text(json.dumps(gone))
+    info.write_text(json.dumps(json.loads(info.read_text()) | change))
     assert main(["report", "--workdir", str(tmp_path / "run")]) == 0
     report = (tmp_path / "run" / "report.html").read_text()
     assert "The data set is not where this run found it" in report and "epoch 6" not in report
