@@ -153,7 +153,7 @@ def _traced_once(step: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(step)
     def traced_once(state, batch, inputs, rates, colour_on):  # by place or by name
-        arguments = state, batch, inputs, rates, colour_on
+        arguments: tuple[Any, ...] = (state, batch, inputs, rates, colour_on)
         outcome = step(*arguments)  # first: what it refuses is no trace
         try:
             counted(*arguments)
