@@ -27,7 +27,7 @@ def model_card(run: Run, results: Mapping[int, Mapping[str, float]]) -> str:
         fractions; empty where the weights were not tested here.
     """
     config = run.config
-    name = f"{run.network.name} on {config.data.name}"
+    name = " on ".join(filter(None, (run.network.name, _set_name(run))))
     head = {
         "library_name": "alexnet_jax",
         "pipeline_tag": "image-classification",
@@ -68,12 +68,22 @@ def _result(run: Run, results: Mapping[int, Mapping[str, float]]) -> dict[str, A
                 title = f"top-{answers} accuracy, {averaged_by(run, views).name}"
                 value = round(1 - values[key], 6)
                 metrics.append({"type": "accuracy", "value": value, "name": title})
-    data = run.config.data
+    name = _set_name(run) or "unknown"
     return {
         "task": {"type": "image-classification", "name": "Image classification"},
-        "dataset": {"name": data.name, "type": data.name, "split": data.validation_split},
+        "dataset": {"name": name, "type": name, "split": run.config.data.validation_split},
         "metrics": metrics,
     }
+
+
+def _set_name(run: Run) -> str:
+    """Returns the name of the prepared set, which a run on `--data.source` alone has been given.
+
+    Empty: an import that names no set.
+    """
+    if run.config.data.name or "import" in run.info:
+        return run.config.data.name
+    return Path(run.info.get("data_path", "")).name
 
 
 def _what(run: Run) -> str:
@@ -123,10 +133,11 @@ def _data(run: Run) -> str:
         for key, what in (("train_images", "training"), ("validation_images", "test"))
         if info.get(key)
     ]
+    name = f"`{_plain(_set_name(run))}`" if _set_name(run) else "Its training set"
     fingerprint = info.get("data_fingerprint")
     said = f" Fingerprint `{fingerprint[:16]}`." if fingerprint else ""
     return (
-        f"`{_plain(run.config.data.name)}`: {', '.join(counts) or 'not known here'}, stored at "
+        f"{name}: {', '.join(counts) or 'not known here'}, stored at "
         f"{run.stored_size}x{run.stored_size} pixels, {run.appearance.orientation}, "
         f"colours {run.appearance.colours}.{said}"
     )
