@@ -159,14 +159,20 @@ class Classifier:
           float32 `[n, classes]`, or the activations of `layer`.
 
         Raises:
-          InputError: images of another shape, or of integers, or there is no such layer.
+          InputError: no array, one of another shape, or of integers, or there is no such layer.
 
         >>> classifier = load("runs")
         >>> images = classifier.preprocess(["photo.jpg"])
         >>> jax.grad(lambda x: classifier.apply(x)[0, 3])(images).shape == images.shape
         True
         """
-        images = jnp.asarray(images)
+        try:
+            images = jnp.asarray(images)
+        except (TypeError, ValueError):  # paths, or arrays of several shapes
+            raise InputError(
+                f"images should be one array of floats, not {type(images).__name__}: give photos "
+                "to `preprocess`, and what it returns to `apply`"
+            ) from None
         if not jnp.issubdtype(images.dtype, jnp.floating):
             raise InputError(
                 f"images should be preprocessed floats, not {images.dtype}: give them to "

@@ -126,6 +126,9 @@ def test_none_and_files_are_taken(classifier, stored, tmp_path):
     [
         (np.zeros((2, STORED, STORED, 3), np.uint8), "preprocessed floats, not uint8: .*preproc"),
         (np.zeros((2, SIZE, SIZE, 3), np.int32), "preprocessed floats, not int32"),
+        (["photo.jpg"], "one array of floats, not list: give photos to `preprocess`"),
+        ([[1.0], [1.0, 2.0]], "one array of floats, not list"),
+        (None, "one array of floats, not NoneType"),
         (np.zeros((SIZE, SIZE, 3), np.float32), r"\[n, 8, 8, 3\], not \[8, 8, 3\].*\[None\]"),
         (np.zeros((2, STORED, STORED, 3), np.float32), r"\[n, 8, 8, 3\], not \[2, 11, 11, 3\]"),
     ],
