@@ -520,7 +520,7 @@ class Summary(Options):
         from alexnet_jax.network.summary_text import format_summary
 
         if self.workdir is None:
-            network, size = find_network(self.network or "paper"), None
+            network, size = find_network("paper" if self.network is None else self.network), None
         elif self.network is not None:
             raise InputError("--network and --workdir both name a network; give one of them")
         else:

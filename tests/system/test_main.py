@@ -376,6 +376,7 @@ def test_summary_of_a_run_has_its_network_classes_and_size(tmp_path, capsys):
     ("words", "code", "expected"),
     [
         (["--network", "orignal"], 1, "Did you mean 'original'?"),
+        (["--network", ""], 1, "unknown network ''"),
         (["--image-size", "20"], 1, "layer 'pool2' has 3x3 windows but gets only 2x2 pixels"),
         (["--image-size", "-3"], 1, "the smallest that fits is 52x52"),
         (["--classes", "1"], 1, "at least 2 classes"),
