@@ -71,6 +71,7 @@ def test_the_default_command_prepares_trains_tests_and_says_what_is_next(run):
         assert "five crops" in text and "ten views" not in text
     report = (workdir / "report.html").read_text()
     assert "What training sees" in report and 'alt="Crops: epoch 6"' in report
+    assert "This run ended sooner: later epochs are those of a longer one." in report
     assert 'alt="The test: five crops: bottom right"' in report
 
 
