@@ -27,7 +27,7 @@ from alexnet_jax.network.layers import (
 )
 from alexnet_jax.network.networks import NETWORKS, find_network
 from alexnet_jax.preparation.sources.source import unique_names
-from alexnet_jax.weights.readers.kinds import check_kind
+from alexnet_jax.weights.readers.kinds import check_kind, kind_of
 from alexnet_jax.weights.readers.reading import Reading, make_arrays
 from alexnet_jax.weights.readers.safetensors import FORMAT, read_safetensors
 from alexnet_jax.weights.readers.source_file import SourceFile, check_finite
@@ -40,6 +40,11 @@ NETWORK = "one-weird-trick"
 
 _PUBLISHED = {"7be5be79": "alexnet-owt-7be5be79.pth", "4df8aa71": "alexnet-owt-4df8aa71.pth"}
 """torchvision's own files, whose names end with the first digits of their SHA-256."""
+
+_SCRIPT = (
+    "the file holds a TorchScript program: its arrays were taken by their names, but whether it "
+    "computes what torchvision's AlexNet does (strides, padding, activations) was not looked at"
+)
 
 
 class Key(NamedTuple):
@@ -91,7 +96,9 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
         form, opened = "PyTorch", open_torch(file)
         layout = find_layout(opened.tensors, shapes, file.name)
         arrays = {key: opened.array(path) for key, path in layout.paths.items()}
-        told = _about_program({opened.programs[path] for path in layout.paths.values()})
+        kind = kind_of(file)
+        told = (_SCRIPT,) if kind is not None and kind.key == "torchscript" else ()
+        told += _about_program({opened.programs[path] for path in layout.paths.values()})
         told += check_modules(opened.modules, layout.paths, network.layers, file.name)
         names = opened.class_names
     shape = arrays.get(f"{known[-1].prefix}.weight", np.zeros(0)).shape

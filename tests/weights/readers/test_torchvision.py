@@ -25,7 +25,7 @@ from alexnet_jax.weights.readers.safe_pickle import read_pickle
 from alexnet_jax.weights.readers.safetensors import read_safetensors
 from alexnet_jax.weights.readers.source_file import open_source
 from alexnet_jax.weights.readers.torch_file import read_torch
-from alexnet_jax.weights.readers.torchvision import from_torchvision, keys, to_torchvision
+from alexnet_jax.weights.readers.torchvision import from_torchvision, keys, read, to_torchvision
 from alexnet_jax.weights.readers.torchvision_layout import find_layout
 
 pytestmark = pytest.mark.filterwarnings("ignore:THESE WEIGHTS LOOK RANDOM")
@@ -89,7 +89,15 @@ def described(arrays, *, legacy=False, kind="FloatStorage", offset=0, strides=No
     return data + b"u."
 
 
-def as_zip(arrays, description=None, *, compression=zipfile.ZIP_STORED, leave_out="", **settings):
+def as_zip(
+    arrays,
+    description=None,
+    *,
+    compression=zipfile.ZIP_STORED,
+    leave_out="",
+    more=(),
+    **settings,
+):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
         archive.writestr("weights/data.pkl", description or described(arrays, **settings))
@@ -98,6 +106,8 @@ def as_zip(arrays, description=None, *, compression=zipfile.ZIP_STORED, leave_ou
             if str(place) != leave_out:
                 archive.writestr(f"weights/data/{place}", array.tobytes())
         archive.writestr("weights/version", "3\n")
+        for name in more:
+            archive.writestr(f"weights/{name}", "")
     return file.getvalue()
 
 
@@ -161,6 +171,15 @@ def test_both_containers_are_read_without_pytorch(container, arrays, tmp_path):
     data = CONTAINERS[container](raw, described(turned, legacy=container == "legacy"))
     for name, array in read_bytes(tmp_path, data).items():
         np.testing.assert_array_equal(array, arrays[name])
+
+
+def test_torchscript_says_that_its_program_was_not_looked_at(tmp_path):
+    trunk = {"features.0.weight": np.ones(FULL["features.0"], np.float32)}
+    trunk["features.0.bias"] = np.zeros(64, np.float32)
+    for name, more in (("a.pth", ()), ("a.pt", ("constants.pkl", "code/a.py"))):
+        (tmp_path / name).write_bytes(as_zip(trunk, more=more))
+        told = " ".join(read(open_source(tmp_path / name)).told)
+        assert ("TorchScript program: its arrays were taken" in told) == bool(more)
 
 
 def test_storages_without_a_type_are_passed_over_in_the_old_container(tmp_path):
