@@ -151,7 +151,9 @@ def _cuts(
     if augment.crop_chunk > 1:
         mirrors += f"; {augment.crop_chunk} consecutive images share one place and mirroring"
     name, note = "Crops", f"{size}x{size} of {side}x{side} pixels, at one of {{}} places"
-    if augment.recipe == "crop":
+    if augment.recipe != "resized-crop" and size == side:
+        name, note = "All of it", f"{side}x{side} pixels: there is nothing to cut"
+    elif augment.recipe == "crop":
         note = note.format(f"{(side - size + 1) ** 2:,}")
     elif augment.recipe == "centre-crop":
         name, note = "The middle", f"Always the same {size}x{size} of {side}x{side} pixels"
@@ -187,7 +189,8 @@ def _colours(seen: Batch, config: Config, inputs: Inputs) -> list[Row]:
     ]
     rows = [Row("Colour noise", f"{note}.", tuple(pictures[:on]))]
     for number, column in enumerate(order, 1):
-        if spreads[column] > 0:  # a set of grey images has one component
+        # A set of grey images has one component, and rounding errors.
+        if spreads[column] > 1e-4 * spreads[order[0]]:
             rows.append(_component(number, int(column), spreads, seen, config, inputs))
     return rows
 

@@ -123,7 +123,7 @@ def test_colours_that_a_run_does_without_are_not_shown():
     ends = ScheduleConfig("step", (Phase(3, colour_noise=False),))
     row = row_of(shown(AugmentConfig(colour_noise=0.1), schedule=ends), "Colour noise")
     assert len(row.pictures) == 2 and "until epoch 3 begins" in row.note
-    grey = INPUTS._replace(colour=INPUTS.colour * np.array([0, 0, 1], np.float32))
+    grey = INPUTS._replace(colour=INPUTS.colour * np.array([0, 1e-7, 1], np.float32))
     config = Config(augment=AugmentConfig(colour_noise=0.1))
     names = [row.name for row in training_pictures(Split(), 0, config, grey, SIZE)]
     assert names == ["Crops", "Colour noise", "Component 1", "The test: ten views"]
@@ -147,6 +147,12 @@ def test_the_views_are_those_of_the_test_and_are_counted(size, mirror, name, pic
         np.testing.assert_array_equal(picture.image, window[:, ::-1] if view.mirrored else window)
         assert ("mirrored" in picture.caption) == view.mirrored
     assert row.pictures[0].caption == ("5 places" if size < STORED else "1 place")
+
+
+@pytest.mark.parametrize("recipe", ["crop", "centre-crop"])
+def test_an_image_of_the_networks_size_is_not_said_to_be_cut(recipe):
+    row = shown(AugmentConfig(recipe), size=STORED)[0]
+    assert row.name == "All of it" and "nothing to cut. Half are mirrored." in row.note
 
 
 def test_frames_lie_where_the_crops_do():
