@@ -26,7 +26,6 @@ def model_card(run: Run, results: Mapping[int, Mapping[str, float]]) -> str:
       results: of the last test by number of views: `loss`, `top1_error`, perhaps `top5_error`, as
         fractions; empty where the weights were not tested here.
     """
-    config = run.config
     name = " on ".join(filter(None, (run.network.name, _set_name(run))))
     head = {
         "library_name": "alexnet_jax",

@@ -45,12 +45,12 @@ def test_views_are_counted(trained):
 def test_a_set_that_was_named_for_its_source_has_that_name(trained):
     """`--data.source PHOTOS` alone leaves `data.name` empty; an import may have no set at all."""
     data = dataclasses.replace(trained.config.data, name="")
-    run = trained._replace(config=dataclasses.replace(trained.config, data=data))
-    info = run.info | {"data_path": "/sets/photos-f4b5974f"}
-    text = model_card(run._replace(info=info), RESULTS)
+    named = trained._replace(config=dataclasses.replace(trained.config, data=data))
+    info = named.info | {"data_path": "/sets/photos-f4b5974f"}
+    text = model_card(named._replace(info=info), RESULTS)
     assert " on photos-f4b5974f\n" in text and "\n`photos-f4b5974f`: 1,438 " in text
     assert '"dataset": {"name": "photos-f4b5974f", "type": "photos-f4b5974f"' in text
-    text = model_card(run._replace(info=info | {"import": {}}), {})
+    text = model_card(named._replace(info=info | {"import": {}}), {})
     assert " on \n" not in text and "\nIts training set: 1,438 " in text
 
 
