@@ -19,7 +19,12 @@ from alexnet_jax.config import (
     fields_of,
 )
 from alexnet_jax.errors import InputError, did_you_mean
-from alexnet_jax.network.layers import Network, parametric_layers, summarize
+from alexnet_jax.network.layers import (
+    Network,
+    parametric_layers,
+    summarize,
+    with_fan_in_weights,
+)
 from alexnet_jax.network.model import Params, init_params
 from alexnet_jax.network.networks import find_network
 from alexnet_jax.network.towers import tower_network
@@ -72,6 +77,8 @@ def resolve(config: Config, facts: Facts | None = None, source: Resolved | None 
     network = network.with_classes(classes)
     image_size = config.image_size or network.image_size
     summarize(network, image_size)
+    if config.initial_weights == "fan-in":
+        network = with_fan_in_weights(network, image_size)
     if image_size > stored_size:
         raise InputError(
             f"network '{config.network}' reads {image_size}x{image_size} pixels, but the images "
@@ -174,6 +181,11 @@ def check_values(config: Config) -> None:
     for name, bound in _ABOVE.items():
         if not bound < values[name] < math.inf:
             raise InputError(f"{name} is {values[name]}; it must be more than {bound}")
+    if not 0 <= config.augment.rotation_probability <= 1:
+        raise InputError(
+            f"augment.rotation_probability is {config.augment.rotation_probability}; it must be "
+            "0 to 1"
+        )
     if config.towers not in (1, 2):
         raise InputError(f"towers is {config.towers}; it must be 1 or 2")
     if config.batch_size % config.accumulation:

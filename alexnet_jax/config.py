@@ -113,6 +113,8 @@ class AugmentConfig:
       scale: smallest and largest area of `resized-crop`, as fractions of the image's.
       ratio: smallest and largest width / height of `resized-crop`.
       rotation_degrees: largest rotation of `resized-crop`, either way.
+      rotation_probability: share of the visits to images at which `resized-crop` turns them, 0 to 1
+        (RandomApply around RandomRotation).
       crop_chunk: so many consecutive images of an epoch share one place and one mirroring, but not
         one colour. 2012 file `convdata.py`: 32, so four draws per batch; the paper does not say.
     """
@@ -124,6 +126,7 @@ class AugmentConfig:
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     rotation_degrees: float = 0.0
+    rotation_probability: float = 1.0
     crop_chunk: int = 1
 
 
@@ -243,6 +246,8 @@ class Config:
         as the preset has it (presets of photos).
       image_size: height and width of the network's input in pixels; 0: the network's own.
       classes: number of classes; 0: as many as the data set has.
+      initial_weights: `network`: as its layers say; `fan-in`: normal with variance 2 / fan_in and
+        biases of 0 (He et al., 2015), for images that are divided by their standard deviation.
       compute_dtype: activations' type; parameters stay float32.
       batch_size: images per step, over all devices.
       towers: 2 spreads a network with groups over two devices, as the paper did (§3.2); the
@@ -265,6 +270,7 @@ class Config:
     network: str = "paper"
     image_size: int = 0
     classes: int = 0
+    initial_weights: Literal["network", "fan-in"] = "network"
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     batch_size: int = 128
     towers: int = 1

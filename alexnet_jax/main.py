@@ -130,9 +130,10 @@ class Predict(Options):
 
     Example:
       alexnet predict --workdir runs/a photos/ "holiday/*.jpg" --top-k 3 --format csv
+      alexnet predict --workdir runs/a test1.zip --format submission --output submission.csv
 
     Attributes:
-      images: files, folders or glob patterns; -: an image on standard input.
+      images: files, folders, zips or glob patterns; -: an image on standard input.
       workdir: run folder.
       checkpoint: best, last, or a step number.
       top_k: classes per image, the likeliest first.
@@ -143,7 +144,11 @@ class Predict(Options):
       colours: shown: as a viewer shows them, with their colour profile and on white where they are
         transparent; stored: as the numbers in the file; by default as the training images were.
       compute_dtype: type of the activations; by default that of the training.
-      format: how to print.
+      format: how to print. submission: as competitions want it, a row id,label for every image,
+        its id being the file's name without its ending; label is 0 or 1 (two classes, in the order
+        of their names), or the name of the class (more).
+      probability_of: of a submission: the label is the probability of this class.
+      output: file to write instead of printing.
     """
 
     images: tyro.conf.Positional[tuple[str, ...]]
@@ -154,7 +159,9 @@ class Predict(Options):
     orientation: Literal["upright", "stored"] | None = None
     colours: Literal["shown", "stored"] | None = None
     compute_dtype: Literal["float32", "bfloat16"] | None = None
-    format: Literal["table", "csv", "json"] = "table"
+    format: Literal["table", "csv", "json", "submission"] = "table"
+    probability_of: str = ""
+    output: AbsolutePath | None = None
 
     def run(self) -> int:
         """Predicts and prints."""
@@ -167,6 +174,8 @@ class Predict(Options):
             top_k=self.top_k,
             views=self.views,
             form=self.format,
+            probability_of=self.probability_of,
+            output=self.output,
             orientation=self.orientation,
             colours=self.colours,
             compute_dtype=self.compute_dtype or "",
@@ -183,7 +192,7 @@ class Features(Options):
       alexnet features --workdir runs/a --layer conv1:linear,pool5,fc7 photos/ --output features
 
     Attributes:
-      images: files, folders or glob patterns; -: an image on standard input.
+      images: files, folders, zips or glob patterns; -: an image on standard input.
       workdir: run folder.
       layer: conv1, pool1, fc7, ... ; a wrong name is answered with the list. conv1 is after its
         ReLU, conv1:linear before. Several with commas between them are computed in one pass.

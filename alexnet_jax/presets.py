@@ -201,6 +201,23 @@ PRESETS: dict[str, Config] = {
             schedule=ScheduleConfig("step", (Phase(9, 1e-3, 2e-3, colour_noise=False),)),
         ),
         _chosen("cats-vs-dogs"),
+        # As courses teach it, in the words of PyTorch: Resize(256), RandomResizedCrop(224),
+        # RandomHorizontalFlip, RandomApply([RandomRotation(30)], 0.5), Normalize; tested with
+        # CenterCrop(224).
+        Config(
+            preset="cats-vs-dogs-224",
+            network="one-tower",
+            initial_weights="fan-in",
+            batch_size=32,
+            epochs=30,
+            data=DataConfig(name="dogs-vs-cats", source_kind="folder"),
+            augment=AugmentConfig("resized-crop", rotation_degrees=30, rotation_probability=0.5),
+            preprocess=_TORCHVISION,
+            optimizer=OptimizerConfig(0.001, 0.001),
+            schedule=ScheduleConfig(
+                "dexp", stairs=3, total_factor=100, bias_stairs=3, bias_total_factor=100
+            ),
+        ),
         _chosen("folder"),
         _as_printed("imagenet", "paper"),
         _as_printed("imagenet-one-tower", "one-tower"),

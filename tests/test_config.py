@@ -1,6 +1,7 @@
 """Configurations: JSON and back, differences, and numbers that no run can have."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -44,6 +45,13 @@ def test_presets_are_possible_and_survive_json(preset):
         ("optimizer.learning_rate", -0.01, "optimizer.learning_rate is -0.01"),
         ("optimizer.momentum", 1.0, "optimizer.momentum is 1.0; it must be below 1"),
         ("schedule.factor", 0.0, "schedule.factor is 0.0"),
+        (
+            "augment.rotation_probability",
+            1.5,
+            "augment.rotation_probability is 1.5; it must be 0 to 1",
+        ),
+        ("augment.rotation_probability", -0.1, "augment.rotation_probability is -0.1"),
+        ("augment.rotation_probability", float("nan"), "augment.rotation_probability is nan"),
     ],
 )
 def test_impossible_numbers_are_named(name, value, text):
@@ -72,3 +80,11 @@ def test_text_that_is_no_configuration_is_one_plain_line(text):
     with pytest.raises(InputError) as caught:
         Config.from_json(text)
     assert str(caught.value).isprintable()
+
+
+def test_the_configuration_of_an_older_run_turns_every_image_and_starts_as_its_network_says():
+    config = json.loads(PRESETS["folder"].to_json())
+    del config["augment"]["rotation_probability"], config["initial_weights"]
+    loaded = Config.from_json(json.dumps(config))
+    assert loaded == PRESETS["folder"]
+    assert (loaded.augment.rotation_probability, loaded.initial_weights) == (1.0, "network")

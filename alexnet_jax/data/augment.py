@@ -142,6 +142,8 @@ def draw(
     else:
         boxes = _boxes(augment, seed, epochs, drawn, stored_size)
         degrees = (2 * _uniform(place[:, 3]) - 1) * augment.rotation_degrees
+        # The numbers of `crop`'s offsets are free here; with probability 1 each lies below it.
+        degrees[_uniform(place[:, 0]) >= augment.rotation_probability] = 0
     flips = place[:, 2] >> np.uint64(31) == 1 if augment.mirror else np.zeros(n, bool)
     if augment.colour_noise:
         colour = _normal(random_block(seed, epochs, indices, _COLOUR))[:, :3].astype(np.float32)

@@ -8,9 +8,18 @@ from typing import NamedTuple
 from alexnet_jax.config import Colours, Orientation
 from alexnet_jax.data.decode import BadImageError
 from alexnet_jax.errors import InputError, printable
-from alexnet_jax.insight.classifier import classifier_of, load
-from alexnet_jax.insight.images import NotTaken, Unreadable, expand_images, within_limit
+from alexnet_jax.files import write_text
+from alexnet_jax.insight.classifier import Classifier, classifier_of, load
+from alexnet_jax.insight.images import (
+    NotTaken,
+    Unreadable,
+    expand_images,
+    images_in_zip,
+    is_zip,
+    within_limit,
+)
 from alexnet_jax.insight.streaming import stream_features
+from alexnet_jax.insight.submission import format_submission, submission_column, submission_ids
 from alexnet_jax.insight.tables import (
     FORMATS,
     check_features_path,
@@ -19,10 +28,12 @@ from alexnet_jax.insight.tables import (
 )
 from alexnet_jax.locations import readable
 from alexnet_jax.preparation.progress import ProgressLine
+from alexnet_jax.preparation.sources.tree import Entry
 from alexnet_jax.runs.weights import load_weights
 
 _MOST_NOTES = 20
 _STANDARD_INPUT = "-"
+_SUBMISSION = "submission"
 
 
 class FilesResult(NamedTuple):
@@ -63,11 +74,16 @@ def predict_files(
     top_k: int = 5,
     views: int = 1,
     form: str = "table",
+    probability_of: str = "",
+    output: str | Path | None = None,
     orientation: Orientation | None = None,
     colours: Colours | None = None,
     compute_dtype: str = "",
 ) -> FilesResult:
-    """Predicts files, folders and globs; one that is missing or bad does not stop the others.
+    """Predicts files, folders, zips and globs; one that is missing or bad stops no others.
+
+    A submission has a row for every file or is not made: there one that is missing or bad is an
+    error.
 
     Args:
       workdir: run folder.
@@ -75,24 +91,65 @@ def predict_files(
       checkpoint: `best`, `last` or a step.
       top_k: answers per image.
       views: 1 or 10.
-      form: `table`, `csv` or `json`.
+      form: `table`, `csv`, `json`, or `submission` as competitions want it.
+      probability_of: for a submission: class whose probability is told, not the likeliest class.
+      output: file to write the answers to; nothing may exist there.
       orientation: see `classifier.load`.
       colours: see `classifier.load`.
       compute_dtype: see `classifier.load`.
 
     Raises:
-      InputError: no such run, format or files.
+      InputError: no such run, format, class or files; `output` exists; no submission can be made.
       CheckpointError: no usable checkpoint.
     """
-    if form not in FORMATS:
-        raise InputError(f"--format should be one of {', '.join(FORMATS)}, not '{form}'")
+    if form not in (*FORMATS, _SUBMISSION):
+        known = ", ".join((*FORMATS, _SUBMISSION))
+        raise InputError(f"--format should be one of {known}, not '{form}'")
+    if probability_of and form != _SUBMISSION:
+        raise InputError("--probability-of has no effect without --format submission")
+    if output is not None and Path(output).exists():
+        raise InputError(f"{output} exists already; remove it or choose another --output")
     asked = _ask(patterns)
-    unreadable: list[Unreadable] = []
     classifier = load(workdir, checkpoint, compute_dtype, orientation, colours)
-    predictions = classifier.predict(asked.images, top_k, views, unreadable)
-    names, unreadable = asked.by_name(unreadable)
-    text = format_predictions(names, predictions, form)
+    if form == _SUBMISSION:
+        text, unreadable = _submission(asked, classifier, views, probability_of), []
+        count = len(asked.names)
+    else:
+        bad: list[Unreadable] = []
+        predictions = classifier.predict(asked.images, top_k, views, bad)
+        names, unreadable = asked.by_name(bad)
+        text, count = format_predictions(names, predictions, form), len(names)
+    if output is not None:
+        text = _written(Path(output), text, count)
     return FilesResult(text, asked.missing, unreadable, asked.not_taken)
+
+
+def _submission(asked: "_Asked", classifier: Classifier, views: int, probability_of: str) -> str:
+    """Returns the text of a submission; raises `InputError` where it would lack a row."""
+    if asked.missing:
+        raise InputError(f"a submission needs all of its images: {'; '.join(asked.missing)}")
+    ids = submission_ids(asked.names)
+    column = submission_column(classifier.class_names, probability_of)
+    bad: list[Unreadable] = []
+    probabilities = classifier.probabilities(asked.images, views, bad)
+    _, unreadable = asked.by_name(bad)
+    if unreadable:
+        first = unreadable[0]
+        raise InputError(
+            f"a submission needs a row for every image, and {len(unreadable):,} of "
+            f"{len(asked.images):,} cannot be read, e.g. {first.name}: {first.reason}; mend them, "
+            "or take them out of what you name"
+        )
+    return format_submission(ids, probabilities, classifier.class_names, column)
+
+
+def _written(path: Path, text: str, count: int) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+    return f"wrote answers for {count:,} images to {path}\n"
 
 
 def write_features(
@@ -185,7 +242,7 @@ class _Asked(NamedTuple):
     """The images that a command names, what it names in vain, and what lies beside them."""
 
     names: list[str]
-    images: list[Path | bytes]
+    images: list[Path | Entry | bytes]
     missing: list[str]
     not_taken: list[NotTaken]
 
@@ -198,7 +255,7 @@ class _Asked(NamedTuple):
 
 def _ask(patterns: Iterable[str]) -> _Asked:
     """Finds the images; raises `InputError` where not a single pattern names one."""
-    images: dict[Path | str, Path | bytes] = {}
+    images: dict[Path | str, Path | Entry | bytes] = {}
     missing: list[str] = []
     not_taken: list[NotTaken] = []
     for pattern in patterns:
@@ -206,7 +263,10 @@ def _ask(patterns: Iterable[str]) -> _Asked:
             images.setdefault(pattern, _standard_input())
             continue
         try:
-            images |= {path: path for path in expand_images([pattern], not_taken)}
+            if is_zip(pattern):
+                images |= images_in_zip(pattern, not_taken)
+            else:
+                images |= {path: path for path in expand_images([pattern], not_taken)}
         except InputError as error:
             missing.append(str(error))
     if not images:

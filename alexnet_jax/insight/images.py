@@ -1,6 +1,7 @@
 """Images that a user hands over: files, folders, globs, bytes, Pillow images and arrays."""
 
 import glob
+import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,9 +21,11 @@ from alexnet_jax.data.decode import (
 )
 from alexnet_jax.data.square import fit_square
 from alexnet_jax.data.system_files import system_file, system_folder
-from alexnet_jax.errors import InputError
+from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.preparation.sources.tree import Entry
+from alexnet_jax.preparation.sources.zips import list_zip
 
-UserImage = str | os.PathLike | bytes | Image.Image | np.ndarray
+UserImage = str | os.PathLike | bytes | Entry | Image.Image | np.ndarray
 UserImages = UserImage | Sequence[UserImage]
 
 
@@ -116,13 +119,53 @@ def _images_below(folder: Path, not_taken: list[NotTaken]) -> list[Path]:
     return found
 
 
+def is_zip(path: str | os.PathLike) -> bool:
+    """Returns whether a path is a file that begins as zips do."""
+    if not os.path.isfile(path):  # reading a pipe would take from it
+        return False
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False  # which is said where it is read
+
+
+def images_in_zip(path: str, not_taken: list[NotTaken]) -> dict[str, Entry]:
+    """Returns the files of a zip that are images by their names, by the zip's path and their own.
+
+    Args:
+      path: of the zip.
+      not_taken: gets what else it holds.
+
+    Raises:
+      InputError: it is damaged, or holds no image.
+    """
+    try:
+        tree = list_zip(Path(path), path)
+    except DataError as error:
+        raise InputError(str(error)) from None
+    found = {}
+    for entry in tree.entries:
+        name = os.path.join(path, *entry.parts)
+        if entry.name.lower().endswith(SUFFIXES):
+            found[name] = entry
+        else:
+            not_taken.append(NotTaken(name, "no image by its name"))
+    not_taken += [NotTaken(f"{n:,} in {path}", why) for why, n in tree.ignored.items()]
+    if not found:
+        inner = next((e.name for e in tree.entries if e.name.lower().endswith(".zip")), "")
+        remedy = f"; unpack it and name the {inner} in it" if inner else ""
+        raise InputError(f"zip {path} holds no image{remedy}")
+    return found
+
+
 def as_sequence(images: UserImages) -> Sequence[UserImage]:
     """Returns the images as a sequence; a single one becomes a list of one.
 
     Raises:
       InputError: an array that is not uint8 `[n, height, width, 3]`.
     """
-    if isinstance(images, str | os.PathLike | bytes | Image.Image):
+    if isinstance(images, str | os.PathLike | bytes | Entry | Image.Image):
         return [images]
     if isinstance(images, np.ndarray):
         if images.ndim != 4:
@@ -142,7 +185,7 @@ def read_image(image: UserImage, size: int, appearance: Appearance = AS_VIEWED) 
     array of exactly that size stays as it is.
 
     Args:
-      image: path, bytes of an image file, Pillow image, or array.
+      image: path, bytes of an image file, file in a zip, Pillow image, or array.
       size: stored height and width, pixels.
       appearance: how files and Pillow images are read: turned as their EXIF says (phones), with
         their profile and on white.
@@ -156,6 +199,8 @@ def read_image(image: UserImage, size: int, appearance: Appearance = AS_VIEWED) 
         return fit_square(Image.fromarray(np.ascontiguousarray(image)), size)
     if isinstance(image, Image.Image):
         return fit_square(appear(image, appearance), size)
+    if isinstance(image, Entry):
+        image = _unpacked(image)
     if isinstance(image, str | os.PathLike):
         image = _read_bytes(image)
     if not isinstance(image, bytes):
@@ -177,6 +222,13 @@ def _read_bytes(path: str | os.PathLike) -> bytes:
             return within_limit(file)
     except OSError as error:
         raise BadImageError(error.strerror or str(error)) from None
+
+
+def _unpacked(entry: Entry) -> bytes:
+    try:
+        return within_limit(io.BytesIO(entry.read(MAX_FILE_BYTES + 1)))
+    except DataError as error:
+        raise BadImageError(str(error)) from None
 
 
 def within_limit(file: BinaryIO) -> bytes:

@@ -464,3 +464,23 @@ def with_features(layers: tuple[Layer, ...], features: Mapping[str, int]) -> tup
     for name, count in features.items():
         layers = with_named(layers, name, features=count)
     return layers
+
+
+def with_fan_in_weights(network: Network, image_size: int) -> Network:
+    """Returns the network with initial weights that keep a signal's size, and biases of 0.
+
+    The variance is 2 / fan_in where a ReLU follows (He et al., 2015, "Delving deep into
+    rectifiers"), and 1 / fan_in in the last layer. It suits images of standard deviation 1.
+
+    Args:
+      network: to edit; its fan_in depends on the size of the images.
+      image_size: height and width, pixels.
+    """
+    *hidden, last = (row for row in summarize(network, image_size) if row.weights)
+    layers = network.layers
+    for row in (*hidden, last):
+        outputs = row.neurons if isinstance(row.layer, Local) else row.biases
+        gain = 1 if row is last else 2
+        std = math.sqrt(gain * outputs / row.weights)
+        layers = with_named(layers, row.name, weight_std=std, bias=0.0)
+    return dataclasses.replace(network, layers=layers)

@@ -313,3 +313,23 @@ def test_order_is_crop_rotation_mirror():
     np.testing.assert_array_equal(out[0], unmirrored[:, ::-1])
     mirrored_first = A.resized_crop(image[0, :, ::-1], np.array([0, 0, 28, 28]), 20.0, 20)
     assert (out[0] != mirrored_first).any()
+
+
+def test_rotations_come_with_their_probability_and_are_else_as_they_were():
+    n = 20_000
+    always = _draw(AugmentConfig("resized-crop", rotation_degrees=30), range(n))
+    half = AugmentConfig("resized-crop", rotation_degrees=30, rotation_probability=0.5)
+    some = _draw(half, range(n))
+    turned = some.degrees != 0
+    assert abs(turned.mean() - 0.5) < 5 * 0.5 / np.sqrt(n) and (always.degrees != 0).all()
+    np.testing.assert_array_equal(some.degrees[turned], always.degrees[turned])
+    for name in ("boxes", "flips", "colour"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(always, name))
+    # Whether says nothing of how far, of mirroring, or of the next image.
+    for other in (np.abs(always.degrees), some.flips, some.boxes[:, 2], np.roll(turned, 1)):
+        assert abs(np.corrcoef(turned, other)[0, 1]) < 5 / np.sqrt(n)
+    never = AugmentConfig("resized-crop", rotation_degrees=30, rotation_probability=0)
+    assert not _draw(never, range(100)).degrees.any()
+    # As they were before there was a probability: computed once.
+    old = _draw(AugmentConfig("resized-crop", rotation_degrees=30), range(4), seed=7, epoch=2)
+    np.testing.assert_allclose(old.degrees, [9.584768966306, -5.586542438250035, 11.283717777114, 21.03964778361842], rtol=1e-12)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import pytest
 
 from alexnet_jax.errors import InputError
@@ -24,10 +25,12 @@ from alexnet_jax.network.layers import (
     summarize,
     window_count,
     with_changes,
+    with_fan_in_weights,
     with_features,
     with_named,
     without,
 )
+from alexnet_jax.network.model import AlexNet
 
 SMALL = (
     Conv("conv1", 8, 3),
@@ -233,3 +236,31 @@ def test_specs_are_frozen_and_hashable():
     assert len({network(*SMALL), network(*SMALL)}) == 1
     with pytest.raises(dataclasses.FrozenInstanceError):
         SMALL[0].features = 9  # type: ignore[misc]
+
+
+def test_weights_by_fan_in_keep_the_size_of_a_signal():
+    layers = (
+        Conv("conv1", 32, 5, groups=1, bias=1),
+        Activation(),
+        Conv("conv2", 64, 5, groups=2, bias=1),
+        Activation(),
+        Local("local3", 8, 3),
+        Activation(),
+        Flatten(),
+        Dense("fc4", 600, bias=1),
+        Activation(),
+        Dense("fc5", 300, weight_std=None),
+    )
+    network = with_fan_in_weights(Network("n", layers, 16, "this test"), 18)
+    stds = {layer.name: layer.weight_std for layer in parametric_layers(network.layers)}
+    fans = {"conv1": 75, "conv2": 16 * 25, "local3": 64 * 9, "fc4": 8 * 64}
+    assert stds == {name: pytest.approx((2 / fan) ** 0.5) for name, fan in fans.items()} | {
+        "fc5": pytest.approx((1 / 600) ** 0.5)
+    }
+    assert not any(layer.bias for layer in parametric_layers(network.layers))
+    model = AlexNet(network)
+    images = jax.random.normal(jax.random.key(1), (16, 18, 18, 3))
+    variables = model.init(jax.random.key(0), images)
+    for name, expected in {"conv1": 2, "conv2": 2, "fc4": 2, "fc5": 1}.items():
+        square = float((model.apply(variables, images, capture=name) ** 2).mean())
+        assert expected / 1.5 < square < expected * 1.5, name

@@ -1,0 +1,127 @@
+"""Lays cats and dogs out as Kaggle's competition does: train.zip, test1.zip, sampleSubmission.csv.
+
+python -m experiments.cats_vs_dogs.kaggle lay-out --data CATS_VS_DOGS --into FOLDER --key KEY.csv
+python -m experiments.cats_vs_dogs.kaggle score submission.csv --key KEY.csv
+
+`--data` is a folder with train.tar.gz and test.tar.gz of class folders. The test photos lose their
+names and are numbered from 1 in an order that mixes the classes; what they are goes into the key.
+"""
+
+import argparse
+import csv
+import io
+import math
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from alexnet_jax.data.augment import permutation
+
+SEED = 2013
+CLASSES = ("cat", "dog")  # by their labels
+
+
+def lay_out(data: Path, folder: Path, key: Path) -> dict[str, int]:
+    """Writes the three files of the competition, and what its photos are.
+
+    Args:
+      data: folder with the two tars.
+      folder: for train.zip, test1.zip and sampleSubmission.csv; made where it is missing.
+      key: CSV to write, `id,label`.
+
+    Returns:
+      Photos by file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    train = [(f"train/{name}", photo) for _, name, photo in _photos(data / "train.tar.gz")]
+    _write_zip(folder / "train.zip", train)
+    test = list(_photos(data / "test.tar.gz"))
+    mixed = [test[place] for place in permutation(SEED, 0, len(test))]
+    _write_zip(
+        folder / "test1.zip",
+        [(f"test1/{number}.jpg", photo) for number, (*_, photo) in enumerate(mixed, 1)],
+    )
+    _write_labels(folder / "sampleSubmission.csv", [0] * len(mixed))
+    _write_labels(key, [CLASSES.index(kind) for kind, *_ in mixed])
+    return {"train.zip": len(train), "test1.zip": len(test)}
+
+
+def score(submission: Path, key: Path) -> dict[str, float]:
+    """Returns what both editions of the competition score: share of right ones, and log loss.
+
+    Args:
+      submission: CSV of `id,label`, whose labels are 0 and 1, or probabilities of 1.
+      key: CSV of `id,label`.
+
+    Raises:
+      SystemExit: the two have not the same ids, each once.
+    """
+    given, wanted = _read_labels(submission), _read_labels(key)
+    if given.keys() != wanted.keys():
+        raise SystemExit(f"{submission} has not the ids of {key}, each once")
+    right = sum((given[name] > 0.5) == bool(label) for name, label in wanted.items())
+    # Clipped as scikit-learn's log loss is, so that a wrong 0 or 1 costs much, not everything.
+    chances = {name: min(max(value, 1e-15), 1 - 1e-15) for name, value in given.items()}
+    losses = (math.log(chances[n] if label else 1 - chances[n]) for n, label in wanted.items())
+    return {
+        "photos": len(wanted),
+        "accuracy": right / len(wanted),
+        "log_loss": -sum(losses) / len(wanted),
+    }
+
+
+def _photos(archive: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Yields class, file name and bytes of each photo."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            file = tar.extractfile(member)  # None: a folder
+            if file is not None and member.name.endswith(".jpg"):
+                kind, name = member.name.split("/")[-2:]
+                yield kind, name, file.read()
+
+
+def _write_zip(path: Path, photos: list[tuple[str, bytes]]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, photo in photos:
+            archive.writestr(zipfile.ZipInfo(name), photo)
+
+
+def _write_labels(path: Path, labels: list[int]) -> None:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("id", "label"))
+    table.writerows(enumerate(labels, 1))
+    path.write_text(text.getvalue(), "utf-8")
+
+
+def _read_labels(path: Path) -> dict[str, float]:
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = {row["id"]: float(row["label"]) for row in rows}
+    if len(labels) < len(rows):
+        raise SystemExit(f"{path} has an id twice")
+    return labels
+
+
+def main() -> None:
+    """Lays out, or scores."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    make, judge = commands.add_parser("lay-out"), commands.add_parser("score")
+    make.add_argument("--data", type=Path, required=True)
+    make.add_argument("--into", type=Path, required=True)
+    judge.add_argument("submission", type=Path)
+    for command in (make, judge):
+        command.add_argument("--key", type=Path, required=True)
+    arguments = parser.parse_args()
+    if arguments.command == "lay-out":
+        print(lay_out(arguments.data, arguments.into, arguments.key))
+    else:
+        print(score(arguments.submission, arguments.key))
+
+
+if __name__ == "__main__":
+    main()
