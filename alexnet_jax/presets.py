@@ -205,8 +205,8 @@ PRESETS: dict[str, Config] = {
         # RandomApply([RandomRotation(30)], 0.5), RandomHorizontalFlip, Normalize; StepLR(6, 0.5);
         # tested with Resize(256), CenterCrop(224). The rate is so low because there are two
         # classes: what all photos have in common then moves the logits as much as what tells them
-        # apart. Deviation: weights by fan_in; with PyTorch's own start such a network stays at the
-        # loss of guessing for thousands of steps.
+        # apart. Deviation: weights by fan_in, as a weaker signal begins with a plateau
+        # (`experiments/initial-weights`).
         Config(
             preset="cats-vs-dogs-224",
             network="one-tower",
@@ -271,7 +271,8 @@ PRESETS: dict[str, Config] = {
             preset="fall-2009",
             network="six-conv",
             epochs=5 + 6491 / 8691,
-            data=_own("fall2009", validation_split="test"),
+            # Half trained, half tested (§6): by a hash of the names, so that there is no seed.
+            data=_own("fall2009", validation_fraction=0.5),
             augment=_AS_RUN,
             schedule=ScheduleConfig("step", RUN_146_2009),
             transfer=TransferConfig(layers=_CONVS),
@@ -482,13 +483,16 @@ NOTES: dict[str, Note] = {
         _ILSVRC_2012,
     ),
     "fall-2009": Note(
-        "run 146-2009: six convolutional layers on 10,184 classes",
+        "run 146-2009: six convolutional layers on 10,184 classes; half of the images are trained, "
+        "half tested",
         "paper §6; 2012 file layer-params-146-2009.cfg",
         _train("fall-2009", " --data.source FALL2009 --transfer.run runs/imagenet-original"),
         _NOT_RUN,
         "67.4 / 40.9 % (half of Fall 2009)",
         "paper §6; no 2012 log has this number, and this run's has none",
-        "ImageNet Fall 2009 as train/WNID/* and test/WNID/*, and a finished imagenet-original run",
+        "ImageNet Fall 2009 as one folder per class, of which `train` and `prepare "
+        "--validation-fraction 0.5` set the same half aside (by a hash of the files' names: no "
+        "seed); and a finished imagenet-original run",
     ),
     "fall-2011-pretrain": Note(
         "run 146-2011: pre-training on all of Fall 2011 with a linear bottleneck",

@@ -1,8 +1,11 @@
 """A run folder's parameters, classifier and files, without its data set."""
 
+import csv
 import io
 import json
 import os
+import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -15,6 +18,7 @@ from alexnet_jax.config import Config, DataConfig, OptimizerConfig, PreprocessCo
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import CheckpointError, InputError
 from alexnet_jax.insight.files import predict_files, write_features
+from alexnet_jax.insight.submission import format_submission
 from alexnet_jax.network.layers import Activation, Dense, Flatten, Network
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.checkpoint import Checkpoints
@@ -224,3 +228,95 @@ def test_features_of_files_are_written_once(run, photos, tmp_path):
         write_features(workdir, [str(photos)], tmp_path / "g.npz", layer="fc9")
     with pytest.raises(InputError, match="none of 1 files can be read"):
         write_features(workdir, [str(photos / "torn.jpg")], tmp_path / "g.npz", layer="fc1")
+
+
+def numbered(folder, *names):
+    rng = np.random.default_rng(3)
+    folder.mkdir()
+    for name in names:
+        Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).save(folder / name)
+    return folder
+
+
+def test_a_submission_has_a_row_for_every_file_in_the_order_of_its_numbers(run, tmp_path):
+    workdir, _ = run
+    folder = numbered(tmp_path / "test1", "10.png", "9.png", "1.jpg", "b.png", "a.png")
+    found = predict_files(workdir, [str(folder)], form="submission")
+    rows = list(csv.reader(io.StringIO(found.text)))
+    assert rows[0] == ["id", "label"] and [row[0] for row in rows[1:]] == ["1", "9", "10", "a", "b"]
+    answers = json.loads(predict_files(workdir, [str(folder)], form="json").text)
+    likeliest = {Path(a["image"]).stem: a["predictions"][0]["label"] for a in answers}
+    assert dict(rows[1:]) == likeliest, "three classes: the label is the name"
+    bees = predict_files(workdir, [str(folder)], form="submission", probability_of="bee")
+    told = {Path(a["image"]).stem: p["probability"] for a in answers for p in a["predictions"]
+            if p["label"] == "bee"}  # fmt: skip
+    for name, value in list(csv.reader(io.StringIO(bees.text)))[1:]:
+        assert float(value) == pytest.approx(told[name], rel=1e-6)
+
+
+def test_two_classes_are_told_as_0_and_1():
+    odds = np.array([[0.25, 0.75], [1, 0], [0.5625, 0.4375]], np.float32)
+    text = format_submission(["10", "2", "007"], odds, ("cat", "dog"))
+    assert text == "id,label\n2,0\n007,0\n10,1\n"
+    text = format_submission(["10", "2", "007"], odds, ("cat", "dog"), column=1)
+    assert text == "id,label\n2,0\n007,0.4375\n10,0.75\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"form": "submission", "probability_of": "dog"}, "the run has no class 'dog'"),
+        ({"form": "csv", "probability_of": "bee"}, "no effect without --format submission"),
+    ],
+)
+def test_submissions_that_cannot_be_meant_are_refused(run, tmp_path, options, message):
+    workdir, _ = run
+    with pytest.raises(InputError, match=message):
+        predict_files(workdir, [str(numbered(tmp_path / "t", "1.png"))], **options)
+
+
+def test_no_submission_lacks_a_file_or_has_an_id_twice(run, tmp_path):
+    workdir, _ = run
+    folder, output = numbered(tmp_path / "t", "1.png", "2.png"), tmp_path / "s.csv"
+
+    def refused(*patterns, match):
+        with pytest.raises(InputError, match=match):
+            predict_files(workdir, [*map(str, patterns)], form="submission", output=output)
+        assert not output.exists()
+
+    refused(folder, folder / "3.png", match="needs all of its images: .*3.png does not exist")
+    again = numbered(tmp_path / "u", "2.jpg")
+    refused(folder, again, match="2.png and .*2.jpg would both have the id 2")
+    (folder / "3.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    refused(folder, match="a row for every image, and 1 of 3 cannot be read, e.g. .*3.jpg: ")
+    (folder / "3.jpg").unlink()
+    found = predict_files(workdir, [str(folder)], form="submission", output=output)
+    assert found.text == f"wrote answers for 2 images to {output}\n"
+    assert output.read_text().startswith("id,label\n1,")
+    with pytest.raises(InputError, match="exists already"):
+        predict_files(workdir, [str(folder)], form="submission", output=output)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_zip_is_taken_as_the_folder_in_it(run, tmp_path, method):
+    workdir, _ = run
+    folder, packed = numbered(tmp_path / "test1", "1.png", "2.png"), tmp_path / "test1.zip"
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, f"test1/{path.name}")
+        archive.writestr("test1/read me.txt", "no image")
+        archive.writestr("__MACOSX/test1/._1.png", "of the system")
+    expected = predict_files(workdir, [str(folder)], form="json").text
+    found = predict_files(workdir, [str(packed)], form="json")
+    assert found.text.replace(f"{packed}/test1/", f"{folder}/") == expected
+    assert f"not taken: {packed}/test1/read me.txt (no image by its name)" in found.notes()
+    assert "of the operating system" in found.notes() or "storage system" in found.notes()
+    with pytest.raises(InputError, match="no image"):
+        with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
+            archive.write(packed, "test1.zip")
+        predict_files(workdir, [str(tmp_path / "outer.zip")])
+    data = bytearray(packed.read_bytes())
+    data[data.index(b"IHDR") + 6] ^= 255
+    packed.write_bytes(data)
+    if method == zipfile.ZIP_STORED:  # else it is the stream that is damaged
+        assert "1.png cannot be read" in predict_files(workdir, [str(packed)]).complaint()

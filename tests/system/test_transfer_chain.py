@@ -44,14 +44,23 @@ def noise(rng):
     return buffer.getvalue()
 
 
-def write_images(folder, classes, seed):
+def write_images(folder, classes, seed, count=8):
+    """Writes one folder per class, in the form that these two sets have."""
     rng = np.random.default_rng(seed)
-    for split, count in (("train", 8), ("test", 2), ("validation", 2)):
-        for label in range(classes):
-            place = folder / split / f"n{seed}{label:04}"
-            place.mkdir(parents=True)
-            for i in range(count):
-                (place / f"{i}.png").write_bytes(noise(rng))
+    for label in range(classes):
+        place = folder / f"n{seed}{label:04}"
+        place.mkdir(parents=True)
+        for i in range(count):
+            (place / f"{place.name}_{i}.png").write_bytes(noise(rng))
+
+
+def make_narrow(patch):
+    """Gives networks of the chain few features, and no norms, which take long to compile."""
+    for name in ("original", "six-conv", "six-conv-2011"):
+        network = NETWORKS[name]
+        known = {k: v for k, v in NARROW.items() if k in str(network.layers)}
+        layers = without(with_features(network.layers, known), Lrn, ResponseNorm)
+        patch.setitem(NETWORKS, name, Network(name, layers, SIZE, network.source))
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +75,7 @@ def chain(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, compiling.few_optimizations():
         patch.chdir(home)
         patch.setenv("JAX_COMPILATION_CACHE_DIR", "")
-        for name in ("original", "six-conv", "six-conv-2011"):
-            network = NETWORKS[name]
-            known = {k: v for k, v in NARROW.items() if k in str(network.layers)}
-            # Norms have no parameters, but take most of the time to compile.
-            layers = without(with_features(network.layers, known), Lrn, ResponseNorm)
-            narrow = Network(name, layers, SIZE, network.source)
-            patch.setitem(NETWORKS, name, narrow)
+        make_narrow(patch)
         prepare = "prepare --source imagenet2012 ILSVRC2012 --name imagenet2012 --data-dir data"
         assert main([*prepare.split(), "--stored-size", str(STORED), "--store", "raw"]) == 0
         for seed, preset in enumerate(CHAIN):
@@ -137,3 +140,30 @@ def test_a_link_that_does_not_fit_is_refused(chain, capsys, preset, data, parent
     assert main(["train", "--preset", preset, "--workdir", "runs/wrong", *more]) == 1
     assert message in capsys.readouterr().err
     assert not (home / "runs" / "wrong" / "config.json").exists()
+
+
+def test_fall_2009_trains_on_half_of_its_images_and_tests_on_the_other(tmp_path, monkeypatch):
+    """Paper §6: "half of the images for training, half for testing"."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
+    make_narrow(monkeypatch)
+    write_images(tmp_path / "FALL2009", 3, seed=1, count=10)
+    stored = ["--data-dir", "data", "--stored-size", str(STORED), "--store", "raw"]
+    prepare = "prepare --source folder FALL2009 --name fall2009 --validation-fraction 0.5"
+    as_read = "--orientation stored --colours stored"
+    assert main([*prepare.split(), *as_read.split(), *stored]) == 0
+    prepared = json.loads((tmp_path / "data" / "fall2009" / "prepared.json").read_text())
+    halves = {name: split["per_class"] for name, split in prepared["splits"].items()}
+    assert halves == {"train": [5, 5, 5], "validation": [5, 5, 5]}
+    words = shlex.split(NOTES["fall-2009"].command)[3:]
+    words = words[: words.index("--transfer.run")] + ["--transfer.layers"]  # no run to take from
+    with compiling.few_optimizations():
+        assert main([*words, *SMALL]) == 0
+    sets = [path.name for path in (tmp_path / "data").iterdir() if path.is_dir()]
+    assert sets == ["fall2009"], "it is the set that was prepared"
+    run = tmp_path / "runs" / "fall-2009"
+    info = json.loads((run / "run.json").read_text())
+    assert (info["train_images"], info["validation_images"], info["status"]) == (15, 15, "finished")
+    assert len(info["class_names"]) == 3
+    config = json.loads((run / "config.json").read_text())
+    assert config["data"]["validation_split"] == "validation"
