@@ -70,6 +70,11 @@ ROWS = (
         "`cats-vs-dogs` on torchvision's convolutions (`--transfer.run`)",
         "–",
     ),
+    (
+        "cats_vs_dogs/results/cats-vs-dogs-224.json",
+        "`cats-vs-dogs-224`: 4,680 training photos, 520 set aside, a core shared with other work",
+        "–",
+    ),
 )
 
 

@@ -71,7 +71,7 @@ def format_submission(
         labels = [f"{value:.8g}" for value in probabilities[:, column]]
     else:
         words = class_names if len(class_names) > 2 else ("0", "1")
-        labels = [words[index] for index in probabilities.argmax(axis=1)]
+        labels = [words[int(index)] for index in probabilities.argmax(axis=1)]
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow(("id", "label"))

@@ -1,25 +1,45 @@
 """Lays cats and dogs out as Kaggle's competition does: train.zip, test1.zip, sampleSubmission.csv.
 
 python -m experiments.cats_vs_dogs.kaggle lay-out --data CATS_VS_DOGS --into FOLDER --key KEY.csv
+python -m experiments.cats_vs_dogs.kaggle walk FOLDER --key KEY.csv --epochs 6
 python -m experiments.cats_vs_dogs.kaggle score submission.csv --key KEY.csv
 
 `--data` is a folder with train.tar.gz and test.tar.gz of class folders. The test photos lose their
 names and are numbered from 1 in an order that mixes the classes; what they are goes into the key.
+`walk` types the three commands of the page in FOLDER, or only those whose result is not there yet,
+scores what comes out, and writes record and page.
 """
 
 import argparse
 import csv
 import io
+import json
 import math
+import shlex
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from alexnet_jax.data.augment import permutation
+from experiments.benchmarks.environment import environment
+from experiments.cats_vs_dogs.page import PAGES, RECORD
+from experiments.generated import rewrite
+from experiments.own_photos.run import timed
 
 SEED = 2013
 CLASSES = ("cat", "dog")  # by their labels
+SUBMISSION = "submission.csv"
+REDUX = "redux.csv"
+RUN = "runs/cats-vs-dogs"
+TOLD = ("test error", "trained", "loss", "top-1 error", "wrote answers")
+COMMANDS = (
+    f"train --preset cats-vs-dogs-224 --data.source train.zip --workdir {RUN}",
+    f"evaluate --workdir {RUN} --views 1",
+    f"predict --workdir {RUN} test1.zip --format submission --output {SUBMISSION}",
+)
+LATER = COMMANDS[-1].replace(SUBMISSION, f"{REDUX} --probability-of dog")
 
 
 def lay_out(data: Path, folder: Path, key: Path) -> dict[str, int]:
@@ -71,6 +91,32 @@ def score(submission: Path, key: Path) -> dict[str, float]:
     }
 
 
+def walk(folder: Path, key: Path, epochs: float) -> dict[str, Any]:
+    """Types the three commands in a folder as `lay_out` makes it; returns what they said.
+
+    Args:
+      folder: with train.zip and test1.zip; a run that was begun in it goes on.
+      key: CSV of `id,label`.
+      epochs: of the training; 0: as many as the preset has.
+    """
+    shorter = ["--epochs", f"{epochs:g}"] if epochs else []
+    (folder / SUBMISSION).unlink(missing_ok=True)
+    (folder / REDUX).unlink(missing_ok=True)
+    commands = [shlex.split(command) for command in (*COMMANDS, LATER)]
+    commands[0] += shorter
+    steps = [timed(words, folder, TOLD) for words in commands]
+    said = [[line.replace(f"{folder.resolve()}/", "") for line in step["said"]] for step in steps]
+    return {
+        "steps": [
+            {"command": step["command"], "said": lines}
+            for step, lines in zip(steps, said, strict=True)
+        ],
+        "accuracy": score(folder / SUBMISSION, key)["accuracy"],
+        "log_loss": score(folder / REDUX, key)["log_loss"],
+        "photos": len(_read_labels(key)),
+    }
+
+
 def _photos(archive: Path) -> Iterator[tuple[str, str, bytes]]:
     """Yields class, file name and bytes of each photo."""
     with tarfile.open(archive) as tar:
@@ -111,16 +157,25 @@ def main() -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     make, judge = commands.add_parser("lay-out"), commands.add_parser("score")
+    type_them = commands.add_parser("walk")
     make.add_argument("--data", type=Path, required=True)
     make.add_argument("--into", type=Path, required=True)
     judge.add_argument("submission", type=Path)
-    for command in (make, judge):
+    type_them.add_argument("folder", type=Path)
+    type_them.add_argument("--epochs", type=float, default=0, help="0: as the preset")
+    for command in (make, judge, type_them):
         command.add_argument("--key", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.command == "lay-out":
         print(lay_out(arguments.data, arguments.into, arguments.key))
-    else:
+    elif arguments.command == "score":
         print(score(arguments.submission, arguments.key))
+    else:
+        record = walk(arguments.folder, arguments.key, arguments.epochs)
+        record["environment"] = environment()
+        RECORD.parent.mkdir(exist_ok=True)
+        RECORD.write_text(json.dumps(record, indent=1) + "\n")
+        rewrite(PAGES)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import tarfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from experiments.benchmarks.environment import environment
 from experiments.generated import rewrite
@@ -24,6 +25,7 @@ from experiments.own_photos.page import PAGES
 
 RECORD = Path(__file__).parent / "results" / "own_photos.json"
 EACH = 300
+TOLD = ("photos ", "balance", "sizes", "chosen", "test error", "imported", "trained")
 
 
 def write_tar(source: Path, target: Path, each: int = EACH) -> dict[str, dict[str, int]]:
@@ -57,21 +59,26 @@ def write_tar(source: Path, target: Path, each: int = EACH) -> dict[str, dict[st
     return {split: dict(count) for split, count in counts.items()}
 
 
-def timed(words: list[str], folder: Path) -> dict[str, object]:
-    """Runs a verb in a folder; returns the command, its seconds, and the lines that tell most."""
+def timed(words: list[str], folder: Path, told: tuple[str, ...] = TOLD) -> dict[str, Any]:
+    """Runs a verb in a folder; returns the command, its seconds, and the lines that tell most.
+
+    Args:
+      words: verb and options.
+      folder: in which they are typed.
+      told: how those lines begin.
+    """
     command = [sys.executable, "-m", "alexnet_jax.main", *words]
     begin = time.monotonic()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     seconds = round(time.monotonic() - begin, 1)
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {done.returncode}: {done.stderr[-500:]}")
-    told = ("photos ", "balance", "sizes", "chosen", "test error", "imported", "trained")
     said = [line for line in done.stdout.splitlines() if line.startswith(told)]
     return {"command": "python -m alexnet_jax.main " + " ".join(words), "seconds": seconds,
             "said": [re.sub(r" into \S+:", ":", line) for line in said]}  # fmt: skip
 
 
-def walk(folder: Path, weights: Path | None) -> list[dict[str, object]]:
+def walk(folder: Path, weights: Path | None) -> list[dict[str, Any]]:
     """Types the commands in `folder`, which holds photos.tar; returns what `timed` does of each."""
     name = "runs/alone" if weights is None else "runs/photos"
     common = ["--preset", "folder", "--data.source", "photos.tar", "--workdir", name]

@@ -332,4 +332,8 @@ def test_rotations_come_with_their_probability_and_are_else_as_they_were():
     assert not _draw(never, range(100)).degrees.any()
     # As they were before there was a probability: computed once.
     old = _draw(AugmentConfig("resized-crop", rotation_degrees=30), range(4), seed=7, epoch=2)
-    np.testing.assert_allclose(old.degrees, [9.584768966306, -5.586542438250035, 11.283717777114, 21.03964778361842], rtol=1e-12)
+    np.testing.assert_allclose(
+        old.degrees,
+        [9.584768966306, -5.586542438250035, 11.283717777114, 21.03964778361842],
+        rtol=1e-12,
+    )

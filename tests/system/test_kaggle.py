@@ -13,12 +13,13 @@ from PIL import Image
 from alexnet_jax.main import main
 from alexnet_jax.network.layers import Activation, AvgPool, Conv, Dense, Flatten, Network
 from alexnet_jax.network.networks import NETWORKS
+from experiments.cats_vs_dogs import page
 from experiments.cats_vs_dogs.kaggle import lay_out, score
 
 SMALL = shlex.split(
     "--network toy --image-size 8 --data.stored-size 10 --data.store raw --data.copies ignore "
     "--epochs 6 --evaluate-every-epochs 6 --optimizer.learning-rate 0.05 --batch-size 8 "
-    "--replicas 1 --final-views 1 --augment.scale 0.5 1"
+    "--replicas 1 --augment.scale 0.5 1"
 )
 TOY = Network(
     "toy",
@@ -68,9 +69,9 @@ def predict(*words):
 
 
 def test_three_commands_make_a_submission(competition, capsys):
-    assert main("evaluate --workdir runs/cats --views 10".split()) == 0
-    assert "6 images, ten views" in capsys.readouterr().out  # a tenth of each class
-    words = "test1.zip --views 10 --format submission --output submission.csv"
+    assert main("evaluate --workdir runs/cats --views 1".split()) == 0
+    assert "6 images, centre view" in capsys.readouterr().out  # a tenth of each class
+    words = "test1.zip --format submission --output submission.csv"
     assert predict(*words.split()) == 0
     said = capsys.readouterr()
     assert said.out == f"wrote answers for 14 images to {competition}/submission.csv\n"
@@ -100,3 +101,8 @@ def test_a_score_of_other_ids_is_refused(competition, tmp_path):
     (tmp_path / "twice.csv").write_text("id,label\n1,0\n1,1\n")
     with pytest.raises(SystemExit, match="an id twice"):
         score(tmp_path / "twice.csv", competition / "key.csv")
+
+
+def test_the_page_is_generated_from_its_record():
+    text = page.README.read_text("utf-8")
+    assert page.updated(text) == text
