@@ -204,8 +204,8 @@ PRESETS: dict[str, Config] = {
         # As courses teach it, in the words of PyTorch: Resize(256), RandomResizedCrop(224),
         # RandomApply([RandomRotation(30)], 0.5), RandomHorizontalFlip, Normalize; StepLR(6, 0.5);
         # tested with Resize(256), CenterCrop(224). Its rate is a tenth of `cifar-alexnet`'s, whose
-        # dense layers are an eighth as wide. Deviation: weights by fan_in, as a weaker signal
-        # begins with a plateau (`experiments/initial-weights`).
+        # dense layers are an eighth as wide. Deviation: weights by fan_in and not as PyTorch's,
+        # whose signal is weaker, which begins with a plateau (`experiments/initial-weights`).
         Config(
             preset="cats-vs-dogs-224",
             network="one-tower",

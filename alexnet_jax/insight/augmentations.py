@@ -164,6 +164,8 @@ def _cuts(
         if augment.rotation_degrees:
             name = "Resized crops, turned"
             note += f" and turned by at most {augment.rotation_degrees:g}° either way"
+            if augment.rotation_probability < 1:
+                note += f" with probability {augment.rotation_probability:g}"
     return Row(name, f"{note}. {mirrors}.", tuple(pictures))
 
 

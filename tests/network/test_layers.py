@@ -1,8 +1,10 @@
 """Layer specs: names, shape arithmetic, edits and the errors of impossible networks."""
 
 import dataclasses
+import functools
 from typing import Any
 
+import compiling
 import jax
 import pytest
 
@@ -260,9 +262,10 @@ def test_weights_by_fan_in_keep_the_size_of_a_signal():
     }
     assert not any(layer.bias for layer in parametric_layers(network.layers))
     model = AlexNet(network)
-    images = jax.random.normal(jax.random.key(1), (16, 18, 18, 3))
-    variables = model.init(jax.random.key(0), images)
-    for name, expected in {"conv1": 2, "conv2": 2, "fc4": 2, "fc5": 1}.items():
-        found: Any = model.apply(variables, images, capture=name)
-        square = float((found**2).mean())
-        assert expected / 1.5 < square < expected * 1.5, name
+    images = jax.random.normal(jax.random.key(1), (4, 18, 18, 3))
+    with compiling.few_optimizations():
+        variables = jax.jit(model.init)(jax.random.key(0), images)
+        for name, expected in {"conv2": 2, "fc5": 1}.items():
+            run = jax.jit(functools.partial(model.apply, capture=name))
+            found: Any = run(variables, images)
+            assert expected / 1.5 < float((found**2).mean()) < expected * 1.5, name

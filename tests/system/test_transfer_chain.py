@@ -7,6 +7,7 @@ layers' real names and order.
 """
 
 import contextlib
+import dataclasses
 import io
 import json
 import shlex
@@ -20,7 +21,8 @@ from PIL import Image
 from alexnet_jax.main import main
 from alexnet_jax.network.layers import Lrn, Network, ResponseNorm, with_features, without
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.presets import NOTES
+from alexnet_jax.preparation.prepare import ensure_prepared
+from alexnet_jax.presets import NOTES, PRESETS
 from alexnet_jax.runs.weights import load_weights
 
 CHAIN = ("imagenet-original", "fall-2009", "fall-2011-pretrain", "imagenet-finetune")
@@ -142,19 +144,13 @@ def test_a_link_that_does_not_fit_is_refused(chain, capsys, preset, data, parent
     assert not (home / "runs" / "wrong" / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_fall_2009_trains_on_half_of_its_images_and_tests_on_the_other(tmp_path, monkeypatch):
     """Paper §6: "half of the images for training, half for testing"."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
     make_narrow(monkeypatch)
-    write_images(tmp_path / "FALL2009", 3, seed=1, count=10)
-    stored = ["--data-dir", "data", "--stored-size", str(STORED), "--store", "raw"]
-    prepare = "prepare --source folder FALL2009 --name fall2009 --validation-fraction 0.5"
-    as_read = "--orientation stored --colours stored"
-    assert main([*prepare.split(), *as_read.split(), *stored]) == 0
-    prepared = json.loads((tmp_path / "data" / "fall2009" / "prepared.json").read_text())
-    halves = {name: split["per_class"] for name, split in prepared["splits"].items()}
-    assert halves == {"train": [5, 5, 5], "validation": [5, 5, 5]}
+    assert halves_of_fall_2009(tmp_path) == {"train": [5, 5, 5], "validation": [5, 5, 5]}
     words = shlex.split(NOTES["fall-2009"].command)[3:]
     words = words[: words.index("--transfer.run")] + ["--transfer.layers"]  # no run to take from
     with compiling.few_optimizations():
@@ -165,5 +161,25 @@ def test_fall_2009_trains_on_half_of_its_images_and_tests_on_the_other(tmp_path,
     info = json.loads((run / "run.json").read_text())
     assert (info["train_images"], info["validation_images"], info["status"]) == (15, 15, "finished")
     assert len(info["class_names"]) == 3
-    config = json.loads((run / "config.json").read_text())
-    assert config["data"]["validation_split"] == "validation"
+
+
+def test_prepare_halves_fall_2009_as_its_preset_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert halves_of_fall_2009(tmp_path) == {"train": [5, 5, 5], "validation": [5, 5, 5]}
+    before = (tmp_path / "data" / "fall2009" / "prepared.json").read_bytes()
+    preset = PRESETS["fall-2009"].data
+    assert preset.validation_fraction == 0.5 and preset.validation_split == "validation"
+    small = {"source": "FALL2009", "stored_size": STORED, "store": "raw"}
+    folder = ensure_prepared(dataclasses.replace(preset, **small), tmp_path / "data", False)
+    assert folder == tmp_path / "data" / "fall2009"
+    assert (folder / "prepared.json").read_bytes() == before, "the halves are the same"
+
+
+def halves_of_fall_2009(home):
+    """Prepares as a person would; returns the images of each class by split."""
+    write_images(home / "FALL2009", 3, seed=1, count=10)
+    prepare = "prepare --source folder FALL2009 --name fall2009 --validation-fraction 0.5"
+    stored = f"--orientation stored --colours stored --stored-size {STORED} --store raw"
+    assert main([*prepare.split(), *stored.split(), "--data-dir", "data"]) == 0
+    prepared = json.loads((home / "data" / "fall2009" / "prepared.json").read_text())
+    return {name: split["per_class"] for name, split in prepared["splits"].items()}
