@@ -170,7 +170,9 @@ def test_prepare_halves_fall_2009_as_its_preset_does(tmp_path, monkeypatch):
     preset = PRESETS["fall-2009"].data
     assert preset.validation_fraction == 0.5 and preset.validation_split == "validation"
     small = {"source": "FALL2009", "stored_size": STORED, "store": "raw"}
-    folder = ensure_prepared(dataclasses.replace(preset, **small), tmp_path / "data", False)
+    folder = ensure_prepared(
+        dataclasses.replace(preset, **small), tmp_path / "data", progress=False
+    )
     assert folder == tmp_path / "data" / "fall2009"
     assert (folder / "prepared.json").read_bytes() == before, "the halves are the same"
 
