@@ -72,7 +72,7 @@ ROWS = (
     ),
     (
         "cats_vs_dogs/results/cats-vs-dogs-224.json",
-        "`cats-vs-dogs-224`: 4,680 training photos, 520 set aside, a core shared with other work",
+        "`cats-vs-dogs-224`: 4,680 training photos, 520 set aside",
         "–",
     ),
 )

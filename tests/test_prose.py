@@ -216,10 +216,9 @@ def cats_vs_dogs():
     )
     small, large = (record(f"cats_vs_dogs/results/cats-vs-dogs{end}.json") for end in ("", "-224"))
     seen = [round(max(errors(r)) * r["run"]["train_images"], -3) for r in (large, small)]
-    yield "has only begun to after {:,} images. The small network above sees {:,} in about", *seen
-    assert 0.4 < small["run"]["wall_seconds"] / large["run"]["wall_seconds"] < 0.6
+    yield "has only begun to after {:,} images; the small network above sees {:,}.", *seen
     whole = PRESETS["cats-vs-dogs-224"]
-    yield "for {:.0f} of the {:.0f} epochs, on one core", max(errors(large)), whole.epochs
+    yield "for {:.0f} of the {:.0f} epochs, on two cores", max(errors(large)), whole.epochs
     assert large["config"]["augment"] == json.loads(whole.to_json())["augment"]
     assert large["config"]["schedule"] == json.loads(whole.to_json())["schedule"]
     centre, ten = singles("cats-vs-dogs")
