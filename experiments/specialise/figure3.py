@@ -27,16 +27,7 @@ from alexnet_jax.config import (
 )
 from alexnet_jax.files import read_arrays
 from alexnet_jax.network.filters import tower_pictures
-from alexnet_jax.network.layers import (
-    Activation,
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    Lrn,
-    MaxPool,
-    Network,
-)
+from alexnet_jax.network.layers import Network, with_features, with_named
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.runs.folder import read_run
@@ -55,36 +46,16 @@ EPOCHS = (0.5, 1.0, 2.0, 4.0, 6.0)
 SEEDS = 3
 PER_ROW = 12
 
+_NEAR_ZERO = with_named(
+    NETWORKS["digits"].layers, "conv1", features=48, window=9, padding=1, weight_std=1e-4
+)
 NETWORK = Network(
     "figure3",
-    (  # 28 x 28 x 3
-        Conv("conv1", 48, 9, stride=2, padding=1, weight_std=1e-4),  # 12 x 12 x 48
-        Activation(),
-        Lrn(groups=2),
-        MaxPool(),  # 6 x 6 x 48
-        Conv("conv2", 64, 5, padding=2, groups=2, weight_std=0.05, bias=0.1),  # 6 x 6 x 64
-        Activation(),
-        Lrn(groups=2),
-        MaxPool(),  # 3 x 3 x 64
-        Conv("conv3", 96, 3, padding=1, weight_std=0.06),  # 3 x 3 x 96
-        Activation(),
-        Conv("conv4", 96, 3, padding=1, groups=2, weight_std=0.07, bias=0.1),  # 3 x 3 x 96
-        Activation(),
-        Conv("conv5", 64, 3, padding=1, groups=2, weight_std=0.07, bias=0.1),  # 3 x 3 x 64
-        Activation(),
-        MaxPool(),  # 1 x 1 x 64
-        Flatten(),  # 64
-        Dense("fc6", 192, weight_std=0.18, bias=0.1),
-        Activation(),
-        Dropout(),
-        Dense("fc7", 192, weight_std=0.12, bias=0.1),
-        Activation(),
-        Dropout(),
-        Dense("fc8", 10, weight_std=0.05),
-    ),
+    with_features(with_named(_NEAR_ZERO, "conv2", weight_std=0.05), {"fc6": 192, "fc7": 192}),
     28,
     "an experiment: the paper's two towers in small, with large filters that begin near 0",
 )
+"""That of `digits`, with twice the filters in conv1, 9 x 9 at a stride of 2: 12 x 12 x 48."""
 
 RECIPE = Config(
     preset="figure3",
