@@ -20,7 +20,7 @@ from alexnet_jax.network.layers import (
     Layer,
     MaxPool,
 )
-from alexnet_jax.weights.readers.pickled_values import Stub
+from alexnet_jax.weights.readers.pickled_values import Name, Stub
 from alexnet_jax.weights.readers.torch_tree import Path, attributes_of, children_of
 from alexnet_jax.weights.readers.torchvision_layout import WRAPPERS
 
@@ -82,8 +82,10 @@ def _expected(
     flat = next(i for i, layer in enumerate(layers) if isinstance(layer, Flatten))
     trunk = _without_wrappers(paths["features.0.weight"][:-1])[:-1]
     before = {str(i): layer for i, layer in enumerate(layers[: flat - 1])}
-    for name, child in children_of(modules.get(trunk)).items():
-        yield (*trunk, name), _wrapped(child), before.get(name)
+    inside = children_of(modules.get(trunk))
+    absent = Stub(Name(f"{_OF_PYTORCH}linear", "Identity"))  # what is not there changes nothing
+    for name in dict.fromkeys((*inside, *(before if inside else ()))):
+        yield (*trunk, name), _wrapped(inside.get(name, absent)), before.get(name)
     base = _without_wrappers(trunk)[:-1]
     beside = children_of(modules.get(base))
     if "avgpool" in beside:

@@ -120,6 +120,13 @@ def test_adaptive_pooling_may_be_left_out():
     assert check_modules(modules, PATHS, LAYERS, "a.pth") == ()
 
 
+def test_a_pooling_that_is_not_there_is_missed():
+    modules = whole()  # adaptive pooling hides it: every shape stays as it is
+    del modules["net", "features"].state["_modules"]["12"]
+    with pytest.raises(InputError, match="features.12' is Identity, where .* has MaxPool2d"):
+        check_modules(modules, PATHS, LAYERS, "a.pth")
+
+
 def test_a_class_that_nobody_knows_is_told():
     strange = {str(i): module(f"Mine{i}", where="lesson") for i in (1, 4, 7, 9, 11)}
     told = check_modules(whole(features=strange), PATHS, LAYERS, "a.pth")
