@@ -107,7 +107,7 @@ def training_pictures(
     return [
         _cuts(stored, seen, draws, config.augment, caption),
         *_colours(seen, config, inputs),
-        _views(stored, image_size, config.augment.mirror),
+        _views(stored, image_size, config),
     ]
 
 
@@ -230,8 +230,8 @@ def _coloured(crops: Batch, colour: np.ndarray, config: Config, inputs: Inputs) 
     return np.rint(crops.images + change).clip(0, 255).astype(np.uint8)
 
 
-def _views(stored: np.ndarray, image_size: int, mirror: bool) -> Row:
-    side = stored.shape[0]
+def _views(stored: np.ndarray, image_size: int, config: Config) -> Row:
+    side, mirror = stored.shape[0], config.augment.mirror
     views = choose_views(side, image_size, 10, mirror)
     averaged = averaged_views(side, image_size, 10, mirror)
     cut = np.asarray(cut_views(jnp.asarray(stored[None]), image_size, views))[:, 0]
@@ -245,6 +245,9 @@ def _views(stored: np.ndarray, image_size: int, mirror: bool) -> Row:
         pictures.append(Picture(image, caption, HUES[place]))
     note = f"The probabilities of {averaged.name} are averaged"
     note += f": {averaged.why}." if averaged.why else "."
+    if config.final_views == 1 and averaged.views > 1:
+        note += " The test that ends this run takes the centre alone; --views 10 averages these."
+        return Row(f"A test with {averaged.name}", note, tuple(pictures))
     return Row(f"The test: {averaged.name}", note, tuple(pictures))
 
 

@@ -103,6 +103,12 @@ def test_colours_follow_the_formula(form, mean):
     assert ("contrast" in row_of(rows, "Colour noise").note) == (form == "2012")
 
 
+def test_views_that_the_test_of_a_run_leaves_out_are_said_to_be():
+    row = shown(AugmentConfig(), final_views=1)[-1]
+    assert row.name == "A test with ten views" and "takes the centre alone" in row.note
+    assert shown(AugmentConfig())[-1].name == "The test: ten views"
+
+
 def test_a_scaled_input_shows_the_same_colours():
     augment = AugmentConfig(colour_noise=0.1, colour_form="printed")
     config = Config(augment=augment, preprocess=PreprocessConfig("image", "channel"))
