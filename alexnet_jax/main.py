@@ -164,7 +164,7 @@ class Predict(Options):
     output: AbsolutePath | None = None
 
     def run(self) -> int:
-        """Predicts and prints."""
+        """Predicts, and prints or writes."""
         from alexnet_jax.insight import files
 
         result = files.predict_files(

@@ -1,13 +1,14 @@
 """Lays cats and dogs out as Kaggle's competition does: train.zip, test1.zip, sampleSubmission.csv.
 
 python -m experiments.cats_vs_dogs.kaggle lay-out --data CATS_VS_DOGS --into FOLDER --key KEY.csv
-python -m experiments.cats_vs_dogs.kaggle walk FOLDER --key KEY.csv --epochs 6
+python -m experiments.cats_vs_dogs.kaggle walk FOLDER --key KEY.csv --epochs 10
 python -m experiments.cats_vs_dogs.kaggle score submission.csv --key KEY.csv
 
 `--data` is a folder with train.tar.gz and test.tar.gz of class folders. The test photos lose their
 names and are numbered from 1 in an order that mixes the classes; what they are goes into the key.
-`walk` types the three commands of the page in FOLDER, or only those whose result is not there yet,
-scores what comes out, and writes record and page.
+`walk` types the three commands of the page in FOLDER, and the third once more for probabilities (a
+run that was begun there goes on; submissions are made anew), scores what comes out, and writes
+record and page.
 """
 
 import argparse
@@ -92,7 +93,7 @@ def score(submission: Path, key: Path) -> dict[str, float]:
 
 
 def walk(folder: Path, key: Path, epochs: float) -> dict[str, Any]:
-    """Types the three commands in a folder as `lay_out` makes it; returns what they said.
+    """Types the commands in a folder as `lay_out` makes it; returns what they said.
 
     Args:
       folder: with train.zip and test1.zip; a run that was begun in it goes on.
@@ -151,7 +152,7 @@ def _read_labels(path: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Lays out, or scores."""
+    """Lays out, walks, or scores."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

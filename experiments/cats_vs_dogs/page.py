@@ -1,4 +1,4 @@
-"""Writes what README.md tells of the three commands from their record.
+"""Writes what README.md tells of the commands from their record.
 
 python -m experiments.cats_vs_dogs.page          # rewrites it
 python -m experiments.cats_vs_dogs.page --check  # exits with 1 if it is out of date
