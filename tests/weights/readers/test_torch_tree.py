@@ -163,7 +163,8 @@ def test_a_whole_network_is_imported_and_its_program_is_told(monkeypatch, tmp_pa
         weight, bias = rng.normal(size=key.weight_shape), rng.normal(size=key.weight_shape[:1])
         convolutions[key.prefix.split(".")[1]] = Module({"weight": weight, "bias": bias})
         arrays[f"{key.prefix}.weight"], arrays[f"{key.prefix}.bias"] = weight, bias
-    features = {"features": Module(modules=convolutions)}
+    between = {str(i): Module() for i in range(13)}  # activations and poolings of some class
+    features = {"features": Module(modules=between | convolutions)}
     net = Module(modules={"module": Module(modules=features)})
     averaged = {f"module.{name}": array + 1 for name, array in arrays.items()}
     value = {"net": net, "net_ema": averaged, "loss": Module({"weight": B})}
