@@ -199,21 +199,3 @@ def test_the_page_lists_the_deviations_that_the_code_marks():
         if "Deviation:" in path.read_text()
     }
     assert listed == marked
-
-
-def test_public_functions_of_three_arguments_say_what_each_is():
-    missing = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
-                continue
-            text = ast.get_docstring(node)
-            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-            names = {argument.arg for argument in arguments} - {"self", "cls"}
-            said = set(
-                re.findall(r"^\s+([\w, ]+):", (text or "").partition("Args:")[2], re.MULTILINE)
-            )
-            said = {name.strip() for names in said for name in names.split(",")}
-            if text and len(names) >= 3 and not names <= said and "as for `" not in text:
-                missing.append(f"{path.name}: {node.name}: {sorted(names - said)}")
-    assert not missing, "\n".join(missing)
