@@ -9,11 +9,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from alexnet_jax.network import traffic
 from alexnet_jax.network.layers import Network, Parametric, summarize
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.network.towers import tower_network
 from experiments import pictures
+from experiments.two_towers import traffic
 from experiments.two_towers.run import RESULTS
 
 _MAPS, _UNITS, _CROSSING, _OWN = "#C6DBEF", "#FDD9B5", "#C0392B", "#6B7280"

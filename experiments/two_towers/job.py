@@ -28,12 +28,13 @@ from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.preprocess import make_inputs
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
 from alexnet_jax.locations import default_data_dir
-from alexnet_jax.network import placement, traffic
+from alexnet_jax.network import placement
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation.prepare import ensure_prepared
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.schedule import rate_tree, rates_at
 from alexnet_jax.training.steps import init_state, make_train_step
+from experiments.two_towers import traffic
 
 _AUGMENT = AugmentConfig(colour_noise=0.1)
 _PREPROCESS = PreprocessConfig()

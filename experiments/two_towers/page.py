@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alexnet_jax.network import traffic
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.networks import NETWORKS
 from experiments.benchmarks.records import read
 from experiments.generated import made_with, rewrite, table, with_parts
+from experiments.two_towers import traffic
 from experiments.two_towers.figure import size
 from experiments.two_towers.run import RESULTS
 

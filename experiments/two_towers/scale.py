@@ -69,8 +69,8 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Returns bytes per device and the seconds of compiling."""
     import jax
 
-    from alexnet_jax.network import traffic
     from alexnet_jax.network.networks import NETWORKS
+    from experiments.two_towers import traffic
 
     network, images = NETWORKS[job["network"]], job["images_per_replica"]
     step, arguments, mesh_shape = abstract_step(job)

@@ -15,7 +15,7 @@ from alexnet_jax.network.layers import Conv, Dense, Flatten, Network, with_chang
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.network.summary import summary
 from alexnet_jax.network.summary_text import format_summary
-from alexnet_jax.network.traffic import exchanges
+from experiments.two_towers.traffic import exchanges
 
 PAGE = Path(__file__).resolve().parents[2] / "experiments" / "parity" / "README.md"
 

@@ -13,10 +13,11 @@ from jax.sharding import PartitionSpec as P
 from alexnet_jax.config import AugmentConfig, OptimizerConfig, PreprocessConfig
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.data.stream import Batch
-from alexnet_jax.network import placement, traffic
+from alexnet_jax.network import placement
 from alexnet_jax.network.layers import Conv, Network, with_changes, with_features
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.training.steps import init_state, make_train_step
+from experiments.two_towers import traffic
 
 PAPER = {  # half of 13 x 13 x 256, of 6 x 6 x 256, and of 4096 twice
     "conv3": ((13, 13, 128), 21_632, 21_632),
