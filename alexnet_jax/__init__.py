@@ -38,7 +38,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alexnet_jax.config import Config
-    from alexnet_jax.experiment import train
     from alexnet_jax.insight.classifier import load
     from alexnet_jax.network.layers import summarize
     from alexnet_jax.network.model import AlexNet
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from alexnet_jax.network.summary import summary
     from alexnet_jax.presets import PRESETS
     from alexnet_jax.weights.importing import import_weights
+    from alexnet_jax.workflow import train
 
 __version__ = "0.1.0"
 
@@ -77,7 +77,7 @@ _HOMES = {
     "receptive_fields": "alexnet_jax.network.receptive_fields",
     "summarize": "alexnet_jax.network.layers",
     "summary": "alexnet_jax.network.summary",
-    "train": "alexnet_jax.experiment",
+    "train": "alexnet_jax.workflow",
 }
 
 

@@ -116,12 +116,12 @@ def _run(verbs: Verbs, words: list[str], last: bool) -> int:
     verb = parse(verbs, name, words)
     # Here and not in the library: the process is ours.
     use_compilation_cache()
-    aloud = quiet_libraries() if not verb.verbose else lambda: None
+    restore_logging = quiet_libraries() if not verb.verbose else lambda: None
     try:
         return verb.run() or 0
     finally:
         if not last:
-            aloud()
+            restore_logging()
 
 
 def parse(verbs: Verbs, name: str, words: Sequence[str]) -> Any:

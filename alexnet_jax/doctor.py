@@ -28,12 +28,12 @@ PACKAGES = (
     "numpy",
     "pillow",
 )
-LITTLE_SPACE_BYTES = 2 * 1024**3
+MIN_SPACE_BYTES = 2 * 1024**3
 """A checkpoint of the full network with its velocities is half a gigabyte, and three are kept."""
 SOURCE_SECONDS = 2.0
 """A source whose files take longer to look at is not compared with the set made of it."""
 NVIDIA_DRIVER = Path("/proc/driver/nvidia")
-MOST_IMAGES = 200_000
+MAX_IMAGES = 200_000
 """Of a larger split as many are read, evenly spread; the sizes of all its files are compared."""
 
 
@@ -184,7 +184,7 @@ def _disk(what: str, folder: Path) -> Iterator[Finding]:
         return
     free = shutil.disk_usage(place).free
     text = f"{folder}: {free / 1024**3:.1f} GiB free"
-    state = "ok" if free >= LITTLE_SPACE_BYTES else "bad"
+    state = "ok" if free >= MIN_SPACE_BYTES else "bad"
     yield Finding(state, f"{what} folder", text if state == "ok" else text + "; make room")
 
 
@@ -250,7 +250,7 @@ def _read_through(split: Any) -> str:
       DataError: an image, label or name is damaged.
     """
     _ = split.labels, split.keys
-    every = -(-len(split) // MOST_IMAGES)
+    every = -(-len(split) // MAX_IMAGES)
     for index in range(0, len(split), every):
         split.stored_bytes(index)
     return f"{split.name} {len(split):,}" + (f" (one in {every} read)" if every > 1 else "")
@@ -285,9 +285,9 @@ def _imagenet(folder: Path) -> Iterator[Finding]:
 
 
 def _run(workdir: Path) -> Iterator[Finding]:
-    from alexnet_jax.experiment import final_test
     from alexnet_jax.runs.folder import CHECKPOINTS, read_run
     from alexnet_jax.runs.records import damaged_lines
+    from alexnet_jax.workflow import final_test
 
     if not any((workdir / name).exists() for name in ("config.json", CHECKPOINTS)):
         yield Finding("note", "run", f"{workdir} holds no run yet")

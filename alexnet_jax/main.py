@@ -49,9 +49,9 @@ class Train(Processes, Options):
     def run(self) -> None:
         """Trains."""
         self.connect()
-        from alexnet_jax import experiment
+        from alexnet_jax import workflow
 
-        experiment.train(
+        workflow.train(
             self.config,
             self.workdir,
             data_dir=self.data_dir,
@@ -104,9 +104,9 @@ class Evaluate(Processes, Options):
         if self.weights == "equal" and self.tune_on != "same":
             raise InputError(f"--tune-on {self.tune_on} has no effect without --weights tuned")
         self.connect()
-        from alexnet_jax import experiment, processes
+        from alexnet_jax import processes, workflow
 
-        result = experiment.evaluate_ensemble(
+        result = workflow.evaluate_ensemble(
             (self.workdir, *self.also),
             self.checkpoint,
             self.views,
@@ -263,14 +263,14 @@ class Export(Options):
 
     def run(self) -> None:
         """Exports."""
-        from alexnet_jax import experiment
+        from alexnet_jax import workflow
         from alexnet_jax.runs.weights import load_weights
         from alexnet_jax.weights.exporting import export
 
-        card = experiment.card_beside(self.output)
+        card = workflow.card_beside(self.output)
         loaded = load_weights(self.workdir, self.checkpoint)
         print(export(loaded, self.output, self.format).summary())
-        experiment.write_card(loaded, card)
+        workflow.write_card(loaded, card)
         print(f"model card  {card}")
 
 
@@ -420,9 +420,9 @@ class Report(Options):
 
     def run(self) -> None:
         """Writes the report."""
-        from alexnet_jax import experiment
+        from alexnet_jax import workflow
 
-        print(f"wrote {experiment.write_run_report(self.workdir)}")
+        print(f"wrote {workflow.write_run_report(self.workdir)}")
 
 
 @dataclass(frozen=True, kw_only=True)

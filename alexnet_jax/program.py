@@ -146,12 +146,12 @@ def quiet_libraries() -> Callable[[], None]:
     warnings.filterwarnings("always", category=UserWarning, module=r"alexnet_jax\b")
     warnings.showwarning = _show_once()
 
-    def aloud() -> None:
+    def restore_logging() -> None:
         filters.__exit__(None, None, None)
         logging.disable(before)
         sys.unraisablehook = hook
 
-    return aloud
+    return restore_logging
 
 
 def _is_late_answer(error: Any) -> bool:

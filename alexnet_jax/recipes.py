@@ -9,7 +9,6 @@ import math
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from alexnet_jax.checks import check_values
 from alexnet_jax.config import (
     AUTO,
     AugmentConfig,
@@ -26,6 +25,7 @@ from alexnet_jax.config import (
 from alexnet_jax.network.layers import Conv, parametric_layers
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
+from alexnet_jax.resolution import check_values
 
 FEW = 30_000
 """Training photos below which a small network at 64 pixels learns, and far sooner."""
@@ -71,7 +71,7 @@ def tests_on_any(config: Config, typed: Collection[str] = ()) -> bool:
     return config.data.validation_split == preset.data.validation_split
 
 
-def taken_up(config: Config, stored: Config, typed: Collection[str] = ()) -> Config:
+def resume_recipe(config: Config, stored: Config, typed: Collection[str] = ()) -> Config:
     """Returns a configuration with all that it leaves open as a run has it.
 
     Args:
@@ -114,7 +114,7 @@ def chosen(
     usual = _usual(config)
     if not is_open(config):
         return _merged(config, usual, _on_split(usual, splits), frozenset(typed))
-    asked = _Asked(config, usual, frozenset(typed))
+    asked = RecipeRequest(config, usual, frozenset(typed))
     size = stored.stored_size if stored else asked.value("data.stored_size", 0)
     if trunk is not None:
         recipe = _on_trunk(asked, images, trunk, size)
@@ -146,7 +146,7 @@ def described(config: Config) -> str:
     )
 
 
-class _Asked(NamedTuple):
+class RecipeRequest(NamedTuple):
     """What somebody asks for: a configuration, its preset's, and the names of what was typed."""
 
     config: Config
@@ -198,7 +198,7 @@ def _on_split(recipe: Config, splits: Collection[str]) -> Config:
     )
 
 
-def _small(asked: _Asked, images: int, stored: int) -> Config:
+def _small(asked: RecipeRequest, images: int, stored: int) -> Config:
     """The paper's eight layers at 64 pixels, of 72: some ten minutes to an hour on a CPU.
 
     Of 600 photos each is seen 67 times in 40,000 images. Of 5,200 cats and dogs after so many
@@ -222,7 +222,7 @@ def _small(asked: _Asked, images: int, stored: int) -> Config:
     )
 
 
-def _on_trunk(asked: _Asked, images: int, trunk: Trunk, stored: int) -> Config:
+def _on_trunk(asked: RecipeRequest, images: int, trunk: Trunk, stored: int) -> Config:
     """A classifier on the trunk's convolutions; with many photos they learn, too, but slowly."""
     usual, epochs = asked.usual, asked.epochs(images, 6_000, 3, 60)
     network = NETWORKS[trunk.network]

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.runs.folder import read_run
 
@@ -39,7 +39,7 @@ def trained(seeds: int, data_dir: Path | None) -> list[Path]:
     """
     places = [SCRATCH / f"digits-{seed}" for seed in range(seeds)]
     for seed, place in enumerate(places):
-        experiment.train(dataclasses.replace(PRESETS["digits"], seed=seed), place, data_dir)
+        workflow.train(dataclasses.replace(PRESETS["digits"], seed=seed), place, data_dir)
         if read_run(place).info["status"] != "finished":
             raise SystemExit(f"{place} was stopped; the same command goes on with it")
     return places

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.optimizer import update_rule
@@ -97,7 +97,7 @@ def test_the_quick_form_measures_both_rules(tmp_path, monkeypatch, few_optimizat
     place = tmp_path / "quick" / "after_drop" / "seed-0"
     config = read_run(place).config
     longer = dataclasses.replace(config, epochs=config.epochs + 2 * config.batch_size / 1438)
-    state = experiment.train(longer, place, tmp_path / "data", retune=True)
+    state = workflow.train(longer, place, tmp_path / "data", retune=True)
     run = read_run(place)
     assert run.info["step"] == 8
     found = after_drop.courses(state, run, Path(run.info["data_path"]), 0)["losses"]

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from alexnet_jax.checks import check_values
 from alexnet_jax.config import Config, differing_fields
 from alexnet_jax.errors import InputError
 from alexnet_jax.presets import PRESETS
+from alexnet_jax.resolution import check_values
 
 
 def changed(config, name, value):

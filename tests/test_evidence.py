@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny import config, dataset, tiny_network  # noqa: F401
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.evaluation.ensemble import Member
 from alexnet_jax.evaluation.evaluate import evaluation_of
 from alexnet_jax.network.filters import tower_pictures
@@ -385,7 +385,7 @@ def test_the_quick_forms_train_what_they_need_and_write_beside_the_repository(
     tmp_path, monkeypatch, capsys, few_optimizations
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("alexnet_jax.experiment.run.write_run_report", lambda *_, **__: None)
+    monkeypatch.setattr("alexnet_jax.workflow.run.write_run_report", lambda *_, **__: None)
     short = dataclasses.replace(PRESETS["digits"], epochs=0.2, final_views=1)
     monkeypatch.setitem(PRESETS, "digits", short)
     monkeypatch.setattr(specialise, "EPOCHS", (0.1, 0.2))
@@ -466,7 +466,7 @@ def test_runs_that_are_named_take_the_place_of_those_of_the_record(
 ):
     data = dataclasses.replace(config.data, name=dataset.path.name, stored_size=10)
     mine = dataclasses.replace(config, data=data, final_views=1)
-    experiment.train(mine, tmp_path / "run", dataset.path.parent, say=lambda _: None)
+    workflow.train(mine, tmp_path / "run", dataset.path.parent, say=lambda _: None)
     output = tmp_path / "record.json"
     for names in (("first", "second"), ("third",)):
         pairs = [f"{name}={tmp_path / 'run'}" for name in names]
@@ -484,7 +484,7 @@ def test_retrieval_measures_every_layer_of_a_run(
 ):
     data = dataclasses.replace(config.data, name=dataset.path.name, stored_size=10)
     mine = dataclasses.replace(config, data=data, final_views=1)
-    experiment.train(mine, tmp_path / "run", dataset.path.parent, say=lambda _: None)
+    workflow.train(mine, tmp_path / "run", dataset.path.parent, say=lambda _: None)
     picture = tmp_path / "figure.png"
     counts = retrieval.COUNTS
     retrieval.COUNTS = (1, 2)

@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 from tiny import config, dataset, tiny_network  # noqa: F401
 
-from alexnet_jax import experiment, recipes
-from alexnet_jax.checks import Facts, resolve
+from alexnet_jax import recipes, workflow
 from alexnet_jax.config import Config, PreprocessConfig
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.main import parse
 from alexnet_jax.preparation.prepare import prepare
 from alexnet_jax.presets import PRESETS
-from alexnet_jax.recipes import Trunk, chosen, is_open, taken_up
+from alexnet_jax.recipes import Trunk, chosen, is_open, resume_recipe
+from alexnet_jax.resolution import Facts, resolve
 from alexnet_jax.runs.folder import read_run
 from alexnet_jax.training.train import train
 
@@ -159,7 +159,7 @@ def test_what_was_typed_stays_where_it_is_the_presets_own_value():
     config = chosen(verb.config, 600, ("train", "test"), 5.0, typed=verb.typed)
     assert (config.epochs, config.batch_size, config.schedule.kind) == (60, 64, "plateau")
     assert not config.data.balance and config.network == "cifar-alexnet"
-    assert taken_up(verb.config, chosen(OPEN, 600, (), 5.0), verb.typed).epochs == 60
+    assert resume_recipe(verb.config, chosen(OPEN, 600, (), 5.0), verb.typed).epochs == 60
 
 
 @pytest.mark.parametrize("preset", ["imagenette-original", "digits"])
@@ -170,8 +170,8 @@ def test_a_network_is_chosen_in_other_presets_too(preset):
 
 def test_a_run_keeps_what_was_chosen_and_a_typed_value_is_seen_to_differ():
     stored = chosen(OPEN, 600, ("train", "test"), 5.0)
-    assert taken_up(OPEN, stored) == stored
-    assert taken_up(typed(epochs=7), stored) == dataclasses.replace(stored, epochs=7)
+    assert resume_recipe(OPEN, stored) == stored
+    assert resume_recipe(typed(epochs=7), stored) == dataclasses.replace(stored, epochs=7)
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,7 @@ def test_photos_are_described_trained_and_taken_up_again(config, dataset, photos
     train(config, trunk, dataset)
     said = []
     asked = small(photos, str(trunk))
-    state = experiment.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
+    state = workflow.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
     text = "\n".join(said)
     assert "41 train, 9 test; 2 classes: blue 30, red 11" in text
     assert "2.7 times" in text and "'blue' errs in 44 %" in text
@@ -218,7 +218,7 @@ def test_photos_are_described_trained_and_taken_up_again(config, dataset, photos
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (info["train_images"], info["epoch_images"]) == (40, 60)
     assert int(state.step) == 2  # 60 places of 32 at a time
-    again = experiment.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
+    again = workflow.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
     assert "nothing to do" in said[-6] and int(again.step) == 2
 
 
@@ -232,12 +232,12 @@ def test_a_prepared_set_is_taken_as_it_is_and_a_torn_config_is_read_from_a_check
     open_size = dataclasses.replace(data, stored_size=OPEN.data.stored_size)
     asked = dataclasses.replace(asked, data=open_size)
     said = []
-    experiment.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
+    workflow.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
     assert "stored at 40 pixels" in "\n".join(said)
     before = (tmp_path / "run" / "config.json").read_text()
     (tmp_path / "run" / "config.json").write_text(before[:100])
     with pytest.warns(UserWarning, match="config.json is damaged"):
-        experiment.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
+        workflow.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
     assert "nothing to do" in said[-6]
     assert (tmp_path / "run" / "config.json").read_text() == before
 
@@ -246,29 +246,29 @@ def test_a_named_network_is_tested_on_the_split_that_is_there(config, photos, tm
     asked = dataclasses.replace(small(photos), network=config.network, batch_size=8)
     place, said = (tmp_path / "run", tmp_path / "data"), []
     with pytest.raises(InputError, match="no split 'validation'"):
-        experiment.train(asked, *place, say=said.append, typed=("data.validation_split",))
-    experiment.train(asked, *place, say=said.append)
+        workflow.train(asked, *place, say=said.append, typed=("data.validation_split",))
+    workflow.train(asked, *place, say=said.append)
     assert any("40 train, 9 test" in line for line in said)
     assert not any(line.startswith("chosen") for line in said)
     assert any("follow 'test': there is no other" in line for line in said)
     assert read_run(tmp_path / "run").config.data.validation_split == "test"
-    experiment.train(asked, *place, say=said.append)
+    workflow.train(asked, *place, say=said.append)
     assert "nothing to do" in said[-6]
 
 
 def test_a_catalogue_set_is_refused_before_tensorflow_is_loaded(tmp_path):
     data = dataclasses.replace(OPEN.data, source_kind="tfds", source="cats_vs_dogs")
     with pytest.raises(InputError, match="--network auto is for folders"):
-        experiment.train(typed(data=data), tmp_path / "run", tmp_path / "data")
+        workflow.train(typed(data=data), tmp_path / "run", tmp_path / "data")
 
 
 def test_a_folder_with_another_run_is_refused(config, dataset, photos, tmp_path):
     train(config, tmp_path / "run", dataset)
     with pytest.raises(InputError, match="another configuration .*preset was 'tiny', is 'folder'"):
-        experiment.train(small(photos), tmp_path / "run", tmp_path / "data")
+        workflow.train(small(photos), tmp_path / "run", tmp_path / "data")
 
 
 def test_without_photos_it_is_said_what_to_name(tmp_path):
     with pytest.raises(DataError, match=r"--data\.source PHOTOS"):
-        experiment.train(OPEN, tmp_path / "run", tmp_path / "data")
+        workflow.train(OPEN, tmp_path / "run", tmp_path / "data")
     assert recipes.is_open(OPEN)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from alexnet_jax.checks import check_values
 from alexnet_jax.network.layers import (
     Activation,
     Conv,
@@ -14,6 +13,7 @@ from alexnet_jax.network.layers import (
     summarize,
 )
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.resolution import check_values
 from alexnet_jax.training.schedule import rates_at
 from experiments.silent_details import learn, page, photos
 

@@ -13,13 +13,13 @@ import time
 import jax
 import pytest
 
-from alexnet_jax import experiment
-from alexnet_jax.checks import Facts, resolve
+from alexnet_jax import workflow
 from alexnet_jax.config import Config, TransferConfig
 from alexnet_jax.errors import DivergedError
 from alexnet_jax.network.layers import Conv, Flatten, MaxPool, parametric_layers, summarize
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.resolution import Facts, resolve
 from experiments import pictures
 from experiments.benchmarks.records import read
 from experiments.paired import paired
@@ -393,7 +393,7 @@ def test_a_run_that_diverges_ends_with_the_exit_code_of_that(tmp_path, monkeypat
     def diverge(*_):
         raise DivergedError("the loss is not finite")
 
-    monkeypatch.setattr(runner.experiment, "train", diverge)
+    monkeypatch.setattr(runner.workflow, "train", diverge)
     (tmp_path / "run.json").write_text(CLAIMS["dropout"].variants["none"].config.to_json())
     with pytest.raises(SystemExit) as stop:
         runner.train_here(tmp_path / "run", None, os.sched_getaffinity(0))
@@ -546,7 +546,7 @@ def test_the_command_ends_two_variants_of_every_claim_at_toy_size_with_a_page(
 
     monkeypatch.setattr(runner, "_train", train_in_this_process)
     monkeypatch.setattr(runner, "use_compilation_cache", lambda: None)
-    monkeypatch.setattr("alexnet_jax.experiment.run.write_run_report", lambda *_, **__: None)
+    monkeypatch.setattr("alexnet_jax.workflow.run.write_run_report", lambda *_, **__: None)
     variants = CLAIMS[name].variants
     ends = {key: variants[key] for key in (CLAIMS[name].baseline, list(variants)[-1])}
     claim = CLAIMS[name]._replace(variants=ends)
@@ -571,7 +571,7 @@ def test_the_command_ends_two_variants_of_every_claim_at_toy_size_with_a_page(
         assert all(f"| {run['training_error']:.1f} |" in table for run in record["runs"])
     if claim.overfits:
         [place] = [path for path in (toys / "runs").glob(f"{record['runs'][0]['config']}/")]
-        error = experiment.evaluate_run(place, "last", 1, data_dir=toys / "data", split="train")
+        error = workflow.evaluate_run(place, "last", 1, data_dir=toys / "data", split="train")
         for run in record["runs"]:
             assert run["gap"] == pytest.approx(run["error"] - run["error_on_training_images"])
         found = record["runs"][0]["error_on_training_images"]

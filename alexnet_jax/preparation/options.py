@@ -9,10 +9,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from alexnet_jax.checks import check_data, check_kind
 from alexnet_jax.config import AS_STORED, AS_VIEWED, IMAGE_FILES, Appearance, DataConfig
 from alexnet_jax.data.prepared import appearance_in
 from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.resolution import check_data, check_kind
 
 _OWN_SIZE = 32  # of CIFAR-10, and of the digits as they are usually enlarged
 

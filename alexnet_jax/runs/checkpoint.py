@@ -84,13 +84,13 @@ class Checkpoints:
         policies = [
             preservation_policy.LatestN(2),
             preservation_policy.BestN(
-                get_metric_fn=_goodness, n=1, keep_checkpoints_without_metrics=False
+                get_metric_fn=negative_error, n=1, keep_checkpoints_without_metrics=False
             ),
         ]
         items = ("params", "opt_state", "meta", "metrics")
         with _without_warnings_of_orbax():  # that it is opened to be read
             options = ocp.CheckpointManagerOptions(
-                best_fn=_goodness,
+                best_fn=negative_error,
                 preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
                 cleanup_tmp_directories=not read_only,
                 create=not read_only,
@@ -307,7 +307,7 @@ def _alone() -> ocp.options.MultiprocessingOptions:
     )
 
 
-def _goodness(metrics: dict[str, float]) -> float:
+def negative_error(metrics: dict[str, float]) -> float:
     return -metrics[_ERROR]
 
 

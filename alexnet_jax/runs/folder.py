@@ -22,19 +22,19 @@ import filelock
 import jax
 import numpy as np
 
-from alexnet_jax.checks import Facts, resolve
 from alexnet_jax.config import AS_STORED, AS_VIEWED, Appearance, Config, differing_fields
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import InputError
 from alexnet_jax.files import read_arrays, write_arrays, write_text
 from alexnet_jax.locations import check_utf8
 from alexnet_jax.network.layers import Network
+from alexnet_jax.resolution import Facts, resolve
 
 CHECKPOINTS = "checkpoints"
 
 T = TypeVar("T")
 
-HOW_NOT_WHAT = {
+RESULT_NEUTRAL_FIELDS = {
     "log_every_steps",
     "checkpoint_every_steps",
     "workers",
@@ -147,7 +147,7 @@ def check_same_config(workdir: Path, config: Config, retune: bool = False) -> bo
     if not (workdir / "config.json").exists():
         return False
     fields = differing_fields(read_config(workdir), config)
-    changed = {name: pair for name, pair in fields.items() if name not in HOW_NOT_WHAT}
+    changed = {name: pair for name, pair in fields.items() if name not in RESULT_NEUTRAL_FIELDS}
     refused = {k: v for k, v in changed.items() if not (retune and k.startswith(RETUNABLE))}
     if refused:
         listing = "; ".join(f"{name} was {a!r}, is {b!r}" for name, (a, b) in refused.items())
@@ -172,7 +172,7 @@ def note_changes(workdir: Path, config: Config, step: int) -> None:
     changes = [
         {"step": step, "field": name, "was": was, "is": now}
         for name, (was, now) in fields.items()
-        if name not in HOW_NOT_WHAT
+        if name not in RESULT_NEUTRAL_FIELDS
     ]
     if changes:
         earlier = update_info(workdir).get("changes", [])
@@ -216,7 +216,7 @@ def _described(workdir: Path) -> tuple[int, dict[str, Any]] | None:
     return None
 
 
-def mend(workdir: Path, say: Callable[[str], None]) -> None:
+def repair(workdir: Path, say: Callable[[str], None]) -> None:
     """Writes `config.json` and `run.json` anew where a checkpoint says what they have lost.
 
     Where nothing was saved yet, nothing is lost: the run begins anew.
@@ -335,7 +335,7 @@ def read_config(workdir: Path) -> Config:
     other = [
         name
         for name in differing_fields(config, theirs)
-        if name not in HOW_NOT_WHAT and not name.startswith(RETUNABLE)
+        if name not in RESULT_NEUTRAL_FIELDS and not name.startswith(RETUNABLE)
     ]
     if other:
         raise InputError(

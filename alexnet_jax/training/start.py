@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from alexnet_jax.checks import Facts, Resolved, resolve
 from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.data.balance import Balanced
 from alexnet_jax.data.dataset import Dataset
@@ -28,6 +27,7 @@ from alexnet_jax.data.stream import TrainingSplit
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.evaluation.guessing import Guess
 from alexnet_jax.files import write_text
+from alexnet_jax.resolution import Facts, Resolved, resolve
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import read_run
 
@@ -55,7 +55,7 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
                 f"the data set {dataset.path} has changed since this run began; bring the old one "
                 "back, or start anew in another --workdir"
             )
-        _mend_inputs(config, workdir, dataset, info)
+        _repair_inputs(config, workdir, dataset, info)
         return run_folder.read_run(workdir)._replace(config=config)
     source = read_run(config.transfer.run) if config.transfer.run else None
     _, image_size = resolve(
@@ -137,7 +137,7 @@ def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset) -> Non
     )
 
 
-def _mend_inputs(config: Config, workdir: Path, dataset: Dataset, info: dict[str, Any]) -> None:
+def _repair_inputs(config: Config, workdir: Path, dataset: Dataset, info: dict[str, Any]) -> None:
     """Makes a lost or damaged `inputs.npz` anew from the data set, which is the same."""
     try:
         run_folder.read_inputs(workdir, info)

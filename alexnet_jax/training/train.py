@@ -102,7 +102,7 @@ def train(
 
         def begin() -> run_folder.Run:
             stack.enter_context(run_folder.locked(workdir))
-            run_folder.mend(workdir, print)
+            run_folder.repair(workdir, print)
             resumed = run_folder.check_same_config(workdir, config, retune)
             return open_run(config, workdir, dataset, resumed)
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from alexnet_jax.checks import check_layers_fit
 from alexnet_jax.config import TransferConfig
+from alexnet_jax.resolution import check_layers_fit
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.runs.weights import load_weights
 

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.config import Config, OptimizerConfig, ScheduleConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.pipeline import training_batches
@@ -156,7 +156,7 @@ def measure(config: Config, workdir: Path, data_dir: Path | None, steps: int) ->
       SystemExit: the user stopped the run.
       DivergedError: the loss is not finite.
     """
-    state = experiment.train(config, workdir, data_dir)
+    state = workflow.train(config, workdir, data_dir)
     run = read_run(workdir)
     if run.info["status"] != "finished":
         raise SystemExit(f"{workdir} was stopped; the same command goes on with it")

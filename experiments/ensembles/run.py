@@ -17,8 +17,8 @@ from typing import Any
 
 from alexnet_jax.evaluation.ensemble import Member, alternate, evaluate_members
 from alexnet_jax.evaluation.views import VIEW_NAMES, averaged_by
-from alexnet_jax.experiment import evaluate_run
 from alexnet_jax.runs.folder import read_run
+from alexnet_jax.workflow import evaluate_run
 from experiments import pictures, quick
 from experiments.averaged import heading
 from experiments.benchmarks.environment import environment

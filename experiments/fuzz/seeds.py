@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.network.layers import (
     Activation,
@@ -249,7 +249,7 @@ def run(root: Path) -> Path:
         preset="tiny", network="tiny", batch_size=2, replicas=1, epochs=2, data=_set(root),
         final_views=1, log_every_steps=1,
     )  # fmt: skip
-    experiment.train(config, root / "run", data_dir=root / "data", say=lambda _: None)
+    workflow.train(config, root / "run", data_dir=root / "data", say=lambda _: None)
     return root / "run"
 
 

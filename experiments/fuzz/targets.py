@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.config import AS_VIEWED, Config, DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.decode import BadImageError, decode_rgb
@@ -207,8 +207,8 @@ def _run(root: Path, name: str) -> Target:
     seeds.prepared_set(root)
     folder = seeds.run(root)
     reads = {
-        "metrics.jsonl": lambda: experiment.write_run_report(folder),
-        "final.npz": lambda: experiment.write_run_report(folder),
+        "metrics.jsonl": lambda: workflow.write_run_report(folder),
+        "final.npz": lambda: workflow.write_run_report(folder),
     }
     return _replaced(folder / name, reads.get(name, lambda: read_run(folder)))
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.config import Config
 from alexnet_jax.files import read_arrays
 from alexnet_jax.network.filters import colour_shares
@@ -113,14 +113,14 @@ def followed(
     found = []
     for epochs in stretches:
         stretch = dataclasses.replace(config, epochs=epochs)
-        state = experiment.train(stretch, workdir, data_dir, retune=True)
+        state = workflow.train(stretch, workdir, data_dir, retune=True)
         if read_run(workdir).info["status"] != "finished":
             raise SystemExit("stopped; the same command begins this run anew")
         kernel = np.asarray(state.params["conv1"]["kernel"])
         found.append({"epoch": epochs, **gap(kernel)})
     info = read_run(workdir).info
     told = ("wall_seconds", "cpu_cores", "params_sha256", "commit")
-    error = experiment.final_test(workdir).summary["1"]["top1_error"]
+    error = workflow.final_test(workdir).summary["1"]["top1_error"]
     return {"error": 100 * error, **{key: info[key] for key in told}, "course": found}
 
 

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Literal
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.config import Config
 from alexnet_jax.errors import DivergedError
 from alexnet_jax.locations import use_compilation_cache
@@ -48,7 +48,7 @@ def train_here(workdir: Path, data_dir: Path | None, cores: set[int]) -> None:
     use_compilation_cache()
     config = Config.from_json(workdir.with_suffix(".json").read_text("utf-8"))
     try:
-        experiment.train(config, workdir, data_dir)
+        workflow.train(config, workdir, data_dir)
     except DivergedError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
@@ -299,7 +299,7 @@ def overfitting(workdir: Path, error: float, data_dir: Path | None) -> dict[str,
       error: on the test images.
       data_dir: of the prepared sets.
     """
-    on_training = experiment.evaluate_run(workdir, "last", 1, data_dir=data_dir, split="train")
+    on_training = workflow.evaluate_run(workdir, "last", 1, data_dir=data_dir, split="train")
     found = 100 * on_training.top1_error
     return {"error_on_training_images": round(found, 5), "gap": round(error - found, 5)}
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.config import AugmentConfig, Config, DataConfig
 from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.ensemble import (
@@ -18,8 +18,8 @@ from alexnet_jax.evaluation.ensemble import (
     tune,
 )
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluation_of
-from alexnet_jax.experiment import evaluation as testing
 from alexnet_jax.main import main
+from alexnet_jax.workflow import evaluation as testing
 
 CLASSES = 12
 
@@ -229,7 +229,7 @@ def test_what_is_averaged_is_counted_for_each_run(runs, tmp_path, capsys):
 
 def test_a_record_that_cannot_be_written_does_not_lose_the_result(runs, tmp_path):
     with pytest.warns(UserWarning, match="ensemble.json was not written"):
-        result = experiment.evaluate_ensemble([tmp_path / "gone" / "a", "b"])
+        result = workflow.evaluate_ensemble([tmp_path / "gone" / "a", "b"])
     assert result.evaluation.count == 300
 
 

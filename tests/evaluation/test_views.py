@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alexnet_jax.checks import resolve
 from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.views import (
     averaged_views,
@@ -16,6 +15,7 @@ from alexnet_jax.evaluation.views import (
     ten_views,
 )
 from alexnet_jax.presets import PRESETS
+from alexnet_jax.resolution import resolve
 
 
 def coordinates(size):

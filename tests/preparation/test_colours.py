@@ -12,11 +12,11 @@ import alexnet_jax
 from alexnet_jax.config import Colours, Config, DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.errors import DataError, InputError
-from alexnet_jax.experiment import train
 from alexnet_jax.network.layers import Dense, Flatten, Network
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation import options
 from alexnet_jax.preparation.prepare import ensure_prepared, prepare
+from alexnet_jax.workflow import train
 
 SIZE = 16
 HALF = SIZE // 2

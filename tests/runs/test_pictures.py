@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from tensorboardX.proto import event_pb2
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.runs.records import Records
 
 
@@ -48,7 +48,7 @@ def test_records_opened_in_the_same_second_keep_what_was_written(tmp_path):
 def test_a_run_shows_filters_and_answers(config, dataset, tmp_path):
     data = dataclasses.replace(config.data, stored_size=10)
     config = dataclasses.replace(config, epochs=2, data=data)
-    experiment.train(config, tmp_path / "run", dataset.path.parent, say=lambda text: None)
+    workflow.train(config, tmp_path / "run", dataset.path.parent, say=lambda text: None)
     found = pictures(tmp_path / "run" / "tensorboard")
     filters = [(step, picture.shape[2]) for step, tag, picture in found if tag == "filters/conv1"]
     assert filters == [(4, 3), (8, 3)]

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.runs.records import Progress, memory_in_use
 
 VALUES = {"train/loss": 0.5, "train/top1_error": 0.25, "train/learning_rate": 0.01}
@@ -57,10 +57,10 @@ def test_of_warnings_only_nothing_else_is_written():
 def test_a_quiet_run_tells_its_result_only(config, dataset, tmp_path, capfd):
     data = dataclasses.replace(config.data, stored_size=10)
     config = dataclasses.replace(config, epochs=2, data=data)
-    experiment.train(config, tmp_path / "aloud", dataset.path.parent)
+    workflow.train(config, tmp_path / "aloud", dataset.path.parent)
     aloud = capfd.readouterr().out
     assert "validation error" in aloud and ("(the best)" in aloud or "(best " in aloud)
-    experiment.train(config, tmp_path / "quiet", dataset.path.parent, quiet=True)
+    workflow.train(config, tmp_path / "quiet", dataset.path.parent, quiet=True)
     quiet = capfd.readouterr().out
     assert quiet.splitlines()[0].startswith("test error") and "step " not in quiet
     assert len(quiet.splitlines()) == 5

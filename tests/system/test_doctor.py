@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from tiny import config, dataset, tiny_network  # noqa: F401
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.prepared import EXAMPLES, PREPARED, STATISTICS
 from alexnet_jax.doctor import findings
@@ -29,7 +29,7 @@ def whole(config, dataset, tmp_path_factory):  # noqa: F811
     shutil.copytree(dataset.path, root / "data" / dataset.path.name)
     data = dataclasses.replace(config.data, name=dataset.path.name, stored_size=10)
     mine = dataclasses.replace(config, data=data, final_views=1, preset="tiny")
-    experiment.train(mine, root / "run", data_dir=root / "data", say=lambda _: None)
+    workflow.train(mine, root / "run", data_dir=root / "data", say=lambda _: None)
     return root
 
 

@@ -310,12 +310,12 @@ def test_libraries_are_silent_but_our_own_warnings_become_a_line(capsys, monkeyp
     monkeypatch.setattr("os.environ", {})
     logger = logging.getLogger("some.library")
     filters = list(warnings.filters)
-    aloud = program.quiet_libraries()
+    restore_logging = program.quiet_libraries()
     logger.warning("noise")
     warnings.warn_explicit("noise", UserWarning, "lib.py", 1, module="some.library")
     warnings.warn_explicit("told", UserWarning, "x.py", 1, module="alexnet_jax.training.x")
     assert not logger.isEnabledFor(logging.ERROR) and logger.isEnabledFor(logging.CRITICAL)
-    aloud()
+    restore_logging()
     assert capsys.readouterr().err == "warning: told\n"
     assert logger.isEnabledFor(logging.WARNING) and list(warnings.filters) == filters
 

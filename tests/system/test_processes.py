@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.main import main, parse
 from alexnet_jax.runs.weights import load_weights
 
@@ -110,7 +110,7 @@ def steps_of(workdir):
 def train_alone(workdir, data_dir):
     """Trains with one device of this process."""
     config = parse("train", ["--workdir", str(workdir), *SHORT, "--replicas", "1"]).config
-    experiment.train(config, workdir, data_dir)
+    workflow.train(config, workdir, data_dir)
     return workdir
 
 
@@ -157,7 +157,7 @@ def test_two_processes_train_the_network_of_one(place, exact):
 
 @pytest.mark.slow
 def test_two_processes_evaluate_what_one_does(place, alone):
-    one = experiment.evaluate_run(alone, "last", 1, replicas=1)
+    one = workflow.evaluate_run(alone, "last", 1, replicas=1)
     words = ("--workdir", str(alone), "--checkpoint", "last", "--views", "1")
     (code, out, err), (other_code, other_out, _) = ended(both(place, *words, verb="evaluate"))
     assert (code, other_code, other_out) == (0, 0, ""), err

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import quick
 
-from alexnet_jax import experiment
+from alexnet_jax import workflow
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import (
     Activation,
@@ -134,9 +134,9 @@ def test_a_run_goes_on_with_other_devices(sharded, dataset, tmp_path, one_device
 def test_evaluation_does_not_depend_on_the_devices(sharded, dataset, tmp_path, few_optimizations):
     folder, data_dir = tmp_path / "run", dataset.path.parent
     train(on(sharded, 1, 1), folder, dataset)
-    expected = experiment.evaluate_run(folder, "last", 10, data_dir=data_dir, replicas=1)
+    expected = workflow.evaluate_run(folder, "last", 10, data_dir=data_dir, replicas=1)
     for towers, replicas in ((2, 2), (1, 3), (2, 1)):
-        found = experiment.evaluate_run(
+        found = workflow.evaluate_run(
             folder, "last", 10, data_dir=data_dir, towers=towers, replicas=replicas
         )
         assert found.probabilities is not None and expected.probabilities is not None
@@ -161,5 +161,5 @@ def test_what_the_devices_cannot_do_is_refused_before_anything_is_made(
 ):
     impossible = dataclasses.replace(sharded, **changes)
     with pytest.raises(InputError, match=message):
-        experiment.train(impossible, tmp_path / "run", tmp_path / "data")
+        workflow.train(impossible, tmp_path / "run", tmp_path / "data")
     assert not (tmp_path / "run").exists() and not (tmp_path / "data").exists()

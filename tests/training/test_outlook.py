@@ -10,7 +10,7 @@ import pytest
 from alexnet_jax import main
 from alexnet_jax.config import Config, OptimizerConfig, Phase, ScheduleConfig
 from alexnet_jax.presets import PRESETS
-from alexnet_jax.recipes import chosen, taken_up
+from alexnet_jax.recipes import chosen, resume_recipe
 from alexnet_jax.training.outlook import outlook
 from alexnet_jax.training.schedule import PlateauState, rates_at
 
@@ -125,7 +125,7 @@ def test_what_is_printed_can_be_typed_and_does_it(tmp_path):
 
     def again(*more):
         verb = main.parse("train", [*words, "--epochs", "8", *more])
-        return taken_up(verb.config, run, verb.typed)
+        return resume_recipe(verb.config, run, verb.typed)
 
     now = again()
     assert now.schedule == run.schedule and now.epochs == 8

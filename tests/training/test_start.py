@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from alexnet_jax.checks import resolve
 from alexnet_jax.config import AUTO, OptimizerConfig, Phase, ScheduleConfig
 from alexnet_jax.errors import DivergedError, InputError
 from alexnet_jax.presets import PRESETS
+from alexnet_jax.resolution import resolve
 from alexnet_jax.training import train as train_module
 from alexnet_jax.training.train import train
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_jax import experiment, files, program
+from alexnet_jax import files, program, workflow
 from alexnet_jax.config import PreprocessConfig
 from alexnet_jax.insight.files import predict_files
 from alexnet_jax.runs.folder import read_run
@@ -30,7 +30,7 @@ def settings(config, dataset):
 
 
 def train(config, folder, data_dir):
-    return experiment.train(config, folder, data_dir=data_dir, say=lambda _: None)
+    return workflow.train(config, folder, data_dir=data_dir, say=lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +120,8 @@ def test_other_commands_go_on_or_say_in_one_line_why_not(
     before = damaged(runs, folder, name, damage)
     commands = {
         "predict": lambda: predict_files(folder, [str(runs / "photo.png")]),
-        "evaluate": lambda: experiment.evaluate_ensemble((folder,), "last", 1, data_dir),
-        "report": lambda: experiment.write_run_report(folder),
+        "evaluate": lambda: workflow.evaluate_ensemble((folder,), "last", 1, data_dir),
+        "report": lambda: workflow.write_run_report(folder),
     }
     for command, action in commands.items():
         code, shown = call(action, capsys)
@@ -134,7 +134,7 @@ def test_other_commands_go_on_or_say_in_one_line_why_not(
         elif name in DESCRIBED or (command == "report" and name == "final.npz"):
             quiet = name == "final.npz" and damage == "missing"
             assert quiet or f"{name} is " in shown.err, shown.err
-    made = ("report.html", experiment.CARD)
+    made = ("report.html", workflow.CARD)
     after = {path: data for path, data in contents(folder).items() if path.name not in made}
     before = {path: data for path, data in before.items() if path.name not in made}
     assert {path: after.get(path) for path in before} == before
@@ -206,7 +206,7 @@ def test_without_a_checkpoint_that_says_it_nothing_is_guessed(runs, tmp_path, na
         content = json.loads(meta.read_text())
         del content["run"]  # as checkpoints were at first
         meta.write_text(json.dumps(content))
-    code, shown = call(lambda: experiment.write_run_report(folder), capsys)
+    code, shown = call(lambda: workflow.write_run_report(folder), capsys)
     assert code == 1 and shown.err.count("\n") == 1
     assert f"{name} is damaged" in shown.err and "bring back a copy" in shown.err
 

@@ -13,14 +13,13 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import alexnet_jax
-from alexnet_jax.checks import check_layers_fit
 from alexnet_jax.config import Config, DataConfig, TransferConfig
 from alexnet_jax.errors import InputError
-from alexnet_jax.experiment import evaluate_run, write_run_report
 from alexnet_jax.network.layers import parametric_layers, with_features
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation.prepare import prepare
+from alexnet_jax.resolution import check_layers_fit
 from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.runs.weights import load_weights
@@ -31,6 +30,7 @@ from alexnet_jax.weights.readers.labels import default_names
 from alexnet_jax.weights.readers.safetensors import read_safetensors
 from alexnet_jax.weights.readers.torchvision import to_torchvision
 from alexnet_jax.weights.writers.safetensors import export_safetensors
+from alexnet_jax.workflow import evaluate_run, write_run_report
 
 WIDTHS = {"conv1": 16, "conv2": 12, "conv3": 16, "conv4": 16, "conv5": 8,
           "fc6": 40, "fc7": 40, "fc8": 3}  # fmt: skip

@@ -7,11 +7,11 @@ decodes an image or writes into a source.
 import importlib
 from pathlib import Path
 
-from alexnet_jax.checks import check_kind
 from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import DataError
 from alexnet_jax.locations import readable
 from alexnet_jax.preparation.sources.source import Source
+from alexnet_jax.resolution import check_kind
 
 _MODULES = {
     "digits": "digits",

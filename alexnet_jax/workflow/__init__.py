@@ -3,10 +3,10 @@
 `alexnet_jax.train` is `train` here; the loop itself is `training/train.py`.
 """
 
-from alexnet_jax.experiment.evaluation import evaluate_ensemble, evaluate_run
-from alexnet_jax.experiment.final import FinalTest, final_test
-from alexnet_jax.experiment.report import CARD, card_beside, write_card, write_run_report
-from alexnet_jax.experiment.run import train
+from alexnet_jax.workflow.evaluation import evaluate_ensemble, evaluate_run
+from alexnet_jax.workflow.final import FinalTest, final_test
+from alexnet_jax.workflow.run import train
+from alexnet_jax.workflow.run_report import CARD, card_beside, write_card, write_run_report
 
 __all__ = [
     "CARD",

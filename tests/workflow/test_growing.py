@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_jax import experiment
-from alexnet_jax.experiment import run as experiment_run
+from alexnet_jax import workflow
 from alexnet_jax.presets import PRESETS
+from alexnet_jax.workflow import run as workflow_run
 
 
 class _Stop(Exception):
@@ -42,14 +42,14 @@ def begin(tmp_path, monkeypatch):
         data = dataclasses.replace(config.data, name="set", source=source)
         lines = []
         with pytest.raises(_Stop):
-            experiment.train(
+            workflow.train(
                 dataclasses.replace(config, data=data), tmp_path / workdir, tmp_path / "data",
                 say=lines.append,
             )  # fmt: skip
         return found[-1], "\n".join(lines)
 
     found = []
-    monkeypatch.setattr(experiment_run, "train_loop", loop)
+    monkeypatch.setattr(workflow_run, "train_loop", loop)
     return call
 
 

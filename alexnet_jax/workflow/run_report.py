@@ -11,8 +11,6 @@ from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.data.stream import stream_indices
 from alexnet_jax.errors import CheckpointError, DataError, InputError
 from alexnet_jax.evaluation.metrics import confusion_matrix
-from alexnet_jax.experiment.evaluation import dataset_of
-from alexnet_jax.experiment.final import epochs_of, examples_of, final_test
 from alexnet_jax.insight.augmentations import Row, training_pictures
 from alexnet_jax.insight.card import is_card, model_card
 from alexnet_jax.insight.classifier import classifier_of
@@ -25,6 +23,8 @@ from alexnet_jax.runs.records import read_rows
 from alexnet_jax.runs.weights import RunWeights, kept_steps, load_weights
 from alexnet_jax.training.schedule import frozen_layers
 from alexnet_jax.training.start import DUPLICATES, training_split
+from alexnet_jax.workflow.evaluation import dataset_of
+from alexnet_jax.workflow.final import epochs_of, examples_of, final_test
 
 NEIGHBOUR_ROWS, NEIGHBOURS = 5, 6
 """Of the report's nearest neighbours: test images, and training images for each (figure 4)."""

@@ -8,25 +8,25 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from alexnet_jax import __version__, processes, recipes
-from alexnet_jax.checks import resolve
 from alexnet_jax.config import Config, fields_of
 from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.metrics import describe_errors
 from alexnet_jax.evaluation.views import averaged_by
-from alexnet_jax.experiment.evaluation import evaluate_params
-from alexnet_jax.experiment.final import final_test, write_final
-from alexnet_jax.experiment.report import write_run_report
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network.layers import parametric_layers
 from alexnet_jax.preparation.prepare import ensure_prepared
 from alexnet_jax.preparation.survey import survey
+from alexnet_jax.resolution import resolve
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import Run, read_run
 from alexnet_jax.runs.records import duration
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.train import Outcome, mesh_of
 from alexnet_jax.training.train import train as train_loop
+from alexnet_jax.workflow.evaluation import evaluate_params
+from alexnet_jax.workflow.final import final_test, write_final
+from alexnet_jax.workflow.run_report import write_run_report
 
 # What the configuration says of a machine, in which processes on several may differ.
 _OF_THE_HOST = {"workers", "data.source", "data.cache_bytes"}
@@ -95,7 +95,7 @@ def train(
     if outcome.finished:
         _finish(outcome, dataset)
     if outcome.finished and processes.is_chief():
-        _tell(outcome.run, outcome.steps_done, say)
+        print_summary(outcome.run, outcome.steps_done, say)
     return outcome.state
 
 
@@ -136,7 +136,7 @@ def _complete(
             stored = run_folder.read_config(workdir)
             # A run of another preset is no run of these photos: it is refused, not taken up.
             same = stored.preset == config.preset
-            return (recipes.taken_up(config, stored, typed) if same else config).to_json()
+            return (recipes.resume_recipe(config, stored, typed) if same else config).to_json()
         trunk = _trunk(config.transfer.run) if config.transfer.run else None
         first = recipes.chosen(config, 0, (), 1.0, trunk=trunk, typed=typed)
         found = survey(config.data, first.data, data_dir)
@@ -209,7 +209,7 @@ def _finish(outcome: Outcome, dataset: Dataset) -> None:
     processes.chief_first(write_report, lambda: None)
 
 
-def _tell(run: Run, steps_done: int, say: Callable) -> None:
+def print_summary(run: Run, steps_done: int, say: Callable) -> None:
     """Prints what the run made and what to type next."""
     summary = final_test(run.workdir).summary
     info = read_run(run.workdir).info
