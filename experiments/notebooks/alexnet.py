@@ -1,8 +1,7 @@
-# The notebook alexnet.ipynb is made from this file, see pair.py.
-# ruff: noqa: D100, E402
-
 # %% [markdown]
 # # AlexNet in small, from training to features
+#
+# [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/alexnet_jax/blob/main/experiments/notebooks/alexnet.ipynb)
 #
 # The network of Krizhevsky, Sutskever and Hinton (2012) has five convolutions and three dense
 # layers on two GPUs, 61 million parameters, and trained for five to six days. This notebook
@@ -11,6 +10,32 @@
 # works in the same way with the large one.
 #
 # The first cell installs the library where it is not there yet, as in Colab.
+
+# %%
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = "OWNER/alexnet_jax"  # OWNER is a placeholder
+if importlib.util.find_spec("alexnet_jax") is None:
+    above = [Path.cwd(), *Path.cwd().parents]  # in a clone, the clone
+    clones = [folder for folder in above if (folder / "alexnet_jax" / "main.py").exists()]
+    source = clones[0] if clones else Path("source").absolute()
+    if not source.exists():
+        if REPOSITORY.startswith("OWNER/"):
+            raise RuntimeError(
+                "alexnet_jax is not installed, and this notebook has no address to fetch it from: "
+                "open it in a clone, or put a clone next to it in a folder named 'source'"
+            )
+        address = f"https://github.com/{REPOSITORY}"
+        subprocess.run(["git", "clone", "-q", "--depth", "1", address, source], check=True)
+    tpu = any(Path("/dev").glob("accel*")) or any(Path("/dev").glob("vfio/[0-9]*"))
+    wheels = "jax[cuda12]" if shutil.which("nvidia-smi") else "jax[tpu]" if tpu else "jax"
+    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, "-r", source / "requirements.txt", wheels], check=True)
+    sys.path.insert(0, str(source))
 
 # %% [markdown]
 # ## Devices

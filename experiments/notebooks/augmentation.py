@@ -1,8 +1,7 @@
-# The notebook augmentation.ipynb is made from this file, see pair.py.
-# ruff: noqa: D100, E402
-
 # %% [markdown]
 # # What training sees of a photo
+#
+# [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/alexnet_jax/blob/main/experiments/notebooks/augmentation.ipynb)
 #
 # The paper's network has 60 million parameters and 1.2 million images. Two kinds of change keep it
 # from learning them by heart (§4.1): each time an image is visited, another part of it is cut out,
@@ -13,6 +12,32 @@
 #
 # The first cell installs the library where it is not there yet, as in Colab. The photo comes with
 # scikit-learn: "china.jpg" by danielbuechele, CC BY 2.0, here cut to a square and changed as said.
+
+# %%
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = "OWNER/alexnet_jax"  # OWNER is a placeholder
+if importlib.util.find_spec("alexnet_jax") is None:
+    above = [Path.cwd(), *Path.cwd().parents]  # in a clone, the clone
+    clones = [folder for folder in above if (folder / "alexnet_jax" / "main.py").exists()]
+    source = clones[0] if clones else Path("source").absolute()
+    if not source.exists():
+        if REPOSITORY.startswith("OWNER/"):
+            raise RuntimeError(
+                "alexnet_jax is not installed, and this notebook has no address to fetch it from: "
+                "open it in a clone, or put a clone next to it in a folder named 'source'"
+            )
+        address = f"https://github.com/{REPOSITORY}"
+        subprocess.run(["git", "clone", "-q", "--depth", "1", address, source], check=True)
+    tpu = any(Path("/dev").glob("accel*")) or any(Path("/dev").glob("vfio/[0-9]*"))
+    wheels = "jax[cuda12]" if shutil.which("nvidia-smi") else "jax[tpu]" if tpu else "jax"
+    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, "-r", source / "requirements.txt", wheels], check=True)
+    sys.path.insert(0, str(source))
 
 # %%
 import dataclasses

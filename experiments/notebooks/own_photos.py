@@ -1,8 +1,7 @@
-# The notebook own_photos.ipynb is made from this file, see pair.py.
-# ruff: noqa: D100, E402
-
 # %% [markdown]
 # # Your own photos, with and without a trunk
+#
+# [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/alexnet_jax/blob/main/experiments/notebooks/own_photos.ipynb)
 #
 # A folder of photos, one folder per class, becomes a classifier. With some hundred photos the
 # network should not begin from nothing: the first layers of a network that has seen many other
@@ -12,6 +11,32 @@
 # As it is, this notebook makes its photos from handwritten digits: it tells eights from nines with
 # 40 of each, alone, and on the layers of a network that has seen zeros to sevens only. Name your
 # own folder and weights below. The first cell installs the library, as in Colab.
+
+# %%
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = "OWNER/alexnet_jax"  # OWNER is a placeholder
+if importlib.util.find_spec("alexnet_jax") is None:
+    above = [Path.cwd(), *Path.cwd().parents]  # in a clone, the clone
+    clones = [folder for folder in above if (folder / "alexnet_jax" / "main.py").exists()]
+    source = clones[0] if clones else Path("source").absolute()
+    if not source.exists():
+        if REPOSITORY.startswith("OWNER/"):
+            raise RuntimeError(
+                "alexnet_jax is not installed, and this notebook has no address to fetch it from: "
+                "open it in a clone, or put a clone next to it in a folder named 'source'"
+            )
+        address = f"https://github.com/{REPOSITORY}"
+        subprocess.run(["git", "clone", "-q", "--depth", "1", address, source], check=True)
+    tpu = any(Path("/dev").glob("accel*")) or any(Path("/dev").glob("vfio/[0-9]*"))
+    wheels = "jax[cuda12]" if shutil.which("nvidia-smi") else "jax[tpu]" if tpu else "jax"
+    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, "-r", source / "requirements.txt", wheels], check=True)
+    sys.path.insert(0, str(source))
 
 # %%
 import csv

@@ -1,8 +1,7 @@
-# The notebook two_towers.ipynb is made from this file, see pair.py.
-# ruff: noqa: D100, E402
-
 # %% [markdown]
 # # Two towers: one network on two devices
+#
+# [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/alexnet_jax/blob/main/experiments/notebooks/two_towers.ipynb)
 #
 # The network of 2012 did not fit into the three gigabytes of one GTX 580, so Krizhevsky,
 # Sutskever and Hinton spread it over two. Each GPU had half of the feature maps, and they talked
@@ -13,6 +12,32 @@
 # last axis is split over two devices, and the compiler's collectives are the wires between the
 # GPUs. This notebook looks at each part of that on two virtual devices of one CPU. Everything is
 # small, and the same calls work on two GPUs or on hundreds of TPU cores.
+
+# %%
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = "OWNER/alexnet_jax"  # OWNER is a placeholder
+if importlib.util.find_spec("alexnet_jax") is None:
+    above = [Path.cwd(), *Path.cwd().parents]  # in a clone, the clone
+    clones = [folder for folder in above if (folder / "alexnet_jax" / "main.py").exists()]
+    source = clones[0] if clones else Path("source").absolute()
+    if not source.exists():
+        if REPOSITORY.startswith("OWNER/"):
+            raise RuntimeError(
+                "alexnet_jax is not installed, and this notebook has no address to fetch it from: "
+                "open it in a clone, or put a clone next to it in a folder named 'source'"
+            )
+        address = f"https://github.com/{REPOSITORY}"
+        subprocess.run(["git", "clone", "-q", "--depth", "1", address, source], check=True)
+    tpu = any(Path("/dev").glob("accel*")) or any(Path("/dev").glob("vfio/[0-9]*"))
+    wheels = "jax[cuda12]" if shutil.which("nvidia-smi") else "jax[tpu]" if tpu else "jax"
+    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, "-r", source / "requirements.txt", wheels], check=True)
+    sys.path.insert(0, str(source))
 
 # %% [markdown]
 # ## The mesh

@@ -5,7 +5,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.notebooks import address, pair
+from experiments.notebooks.run import FOLDER, NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
+ADDRESS = "OWNER/alexnet_jax"
 
 
 def run(name, folder, **variables):
@@ -31,7 +31,7 @@ def run(name, folder, **variables):
     }
     environment.pop("JAX_NUM_CPU_DEVICES", None)
     result = subprocess.run(
-        [sys.executable, pair.FOLDER / f"{name}.py"],
+        [sys.executable, FOLDER / f"{name}.py"],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -52,66 +52,44 @@ def found(pattern, text):
 # --- the pairs ---
 
 
-def test_the_notebooks_say_what_their_scripts_do(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["pair", "--check"])
-    assert pair.main() == 0, capsys.readouterr().out
+def read_pair(name):
+    """Returns the notebooks of a script and of its .ipynb."""
+    import jupytext
+
+    return [jupytext.read(FOLDER / f"{name}.{ending}") for ending in ("py", "ipynb")]
 
 
-def test_a_pair_that_differs_is_named(capsys, monkeypatch, tmp_path):
-    for path in [*pair.expected(), *pair.FOLDER.glob("*.py")]:
-        (tmp_path / path.name).write_text(path.read_text())
-    monkeypatch.setattr(pair, "FOLDER", tmp_path)
-    script = tmp_path / "alexnet.py"
-    script.write_text(script.read_text().replace("# ## Devices", "# ## The devices"))
-    monkeypatch.setattr(sys, "argv", ["pair", "--check"])
-    assert pair.main() == 1
-    assert capsys.readouterr().out == (
-        "error: alexnet.ipynb does not say what its script does; type: "
-        "python -m experiments.notebooks.pair\n"
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_has_the_cells_of_its_script(name):
+    script, notebook = (
+        [(cell.cell_type, cell.source) for cell in made.cells] for made in read_pair(name)
     )
-    monkeypatch.setattr(sys, "argv", ["pair"])
-    assert pair.main() == 0 and "## The devices" in (tmp_path / "alexnet.ipynb").read_text()
+    assert notebook == script, f"jupytext --to ipynb --update experiments/notebooks/{name}.py"
+    assert f"/{ADDRESS}/blob/main/experiments/notebooks/{name}.ipynb)" in notebook[0][1]
 
 
-def test_the_address_is_one_line_that_one_command_rewrites(tmp_path):
-    spelled = {*pair.expected(), pair.FOLDER / "address.py"}
-    for folder in ("alexnet_jax", "experiments", "tests"):
-        for path in (ROOT / "README.md", ROOT / "pyproject.toml", *(ROOT / folder).rglob("*.*")):
-            if path.suffix in (".py", ".md", ".toml", ".jinja", ".ipynb") and path not in spelled:
-                assert address.REPOSITORY not in path.read_text("utf-8"), path
-    package = tmp_path / "experiments" / "__init__.py"
-    folder = shutil.copytree(pair.FOLDER, tmp_path / "experiments" / "notebooks")
-    package.write_text("")
-    for words in (["--repository", "some.body/else"], ["--check"]):
-        command = [sys.executable, "-m", "experiments.notebooks.pair", *words]
-        assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
-    for path in (*folder.glob("*.ipynb"), folder / "README.md"):
-        text = path.read_text("utf-8")
-        assert "/github/some.body/else/blob/main/experiments/notebooks/" in text
-        assert address.REPOSITORY not in text and "placeholder" not in text
-        assert path.suffix == ".md" or '\\"https://github.com/some.body/else\\"' in text
-    command[3:] = ["--repository", "https://github.com/some/body"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert ended.returncode == 2 and "ACCOUNT/NAME" in ended.stderr
+def test_all_notebooks_install_the_library_in_the_same_way():
+    cells = {read_pair(name)[0].cells[1].source for name in NAMES}
+    assert len(cells) == 1 and ADDRESS in cells.pop()
 
 
 @pytest.mark.parametrize("place", ["clone", "beside", "nowhere", "published"])
 def test_the_first_cell_takes_the_clone_or_the_address_or_says_that_there_is_none(
     place, tmp_path, monkeypatch
 ):
-    account = "some" if place == "published" else address._PLACEHOLDER
-    monkeypatch.setattr(address, "REPOSITORY", f"{account}/body")
+    install = read_pair("alexnet")[0].cells[1].source
+    if place == "published":
+        install = install.replace(ADDRESS, "some/body")
     if place == "beside":
         (tmp_path / "source").mkdir()
-    install = pair.notebook("alexnet", SCRIPT)["cells"][1]
     called = []
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(subprocess, "run", lambda words, check: called.append(words))
     monkeypatch.setattr(sys, "path", [])
-    monkeypatch.chdir(pair.FOLDER if place == "clone" else tmp_path)
-    cell = compile("".join(install["source"]), "cell", "exec")
+    monkeypatch.chdir(FOLDER if place == "clone" else tmp_path)
+    cell = compile(install, "cell", "exec")
     if place == "nowhere":
-        with pytest.raises(RuntimeError, match="names no repository .* open it in a clone"):
+        with pytest.raises(RuntimeError, match="no address .* open it in a clone"):
             exec(cell, {})
         assert not called
         return
@@ -125,60 +103,9 @@ def test_the_first_cell_takes_the_clone_or_the_address_or_says_that_there_is_non
     assert requirements == source / "requirements.txt" and wheels.startswith("jax")
 
 
-SCRIPT = """\
-# Only the script has this.
-
-# %% [markdown]
-# # Title
-#
-# Text.
-
-# %%
-if missing:
-    # !pip install this
-    pass
-
-# a comment
-
-
-# %%
-# %time run()
-"""
-
-
-def test_cells_are_text_code_and_commands():
-    assert pair.cells(SCRIPT) == [
-        ("markdown", "# Title\n\nText."),
-        ("code", "if missing:\n    !pip install this\n    pass\n\n# a comment"),
-        ("code", "%time run()"),
-    ]
-    with pytest.raises(ValueError, match="must begin with"):
-        pair.cells("# %% [markdown]\ntext\n")
-    with pytest.raises(ValueError, match="not '# %% Title'"):
-        pair.cells("# %% Title\n")
-
-
-def test_ids_of_cells_outlive_changes_elsewhere():
-    ids = [cell["id"] for cell in pair.notebook("alexnet", SCRIPT)["cells"]]
-    longer = SCRIPT.replace("# a comment", "other = 1\n\n# %%\n# %time run()\n")
-    others = [cell["id"] for cell in pair.notebook("alexnet", longer)["cells"]]
-    assert others[:3] == ids[:3] and len(set(others)) == 5
-    assert all(re.fullmatch("[0-9a-f]{8}", identity) for identity in ids)
-
-
-def test_a_cell_keeps_what_it_shows_until_its_code_changes():
-    made = pair.notebook("alexnet", SCRIPT)
-    shown = [{"output_type": "stream", "name": "stdout", "text": ["42"]}]
-    made["cells"][2]["outputs"] = shown
-    kept = pair.outputs_of(made)
-    assert pair.notebook("alexnet", SCRIPT, kept)["cells"][2]["outputs"] == shown
-    changed = pair.notebook("alexnet", SCRIPT.replace("# a comment", "# another"), kept)
-    assert changed["cells"][2]["outputs"] == []
-
-
-@pytest.mark.parametrize("name", pair.NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_is_valid_and_shows_little(name):
-    notebook = json.loads((pair.FOLDER / f"{name}.ipynb").read_text())
+    notebook = json.loads((FOLDER / f"{name}.ipynb").read_text())
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
     kinds = [cell["cell_type"] for cell in notebook["cells"]]
     assert kinds[0] == "markdown" and kinds.count("code") >= 7
@@ -188,10 +115,8 @@ def test_a_notebook_is_valid_and_shows_little(name):
             for output in cell["outputs"]:
                 assert output["output_type"] in ("stream", "display_data")
                 assert not re.search(r"/(tmp|home|root)/", json.dumps(output.get("text", "")))
-            # Each cell is whole statements, beside the commands.
-            lines = "".join(cell["source"]).splitlines()
-            ast.parse("\n".join(re.sub(r"^(\s*)[!%].*", r"\1pass", line) for line in lines))
-    assert (pair.FOLDER / f"{name}.ipynb").stat().st_size < 300_000
+            ast.parse("".join(cell["source"]))
+    assert (FOLDER / f"{name}.ipynb").stat().st_size < 300_000
 
 
 # --- what they show ---
