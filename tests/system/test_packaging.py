@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 import alexnet_jax
 
@@ -102,3 +103,9 @@ def test_installed_alone_it_is_the_command_and_trains(wheel, tmp_path):
     for name in ("report.html", "model_card.md", "metrics.csv"):
         assert (tmp_path / "runs" / name).stat().st_size > 0
     assert run(place / "bin" / "alexnet", "presets", env=environment).stdout.startswith("digits:")
+
+
+def test_the_workflow_runs_what_a_maintainer_runs():
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    (job,) = yaml.safe_load(text)["jobs"].values()
+    assert {"run": ".ci/run"} in job["steps"]

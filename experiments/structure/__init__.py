@@ -1,0 +1,1 @@
+"""How large the code is, and how it is laid out, at a commit and at another."""

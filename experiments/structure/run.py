@@ -1,0 +1,117 @@
+"""Counts the lines of each room at two commits (`83d176a HEAD`): code, docstrings, comments."""
+
+import argparse
+import ast
+import io
+import json
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.benchmarks.environment import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTPUT = Path(__file__).with_name("results") / "structure.json"
+MAX_FILE_LINES = 300
+MAX_FUNCTION_LINES = 50
+"""Without the docstring."""
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+class Lines(NamedTuple):
+    """Numbers of lines; those that are neither are blank."""
+
+    all: int
+    code: int
+    docstrings: int
+    comments: int
+
+
+def sources(commit: str) -> Iterator[tuple[str, str]]:
+    """Yields path and text of every Python file of a commit."""
+    archive = subprocess.run(
+        ["git", "archive", "--format=tar", commit], cwd=ROOT, capture_output=True, check=True
+    )
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        for member in files:
+            file = files.extractfile(member) if member.name.endswith(".py") else None
+            if file is not None:
+                yield member.name, file.read().decode()
+
+
+def room_of(path: str) -> str:
+    """Returns `experiments`, `tests`, a package of `alexnet_jax`, or `alexnet_jax` itself."""
+    top, *rest = path.split("/")
+    return f"{top}/{rest[0]}" if top == "alexnet_jax" and len(rest) > 1 else top
+
+
+def docstring_of(node: ast.AST) -> ast.Expr | None:
+    if not isinstance(node, _DOCUMENTED) or ast.get_docstring(node) is None:
+        return None
+    first = node.body[0]
+    return first if isinstance(first, ast.Expr) else None
+
+
+def count_lines(text: str) -> Lines:
+    lines, docstring_lines = text.splitlines(), set()
+    for node in ast.walk(ast.parse(text)):
+        if (docstring := docstring_of(node)) is not None:
+            docstring_lines |= set(range(docstring.lineno, (docstring.end_lineno or 0) + 1))
+    others = [line.strip() for i, line in enumerate(lines, 1) if i not in docstring_lines]
+    comments = sum(line.startswith("#") for line in others)
+    return Lines(len(lines), sum(map(bool, others)) - comments, len(docstring_lines), comments)
+
+
+def long_functions(text: str) -> Iterator[tuple[str, int]]:
+    """Yields name and number of lines, without the docstring, of each function above the limit."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if (docstring := docstring_of(node)) is not None:
+                lines -= (docstring.end_lineno or 0) - docstring.lineno + 1
+            if lines > MAX_FUNCTION_LINES:
+                yield node.name, lines
+
+
+def measure(commit: str) -> dict[str, Any]:
+    rooms: dict[str, list[Lines]] = {}
+    files, functions = {}, {}
+    for path, text in sources(commit):
+        lines = count_lines(text)
+        rooms.setdefault(room_of(path), []).append(lines)
+        if lines.all > MAX_FILE_LINES:
+            files[path] = lines.all
+        functions |= {f"{path}: {name}": length for name, length in long_functions(text)}
+    return {
+        "rooms": {
+            room: {"files": len(found)}
+            | {name: sum(getattr(lines, name) for lines in found) for name in Lines._fields}
+            for room, found in sorted(rooms.items())
+        },
+        "long_files": dict(sorted(files.items())),
+        "long_functions": dict(sorted(functions.items())),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("commits", nargs=2, help="before and after")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    record: dict[str, Any] = {"environment": environment()}
+    for when, commit in zip(("before", "after"), arguments.commits, strict=True):
+        name = subprocess.run(
+            ["git", "rev-parse", "--short=12", commit],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+        record[when] = {"commit": name} | measure(commit)
+    arguments.output.parent.mkdir(exist_ok=True)
+    arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"wrote {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()
