@@ -29,7 +29,13 @@ True
 
 `import_weights` makes such a folder of torchvision's, Caffe's or cuda-convnet's files. The same is
 a command: `python -m alexnet_jax.main --help`. All names load at first use, so that
-`import alexnet_jax` is instant.
+`import alexnet_jax` is instant and changes nothing of the process.
+
+On Linux the first use of `AlexNet`, `train` or `load` asks the C library (glibc) to keep freed
+memory in the process, because XLA allocates the buffers of each step anew: steps are faster, and
+the process stays as large as its largest step. `ALEXNET_JAX_KEEP_MEMORY=0` in the environment turns
+this off; so do `MALLOC_ARENA_MAX` and `GLIBC_TUNABLES=glibc.malloc…`.
+`experiments/benchmarks/allocator.py` measures what it is worth.
 """
 
 import importlib

@@ -2,8 +2,6 @@
 
 Layout is `[batch, height, width, channels]`. Each layer is a module under its name, see `modules`,
 and so are its parameters.
-
-A process that imports this module keeps the memory that it frees, see `host_memory`.
 """
 
 import math
@@ -26,7 +24,7 @@ from alexnet_jax.network.layers import (
 )
 from alexnet_jax.network.modules import layer_module
 
-keep_freed_memory()
+keep_freed_memory()  # `ALEXNET_JAX_KEEP_MEMORY=0` turns it off
 
 Params = Any
 """`{layer: {"kernel": float32, "bias": float32}}`."""

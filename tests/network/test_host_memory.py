@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-SCRIPT = """
+PAGE_FAULTS = """
 import resource
 import sys
 
@@ -22,25 +22,58 @@ for _ in range(4):
     np.ones(1 << 23)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+STATE = """
+import ctypes, logging, os, signal, sys, threading, warnings
+
+def state():
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    hooks = sys.excepthook, sys.unraisablehook, sys.displayhook, threading.excepthook
+    logs = list(logging.root.handlers), logging.root.level, logging.root.manager.disable
+    places = os.getcwd(), list(sys.path), list(sys.argv), sys.stdout, sys.stderr
+    filters = list(warnings.filters), warnings.showwarning
+    return handlers, hooks, logs, places, filters, dict(os.environ), threading.active_count()
+
+def refuse(*_):
+    raise AssertionError("the import calls the C library")
+
+ctypes.CDLL = refuse
+before = state()
+import alexnet_jax
+assert state() == before
+assert "alexnet_jax.network.host_memory" not in sys.modules
+"""
 
 
-def _page_faults(mode):
-    command = [sys.executable, "-c", SCRIPT, mode]
+def run(*words):
+    command = [sys.executable, "-c", *words]
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    return int(result.stdout)
+    return result.stdout
+
+
+def test_the_import_of_the_package_changes_nothing_of_the_process():
+    run(STATE)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_freed_memory_is_not_faulted_in_again():
-    assert _page_faults("keep") < 0.1 * max(_page_faults("leave"), 1000)
+    kept, left = (int(run(PAGE_FAULTS, mode)) for mode in ("keep", "leave"))
+    assert kept < 0.1 * max(left, 1000)
 
 
-@pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
-def test_who_has_chosen_is_left_alone(name, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALEXNET_JAX_KEEP_MEMORY", "0"),
+        ("MALLOC_ARENA_MAX", "4"),
+        ("GLIBC_TUNABLES", "glibc.malloc.arena_max=4"),
+    ],
+)
+def test_the_environment_turns_the_setting_off(name, value, monkeypatch):
     from alexnet_jax.network import host_memory
 
-    monkeypatch.setenv(name, "glibc.malloc.arena_max=4" if name == "GLIBC_TUNABLES" else "4")
+    monkeypatch.setattr("ctypes.CDLL", pytest.fail)
+    monkeypatch.setenv(name, value)
     assert host_memory.keep_freed_memory.__wrapped__() is False
 
 
