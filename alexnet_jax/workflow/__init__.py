@@ -6,12 +6,12 @@
 from alexnet_jax.workflow.evaluation import evaluate_ensemble, evaluate_run
 from alexnet_jax.workflow.final import FinalTest, final_test
 from alexnet_jax.workflow.run import train
-from alexnet_jax.workflow.run_report import CARD, card_beside, write_card, write_run_report
+from alexnet_jax.workflow.run_report import CARD, card_path, write_card, write_run_report
 
 __all__ = [
     "CARD",
     "FinalTest",
-    "card_beside",
+    "card_path",
     "evaluate_ensemble",
     "evaluate_run",
     "final_test",

@@ -106,7 +106,7 @@ def _earlier_kernels(run: Run) -> dict[str, np.ndarray]:
     return kernels
 
 
-def card_beside(output: str | Path) -> Path:
+def card_path(output: str | Path) -> Path:
     """Returns where the model card of an export goes: its name and `.md`, perhaps an older card.
 
     Raises:
@@ -124,7 +124,7 @@ def write_card(weights: RunWeights, path: Path) -> None:
 
     Args:
       weights: what was exported.
-      path: from `card_beside`.
+      path: from `card_path`.
 
     Raises:
       InputError: it cannot be written.

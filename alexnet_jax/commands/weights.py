@@ -1,0 +1,89 @@
+"""Verbs that write or read the weights of other programs: export, import-weights."""
+
+from dataclasses import dataclass
+
+import tyro
+
+from alexnet_jax import weights
+from alexnet_jax.commands.options import AbsolutePath, Options, RunOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(RunOptions):
+    """Write a run's parameters, or the program that uses them, for other programs.
+
+    Example:
+      alexnet export --workdir runs/a --format onnx --output alexnet.onnx
+
+    The file is read again and compared with the run. The difference is printed, and a file that
+    fails is not kept.
+
+    Attributes:
+      output: file to write, or folder (savedmodel). A .json next to it says how to use it, a .md
+        is its model card.
+      format: safetensors: arrays by layer name. torchvision: its keys, .safetensors or .pth, of
+        one-weird-trick. stablehlo, onnx, savedmodel, tflite: the whole program, from uint8 images
+        to probabilities; they need pip install -e ".[export]", the last two ".[savedmodel]".
+    """
+
+    output: AbsolutePath
+    format: weights.Format = "safetensors"
+
+    def run(self) -> None:
+        from alexnet_jax import workflow
+        from alexnet_jax.runs.weights import load_weights
+        from alexnet_jax.weights.exporting import export
+
+        card = workflow.card_path(self.output)
+        loaded = load_weights(self.workdir, self.checkpoint)
+        print(export(loaded, self.output, self.format).summary())
+        workflow.write_card(loaded, card)
+        print(f"model card  {card}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportWeights(Options):
+    """Make a run folder from weights that another program has trained.
+
+    Example:
+      alexnet import-weights alexnet-owt-7be5be79.pth --source torchvision --workdir runs/owt
+
+    Then predict, features, evaluate, export and train --transfer.run take that folder. The file is
+    read without running anything in it, and without those programs' own libraries. The command
+    prints which arrays it left out, and what put the class names in order.
+
+    Attributes:
+      file: .pth (a state_dict, a training's checkpoint, a whole module, TorchScript), .safetensors
+        with torchvision's names; .caffemodel, or Caffe's layers as .npy; a checkpoint of
+        cuda-convnet or its folder; .safetensors from `export`.
+      source: the program that wrote it; safetensors: this one.
+      workdir: run folder to make.
+      labels: class names: lines, plain, numbered or with WordNet ids (synset_words.txt,
+        map_clsloc.txt); a table (index,name); JSON or Python, numbers to names or names to numbers
+        (class_to_idx, id2label); or the folder of a prepared data set.
+      mean: mean image of the training: .binaryproto or .npy of Caffe, batches.meta of cuda-convnet.
+      network: name of the network, where the file does not name it.
+      seed: of the fresh values in layers that the file lacks (convolutions alone are enough).
+    """
+
+    file: tyro.conf.Positional[AbsolutePath]
+    source: weights.Source
+    workdir: AbsolutePath
+    labels: AbsolutePath | None = None
+    mean: AbsolutePath | None = None
+    network: str = ""
+    seed: int = 0
+
+    def run(self) -> None:
+        from alexnet_jax.weights.importing import import_weights
+
+        imported = import_weights(
+            self.file,
+            self.source,
+            self.workdir,
+            labels=self.labels,
+            mean=self.mean,
+            network=self.network,
+            seed=self.seed,
+        )
+        print(imported.summary())
