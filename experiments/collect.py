@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from alexnet_jax.runs.records import read_rows
+from alexnet_jax.runs.metrics_log import read_rows
 from experiments import pictures, reproduction, table
 from experiments.generated import rewrite
 

@@ -22,7 +22,7 @@ from alexnet_jax.presets import PRESETS
 from alexnet_jax.recipes import Trunk, chosen, is_open, resume_recipe
 from alexnet_jax.resolution import Facts, resolve
 from alexnet_jax.runs.folder import read_run
-from alexnet_jax.training.train import train
+from alexnet_jax.training.start import train
 
 OPEN = PRESETS["folder"]
 CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5")

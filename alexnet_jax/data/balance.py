@@ -4,9 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_jax.data.dataset import Split
+from alexnet_jax.config import DataConfig
+from alexnet_jax.data.dataset import Dataset, Split
+from alexnet_jax.data.stream import TrainingSplit
 
 MOST_VISITS = 10
+
+
+def training_split(data: DataConfig, dataset: Dataset) -> TrainingSplit:
+    """Returns the split that is trained on, with classes balanced where that is configured."""
+    split = dataset.split(data.train_split)
+    return Balanced(split) if data.balance else split
 
 
 class Balanced:

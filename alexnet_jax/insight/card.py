@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from alexnet_jax.display import duration
 from alexnet_jax.errors import printable
 from alexnet_jax.evaluation.views import averaged_by
 from alexnet_jax.runs.folder import Run
-from alexnet_jax.runs.records import duration
 
 _CLASSES_SHOWN = 20
 

@@ -160,24 +160,26 @@ def check_same_config(workdir: Path, config: Config, retune: bool = False) -> bo
     return True
 
 
-def note_changes(workdir: Path, config: Config, step: int) -> None:
-    """Makes `config` the run's own from `step` on, and notes in `run.json` what it changes.
+def note_changes(run: Run, previous: Config, step: int) -> dict[str, Any]:
+    """Makes `run.config` the folder's own from `step` on; returns what changes in `run.json`.
 
     Args:
-      workdir: run folder, locked.
-      config: in force from here on.
+      run: its folder is locked.
+      previous: configuration up to here.
       step: finished updates.
     """
-    fields = differing_fields(read_config(workdir), config)
+    fields = differing_fields(previous, run.config)
     changes = [
         {"step": step, "field": name, "was": was, "is": now}
         for name, (was, now) in fields.items()
         if name not in RESULT_NEUTRAL_FIELDS
     ]
+    noted: dict[str, Any] = {}
     if changes:
-        earlier = update_info(workdir).get("changes", [])
-        update_info(workdir, changes=earlier + changes, status="running")
-    write_text(workdir / "config.json", config.to_json())
+        noted = {"changes": [*run.info.get("changes", []), *changes], "status": "running"}
+        update_info(run.workdir, **noted)
+    write_text(run.workdir / "config.json", run.config.to_json())
+    return noted
 
 
 def start_run(workdir: Path, config: Config, inputs: Inputs, info: dict[str, Any]) -> None:

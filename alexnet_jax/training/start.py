@@ -1,17 +1,21 @@
 """How a run begins: checked against its folder and its data, before anything is computed."""
 
+import contextlib
 import csv
 import io
 import shutil
+import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from alexnet_jax.config import Config, DataConfig
-from alexnet_jax.data.balance import Balanced
+from alexnet_jax import processes
+from alexnet_jax.config import Config
+from alexnet_jax.data.balance import training_split
 from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.data.duplicates import (
     COPIES,
@@ -23,19 +27,88 @@ from alexnet_jax.data.duplicates import (
 )
 from alexnet_jax.data.prepared import load_statistics, read_prepared
 from alexnet_jax.data.preprocess import make_inputs
-from alexnet_jax.data.stream import TrainingSplit
+from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.evaluation.guessing import Guess
 from alexnet_jax.files import write_text
+from alexnet_jax.network import placement
 from alexnet_jax.resolution import Facts, Resolved, resolve
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import read_run
+from alexnet_jax.training.train import Outcome, train_run
+
+Say = Callable[[str], None]
 
 DUPLICATES = "near_duplicates.csv"
 """In a run folder: test images that show what a training image shows."""
 
 
-def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> run_folder.Run:
+def train(
+    config: Config,
+    workdir: str | Path,
+    dataset: Dataset,
+    retune: bool = False,
+    started: float | None = None,
+    display: Display | None = None,
+) -> Outcome:
+    """Trains `config` in `workdir`, or goes on where an earlier call stopped; see `train_run`.
+
+    Args:
+      config: what to run.
+      workdir: run folder; made when absent. All processes must see the same one.
+      dataset: an opened data set that holds the configured splits.
+      retune: let rates, schedule and epochs of a run in the folder change from here on.
+      started: `time.monotonic()` at which the user began to wait (default: now), from which
+        `run.json` counts `seconds_to_first_step`.
+      display: shows lines and progress.
+
+    Raises:
+      InputError: impossible configuration, devices that do not fit it, or the folder holds
+        another run.
+      DataError: the data set is not the one that the run began with.
+      CheckpointError, DivergedError, PeerLostError: see `train_run`.
+    """
+    workdir = Path(workdir).absolute()
+    started = time.monotonic() if started is None else started
+    display = (display or Display()) if processes.is_chief() else Display(lambda line: None)
+    mesh = mesh_of(config)
+    previous = None
+    with contextlib.ExitStack() as stack:
+
+        def begin() -> run_folder.Run:
+            nonlocal previous
+            stack.enter_context(run_folder.locked(workdir))
+            run_folder.repair(workdir, display.say)
+            resumed = run_folder.check_same_config(workdir, config, retune)
+            previous = run_folder.read_config(workdir) if resumed else None
+            return open_run(config, workdir, dataset, resumed, display.say)
+
+        run = processes.chief_first(begin, lambda: join_run(config, workdir))
+        # A folder of the same name on a disk of another machine would do great harm.
+        processes.check_agreement({"the run in --workdir": run.info.get("run_id", "")})
+        return train_run(
+            run, dataset, mesh=mesh, display=display, started=started, previous=previous
+        )
+
+
+def mesh_of(config: Config) -> Mesh | None:
+    """Returns the mesh that a configuration asks for; None: one device.
+
+    Raises:
+      InputError: the devices do not make it, or the batch does not divide over it.
+    """
+    mesh = placement.make_mesh(
+        config.towers,
+        config.replicas,
+        batch_size=config.batch_size,
+        accumulation=config.accumulation,
+    )
+    return placement.mesh_or_none(mesh)
+
+
+def open_run(
+    config: Config, workdir: Path, dataset: Dataset, resumed: bool, say: Say
+) -> run_folder.Run:
     """Checks an old run folder against the data, or starts a new one.
 
     Args:
@@ -43,6 +116,7 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
       workdir: run folder, locked.
       dataset: holds the configured splits.
       resumed: the folder holds a run of this configuration.
+      say: takes a line for the user.
 
     Raises:
       InputError: impossible configuration, or leftovers of another run.
@@ -55,7 +129,7 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
                 f"the data set {dataset.path} has changed since this run began; bring the old one "
                 "back, or start anew in another --workdir"
             )
-        _repair_inputs(config, workdir, dataset, info)
+        _repair_inputs(config, workdir, dataset, info, say)
         return run_folder.read_run(workdir)._replace(config=config)
     source = read_run(config.transfer.run) if config.transfer.run else None
     _, image_size = resolve(
@@ -91,23 +165,12 @@ def open_run(config: Config, workdir: Path, dataset: Dataset, resumed: bool) -> 
     if bad.exists():
         shutil.copyfile(bad, workdir / bad.name)
     if config.data.source_kind == "folder":
-        _look_for_duplicates(config, workdir, dataset)
+        _look_for_duplicates(config, workdir, dataset, say)
     run_folder.start_run(workdir, config, inputs, info)
     return run_folder.read_run(workdir)
 
 
-def training_split(data: DataConfig, dataset: Dataset) -> TrainingSplit:
-    """Returns the split that is trained on, with classes balanced where that is asked for.
-
-    Args:
-      data: which split, and how.
-      dataset: opened.
-    """
-    split = dataset.split(data.train_split)
-    return Balanced(split) if data.balance else split
-
-
-def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset) -> None:
+def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset, say: Say) -> None:
     """Says how many test images are copies of training images, and lists them.
 
     Also says how many photos are in two classes.
@@ -123,7 +186,7 @@ def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset) -> Non
     else:
         pairs = across_splits(rows, *names)
         if line := conflicts_line(rows):
-            print(f"{line}: {dataset.path / COPIES}")
+            say(f"{line}: {dataset.path / COPIES}")
     if not pairs:
         return
     text = io.StringIO()
@@ -131,13 +194,19 @@ def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset) -> Non
     table.writerow(Pair._fields)
     table.writerows(pairs)
     write_text(workdir / DUPLICATES, text.getvalue())
-    print(
+    say(
         f"{len(pairs)} of {len(test):,} test images show what a training image shows, so that the "
         f"error will look too small: {workdir / DUPLICATES}"
     )
 
 
-def _repair_inputs(config: Config, workdir: Path, dataset: Dataset, info: dict[str, Any]) -> None:
+def _repair_inputs(
+    config: Config,
+    workdir: Path,
+    dataset: Dataset,
+    info: dict[str, Any],
+    say: Say,
+) -> None:
     """Makes a lost or damaged `inputs.npz` anew from the data set, which is the same."""
     try:
         run_folder.read_inputs(workdir, info)
@@ -146,7 +215,7 @@ def _repair_inputs(config: Config, workdir: Path, dataset: Dataset, info: dict[s
         statistics = load_statistics(dataset.path)
         inputs = make_inputs(config.preprocess, config.augment, statistics, image_size)
         run_folder.write_inputs(workdir, inputs)
-        print(f"inputs.npz made anew from {dataset.path}")
+        say(f"inputs.npz made anew from {dataset.path}")
 
 
 def join_run(config: Config, workdir: Path) -> run_folder.Run:
@@ -162,19 +231,3 @@ def join_run(config: Config, workdir: Path) -> run_folder.Run:
             f"{error}: process 0 has begun a run there; several processes need a --workdir that "
             "all of them see"
         ) from None
-
-
-def headline(run: run_folder.Run, params: int, devices: int) -> str:
-    """Returns the line that begins a run: what is trained on what.
-
-    Args:
-      run: what is trained.
-      params: number of parameters.
-      devices: number in use.
-    """
-    return (
-        f"{run.config.preset}: network '{run.network.name}', {params:,} parameters, "
-        f"{run.image_size}x{run.image_size} pixels, {len(run.class_names)} classes, "
-        f"{run.info['train_images']:,} training images, {devices} x {jax.default_backend()}"
-        + (f" (of {jax.device_count()})" if devices < jax.device_count() else "")
-    )

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import resource
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +14,11 @@ from jax.sharding import Mesh
 
 from alexnet_jax import processes
 from alexnet_jax.config import Config
+from alexnet_jax.data.balance import training_split
 from alexnet_jax.data.dataset import Dataset, Split
 from alexnet_jax.data.pipeline import training_batches, usable_cores
 from alexnet_jax.data.prefetch import DevicePrefetch, device_prefetch
+from alexnet_jax.display import Display, duration
 from alexnet_jax.errors import CheckpointError, DivergedError
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
 from alexnet_jax.evaluation.guessing import STEPS, Guess, Watch
@@ -25,7 +28,7 @@ from alexnet_jax.network.filters import colour_shares, filter_picture
 from alexnet_jax.network.model import count_params
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.checkpoint import Checkpoints, Restored, digest_of
-from alexnet_jax.runs.records import Progress, Records
+from alexnet_jax.runs.metrics_log import MetricsLog
 from alexnet_jax.runs.state import TrainState, all_finite
 from alexnet_jax.training.outlook import outlook
 from alexnet_jax.training.schedule import (
@@ -39,7 +42,6 @@ from alexnet_jax.training.schedule import (
     taken_up,
 )
 from alexnet_jax.training.signals import Signals
-from alexnet_jax.training.start import headline, join_run, open_run, training_split
 from alexnet_jax.training.steps import init_state, make_train_step
 from alexnet_jax.training.transfer import transferred
 
@@ -64,67 +66,35 @@ class Outcome(NamedTuple):
     run: run_folder.Run
 
 
-def train(
-    config: Config,
-    workdir: str | Path,
+def train_run(
+    run: run_folder.Run,
     dataset: Dataset,
-    retune: bool = False,
-    started: float | None = None,
-    quiet: bool = False,
+    *,
+    mesh: Mesh | None,
+    display: Display,
+    started: float,
+    previous: Config | None = None,
 ) -> Outcome:
-    """Trains `config` in `workdir`, or goes on where an earlier call stopped.
+    """Trains a run to its end, from its newest checkpoint if there is one.
 
     SIGINT and SIGTERM finish the step (of a validation the batch: it is repeated later), save and
     return; a second signal ends the process at once.
     With several processes all of them call this, and stop together when one is told to.
 
     Args:
-      config: what to run.
-      workdir: run folder; made when absent. All processes must see the same one.
-      dataset: an opened data set that holds the configured splits.
-      retune: let rates, schedule and epochs of a run in the folder change from here on.
-      started: `time.monotonic()` at which the user began to wait (default: now), from which
-        `run.json` counts `seconds_to_first_step`.
-      quiet: print no progress.
+      run: opened and locked by the caller.
+      dataset: holds the configured splits.
+      mesh: from `placement.make_mesh`; None: one device.
+      display: of process 0; quiet in the others.
+      started: `time.monotonic()` at which the user began to wait.
+      previous: the configuration of the run up to now, where this call continues one.
 
     Raises:
-      InputError: impossible configuration, devices that do not fit it, or the folder holds
-        another run.
-      DataError: the data set is not the one that the run began with.
       CheckpointError: there are checkpoints, but none can be read.
       DivergedError: the loss is not finite.
       PeerLostError: another process of the run has ended.
     """
-    workdir = Path(workdir).absolute()
-    started = time.monotonic() if started is None else started
-    mesh = mesh_of(config)
-    with contextlib.ExitStack() as stack:
-
-        def begin() -> run_folder.Run:
-            stack.enter_context(run_folder.locked(workdir))
-            run_folder.repair(workdir, print)
-            resumed = run_folder.check_same_config(workdir, config, retune)
-            return open_run(config, workdir, dataset, resumed)
-
-        run = processes.chief_first(begin, lambda: join_run(config, workdir))
-        # A folder of the same name on a disk of another machine would do great harm.
-        processes.check_agreement({"the run in --workdir": run.info.get("run_id", "")})
-        return _Loop(run, dataset, started, mesh, quiet).go()
-
-
-def mesh_of(config: Config) -> Mesh | None:
-    """Returns the mesh that a configuration asks for; None: one device.
-
-    Raises:
-      InputError: the devices do not make it, or the batch does not divide over it.
-    """
-    mesh = placement.make_mesh(
-        config.towers,
-        config.replicas,
-        batch_size=config.batch_size,
-        accumulation=config.accumulation,
-    )
-    return placement.mesh_or_none(mesh)
+    return _Loop(run, dataset, started, mesh, display, previous or run.config).go()
 
 
 class _Loop:
@@ -136,7 +106,8 @@ class _Loop:
         dataset: Dataset,
         started: float,
         mesh: Mesh | None,
-        quiet: bool = False,
+        display: Display,
+        previous: Config,
     ):
         config = run.config
         self.started, self.mesh = started, mesh
@@ -146,7 +117,7 @@ class _Loop:
         self.clock = Clock(config.batch_size, self.train_split.num_examples)
         self.total_steps = self.clock.step_after(config.epochs)
         self.chief = processes.is_chief()
-        self.progress = Progress(self.total_steps, quiet=not self.chief, only_warnings=quiet)
+        self.progress, self.previous = display, previous
         self.best_error: float | None = None
         self.checkpoints = Checkpoints(run.workdir)
         self.plateau = PlateauState()
@@ -174,7 +145,7 @@ class _Loop:
         if self._finished_before(first_step):
             self.checkpoints.close()
             return Outcome(state, True, 0, self.run)
-        records = Records(self.run.workdir, first_step, writes=self.chief)
+        records = MetricsLog(self.run.workdir, first_step, writes=self.chief)
         self.best_error = min(records.values("validation/top1_error"), default=None)
         started = time.monotonic()
         try:
@@ -205,10 +176,9 @@ class _Loop:
         """Notes what this call changes in the run; returns whether nothing is left to do."""
         status = ""
         if self.chief:
-            before = run_folder.read_config(self.run.workdir)
-            run_folder.note_changes(self.run.workdir, self.config, step)
-            self._tell_schedule(before, step)
-            info = run_folder.read_info(self.run.workdir)
+            info = self.run.info
+            info |= run_folder.note_changes(self.run, self.previous, step)
+            self._tell_schedule(self.previous, step)
             # Where the last checkpoint was damaged, the older one has still to go to the end.
             status = info["status"] if step >= info.get("step", 0) else "running"
         if processes.exchange(status)[0] == "finished":
@@ -285,7 +255,7 @@ class _Loop:
         state: TrainState,
         step: int,
         batches: DevicePrefetch,
-        records: Records,
+        records: MetricsLog,
         signals: Signals,
     ) -> TrainState:
         config = self.config
@@ -390,7 +360,7 @@ class _Loop:
         saves = evaluates or bool(steps and step % steps == 0)
         return (evaluates, saves) if evaluates or saves else None
 
-    def _log(self, step: int, rates: CurrentRates, rate: float, records: Records) -> None:
+    def _log(self, step: int, rates: CurrentRates, rate: float, records: MetricsLog) -> None:
         classes = self.run.network.classes
         values = {f"train/{name}": value for name, value in means(self.window, classes).items()}
         values["train/learning_rate"] = rates.weights
@@ -400,7 +370,11 @@ class _Loop:
             self.window = ZERO
             self._watch(step, values["train/loss"], rates)
         eta = (self.total_steps - step) * self.config.batch_size / max(rate, 1e-9)
-        self.progress.update(step, epoch, values, rate, eta, self.best_error)
+        self.progress.update(
+            progress_parts(step, self.total_steps, epoch, values, rate, eta, self.best_error),
+            DISPENSABLE,
+            last=step == self.total_steps,
+        )
 
     def _watch(self, step: int, loss: float, rates: CurrentRates) -> None:
         """Says so once when nothing is being learnt, and once when that is over."""
@@ -428,7 +402,7 @@ class _Loop:
         )
 
     def _pause(
-        self, state: TrainState, step: int, records: Records, evaluates: bool, saves: bool
+        self, state: TrainState, step: int, records: MetricsLog, evaluates: bool, saves: bool
     ) -> bool:
         """Validates and saves; returns False when the validation was stopped, which is then due."""
         metrics: dict[str, float] = {}
@@ -448,7 +422,7 @@ class _Loop:
         if self.told_to_stop():
             raise _StoppedError
 
-    def _validate(self, state: TrainState, step: int, records: Records) -> dict[str, float]:
+    def _validate(self, state: TrainState, step: int, records: MetricsLog) -> dict[str, float]:
         config, run = self.config, self.run
         if not hasattr(self, "predict_step"):
             self.predict_step = make_predict_step(
@@ -526,3 +500,69 @@ class _Loop:
             return
         self.checkpoints.save(state, meta, metrics)
         self.saved_step = int(state.step)
+
+
+def headline(run: run_folder.Run, params: int, devices: int) -> str:
+    """Returns the line that begins a run: what is trained on what.
+
+    Args:
+      run: what is trained.
+      params: number of parameters.
+      devices: number in use.
+    """
+    return (
+        f"{run.config.preset}: network '{run.network.name}', {params:,} parameters, "
+        f"{run.image_size}x{run.image_size} pixels, {len(run.class_names)} classes, "
+        f"{run.info['train_images']:,} training images, {devices} x {jax.default_backend()}"
+        + (f" (of {jax.device_count()})" if devices < jax.device_count() else "")
+    )
+
+
+DISPENSABLE = (5, 7, 1, 4, 6, 3)
+"""Indices of the parts of a line of progress that a narrow terminal loses, the first one first."""
+
+
+def progress_parts(
+    step: int,
+    total_steps: int,
+    epoch: float,
+    values: dict[str, float],
+    rate: float,
+    eta: float,
+    best: float | None,
+) -> list[str]:
+    """Returns the parts of a line of progress.
+
+    Args:
+      step: finished steps.
+      total_steps: of the run.
+      epoch: finished epochs.
+      values: `train/loss`, `train/top1_error`, `train/learning_rate`.
+      rate: images per second.
+      eta: seconds left at this rate.
+      best: smallest validation error up to now, a fraction.
+    """
+    return [
+        f"step {step}/{total_steps}",
+        f"epoch {epoch:.2f}",
+        f"loss {values['train/loss']:.4f}",
+        f"error {100 * values['train/top1_error']:.1f} %",
+        "" if best is None else f"best {100 * best:.1f} %",
+        f"rate {values['train/learning_rate']:.3g}",
+        f"{rate:,.0f} images/s",
+        f"{memory_in_use() / 1e9:.1f} GB",
+        f"ETA {duration(eta)}",
+    ]
+
+
+def memory_in_use() -> int:
+    """Returns the bytes that the first device holds; of a CPU those that the process holds."""
+    import jax
+
+    with contextlib.suppress(Exception):  # devices differ in what they tell
+        stats = jax.local_devices()[0].memory_stats()
+        if stats:
+            return int(stats["bytes_in_use"])
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return 0

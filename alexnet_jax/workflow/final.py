@@ -14,7 +14,7 @@ from alexnet_jax.files import read_arrays, write_arrays
 from alexnet_jax.insight.examples import Example, choose_examples
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import Run
-from alexnet_jax.runs.records import Records
+from alexnet_jax.runs.metrics_log import MetricsLog
 
 FINAL = "final.npz"
 
@@ -78,17 +78,17 @@ def write_final(run: Run, step: int, results: dict[int, Evaluation], dataset: Da
     probabilities = results[best_views].probabilities
     assert probabilities is not None
     summary = {str(views): result.metrics() for views, result in results.items()}
-    records = Records(run.workdir, step)
+    log = MetricsLog(run.workdir, step)
     for views, result in results.items():
         row = {"step": step, "epoch": epochs_of(run, step), "test_views": views}
         row["views_averaged"] = averaged_by(run, views).views
-        records.add(row | {f"final/{k}": v for k, v in result.metrics().items()})
+        log.add(row | {f"final/{k}": v for k, v in result.metrics().items()})
     labels = results[best_views].labels
     for place, example in enumerate(examples_of(run, dataset, probabilities, labels)):
         answer = run.class_names[int(np.argmax(example.probabilities))]
         name = f"{example.kind}/{place}: {run.class_names[example.label]}, answer {answer}"
-        records.add_picture(step, name, example.image)
-    records.close()
+        log.add_picture(step, name, example.image)
+    log.close()
     write_arrays(
         run.workdir / FINAL,
         run_id=np.array(run.info.get("run_id", "")),

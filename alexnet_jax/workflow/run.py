@@ -10,6 +10,7 @@ from pathlib import Path
 from alexnet_jax import __version__, processes, recipes
 from alexnet_jax.config import Config, fields_of
 from alexnet_jax.data.dataset import Dataset, open_dataset
+from alexnet_jax.display import Display, duration
 from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.metrics import describe_errors
 from alexnet_jax.evaluation.views import averaged_by
@@ -20,10 +21,10 @@ from alexnet_jax.preparation.survey import survey
 from alexnet_jax.resolution import resolve
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import Run, read_run
-from alexnet_jax.runs.records import duration
 from alexnet_jax.runs.state import TrainState
-from alexnet_jax.training.train import Outcome, mesh_of
-from alexnet_jax.training.train import train as train_loop
+from alexnet_jax.training.start import mesh_of
+from alexnet_jax.training.start import train as train_loop
+from alexnet_jax.training.train import Outcome
 from alexnet_jax.workflow.evaluation import evaluate_params
 from alexnet_jax.workflow.final import final_test, write_final
 from alexnet_jax.workflow.run_report import write_run_report
@@ -74,9 +75,9 @@ def train(
         raise InputError(f"--workdir {workdir} is a file; name a folder")
     what = {k: v for k, v in fields_of(config).items() if k not in _OF_THE_HOST}
     processes.check_agreement(what | {"retune": retune, "version": __version__})
-    config = _complete(
-        config, workdir, data_dir or default_data_dir(), _ignore if quiet else say, say, typed
-    )
+    display = Display(say, quiet=quiet)
+    place = data_dir or default_data_dir()
+    config = _complete(config, workdir, place, display.say, display.warn, typed)
     if run_folder.holds_config(workdir):
         run_folder.check_same_config(workdir, config, retune)
     _check(config)
@@ -84,18 +85,17 @@ def train(
     begun_with = _begun_with(workdir)
 
     def prepared() -> Path:
-        place = data_dir or default_data_dir()
         return ensure_prepared(config.data, place, progress=not quiet, begun_with=begun_with)
 
     # Process 0 alone, then the others, who find it ready unless they have a disk of their own.
     folder = processes.chief_first(prepared, prepared)
     dataset = open_dataset(folder, config.data.cache_bytes)
     processes.check_agreement({"the data set's fingerprint": dataset.fingerprint})
-    outcome = train_loop(config, workdir, dataset, retune, started, quiet)
+    outcome = train_loop(config, workdir, dataset, retune, started, display)
     if outcome.finished:
         _finish(outcome, dataset)
     if outcome.finished and processes.is_chief():
-        print_summary(outcome.run, outcome.steps_done, say)
+        print_summary(outcome.run, outcome.steps_done, display.warn)
     return outcome.state
 
 
@@ -106,10 +106,6 @@ def _begun_with(workdir: Path) -> str:
     with contextlib.suppress(InputError):  # which is said where the run is opened
         return run_folder.read_info(workdir).get("data_fingerprint", "")
     return ""
-
-
-def _ignore(line: str) -> None:
-    """Says nothing."""
 
 
 def _complete(

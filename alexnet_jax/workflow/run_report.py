@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alexnet_jax.data.balance import training_split
 from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.data.stream import stream_indices
 from alexnet_jax.errors import CheckpointError, DataError, InputError
@@ -19,10 +20,10 @@ from alexnet_jax.insight.neighbours import Neighbours, last_hidden_layer, neares
 from alexnet_jax.insight.report import write_report
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import Run, read_run
-from alexnet_jax.runs.records import read_rows
+from alexnet_jax.runs.metrics_log import read_rows
 from alexnet_jax.runs.weights import RunWeights, kept_steps, load_weights
 from alexnet_jax.training.schedule import frozen_layers
-from alexnet_jax.training.start import DUPLICATES, training_split
+from alexnet_jax.training.start import DUPLICATES
 from alexnet_jax.workflow.evaluation import dataset_of
 from alexnet_jax.workflow.final import epochs_of, examples_of, final_test
 

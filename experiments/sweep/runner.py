@@ -21,7 +21,7 @@ from alexnet_jax.config import Config
 from alexnet_jax.errors import DivergedError
 from alexnet_jax.locations import use_compilation_cache
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.runs.records import read_rows
+from alexnet_jax.runs.metrics_log import read_rows
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.sweep.claims import CLAIMS, Claim, Goal, Variant, quick

@@ -8,7 +8,7 @@ from PIL import Image
 from tensorboardX.proto import event_pb2
 
 from alexnet_jax import workflow
-from alexnet_jax.runs.records import Records
+from alexnet_jax.runs.metrics_log import MetricsLog
 
 
 def pictures(folder):
@@ -29,9 +29,9 @@ def pictures(folder):
 
 def test_a_picture_is_kept_as_it_is(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
-    records = Records(tmp_path, 0)
-    records.add_picture(3, "a name", picture)
-    records.close()
+    log = MetricsLog(tmp_path, 0)
+    log.add_picture(3, "a name", picture)
+    log.close()
     ((step, tag, kept),) = pictures(tmp_path / "tensorboard")
     assert (step, tag) == (3, "a name")
     np.testing.assert_array_equal(kept, picture)
@@ -39,9 +39,9 @@ def test_a_picture_is_kept_as_it_is(tmp_path):
 
 def test_records_opened_in_the_same_second_keep_what_was_written(tmp_path):
     for step in range(3):
-        records = Records(tmp_path, 0)
-        records.add_picture(step, "one", np.zeros((2, 2, 3), np.uint8))
-        records.close()
+        log = MetricsLog(tmp_path, 0)
+        log.add_picture(step, "one", np.zeros((2, 2, 3), np.uint8))
+        log.close()
     assert [step for step, _, _ in pictures(tmp_path / "tensorboard")] == [0, 1, 2]
 
 

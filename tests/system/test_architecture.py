@@ -65,12 +65,12 @@ sys.meta_path.insert(0, Finder())
 import alexnet_jax
 alexnet_jax.train, alexnet_jax.load, alexnet_jax.AlexNet
 assert "alexnet_jax.training.train" in sys.modules and "jax" in sys.modules
-from alexnet_jax.runs.records import Records
+from alexnet_jax.runs.metrics_log import MetricsLog
 folder = Path({str(tmp_path)!r})
-records = Records(folder, 0)
+log = MetricsLog(folder, 0)
 assert "tensorboardX" not in sys.modules  # not before it has something to write
-records.add(dict(step=1, epoch=0.5, loss=2.0))
-records.close()
+log.add(dict(step=1, epoch=0.5, loss=2.0))
+log.close()
 assert list((folder / "tensorboard").iterdir()) and "torch" not in sys.modules
 print(Finder.asked)
 """

@@ -26,7 +26,7 @@ from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.checkpoint import Checkpoints
 from alexnet_jax.training import steps as steps_module
 from alexnet_jax.training import train as train_module
-from alexnet_jax.training.train import train
+from alexnet_jax.training.start import train
 
 TOWERS = Network(
     "tiny towers",

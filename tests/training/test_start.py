@@ -9,7 +9,7 @@ from alexnet_jax.errors import DivergedError, InputError
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.resolution import resolve
 from alexnet_jax.training import train as train_module
-from alexnet_jax.training.train import train
+from alexnet_jax.training.start import train
 
 
 @pytest.mark.parametrize(

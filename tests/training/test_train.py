@@ -22,10 +22,10 @@ from alexnet_jax.network.layers import Dense, Flatten, Network
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.checkpoint import Checkpoints, digest_of
 from alexnet_jax.runs.folder import read_config, read_run
-from alexnet_jax.runs.records import Records, read_rows
+from alexnet_jax.runs.metrics_log import MetricsLog, read_rows
 from alexnet_jax.training import steps as steps_module
 from alexnet_jax.training import train as train_module
-from alexnet_jax.training.train import train
+from alexnet_jax.training.start import train
 
 
 def rows_without_rate(folder: Path) -> list[dict]:
@@ -410,13 +410,13 @@ def test_two_runs_in_one_workdir(unbroken, config, dataset):
 
 
 def test_records_drop_what_came_after_the_resumed_step_and_half_lines(tmp_path):
-    records = Records(tmp_path, 0)
+    log = MetricsLog(tmp_path, 0)
     for step in (1, 2, 3):
-        records.add({"step": step, "epoch": step / 2, "train/loss": 1 / step})
-    records.close()
+        log.add({"step": step, "epoch": step / 2, "train/loss": 1 / step})
+    log.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "ep')
-    again = Records(tmp_path, 2)
+    again = MetricsLog(tmp_path, 2)
     again.add({"step": 3, "epoch": 1.5, "train/loss": 0.5})
     again.close()
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [1, 2, 3]

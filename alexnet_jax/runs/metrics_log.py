@@ -1,12 +1,10 @@
-"""What a run tells: `metrics.jsonl`, `metrics.csv`, TensorBoard, a progress line."""
+"""The metrics of a run: `metrics.jsonl`, `metrics.csv`, TensorBoard."""
 
 import contextlib
 import csv
 import io
 import json
 import math
-import resource
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -18,7 +16,7 @@ from alexnet_jax.errors import InputError
 from alexnet_jax.files import write_text
 
 
-class Records:
+class MetricsLog:
     """The metrics of one run, appended row by row.
 
     A row holds `step`, `epoch` and values; a resumed run drops the rows after its step, so that
@@ -202,119 +200,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return float(f"{value:.7g}")
     return value
-
-
-class Progress:
-    """One line of progress: rewritten in place on a terminal, plain lines elsewhere."""
-
-    def __init__(
-        self, total_steps: int, stream=None, quiet: bool = False, only_warnings: bool = False
-    ):
-        """Counts `total_steps`; writes to `stream` (default: standard output), unless `quiet`.
-
-        With `only_warnings` it writes what `warn` is given.
-        """
-        self._only_warnings = only_warnings
-        self._total = total_steps
-        self._stream = io.StringIO() if quiet else stream or sys.stdout
-        self._terminal = self._stream.isatty()
-        self._last = 0.0
-        self._pending = False
-
-    def update(
-        self,
-        step: int,
-        epoch: float,
-        values: dict[str, float],
-        rate: float,
-        eta: float,
-        best: float | None = None,
-    ) -> None:
-        """Shows a step.
-
-        Args:
-          step: finished steps.
-          epoch: finished epochs.
-          values: `train/loss`, `train/top1_error`, `train/learning_rate`.
-          rate: images per second.
-          eta: seconds left at this rate.
-          best: smallest validation error up to now, a fraction.
-        """
-        parts = [
-            f"step {step}/{self._total}",
-            f"epoch {epoch:.2f}",
-            f"loss {values['train/loss']:.4f}",
-            f"error {100 * values['train/top1_error']:.1f} %",
-            "" if best is None else f"best {100 * best:.1f} %",
-            f"rate {values['train/learning_rate']:.3g}",
-            f"{rate:,.0f} images/s",
-            f"{memory_in_use() / 1e9:.1f} GB",
-            f"ETA {duration(eta)}",
-        ]
-        line = _fitted(parts, None)
-        now = time.monotonic()
-        if self._terminal and not self._only_warnings:
-            width = shutil.get_terminal_size().columns - 1  # a line that wraps is not rewritten
-            self._write(f"\r\x1b[K{_fitted(parts, width)}")
-            self._pending = True
-        elif now - self._last >= 5 or step == self._total:
-            self._last = now
-            self.say(line)
-
-    def say(self, line: str) -> None:
-        """Writes a line of its own."""
-        if not self._only_warnings:
-            self.warn(line)
-
-    def warn(self, line: str) -> None:
-        """Writes a line that must be seen."""
-        if self._pending:
-            self._write("\r\x1b[K")
-            self._pending = False
-        self._write(line + "\n")
-
-    def _write(self, text: str) -> None:
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except OSError:  # the terminal is closed, or the reader gone: the run is worth more
-            self._stream = io.StringIO()
-
-
-_DISPENSABLE = (5, 7, 1, 4, 6, 3)  # parts of the line, in the order in which they are left out
-
-
-def _fitted(parts: list[str], width: int | None) -> str:
-    """Returns the parts in one line; where it is too long for `width`, some are left out."""
-    kept = parts
-    for count in range(len(_DISPENSABLE) + 1):
-        left_out = _DISPENSABLE[:count]
-        kept = [part for place, part in enumerate(parts) if part and place not in left_out]
-        if width is None or len("  ".join(kept)) <= width:
-            return "  ".join(kept)
-    return "  ".join(kept)[:width]
-
-
-def memory_in_use() -> int:
-    """Returns the bytes that the first device holds; of a CPU those that the process holds."""
-    import jax
-
-    with contextlib.suppress(Exception):  # devices differ in what they tell
-        stats = jax.local_devices()[0].memory_stats()
-        if stats:
-            return int(stats["bytes_in_use"])
-    with contextlib.suppress(OSError, ValueError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    return 0
-
-
-def duration(seconds: float) -> str:
-    """Returns e.g. `42 s`, `3 min 05 s`, `2 h 10 min`."""
-    if not math.isfinite(seconds) or seconds < 0:
-        return "unknown"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

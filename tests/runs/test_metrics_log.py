@@ -1,21 +1,21 @@
 """Metrics of a run, row by row."""
 
-from alexnet_jax.runs.records import Records, read_rows
+from alexnet_jax.runs.metrics_log import MetricsLog, read_rows
 
 
 def test_a_final_test_that_is_repeated_replaces_its_rows(tmp_path):
     # A kill between these rows and `final.npz` makes the next call test again.
     for _ in range(2):
-        records = Records(tmp_path, 4)
-        records.add({"step": 4, "epoch": 1.0, "test_views": 1, "final/top1_error": 0.5})
-        records.close()
+        log = MetricsLog(tmp_path, 4)
+        log.add({"step": 4, "epoch": 1.0, "test_views": 1, "final/top1_error": 0.5})
+        log.close()
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4]
 
 
 def test_a_final_test_before_the_run_went_on_is_forgotten(tmp_path):
-    records = Records(tmp_path, 0)
-    records.add({"step": 4, "epoch": 1.0, "train/loss": 2.0})
-    records.add({"step": 4, "epoch": 1.0, "test_views": 10, "final/top1_error": 0.5})
-    records.close()
-    Records(tmp_path, 4).close()
+    log = MetricsLog(tmp_path, 0)
+    log.add({"step": 4, "epoch": 1.0, "train/loss": 2.0})
+    log.add({"step": 4, "epoch": 1.0, "test_views": 10, "final/top1_error": 0.5})
+    log.close()
+    MetricsLog(tmp_path, 4).close()
     assert read_rows(tmp_path / "metrics.jsonl") == [{"step": 4, "epoch": 1.0, "train/loss": 2.0}]
