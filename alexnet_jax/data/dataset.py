@@ -1,32 +1,30 @@
-"""A prepared set, opened: random access to stored images, labels and names of every split.
+"""A prepared set, opened: random access to images, labels and names of every split.
 
-Stored images are read from the mapped shards (`records.py`); decoded images of a split that is
-small enough stay in memory.
+Stored images are read from the files (`records.py`); the decoded images of a split that is small
+enough stay in memory.
 """
 
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alexnet_jax.config import Appearance
-from alexnet_jax.data import augment
+from alexnet_jax.data.augment import copy_image, copy_reversed
 from alexnet_jax.data.decode import decode_jpeg
 from alexnet_jax.data.prepared import EXAMPLES, WORK, appearance_in, read_prepared, unpack_strings
-from alexnet_jax.data.records import MappedImages, ParsedImages
+from alexnet_jax.data.records import StoredImages
 from alexnet_jax.errors import DataError, InputError, did_you_mean
 from alexnet_jax.files import read_arrays
 
-_CHUNK = 64  # images per task of the thread pool
+_CHUNK = 64  # images that a thread decodes at a time while the cache is filled
 
 
-@dataclass(frozen=True)
 class Dataset:
     """A prepared set.
 
@@ -37,73 +35,66 @@ class Dataset:
       stored_size: height and width of the stored images, pixels.
       appearance: how photos were read before they were stored.
       splits: number of examples of each split.
-      cache_bytes: a split that needs no more than this is kept decoded in memory.
     """
 
-    path: Path
-    class_names: tuple[str, ...]
-    fingerprint: str
-    stored_size: int
-    appearance: Appearance
-    splits: dict[str, int]
-    cache_bytes: int
-    _store: str = "jpeg"
-    _open: dict[str, "Split"] = field(default_factory=dict, compare=False, repr=False)
+    def __init__(self, path: Path, prepared: dict[str, Any], cache_bytes: int):
+        """See `open_dataset`; `prepared` is from `read_prepared`."""
+        self.path = path
+        self.class_names: tuple[str, ...] = tuple(prepared["class_names"])
+        self.fingerprint: str = prepared["fingerprint"]
+        self.stored_size: int = prepared["options"]["stored_size"]
+        self.appearance = appearance_in(prepared)
+        self.splits = {name: split["examples"] for name, split in prepared["splits"].items()}
+        size, store = self.stored_size, prepared["options"]["store"]
+        self._opened = {
+            name: Split(path, name, count, size, store, cached=count * size**2 * 3 <= cache_bytes)
+            for name, count in self.splits.items()
+        }
 
     def split(self, name: str) -> "Split":
-        """Returns the split `name`; the same object, hence the same cache, every time.
-
-        Raises:
-          InputError: there is no such split.
-        """
+        """Returns a split, always the same object; raises `InputError` if there is none."""
         if name not in self.splits:
             raise InputError(
                 f"the data set {self.path.name} has no split '{name}'; it has "
                 f"{', '.join(self.splits)} (set data.train_split, data.validation_split)."
                 f"{did_you_mean(name, self.splits)}"
             )
-        if name not in self._open:
-            self._open[name] = Split(
-                self.path, name, self.splits[name], self.stored_size, self._store, self.cache_bytes
-            )
-        return self._open[name]
+        return self._opened[name]
 
 
 class Split:
     """One split of a prepared set; safe to use from several threads, and picklable.
 
-    A copy in another process reads from the files and keeps no images in memory: with n loader
-    processes there would be n caches.
-
-    Attributes:
-      path: folder of the set.
-      name: name of the split.
-      num_examples: number of examples.
-      stored_size: height and width of the images, pixels.
+    A pickled copy reads from the files: otherwise each worker process would fill a cache.
     """
 
     def __init__(
-        self, path: Path, name: str, num_examples: int, stored_size: int, store: str, cache: int
+        self,
+        path: Path,
+        name: str,
+        num_examples: int,
+        stored_size: int,
+        store: str,
+        cached: bool = False,
     ):
+        """Opens nothing yet.
+
+        Args:
+          path: folder of the set.
+          name: name of the split.
+          num_examples: number of examples.
+          stored_size: height and width of the images, pixels.
+          store: "jpeg" or "raw".
+          cached: keep all decoded images in memory.
+        """
         self.path, self.name = path, name
         self.num_examples, self.stored_size = num_examples, stored_size
-        self._store = store
-        self._keep = num_examples * stored_size**2 * 3 <= cache
-        self._reset()
-
-    def _reset(self) -> None:
-        self._cache: np.ndarray | None = None
-        self._stored: MappedImages | ParsedImages | None = None
-        self._index: dict[str, np.ndarray] = {}
+        self.store, self.cached = store, cached
         self._lock = threading.Lock()
+        self._cache: np.ndarray | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        own = ("path", "name", "num_examples", "stored_size", "_store")
-        return {name: getattr(self, name) for name in own} | {"_keep": False}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ |= state
-        self._reset()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Split, (self.path, self.name, self.num_examples, self.stored_size, self.store)
 
     def __len__(self) -> int:
         return self.num_examples
@@ -114,21 +105,19 @@ class Split:
     @property
     def labels(self) -> np.ndarray:
         """Class indices, int32 [num_examples]."""
-        return self._column("labels")
+        return self._labels
 
     @property
     def keys(self) -> list[str]:
         """Names of the images in their source, in the order of the examples."""
-        try:
+        with contextlib.suppress(UnicodeDecodeError):
             keys = unpack_strings(self._column("keys"))
-        except UnicodeDecodeError:
-            keys = []
-        if len(keys) != self.num_examples:
-            raise DataError(
-                f"{self.path / EXAMPLES} is damaged (it has not {self.num_examples} names); remove "
-                "the folder and prepare again"
-            )
-        return keys
+            if len(keys) == self.num_examples:
+                return keys
+        raise DataError(
+            f"{self.path / EXAMPLES} is damaged (it does not have {self.num_examples} names); "
+            "remove the folder and prepare again"
+        )
 
     def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Returns stored images.
@@ -144,10 +133,10 @@ class Split:
           DataError: the files are damaged.
         """
         indices = self._checked(indices)
-        if self._keep:
-            return self._filled_cache()[indices]
+        if self.cached:
+            return self._decoded()[indices]
         images = self._empty(len(indices))
-        self._read_into(images, indices)
+        self._read(indices, images)
         return images
 
     def crops(
@@ -168,41 +157,36 @@ class Split:
         Raises:
           IndexError, DataError: as `images`.
         """
-        indices = self._checked(indices)
+        indices = self._checked(indices).tolist()
         size = out.shape[1]
-        corners, mirrored = offsets.tolist(), flips.tolist()
-        if self._keep:
-            cache = self._filled_cache()
-            for row, index in enumerate(indices):
-                top, left = corners[row]
-                image = cache[index, top : top + size, left : left + size]
-                augment.copy(image, mirrored[row], out[row])
+        windows = [
+            (slice(top, top + size), slice(left, left + size)) for top, left in offsets.tolist()
+        ]
+        rows = zip(indices, windows, flips.tolist(), out, strict=True)
+        if self.cached:
+            images = self._decoded()
+            for index, window, flip, crop in rows:
+                copy_image(images[index][window], flip, crop)
             return
-        scratch = self._empty(1)[0]
+        scratch = self._empty(1)[0]  # [s, s, 3]
         with self._read_errors():
-            stored = self._images()
-            stored.announce(indices)
-            for row, index in enumerate(indices.tolist()):
-                top, left = corners[row]
-                window = slice(top, top + size), slice(left, left + size)
-                if self._store == "raw":
-                    augment.copy(self._pixels(stored[index])[window], mirrored[row], out[row])
-                elif mirrored[row]:  # all bytes of a row are turned round at once
-                    decode_jpeg(stored[index], scratch, backwards=True)
-                    augment.copy_reversed(scratch[window], out[row])
+            for index, window, flip, crop in rows:
+                image = self._stored[index]
+                if self.store == "raw":
+                    copy_image(self._pixels(image)[window], flip, crop)
+                elif flip:
+                    # A row of blue, green, red, read backwards, is mirrored and red, green, blue.
+                    decode_jpeg(image, scratch, backwards=True)
+                    copy_reversed(scratch[window], crop)
                 else:
-                    decode_jpeg(stored[index], scratch)
-                    augment.copy(scratch[window], False, out[row])
+                    decode_jpeg(image, scratch)
+                    crop[...] = scratch[window]
 
-    def stored_bytes(self, index: int) -> bytes | memoryview:
-        """Returns an image as it is stored: a JPEG, or raw pixels.
-
-        Raises:
-          IndexError, DataError: as `images`.
-        """
+    def stored_bytes(self, index: int) -> bytes:
+        """Returns an image as it is stored: a JPEG, or raw pixels; errors as of `images`."""
         (checked,) = self._checked([index]).tolist()
         with self._read_errors():
-            return self._images()[checked]
+            return self._stored[checked]
 
     def _checked(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         indices = np.asarray(indices, np.int64).reshape(-1)
@@ -210,17 +194,18 @@ class Split:
             raise IndexError(f"{self!r} has no example {indices.min()} or {indices.max()}")
         return indices
 
-    def _filled_cache(self) -> np.ndarray:
+    def _decoded(self) -> np.ndarray:
+        """Returns all images, uint8 [num_examples, s, s, 3], decoded by the first call."""
         with self._lock:
             if self._cache is None:
                 cache = self._empty(self.num_examples)
-                everything = np.arange(self.num_examples)
-                parts = [slice(i, i + _CHUNK) for i in range(0, self.num_examples, _CHUNK)]
+
+                def read(start: int) -> None:
+                    part = cache[start : start + _CHUNK]
+                    self._read(start + np.arange(len(part)), part)
+
                 with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
-                    read = pool.map(
-                        lambda part: self._read_into(cache[part], everything[part]), parts
-                    )
-                    list(read)  # raises what a thread raised
+                    list(pool.map(read, range(0, self.num_examples, _CHUNK)))  # raises errors
                 cache.flags.writeable = False
                 self._cache = cache
             return self._cache
@@ -228,18 +213,16 @@ class Split:
     def _empty(self, count: int) -> np.ndarray:
         return np.empty((count, self.stored_size, self.stored_size, 3), np.uint8)
 
-    def _read_into(self, images: np.ndarray, indices: np.ndarray) -> None:
-        """Reads the examples `indices` into `images`, uint8 [k, s, s, 3]."""
+    def _read(self, indices: np.ndarray, out: np.ndarray) -> None:
+        """Decodes stored images `indices` [k] into `out`, uint8 [k, s, s, 3]."""
         with self._read_errors():
-            stored = self._images()
-            stored.announce(indices)
-            for row, index in enumerate(indices.tolist()):
-                if self._store == "jpeg":
-                    decode_jpeg(stored[index], images[row])
+            for index, image in zip(indices.tolist(), out, strict=True):
+                if self.store == "jpeg":
+                    decode_jpeg(self._stored[index], image)
                 else:
-                    images[row] = self._pixels(stored[index])
+                    image[...] = self._pixels(self._stored[index])
 
-    def _pixels(self, data: bytes | memoryview) -> np.ndarray:
+    def _pixels(self, data: bytes) -> np.ndarray:
         """Returns a raw image, uint8 [s, s, 3], a read-only view of `data`."""
         return np.frombuffer(data, np.uint8).reshape(self.stored_size, self.stored_size, 3)
 
@@ -250,42 +233,42 @@ class Split:
             yield
         except Exception as error:
             raise DataError(
-                f"{self!r} in {self.path} can not be read ({' '.join(str(error).split())[:200]}); "
+                f"{self!r} in {self.path} cannot be read ({' '.join(str(error).split())[:200]}); "
                 "remove the folder and prepare the set again"
             ) from error
 
-    def _images(self) -> MappedImages | ParsedImages:
-        """Returns the stored bytes of the images by index."""
-        if self._stored is None:
-            places = self._column("places", optional=True)
-            prepared = read_prepared(self.path) or {}
-            if len(places) == self.num_examples and places[:, 0].min(initial=0) >= 0:
-                shards = prepared["splits"][self.name]["shards"]
-                counted = [(file, count) for file, count, _ in shards]
-                self._stored = MappedImages(self.path, counted, places)
-            else:
-                self._stored = ParsedImages(self.path, self.name)
-        return self._stored
+    @functools.cached_property
+    def _labels(self) -> np.ndarray:
+        return self._column("labels", (self.num_examples,))
 
-    def _column(self, name: str, optional: bool = False) -> np.ndarray:
-        if name not in self._index:
-            path = self.path / EXAMPLES
-            try:
-                arrays = read_arrays(path, f"{self.name}_{name}")
-                if optional and not arrays:
-                    return np.zeros(0)
-                column = arrays[f"{self.name}_{name}"]
-                kinds = {"labels": ("i", 1), "keys": ("u", 1), "places": ("i", 2)}
-                if (column.dtype.kind, column.ndim) != kinds[name]:
-                    raise ValueError(f"its {name} are {column.dtype} {list(column.shape)}")
-                if name != "keys" and len(column) != self.num_examples:
-                    raise ValueError(f"it has {len(column)} {name} for {self.num_examples} images")
-                self._index[name] = column
-            except (OSError, KeyError, ValueError) as error:
-                raise DataError(
-                    f"{path} is missing or damaged ({error}); remove the folder and prepare again"
-                ) from None
-        return self._index[name]
+    @functools.cached_property
+    def _stored(self) -> StoredImages:
+        checksums = self._column("checksums", (self.num_examples,), optional=True)
+        if checksums is None:  # an older set; its third column is the CRC-32
+            places = self._column("places", (self.num_examples, 3), optional=True)
+            checksums = None if places is None else places[:, 2]
+        return StoredImages(self.path, self.name, checksums)
+
+    def _column(
+        self, name: str, shape: tuple[int, ...] | None = None, optional: bool = False
+    ) -> Any:
+        """Returns an array of integers from `examples.npz`; None if it is optional and missing."""
+        path = self.path / EXAMPLES
+        try:
+            arrays = read_arrays(path, f"{self.name}_{name}")
+            if optional and not arrays:
+                return None
+            column = arrays[f"{self.name}_{name}"]
+            if column.dtype.kind not in "iu" or column.shape != (shape or column.shape):
+                raise ValueError(
+                    f"its {name} are {column.dtype} {list(column.shape)} "
+                    f"for {self.num_examples} images"
+                )
+            return column
+        except (OSError, KeyError, ValueError) as error:
+            raise DataError(
+                f"{path} is missing or damaged ({error}); remove the folder and prepare again"
+            ) from None
 
 
 def open_dataset(folder: str | Path, cache_bytes: int = 2 * 1024**3) -> Dataset:
@@ -301,33 +284,19 @@ def open_dataset(folder: str | Path, cache_bytes: int = 2 * 1024**3) -> Dataset:
     path = Path(folder).absolute()
     prepared = read_prepared(path)
     if prepared is None:
-        unfinished = (path / WORK).is_dir()
-        raise DataError(
-            f"{path} holds no prepared data set"
-            + (
-                "; its preparation was interrupted: run the same prepare command"
-                if unfinished
-                else ""
-            )
-        )
+        hint = ""
+        if (path / WORK).is_dir():
+            hint = "; its preparation was interrupted: run the same prepare command"
+        raise DataError(f"{path} holds no prepared data set{hint}")
     for split in prepared["splits"].values():
         for file, _, num_bytes in split["shards"]:
             shard = path / file
             if not shard.is_file() or shard.stat().st_size != num_bytes:
                 raise DataError(
-                    f"{shard} is missing or has not {num_bytes} bytes; remove the folder "
+                    f"{shard} is missing or does not have {num_bytes} bytes; remove the folder "
                     "and prepare the set again"
                 )
-    return Dataset(
-        path=path,
-        class_names=tuple(prepared["class_names"]),
-        fingerprint=prepared["fingerprint"],
-        stored_size=prepared["options"]["stored_size"],
-        appearance=appearance_in(prepared),
-        splits={name: split["examples"] for name, split in prepared["splits"].items()},
-        cache_bytes=cache_bytes,
-        _store=prepared["options"]["store"],
-    )
+    return Dataset(path, prepared, cache_bytes)
 
 
 def describe(folder: str | Path) -> dict[str, Any]:

@@ -1,174 +1,40 @@
-"""Training batches computed ahead by threads or worker processes, and batches of evaluations.
+"""Batches computed ahead of their use: of training and of evaluation, and copied to the device.
 
-What a training batch is stands in `stream.py`; here it is computed before it is used. Grain runs
-threads and processes; its own state is not used because that lists the workers, and a run may
-resume with another number of them.
+`stream.py` defines what a training batch is. Grain computes the batches with threads or worker
+processes. Its iterators' state is not used: it depends on the number of workers, and a run may
+resume with another number. A step's number is the state.
 """
 
+import atexit
 import contextlib
-import dataclasses
+import functools
+import itertools
 import multiprocessing
 import os
+import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Self
+from collections.abc import Callable, Generator
 
 import grain
 import jax
 import numpy as np
+from absl import flags
 
 from alexnet_jax.config import AugmentConfig
-from alexnet_jax.data.stream import Batch, Split, TrainingSplit, TrainingStream
+from alexnet_jax.data.stream import Batch, ExampleSource, TrainingSource, TrainingStream
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.processes import start_processes
 
 HANGING_SECONDS = 600.0
-"""So long may worker processes take for a batch before they are ended."""
-_READY = 2  # finished batches that may wait besides those that threads compute
-_MAX_THREADS = 8  # beyond it, so is guessed, threads wait for Python's lock: use worker processes
-
-
-class TrainingBatches(Iterator[Batch]):
-    """Endless iterator over a `TrainingStream`, computed ahead by threads or worker processes.
-
-    Its state is `{"next_step": k}`, the step of the batch that `next` will return, counted by what
-    was returned: batches computed ahead are no part of it. Nothing starts before the first `next`.
-    """
-
-    def __init__(self, stream: TrainingStream, *, first_step: int, workers: int, threads: int):
-        """See `training_batches`."""
-        self._stream, self._next_step = stream, first_step
-        self._workers, self._threads = workers, threads
-        self._running: list[Any] = []  # Grain's iterator, or nothing
-        self._not_ours: set[Any] = set()  # processes of the caller's
-        # Also at exit: workers that outlive the interpreter's modules end in tracebacks.
-        weakref.finalize(self, _close_all, self._running)
-
-    def __next__(self) -> Batch:
-        """Returns the next batch; raises what reading it raised."""
-        hung = threading.Event()
-        try:
-            with self._ended_when_hanging(hung):
-                batch = next(self._running[0]) if self._running else self._begin()
-        except BaseException as error:
-            self.close()  # so that a further `next` starts afresh at the same step
-            if hung.is_set():
-                raise DataError(
-                    f"No data worker process had a batch for step {self._next_step} ready within "
-                    f"{HANGING_SECONDS:g} s, so they were ended. Is the data set's disk gone? Run "
-                    f"the same command again, perhaps with fewer workers than {self._workers}."
-                ) from error
-            if self._workers and "terminated unexpectedly" in str(error):  # Grain's RuntimeError
-                raise DataError(
-                    f"A data worker process was killed before step {self._next_step}, perhaps for "
-                    f"want of memory: use fewer workers than {self._workers}, or 0."
-                ) from error
-            raise
-        self._next_step += 1
-        if self._workers:
-            # Grain's arrays lie in shared memory until they are deleted, and JAX deletes what it
-            # was handed at a time of its own, after the last use or even at exit.
-            batch = jax.tree.map(np.array, batch)
-        return batch
-
-    def get_state(self) -> dict[str, int]:
-        """Returns `{"next_step": k}`, a copy."""
-        return {"next_step": self._next_step}
-
-    def set_state(self, state: dict[str, int]) -> None:
-        """Goes to `state`; batches computed ahead are dropped."""
-        self.close()
-        self._next_step = int(state["next_step"])
-
-    def close(self) -> None:
-        """Ends threads and worker processes; the next `next` would start them again."""
-        _close_all(self._running)
-
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Closes."""
-        self.close()
-
-    @contextlib.contextmanager
-    def _ended_when_hanging(self, hung: threading.Event) -> Iterator[None]:
-        """Kills workers that keep the block waiting for too long, of which Grain then tells."""
-        if not self._workers:  # threads could not be ended
-            yield
-            return
-
-        def end() -> None:
-            hung.set()
-            for process in set(multiprocessing.active_children()) - self._not_ours:
-                process.kill()
-
-        alarm = threading.Timer(HANGING_SECONDS, end)
-        alarm.daemon = True
-        alarm.start()
-        try:
-            yield
-        finally:
-            alarm.cancel()
-
-    def _begin(self) -> Batch:
-        """Starts threads or processes; returns their first batch."""
-        self._not_ours = set(multiprocessing.active_children())
-
-        def first() -> Batch:
-            self._running.append(self._start())
-            return next(self._running[0])
-
-        return start_processes(first) if self._workers else first()
-
-    def _start(self) -> Any:
-        source = dataclasses.replace(self._stream, first_step=self._next_step)
-        options = grain.ReadOptions(
-            num_threads=self._threads,
-            prefetch_buffer_size=self._threads + _READY if self._threads else 0,
-        )
-        batches = grain.MapDataset.source(source).to_iter_dataset(options)
-        if self._workers:
-            _accept_grain_flags()
-            batches = batches.mp_prefetch(
-                grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=1),
-                worker_init_fn=_start_worker,
-            )
-        return iter(batches)
-
-
-def _start_worker(worker: int, workers: int) -> None:
-    """Ends with the training process even if that is killed."""
-    del worker, workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _close_all(iterators: list[Any]) -> None:
-    while iterators:
-        iterators.pop().close()
-
-
-def _accept_grain_flags() -> None:
-    """Lets Grain read its absl flags, which it does for workers, in a program that parses none."""
-    from absl import flags
-
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
+"""A worker process that needs longer for a batch is killed."""
+_READY = 2  # finished batches that may wait, in addition to those that threads compute
+_MAX_THREADS = 8  # more threads probably wait for Python's lock: use worker processes
 
 
 def training_batches(
-    split: TrainingSplit,
+    source: TrainingSource,
     *,
     seed: int,
     batch_size: int,
@@ -178,11 +44,13 @@ def training_batches(
     workers: int = 0,
     threads: int | None = None,
     rows: tuple[int, ...] | None = None,
-) -> TrainingBatches:
+) -> Generator[Batch, None, None]:
     """Returns the endless stream of training batches, the same for any workers and threads.
 
+    Nothing starts before the first `next`; `close` ends threads and processes.
+
     Args:
-      split: the training images.
+      source: the training images.
       seed: of order and augmentation.
       batch_size: images per step.
       image_size: height and width of the crops in pixels.
@@ -195,10 +63,10 @@ def training_batches(
         None: all.
 
     Raises:
-      DataError: the split is empty.
-      InputError: a size that cannot be.
+      DataError: the source is empty; or, by `next`, an image cannot be read or a worker ended.
+      InputError: a size is impossible.
     """
-    if split.num_examples < 1:
+    if source.num_examples < 1:
         raise DataError("The training split has no images: prepare the data set again.")
     if batch_size < 1:
         raise InputError(f"batch_size should be at least 1, not {batch_size}.")
@@ -206,15 +74,15 @@ def training_batches(
         threads = 1 if workers else min(usable_cores(), _MAX_THREADS)
     if workers < 0 or threads < 0:
         raise InputError(f"workers {workers} and threads {threads} should not be negative.")
-    stream = TrainingStream(
-        split,
-        seed=seed,
-        batch_size=batch_size,
-        image_size=image_size,
-        augment=augment,
-        rows=rows,
-    )
-    return TrainingBatches(stream, first_step=first_step, workers=workers, threads=threads)
+    stream = TrainingStream(source, seed, batch_size, image_size, augment, rows)
+    steps = grain.MapDataset.range(first_step, sys.maxsize)
+    batches = _in_threads(steps.map(stream.batch), threads, _READY)
+    if not workers:
+        return _iterate(batches)
+    generator = _from_workers(batches, workers, first_step)
+    # Workers that are alive when Python deletes its modules would end in tracebacks.
+    atexit.register(_close, weakref.ref(generator))
+    return generator
 
 
 def usable_cores() -> int:
@@ -224,8 +92,77 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def _in_threads(batches: grain.MapDataset, threads: int, ready: int) -> grain.IterDataset:
+    ahead = threads + ready if threads else 0
+    return batches.to_iter_dataset(
+        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
+    )
+
+
+def _iterate(batches: grain.IterDataset) -> Generator[Batch, None, None]:
+    with contextlib.closing(iter(batches)) as iterator:  # type: ignore[type-var]
+        yield from iterator
+
+
+def _close(generator: weakref.ref[Generator[Batch, None, None]]) -> None:
+    if alive := generator():
+        alive.close()
+
+
+def _from_workers(
+    batches: grain.IterDataset, workers: int, first_step: int
+) -> Generator[Batch, None, None]:
+    """Yields the batches of worker processes, which end with the generator or the program."""
+    if not flags.FLAGS.is_parsed():  # Grain reads its own flags here
+        flags.FLAGS.mark_as_parsed()
+    options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
+    batches = batches.mp_prefetch(options, worker_init_fn=_start_worker)
+    # Copied out of shared memory: Grain frees that when the arrays are deleted, but JAX keeps the
+    # arrays that it gets until a time of its own, even until exit.
+    batches = batches.map(lambda batch: Batch(*map(np.array, batch)))
+    others = set(multiprocessing.active_children())
+
+    def kill_workers() -> None:
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+
+    with contextlib.closing(iter(batches)) as iterator:  # type: ignore[type-var]
+        for step in itertools.count(first_step):
+            alarm = threading.Timer(HANGING_SECONDS, kill_workers)
+            alarm.daemon = True
+            alarm.start()
+            try:
+                if step == first_step:
+                    batch = start_processes(lambda: next(iterator))
+                else:
+                    batch = next(iterator)
+            except RuntimeError as error:
+                if "terminated unexpectedly" not in str(error):  # Grain's words
+                    raise
+                raise DataError(
+                    f"A data worker process ended before step {step}: it was killed, perhaps for "
+                    f"lack of memory, or had no batch ready within {HANGING_SECONDS:g} s. Check "
+                    f"the data set's disk; use fewer workers than {workers}, or 0."
+                ) from error
+            finally:
+                alarm.cancel()
+            yield batch
+
+
+def _start_worker(worker: int, workers: int) -> None:
+    """Lets a worker end with the training process, even if that is killed."""
+    del worker, workers
+
+    def end_with_parent() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
 def evaluation_batches(
-    split: Split, batch_size: int, *, ahead: int = 2, rows: tuple[int, ...] | None = None
+    source: ExampleSource, batch_size: int, *, rows: tuple[int, ...] | None = None
 ) -> Generator[Batch, None, None]:
     """Yields whole stored images in their order, every image exactly once.
 
@@ -233,45 +170,54 @@ def evaluation_batches(
     Labels and mask are always those of the whole batch.
 
     Args:
-      split: the images.
+      source: the images.
       batch_size: images per batch.
-      ahead: batches read in advance, each by a thread.
       rows: the rows of each batch whose images are read, where other processes read the others;
         None: all.
     """
     if batch_size < 1:
         raise InputError(f"batch_size should be at least 1, not {batch_size}.")
-    starts = iter(range(0, split.num_examples, batch_size))
-    pending: deque[Future[Batch]] = deque()
-    pool = ThreadPoolExecutor(max(1, ahead), thread_name_prefix="evaluation_batches")
-    try:
-        while True:
-            while len(pending) < max(1, ahead) and (start := next(starts, None)) is not None:
-                pending.append(pool.submit(_evaluation_batch, split, start, batch_size, rows))
-            if not pending:
-                return
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    read = functools.partial(_evaluation_batch, source, batch_size, rows)
+    starts = grain.MapDataset.range(0, source.num_examples, batch_size)
+    return _iterate(_in_threads(starts.map(read), threads=2, ready=0))
 
 
 def _evaluation_batch(
-    split: Split, start: int, batch_size: int, rows: tuple[int, ...] | None
+    source: ExampleSource, batch_size: int, rows: tuple[int, ...] | None, start: int
 ) -> Batch:
-    indices = np.arange(start, min(start + batch_size, split.num_examples))
-    count = len(indices)
-    labels = np.asarray(split.labels)[indices].astype(np.int32)
+    indices = np.arange(start, min(start + batch_size, source.num_examples))
+    count, padding = len(indices), batch_size - len(indices)
     own = indices if rows is None else indices[[row for row in rows if row < count]]
-    images = split.images(own)
-    if missing := (batch_size if rows is None else len(rows)) - len(own):
-        images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
-    if count < batch_size:
-        labels = np.concatenate([labels, np.zeros(batch_size - count, np.int32)])
+    images = source.images(own)  # [own, stored, stored, 3]
+    missing = (batch_size if rows is None else len(rows)) - len(own)
+    labels = np.asarray(source.labels)[indices].astype(np.int32)
     return Batch(
-        images=images,
-        labels=labels,
+        images=np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else images,
+        labels=np.pad(labels, (0, padding)),
         mask=np.arange(batch_size) < count,
         colour=np.zeros((batch_size, 3), np.float32),
         offsets=np.zeros((batch_size, 2), np.int32),
         flips=np.zeros(batch_size, bool),
     )
+
+
+def device_prefetch(
+    batches: Generator[Batch, None, None],
+    size: int = 2,
+    *,
+    put: Callable[[Batch], Batch] = jax.device_put,
+) -> Generator[Batch, None, None]:
+    """Yields the batches from the device, where `size` of them, at least 1, lie at a time.
+
+    Args:
+      batches: closed with this generator.
+      size: batches on the device at a time.
+      put: puts a batch there; by default on the default device (`placement.batch_putter`).
+    """
+    waiting: deque[Batch] = deque()
+    with contextlib.closing(batches):
+        for batch in batches:
+            waiting.append(put(batch))
+            if len(waiting) >= size:
+                yield waiting.popleft()
+        yield from waiting

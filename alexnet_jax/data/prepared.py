@@ -4,7 +4,7 @@ A set is the folder `<data_dir>/<name>/` (later versions of it: `versions.py`) w
 
 - `<tfds name>-<split>.array_record-00000-of-00018`: examples of image, label, key
 - `dataset_info.json`, `features.json`, `label.labels.txt`: what TFDS wants
-- `statistics.npz`, `examples.npz` (labels, keys, places in the shards), `bad_images.jsonl`
+- `statistics.npz`, `examples.npz` (labels, keys, checksums), `bad_images.jsonl`
 - `source.npz`: of what the source held, where it is one of files (`preparation/currency.py`)
 - `prepared.json`: written last; its presence says that the set is complete
 - `work/`: sidecars of finished shards, only while the set is being prepared

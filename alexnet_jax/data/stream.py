@@ -1,24 +1,22 @@
 """The stream of training batches: each is a pure function of its step number.
 
-Position p = step * batch_size + i of the endless training stream is image
-`permutation(seed, epoch)[p mod n]` of epoch p // n, so every image comes exactly once per epoch
-whatever the batch size, a batch may straddle two epochs, and the iterator's state is one number.
+Image i of step s has the stream position p = s * batch_size + i; it is image
+`permutation(seed, epoch)[p mod n]` of epoch p // n. So every image comes exactly once per epoch
+whatever the batch size, a batch may hold two epochs, and resuming needs the step's number only.
 """
 
-import dataclasses
 import functools
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from alexnet_jax.config import AugmentConfig
-from alexnet_jax.data import augment as augmentation
-
-_ENDLESS = 2**48  # steps that Grain is told of
+from alexnet_jax.data.augment import draw_augmentations, permutation, resized_crops
 
 
-class Split(Protocol):
-    """What the streams need of a split of a data set; with worker processes it must pickle."""
+class ExampleSource(Protocol):
+    """Images and labels by index, as evaluation reads them."""
 
     @property
     def num_examples(self) -> int:
@@ -31,12 +29,12 @@ class Split(Protocol):
         ...
 
     def images(self, indices: Any) -> np.ndarray:
-        """Returns uint8 [k, stored, stored, 3]; may be called by several threads at once."""
+        """Returns uint8 [k, stored, stored, 3] for `indices` [k]; several threads may call it."""
         ...
 
 
-class TrainingSplit(Split, Protocol):
-    """What training needs besides."""
+class TrainingSource(ExampleSource, Protocol):
+    """The same with crops, as training reads them; with worker processes it must pickle."""
 
     @property
     def stored_size(self) -> int:
@@ -44,15 +42,13 @@ class TrainingSplit(Split, Protocol):
         ...
 
     def crops(self, indices: Any, offsets: np.ndarray, flips: np.ndarray, out: np.ndarray) -> None:
-        """Writes crops at `offsets` [k, 2], mirrored where `flips` [k], into `out` [k, h, h, 3].
-
-        May be called by several threads at once.
+        """Writes crops of images; several threads may call it.
 
         Args:
-          indices: int `[n]`, of the images in the split.
-          offsets: int `[n, 2]`, row and column of each crop.
-          flips: bool `[n]`, which are mirrored.
-          out: uint8 `[n, size, size, 3]` to write.
+          indices: int [k], of the images.
+          offsets: int [k, 2], top and left of each crop, pixels.
+          flips: bool [k], which are mirrored.
+          out: uint8 [k, size, size, 3], overwritten.
         """
         ...
 
@@ -77,19 +73,13 @@ class Batch(NamedTuple):
     flips: Any
 
 
-@functools.lru_cache(maxsize=3)
-def _order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
-    return augmentation.permutation(seed, epoch, num_examples)
+_permutation = functools.lru_cache(maxsize=3)(permutation)
 
 
-def stream_places(num_examples: int, batch_size: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (epochs, places in their orders) of the images of `step`, int64 [batch_size].
-
-    Args:
-      num_examples: of the split.
-      batch_size: images per step.
-      step: from 0.
-    """
+def stream_positions(
+    num_examples: int, batch_size: int, step: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns epochs and positions in their orders of the images of `step`, int64 [batch_size]."""
     positions = step * batch_size + np.arange(batch_size, dtype=np.int64)
     return np.divmod(positions, num_examples)
 
@@ -97,70 +87,65 @@ def stream_places(num_examples: int, batch_size: int, step: int) -> tuple[np.nda
 def stream_indices(
     seed: int, num_examples: int, batch_size: int, step: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (epochs, indices), both int64 [batch_size], of the images of `step`.
+    """Returns epochs and indices of the images of `step`, both int64 [batch_size].
 
     Deviation: every epoch has an order of its own, and a batch may hold the end of one epoch and
     the beginning of the next. The 2012 program shuffled once, when its batch files were made.
-
-    Args:
-      seed: of the run.
-      num_examples: of the split.
-      batch_size: images per step.
-      step: from 0.
     """
-    epochs, places = stream_places(num_examples, batch_size, step)
-    indices = np.empty_like(places)
+    epochs, positions = stream_positions(num_examples, batch_size, step)
+    indices = np.empty_like(positions)
     for epoch in np.unique(epochs):
         here = epochs == epoch
-        indices[here] = _order(seed, int(epoch), num_examples)[places[here]]
+        indices[here] = _permutation(seed, int(epoch), num_examples)[positions[here]]
     return epochs, indices
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class TrainingStream:
-    """Random access to the training batches: element k is the batch of step first_step + k.
+    """The training batches by step.
 
-    Attributes: as the arguments of `training_batches`.
+    Attributes:
+      source: the training images.
+      seed: of order and augmentation.
+      batch_size: images per step.
+      image_size: height and width of the network's input, pixels.
+      augment: the random changes.
+      rows: the rows of each batch that are computed, where other processes compute the others;
+        None: all.
     """
 
-    split: TrainingSplit = dataclasses.field(repr=False)
+    source: TrainingSource = field(repr=False)
     seed: int
     batch_size: int
     image_size: int
     augment: AugmentConfig
-    first_step: int = 0
     rows: tuple[int, ...] | None = None
 
-    def __len__(self) -> int:
-        """Practically endless."""
-        return _ENDLESS
-
-    def __getitem__(self, index: Any) -> Batch:
-        """Returns the batch of step `first_step + index`."""
-        step, count = self.first_step + int(index), self.split.num_examples
+    def batch(self, step: int) -> Batch:
+        """Returns the batch of a step; n is `batch_size`, or the number of `rows`."""
+        source, count, size = self.source, self.source.num_examples, self.image_size
         epochs, indices = stream_indices(self.seed, count, self.batch_size, step)
-        _, places = stream_places(count, self.batch_size, step)
+        _, positions = stream_positions(count, self.batch_size, step)
         if self.rows is not None:
-            own = list(self.rows)
-            epochs, indices, places = epochs[own], indices[own], places[own]
-        draws = augmentation.draw(
+            rows = list(self.rows)
+            epochs, indices, positions = epochs[rows], indices[rows], positions[rows]
+        draws = draw_augmentations(
             self.augment,
             seed=self.seed,
             epochs=epochs,
             indices=indices,
-            stored_size=self.split.stored_size,
-            image_size=self.image_size,
-            places=places,
+            stored_size=source.stored_size,
+            image_size=size,
+            positions=positions,
         )
-        images = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
-        if self.augment.recipe != "resized-crop":
-            self.split.crops(indices, draws.offsets, draws.flips, images)
+        images = np.empty((len(indices), size, size, 3), np.uint8)  # [n, height, width, channels]
+        if self.augment.recipe == "resized-crop":
+            resized_crops(source.images(indices), draws, images)
         else:
-            stored = self.split.images(indices)
-            augmentation.change_images(stored, draws, self.augment.recipe, images)
+            source.crops(indices, draws.offsets, draws.flips, images)
         return Batch(
             images=images,
-            labels=np.asarray(self.split.labels)[indices].astype(np.int32),
+            labels=np.asarray(source.labels)[indices].astype(np.int32),
             mask=np.ones(len(indices), bool),
             colour=draws.colour,
             offsets=draws.offsets,

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from alexnet_jax.config import AugmentConfig, PreprocessConfig
 from alexnet_jax.data.pipeline import evaluation_batches
 from alexnet_jax.data.preprocess import Inputs, preprocess
-from alexnet_jax.data.stream import Batch, Split
+from alexnet_jax.data.stream import Batch, ExampleSource
 from alexnet_jax.errors import DataError
 from alexnet_jax.evaluation import metrics
 from alexnet_jax.evaluation.views import View, choose_views, cut_views
@@ -166,7 +166,7 @@ def evaluate(
     predict_step: PredictStep,
     params: Any,
     inputs: Inputs,
-    split: Split,
+    split: ExampleSource,
     batch_size: int,
     *,
     keep_probabilities: bool = True,

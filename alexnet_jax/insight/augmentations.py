@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from alexnet_jax.config import AugmentConfig, Config
 from alexnet_jax.data import augment as augmentation
 from alexnet_jax.data.preprocess import Inputs, preprocess
-from alexnet_jax.data.stream import Batch, TrainingSplit, TrainingStream, stream_indices
+from alexnet_jax.data.stream import Batch, TrainingSource, TrainingStream, stream_indices
 from alexnet_jax.evaluation.views import averaged_views, choose_views, cut_views
 
 EPOCHS = 6
@@ -51,7 +51,7 @@ class Row(NamedTuple):
 class OneImage:
     """A training split of a single image, to try changes on.
 
-    Attributes: as `TrainingSplit`.
+    Attributes: as `TrainingSource`.
     """
 
     num_examples = 1
@@ -66,7 +66,7 @@ class OneImage:
         return np.stack([self._image] * len(indices))
 
     def crops(self, indices, offsets: np.ndarray, flips: np.ndarray, out: np.ndarray) -> None:
-        """Writes crops, as `TrainingSplit.crops`.
+        """Writes crops, as `TrainingSource.crops`.
 
         Args:
           indices: as many as crops.
@@ -76,11 +76,13 @@ class OneImage:
         """
         size = out.shape[1]
         for (top, left), flip, target in zip(offsets, flips, out, strict=True):
-            augmentation.copy(self._image[top : top + size, left : left + size], bool(flip), target)
+            augmentation.copy_image(
+                self._image[top : top + size, left : left + size], bool(flip), target
+            )
 
 
 def training_pictures(
-    split: TrainingSplit,
+    split: TrainingSource,
     index: int,
     config: Config,
     inputs: Inputs,
@@ -112,7 +114,7 @@ def training_pictures(
 
 
 def _visits(
-    split: TrainingSplit, index: int, config: Config, image_size: int, epochs: int
+    split: TrainingSource, index: int, config: Config, image_size: int, epochs: int
 ) -> tuple[Batch, augmentation.Draws]:
     """Returns what the stream of batches holds of an image in each epoch, and what was drawn."""
     count, seed = split.num_examples, config.seed
@@ -120,15 +122,15 @@ def _visits(
     places = np.array([int(np.flatnonzero(order == index)[0]) for order in orders])
     # An image is changed alike in batches of any size: of one, the place is the number of the step.
     stream = TrainingStream(split, seed, 1, image_size, config.augment)
-    batches = [stream[epoch * count + place] for epoch, place in enumerate(places.tolist())]
-    draws = augmentation.draw(
+    batches = [stream.batch(epoch * count + place) for epoch, place in enumerate(places.tolist())]
+    draws = augmentation.draw_augmentations(
         config.augment,
         seed=seed,
         epochs=np.arange(epochs),
         indices=np.full(epochs, index),
         stored_size=split.stored_size,
         image_size=image_size,
-        places=places,
+        positions=places,
     )
     return Batch(*(np.concatenate(part) for part in zip(*batches, strict=True))), draws
 

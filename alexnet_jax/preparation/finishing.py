@@ -108,7 +108,7 @@ def finish(
     for split, parts in by_split.items():
         arrays[f"{split}_labels"] = np.concatenate([result.labels for result in parts])
         arrays[f"{split}_keys"] = pack_strings([key for r in parts for key in r.keys])
-        arrays[f"{split}_places"] = np.concatenate([result.places for result in parts])
+        arrays[f"{split}_checksums"] = np.concatenate([result.checksums for result in parts])
     write_arrays(folder / EXAMPLES, compressed=True, **arrays)
     title = f"{data.name}, prepared by alexnet_jax from {data.source_kind}"
     storage.write_tfds_metadata(folder, stored, by_split, title)

@@ -4,12 +4,12 @@ import functools
 import hashlib
 import os
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alexnet_jax.data import records
 from alexnet_jax.data.decode import NO_END, BadImageError, decode_jpeg, encode_jpeg
 from alexnet_jax.data.prepared import WORK
 from alexnet_jax.preparation import storage
@@ -18,18 +18,19 @@ from alexnet_jax.preparation.statistics import Sums
 from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
 
 MAX_BAD_IN_A_ROW = 20
+_WRITER_OPTIONS = "group_size:1,uncompressed"  # TFDS's own grouping: random access is cheap
 
 _features = functools.lru_cache(maxsize=2)(storage.features)
 
 
-class Progress:
+class ShardProgress:
     """Where a worker reports its images and asks whether to go on."""
 
     def add(self, good: int, bad: int) -> None:
         """Counts images."""
 
     def stop(self) -> bool:
-        """Says whether the preparation was interrupted."""
+        """Returns whether the preparation was interrupted."""
         return False
 
 
@@ -38,7 +39,8 @@ class _Part:
 
     def __init__(self, stored: Storage):
         self.labels: list[int] = []
-        self.images: list[records.Stored] = []
+        self.keys: list[str] = []
+        self.checksums: list[int] = []
         self.bad: list[dict[str, str]] = []
         self.contents: list[int] = []
         self.notes: list[str] = []
@@ -46,51 +48,48 @@ class _Part:
         self.digest = hashlib.sha256()
 
     def add(self, record: Record, image: Any) -> None:
-        """Remembers a stored image; lengths in the digest keep its parts apart."""
+        """Notes a stored image; the lengths in the digest keep its parts apart."""
         image = bytes(image)
         for part in (record.key.encode(), struct.pack("<q", record.label), image):
             self.digest.update(struct.pack("<q", len(part)) + part)
         self.labels.append(record.label)
-        self.images.append(records.remember(record.key, image))
+        self.keys.append(record.key)
+        self.checksums.append(zlib.crc32(image))
 
 
-def write_shard(folder: Path, shard: Shard, stored: Storage, progress: Progress) -> ShardResult:
+def write_shard(
+    folder: Path, shard: Shard, stored: Storage, progress: ShardProgress
+) -> ShardResult:
     """Decodes the records of a shard, writes its file and its sidecar, both atomically.
 
     Bad images are left out and listed. Statistics are summed over what was stored, after JPEG
     compression, because that is what training will read.
 
-    Args:
-      folder: of the set.
-      shard: what to write.
-      stored: how.
-      progress: takes the number of images written since its last call.
-
     Raises:
-      DataError: the file can not be written.
+      DataError: the file cannot be written.
     """
     from array_record.python.array_record_module import ArrayRecordWriter
 
     part = _Part(stored)
     temporary = folder / WORK / f"{shard.file}.{os.getpid()}.tmp"
     with storage.write_errors(folder):
-        writer = ArrayRecordWriter(os.fspath(temporary), records.WRITER_OPTIONS)
+        writer = ArrayRecordWriter(os.fspath(temporary), _WRITER_OPTIONS)
         stopped = _fill(writer, part, shard, stored, progress)
         writer.close()
-        places = records.find_places(temporary, [] if stopped else part.images)
         num_bytes = 0 if stopped else _finish(temporary, folder / shard.file, len(part.labels))
         temporary.unlink(missing_ok=True)
     result = ShardResult(
-        shard.file, shard.split, np.array(part.labels, np.int32), [i.key for i in part.images],
-        places, part.digest.hexdigest(), num_bytes, part.bad, part.sums.pixels, part.sums.products,
-        np.array(part.contents, np.uint64), stopped, part.notes.count(NO_END),
+        shard.file, shard.split, np.array(part.labels, np.int32), part.keys,
+        np.array(part.checksums, np.uint32), part.digest.hexdigest(), num_bytes, part.bad,
+        part.sums.pixels, part.sums.products, np.array(part.contents, np.uint64), stopped,
+        part.notes.count(NO_END),
     )  # fmt: skip
     if not stopped:
         storage.save_result(folder, result)
     return storage.without_sums(result)
 
 
-def _fill(writer: Any, part: _Part, shard: Shard, stored: Storage, progress: Progress) -> str:
+def _fill(writer: Any, part: _Part, shard: Shard, stored: Storage, progress: ShardProgress) -> str:
     """Writes the records; returns why it stopped early, or nothing."""
     serializer = _features(stored)
     in_a_row = 0

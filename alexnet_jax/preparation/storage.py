@@ -48,7 +48,7 @@ class ShardResult(NamedTuple):
     split: str
     labels: np.ndarray
     keys: list[str]
-    places: np.ndarray
+    checksums: np.ndarray
     digest: str
     num_bytes: int
     bad: list[dict[str, str]]
@@ -128,7 +128,7 @@ def save_result(folder: Path, result: ShardResult) -> None:
             text=pack_strings([json.dumps(text), json.dumps(result.bad)]),
             labels=result.labels,
             keys=pack_strings(result.keys),
-            places=result.places,
+            checksums=result.checksums,
             pixels=result.pixels,
             products=result.products,
             contents=result.contents,
@@ -145,7 +145,7 @@ def load_result(folder: Path, file: str) -> ShardResult | None:
         about, bad = (json.loads(text) for text in unpack_strings(arrays["text"]))
         result = ShardResult(
             file, about["split"], arrays["labels"], unpack_strings(arrays["keys"]),
-            arrays["places"], about["digest"], about["num_bytes"], bad, arrays["pixels"],
+            arrays["checksums"], about["digest"], about["num_bytes"], bad, arrays["pixels"],
             arrays["products"], arrays["contents"], without_end=about.get("without_end", 0),
         )  # fmt: skip
         whole = (folder / file).stat().st_size == result.num_bytes and not result.bad

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_jax.errors import DataError
-from alexnet_jax.preparation.shards import Progress, write_shard
+from alexnet_jax.preparation.shards import ShardProgress, write_shard
 from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
 from alexnet_jax.processes import start_processes
 
@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.2
 _REPORT_EVERY = 16
 
 
-class _Shared(Progress):
+class _Shared(ShardProgress):
     """Progress of a worker process: shared counters, updated now and then."""
 
     def __init__(self, good: Any, bad: Any, stopping: Any):
@@ -41,7 +41,7 @@ class _Shared(Progress):
         return bool(self._stopping.value)
 
 
-class _Local(Progress):
+class _Local(ShardProgress):
     """Progress in this process: shows itself after every image."""
 
     def __init__(self, show: Callable[[int, int], None]):

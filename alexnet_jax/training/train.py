@@ -4,6 +4,7 @@ import contextlib
 import math
 import resource
 import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,8 @@ from alexnet_jax import processes
 from alexnet_jax.config import Config
 from alexnet_jax.data.balance import training_split
 from alexnet_jax.data.dataset import Dataset, Split
-from alexnet_jax.data.pipeline import training_batches, usable_cores
-from alexnet_jax.data.prefetch import DevicePrefetch, device_prefetch
+from alexnet_jax.data.pipeline import device_prefetch, training_batches, usable_cores
+from alexnet_jax.data.stream import Batch
 from alexnet_jax.display import Display, duration
 from alexnet_jax.errors import CheckpointError, DivergedError
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
@@ -254,7 +255,7 @@ class _Loop:
         self,
         state: TrainState,
         step: int,
-        batches: DevicePrefetch,
+        batches: Iterator[Batch],
         records: MetricsLog,
         signals: Signals,
     ) -> TrainState:
@@ -311,7 +312,7 @@ class _Loop:
             self._save(state, {})
         return state
 
-    def _batches(self, first_step: int) -> DevicePrefetch:
+    def _batches(self, first_step: int) -> Generator[Batch, None, None]:
         config = self.config
         put = placement.batch_putter(self.mesh, config.batch_size)
         return device_prefetch(

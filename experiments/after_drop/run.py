@@ -14,6 +14,7 @@ holds of the same recipe is not run again; without options only picture and page
 
 import dataclasses
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +121,15 @@ def courses(state: TrainState, run: Run, data: Path, steps: int) -> dict[str, An
         KEPT: (state, config.optimizer, rates),
         KEPT_OUTSIDE: (outside(state, config.optimizer, rates), _outside(config.optimizer), rates),
     }
-    with training_batches(
-        split,
-        seed=config.seed,
-        batch_size=config.batch_size,
-        image_size=run.image_size,
-        augment=config.augment,
-        first_step=int(state.step),
+    with closing(
+        training_batches(
+            split,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            image_size=run.image_size,
+            augment=config.augment,
+            first_step=int(state.step),
+        )
     ) as stream:
         batches = [next(stream) for _ in range(steps)]
     by_rule = {

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -242,8 +243,14 @@ def input_pipeline(quick: bool) -> float:
     size, count = (8, 16) if quick else (128, 512)
     with tempfile.TemporaryDirectory() as folder:
         split = open_dataset(pipeline.synthetic_sets(Path(folder), count)["jpeg"], 0).split("train")
-        with training_batches(
-            split, seed=0, batch_size=size, image_size=pipeline.IMAGE_SIZE, augment=pipeline.AUGMENT
+        with closing(
+            training_batches(
+                split,
+                seed=0,
+                batch_size=size,
+                image_size=pipeline.IMAGE_SIZE,
+                augment=pipeline.AUGMENT,
+            )
         ) as batches:
 
             def run(iterations: int) -> None:

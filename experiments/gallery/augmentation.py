@@ -14,7 +14,7 @@ from alexnet_jax.config import Config
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.prepared import Statistics, load_statistics
 from alexnet_jax.data.preprocess import make_inputs
-from alexnet_jax.data.stream import TrainingSplit
+from alexnet_jax.data.stream import TrainingSource
 from alexnet_jax.insight.augmentations import OneImage, Row, sheet, training_pictures
 from alexnet_jax.insight.images import read_image
 from alexnet_jax.locations import default_data_dir
@@ -26,7 +26,7 @@ from alexnet_jax.presets import PRESETS
 PICTURE = Path(__file__).with_name("augmentation.jpg")
 
 
-def rows(config: Config, split: TrainingSplit, statistics: Statistics) -> list[Row]:
+def rows(config: Config, split: TrainingSource, statistics: Statistics) -> list[Row]:
     """Returns what training shows of the first image of a split, named by the preset.
 
     Args:

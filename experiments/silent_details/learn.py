@@ -10,6 +10,7 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,14 @@ def learn(change: Change, dataset: Dataset, folder: Path) -> list[dict[str, Any]
     for seed in SEEDS:
         state = init_state(network, config.optimizer, 28, seed)
         total = ZERO
-        with training_batches(
-            split, seed=seed, batch_size=config.batch_size, image_size=28, augment=config.augment
+        with closing(
+            training_batches(
+                split,
+                seed=seed,
+                batch_size=config.batch_size,
+                image_size=28,
+                augment=config.augment,
+            )
         ) as batches:
             for number in range(clock.step_after(config.epochs)):
                 done = clock.epochs(number)

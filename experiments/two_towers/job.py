@@ -6,6 +6,7 @@ job, where the other rows find them.
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,16 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     step = make_train_step(network, optimizer, _PREPROCESS, _AUGMENT, dtype, mesh=mesh)
     losses, gradients = [], None
     arguments: tuple[Any, ...] = (inputs, rates, np.bool_(True))
-    with training_batches(
-        dataset.split("train"),
-        seed=0,
-        batch_size=batch_size,
-        image_size=size,
-        augment=_AUGMENT,
-        threads=0,
-        rows=placement.own_rows(mesh, batch_size),
+    with closing(
+        training_batches(
+            dataset.split("train"),
+            seed=0,
+            batch_size=batch_size,
+            image_size=size,
+            augment=_AUGMENT,
+            threads=0,
+            rows=placement.own_rows(mesh, batch_size),
+        )
     ) as batches:
         for _ in range(job["steps"]):
             batch = put(next(batches))

@@ -8,14 +8,15 @@ from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.views import centre_offset
 
 
-def _draw(augment, indices, *, seed=0, epoch=0, stored=256, size=224):
-    return A.draw(
+def _draw(augment, indices, *, seed=0, epoch=0, stored=256, size=224, positions=None):
+    return A.draw_augmentations(
         augment,
         seed=seed,
         epochs=np.full(len(indices), epoch),
         indices=np.asarray(indices),
         stored_size=stored,
         image_size=size,
+        positions=positions,
     )
 
 
@@ -75,29 +76,14 @@ def test_a_chunk_shares_place_and_mirroring_but_not_colour(recipe):
     augment = AugmentConfig(recipe, colour_noise=0.1, rotation_degrees=30, crop_chunk=32)
     n = 32 * 200 + 5
     order = np.random.default_rng(0).permutation(n)
-    draws = A.draw(
-        augment,
-        seed=1,
-        epochs=np.full(n, 2),
-        indices=order,
-        stored_size=256,
-        image_size=224,
-        places=np.arange(n),
-    )
+    draws = _draw(augment, order, seed=1, epoch=2, positions=np.arange(n))
     shared = np.concatenate([draws.offsets, draws.boxes, draws.flips[:, None]], axis=1)
     firsts = shared[::32]
     np.testing.assert_array_equal(shared, np.repeat(firsts, 32, axis=0)[:n])
     np.testing.assert_array_equal(draws.degrees, np.repeat(draws.degrees[::32], 32)[:n])
     assert len(np.unique(firsts, axis=0)) > 180, "chunks differ"
     assert 70 < draws.flips[::32].sum() < 131
-    alone = A.draw(
-        AugmentConfig(colour_noise=0.1),
-        seed=1,
-        epochs=np.full(n, 2),
-        indices=order,
-        stored_size=256,
-        image_size=224,
-    )
+    alone = _draw(AugmentConfig(colour_noise=0.1), order, seed=1, epoch=2)
     np.testing.assert_array_equal(draws.colour, alone.colour, "per image, whatever the chunk")
 
 
@@ -116,18 +102,6 @@ def test_offsets_are_uniform_over_33_by_33_places():
 def test_the_crop_of_the_middle_is_always_that_of_the_centre_view():
     draws = _draw(AugmentConfig("centre-crop", mirror=False), range(50))
     assert (draws.offsets == centre_offset(256, 224)).all() and not draws.flips.any()
-    images = np.arange(2 * 40 * 40 * 3).astype(np.uint8).reshape(2, 40, 40, 3)
-    out = np.empty((2, 24, 24, 3), np.uint8)
-    cut = A.draw(
-        AugmentConfig("centre-crop", mirror=False),
-        seed=0,
-        epochs=np.zeros(2, int),
-        indices=np.arange(2),
-        stored_size=40,
-        image_size=24,
-    )
-    A.change_images(images, cut, "centre-crop", out)
-    np.testing.assert_array_equal(out, images[:, 8:32, 8:32])
 
 
 def test_half_of_the_images_are_mirrored_independently_of_their_place():
@@ -169,16 +143,16 @@ def test_stream_of_random_numbers_never_changes():
     np.testing.assert_allclose(draws.colour, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("stored", "size"), [(32, 24), (40, 40), (64, 57)])
-def test_crop_then_mirror(stored, size):
-    images = _images(12, stored)
-    draws = _draw(AugmentConfig(), range(12), stored=stored, size=size)
-    out = np.full((12, size, size, 3), 77, np.uint8)
-    A.change_images(images, draws, "crop", out)
-    for i, (top, left) in enumerate(draws.offsets):
-        expected = images[i, top : top + size, left : left + size]
-        np.testing.assert_array_equal(out[i], expected[:, ::-1] if draws.flips[i] else expected)
-    assert draws.flips.any() and not draws.flips.all()
+@pytest.mark.parametrize("flip", [False, True])
+def test_copies_are_mirrored_by_pixels_or_by_bytes(flip):
+    image, out = _images(1, 57)[0], np.empty((57, 57, 3), np.uint8)
+    A.copy_image(image, flip, out)
+    np.testing.assert_array_equal(out, image[:, ::-1] if flip else image)
+    for width in (56, 57, 58):  # words of 8, 1 and 2 bytes fill a row
+        out = np.empty((57, width, 3), np.uint8)
+        image = _images(1, 64)[0, :57, 3 : 3 + width]
+        A.copy_reversed(image[..., ::-1].copy() if flip else image, out)
+        np.testing.assert_array_equal(out, image[:, ::-1] if flip else image[:, ::-1, ::-1])
 
 
 def test_crop_larger_than_the_stored_images_is_an_error():
@@ -190,7 +164,7 @@ def test_resized_crop_may_enlarge():
     augment = AugmentConfig(recipe="resized-crop")
     draws = _draw(augment, range(3), stored=32, size=48)
     out = np.empty((3, 48, 48, 3), np.uint8)
-    A.change_images(_images(3, 32), draws, "resized-crop", out)
+    A.resized_crops(_images(3, 32), draws, out)
     assert out.std() > 10
 
 
@@ -308,7 +282,7 @@ def test_order_is_crop_rotation_mirror():
         colour=np.zeros((1, 3), np.float32),
     )
     out = np.empty((1, 20, 20, 3), np.uint8)
-    A.change_images(image, draws, "resized-crop", out)
+    A.resized_crops(image, draws, out)
     unmirrored = A.resized_crop(image[0], draws.boxes[0], 20.0, 20)
     np.testing.assert_array_equal(out[0], unmirrored[:, ::-1])
     mirrored_first = A.resized_crop(image[0, :, ::-1], np.array([0, 0, 28, 28]), 20.0, 20)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_jax.data.balance import MOST_VISITS, Balanced
+from alexnet_jax.data.balance import MAX_VISITS, Balanced
 
 
 class _Split:
@@ -38,7 +38,7 @@ def test_no_class_is_seen_less_than_half_as_often():
 
 
 def test_a_tiny_class_is_not_repeated_without_end_and_equal_ones_not_at_all():
-    assert np.bincount(Balanced(Split([1000, 3])).labels)[1] == 3 * MOST_VISITS
+    assert np.bincount(Balanced(Split([1000, 3])).labels)[1] == 3 * MAX_VISITS
     assert Balanced(Split([5, 5])).num_examples == 10
     assert Balanced(Split([5, 0, 5])).num_examples == 10
 

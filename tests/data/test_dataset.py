@@ -69,7 +69,7 @@ def test_threads_and_pickled_copies_read_the_same(folder):
             for images in pool.map(one.images, [range(18)] * 8):
                 np.testing.assert_array_equal(images, wanted)
     assert len(pickle.dumps(split)) < 2000  # the memory cache stays here
-    assert copy._cache is None
+    assert not copy.cached
 
 
 def test_a_split_is_opened_once(folder):
@@ -99,7 +99,9 @@ def test_a_missing_or_shortened_file_is_named(folder, tmp_path):
     shard = next(copy.glob("*-train.array_record-*"))
     data = shard.read_bytes()
     shard.write_bytes(data[:-1])
-    with pytest.raises(DataError, match=f"{shard.name} is missing or has not {len(data)} bytes"):
+    with pytest.raises(
+        DataError, match=f"{shard.name} is missing or does not have {len(data)} bytes"
+    ):
         open_dataset(copy)
     shard.unlink()
     with pytest.raises(DataError, match="is missing"):
@@ -113,7 +115,7 @@ def test_a_damaged_file_is_an_error_not_a_wrong_image(folder, tmp_path):
     for place in range(40, len(data), 97):
         data[place] ^= 0xFF
     shard.write_bytes(data)
-    with pytest.raises(DataError, match="can not be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         open_dataset(copy).split("train").images(range(18))
 
 

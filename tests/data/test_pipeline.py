@@ -1,9 +1,9 @@
 import dataclasses
 import itertools
-import json
 import multiprocessing
 import threading
 import time
+from contextlib import closing
 from typing import Any
 
 import jax
@@ -12,8 +12,7 @@ import pytest
 
 from alexnet_jax.config import AugmentConfig
 from alexnet_jax.data import pipeline
-from alexnet_jax.data.pipeline import evaluation_batches, training_batches
-from alexnet_jax.data.prefetch import device_prefetch
+from alexnet_jax.data.pipeline import device_prefetch, evaluation_batches, training_batches
 from alexnet_jax.data.stream import Batch, stream_indices
 from alexnet_jax.errors import DataError, InputError
 
@@ -139,61 +138,31 @@ def test_seeds_differ():
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_do_not_matter(threads):
     straight = _take(_stream(), 15)
-    with _stream(FakeSplit(slow_seconds=0.001), threads=threads) as batches:
+    with closing(_stream(FakeSplit(slow_seconds=0.001), threads=threads)) as batches:
         _assert_same(_take(batches, 15), straight)
 
 
 @pytest.mark.timeout(240)
 def test_worker_processes_do_not_matter_resume_with_another_number_and_may_die():
-    straight = _take(_stream(), 9)
-    with _stream(workers=2, threads=1) as batches:
-        batches.set_state({"next_step": 2})
-        on_device = [jax.device_put(b) for b in _take(batches, 4)]
-        state = batches.get_state()
-        for process in multiprocessing.active_children():
-            process.kill()
-        with pytest.raises(DataError, match="worker process was killed .* fewer workers than 2"):
-            _take(batches, 50)
-    _assert_same(on_device, straight[2:6])
-    assert state == {"next_step": 6}
-    with _stream(threads=2) as others:
-        others.set_state(state)
-        _assert_same(_take(others, 3), straight[6:])
+    straight = _take(_stream(), 6)
+    batches = _stream(workers=2, threads=1, first_step=2)
+    on_device = [jax.device_put(b) for b in _take(batches, 4)]
+    _assert_same(on_device, straight[2:])
+    for process in multiprocessing.active_children():
+        process.kill()
+    with pytest.raises(DataError, match="before step .*: it was killed.* fewer workers than 2"):
+        _take(batches, 50)
+    assert not multiprocessing.active_children()
 
 
-def test_state_is_small_and_counts_what_was_returned():
-    with _stream(threads=2) as batches:
-        assert batches.get_state() == {"next_step": 0}
-        _take(batches, 3)
-        state = batches.get_state()
-        assert json.loads(json.dumps(state)) == {"next_step": 3}
-        ahead = _take(batches, 4)
-        assert state == {"next_step": 3}, "a state is a copy"
-        batches.set_state(state)
-        _assert_same(_take(batches, 4), ahead)
-        assert batches.get_state() == {"next_step": 7}
-
-
-@pytest.mark.parametrize("threads", [0, 2])
-@pytest.mark.timeout(120)
-def test_errors_of_a_thread_surface_and_keep_the_place(threads):
-    broken = int(stream_indices(3, 10, 4, 1)[1][2])
-    batches = _stream(FakeSplit(broken=broken), threads=threads)
-    next(batches)
-    for _ in range(2):  # also when asked again
-        with pytest.raises(DataError, match=rf"^Image {broken} cannot be decoded"):
-            next(batches)
-        assert batches.get_state() == {"next_step": 1}
-    batches.close()
-
-
+@pytest.mark.parametrize("options", [dict(threads=0), dict(threads=2), dict(workers=1)])
 @pytest.mark.timeout(240)
-def test_errors_of_a_worker_process_surface():
-    broken = int(stream_indices(3, 10, 4, 0)[1][0])
-    with _stream(FakeSplit(broken=broken), workers=1, threads=1) as batches:
-        with pytest.raises(DataError) as error:
-            next(batches)
-    assert str(error.value).startswith(f"Image {broken} cannot be decoded")
+def test_errors_of_a_worker_process_surface(options):
+    broken = int(stream_indices(3, 10, 4, 1)[1][2])
+    batches = _stream(FakeSplit(broken=broken), **options)
+    next(batches)
+    with pytest.raises(DataError, match=rf"^Image {broken} cannot be decoded"):
+        next(batches)
 
 
 @pytest.mark.slow
@@ -203,10 +172,10 @@ def test_hanging_worker_processes_are_ended_and_no_others(monkeypatch):
     other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(200,))
     other.start()
     try:
-        with _stream(FakeSplit(slow_seconds=1000), workers=2, threads=1) as batches:
-            with pytest.raises(DataError, match="worker process had a batch for step 0 ready .* 2"):
-                next(batches)
-            assert multiprocessing.active_children() == [other]
+        batches = _stream(FakeSplit(slow_seconds=1000), workers=2, threads=1)
+        with pytest.raises(DataError, match="before step 0: .* within 25 s.* workers than 2"):
+            next(batches)
+        assert multiprocessing.active_children() == [other]
     finally:
         other.kill()
 
@@ -221,7 +190,6 @@ def test_nothing_starts_before_the_first_batch_and_close_ends_it():
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() <= before
-    assert batches.get_state() == {"next_step": 1}
 
 
 def test_impossible_arguments():
@@ -306,30 +274,21 @@ def test_evaluation_errors_surface_and_an_early_end_does_not_hang():
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_device_prefetch_state_is_that_of_the_batches_returned(size):
-    straight = _take(_stream(), 10)
-    for stop in range(5):
-        batches = device_prefetch(_stream(threads=1), size)
-        assert batches.get_state() == {"next_step": 0}
-        _assert_same(_take(batches, stop), straight[:stop])
-        state = batches.get_state()
-        assert state == {"next_step": stop}
-        batches.close()
-        resumed = device_prefetch(_stream(threads=0), size)
-        resumed.set_state(state)
-        _assert_same(_take(resumed, 3), straight[stop : stop + 3])
-        resumed.set_state(state)  # back again, with batches waiting
-        _assert_same(_take(resumed, 3), straight[stop : stop + 3])
+def test_device_prefetch_keeps_some_batches_there_and_closes_its_source(size):
+    put = []
+    source = _stream(threads=1)
+    batches = device_prefetch(source, size, put=lambda b: put.append(b) or jax.device_put(b))
+    _assert_same(_take(batches, 3), _take(_stream(), 3))
+    assert len(put) == 3 + size - 1
+    batches.close()
+    with pytest.raises(StopIteration):
+        next(source)
 
 
 def test_device_prefetch_ends_with_its_source():
-    split = FakeSplit()
-    on_device = device_prefetch(evaluation_batches(split, 4), 2)
-    batches = list(on_device)
+    batches = list(device_prefetch(evaluation_batches(FakeSplit(), 4)))
     assert all(isinstance(a, jax.Array) for b in batches for a in b)
-    _assert_same(batches, list(evaluation_batches(split, 4)))
-    with pytest.raises(TypeError, match="no state"):
-        on_device.get_state()
+    _assert_same(batches, list(evaluation_batches(FakeSplit(), 4)))
 
 
 def test_device_prefetch_shards_the_leading_axis():

@@ -70,7 +70,7 @@ def test_the_crops_are_those_of_the_batches_of_training(augment):
     for step in range(6 * COUNT // 4 + 1):
         epochs, indices = stream_indices(5, COUNT, 4, step)
         for row in np.flatnonzero(indices == 3):
-            batch = stream[step]
+            batch = stream.batch(step)
             seen[int(epochs[row])] = batch.images[row], batch.flips[row], batch.colour[row]
     assert len(crops) == 6
     for epoch, picture in enumerate(crops):

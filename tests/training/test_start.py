@@ -55,4 +55,4 @@ def test_a_run_that_diverges_closes_its_stream(config, dataset, tmp_path, monkey
     wild = dataclasses.replace(config, optimizer=OptimizerConfig(1e30, 1e30), epochs=30)
     with pytest.raises(DivergedError):
         train(wild, tmp_path / "run", dataset)
-    assert len(streams) == 1 and not streams[0]._running
+    assert len(streams) == 1 and streams[0].gi_frame is None

@@ -1,5 +1,6 @@
 """The loop: resuming is exact, a run is finished once, and nothing of the user's is overwritten."""
 
+import copy
 import dataclasses
 import itertools
 import json
@@ -248,8 +249,10 @@ def test_rates_and_epochs_change_in_mid_run_only_when_asked(
 
 def test_a_changed_data_set_is_refused(unbroken, config, dataset):
     _, folder = unbroken
+    other = copy.copy(dataset)
+    other.fingerprint = "0" * 64
     with pytest.raises(DataError, match="has changed since this run began"):
-        train(config, folder, dataclasses.replace(dataset, fingerprint="0" * 64))
+        train(config, folder, other)
 
 
 def test_divergence_ends_the_run_and_keeps_the_last_good_checkpoint(config, dataset, tmp_path):
@@ -374,15 +377,14 @@ def test_runs_follow_each_other_in_one_process(config, dataset, tmp_path):
 def test_batches_that_change_their_shape_end_a_run_and_mended_it_goes_on(
     unbroken, config, dataset, tmp_path, monkeypatch
 ):
-    whole = TrainingStream.__getitem__
+    whole = TrainingStream.batch
 
-    def drifting(stream, index):
-        batch = whole(stream, index)
-        late = stream.first_step + int(index) >= 6
-        return Batch(*(array[:-1] for array in batch)) if late else batch
+    def drifting(stream, step):
+        batch = whole(stream, step)
+        return Batch(*(array[:-1] for array in batch)) if step >= 6 else batch
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingStream, "__getitem__", drifting)
+        patch.setattr(TrainingStream, "batch", drifting)
         with pytest.raises(
             DataError, match=r"images was uint8\[11,8,8,3\] and is uint8\[10,.*mend"
         ):
