@@ -1,17 +1,16 @@
-"""Turns run folders into committed evidence: JSON per run, a picture of the curves, the tables.
+"""Turns run folders into records: a JSON file per run, a figure of the curves, the pages.
 
 python -m experiments.collect --into experiments/imagenette/results original=RUN paper=RUN2
 """
 
-import argparse
 import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 from alexnet_jax.runs.metrics_log import read_rows
-from experiments import pictures, reproduction, table
-from experiments.generated import rewrite
+from experiments import pages, pictures, programs, results
+from experiments.benchmarks.records import write
 
 _KEPT = (
     "status",
@@ -33,7 +32,7 @@ _KEPT = (
 
 
 def collect(folder: Path, name: str) -> dict[str, Any]:
-    """Returns the evidence of one run: what it was, where it ran, what came out."""
+    """Returns the record of one run: its configuration, place, and results."""
     config = json.loads((folder / "config.json").read_text())
     config["data"]["source"] = ""  # a path of the machine
     config["transfer"]["run"] = ""
@@ -60,7 +59,7 @@ def collect(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _thinned(rows: list[dict[str, Any]], limit: int = 150) -> list[dict[str, Any]]:
-    """Returns at most about `limit` rows, each the mean of its neighbours."""
+    """Returns about `limit` rows at most; each is the mean of its neighbours."""
     size = -(-len(rows) // limit) or 1
     groups = [rows[i : i + size] for i in range(0, len(rows), size)]
     names = ("step", "epoch", "train/loss", "train/top1_error", "train/learning_rate")
@@ -70,26 +69,20 @@ def _thinned(rows: list[dict[str, Any]], limit: int = 150) -> list[dict[str, Any
     ]
 
 
-def collected(folder: Path) -> list[dict[str, Any]]:
-    """Returns the evidence of all runs in a folder of results."""
-    records = (json.loads(path.read_text()) for path in sorted(folder.glob("*.json")))
-    return [record for record in records if "training" in record]
-
-
-def draw(results: list[dict[str, Any]], path: Path) -> None:
+def draw(records: list[dict[str, Any]], path: Path) -> None:
     """Draws training loss and test error of all runs against epochs."""
     figure = pictures.blank(9, 3.4)
     loss, error = figure.subplots(1, 2)
     highest = 0.0
     colours = itertools.cycle(("#1f4e79", "#a8321e", "#3d7a3d", "#8a6d1d", "#5b3a8c", "#444444"))
-    for result, colour in zip(results, colours, strict=False):
-        rows = result["training"]
+    for record, colour in zip(records, colours, strict=False):
+        rows = record["training"]
         epochs = [row["epoch"] for row in rows]
         losses = [row["train/loss"] for row in rows]
-        loss.plot(epochs, losses, color=colour, lw=1.2, label=result["name"])
+        loss.plot(epochs, losses, color=colour, lw=1.2, label=record["name"])
         # The first row, of random weights, may be so high that the rest would lie flat.
         highest = max([highest, *(losses[1:] or losses)])
-        rows = result["validation"]
+        rows = record["validation"]
         error.plot(
             [row["epoch"] for row in rows],
             [100 * row["validation/top1_error"] for row in rows],
@@ -107,31 +100,24 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     loss.set_ylim(0, 1.05 * highest)
     loss.legend(frameon=False, fontsize=8)
     error.set_ylim(bottom=0)
-    pictures.save(figure, path, results)
+    pictures.save(figure, path, records)
 
 
 def main() -> None:
-    """Reads the runs named on the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--into", type=Path, required=True, help="folder of the results")
+    """Reads the runs, and writes their records, the figure and the pages."""
+    parser = programs.parser(__doc__)
+    parser.add_argument("--into", type=Path, required=True, help="folder of the records")
     parser.add_argument("runs", nargs="+", metavar="NAME=RUN", help="name and run folder")
     arguments = parser.parse_args()
-    arguments.into.mkdir(parents=True, exist_ok=True)
     for pair in arguments.runs:
         name, _, folder = pair.partition("=")
-        text = json.dumps(collect(Path(folder), name), indent=1) + "\n"
-        (arguments.into / f"{name}.json").write_text(text)
-    results = collected(arguments.into)
-    draw(results, arguments.into / "curves.svg")
-    names = [pair.partition("=")[0] for pair in arguments.runs]
-    for result in (result for result in results if result["name"] in names):
-        for row in result["final"] or result["validation"][-1:]:
-            print(result["name"], json.dumps(row))
-    if arguments.into.resolve().is_relative_to(table.ROOT.resolve()):
-        rewrite(table.PAGES)
-        reproduction.main()
+        record = collect(Path(folder), name)
+        write(arguments.into / f"{name}.json", record)
+        for row in record["final"] or record["validation"][-1:]:
+            print(name, json.dumps(row))
+    draw(results.curves(arguments.into), arguments.into / "curves.svg")
+    if arguments.into.resolve().is_relative_to(pages.ROOT):
+        pages.write()
 
 
 if __name__ == "__main__":

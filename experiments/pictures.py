@@ -1,4 +1,4 @@
-"""Pictures of the evidence: the same file for the same numbers, which it says it was drawn from."""
+"""Figures of the records: equal numbers give equal files, which name their source."""
 
 import hashlib
 import json
@@ -14,34 +14,34 @@ def blank(width: float, height: float) -> Any:
 
 
 def save(figure: Any, path: Path, source: Any, dpi: int = 100) -> None:
-    """Writes a figure as SVG, or as PNG if the path ends so; its folder is made.
+    """Writes a figure as SVG, or as PNG if the path ends so; makes its folder.
 
     Args:
-      figure: from `blank`, or any other.
-      path: of the file.
-      source: what it was drawn from: JSON values, of which a digest is kept, or words, kept whole.
+      source: what it was drawn from: JSON values, of which a digest is kept, or text, kept whole.
       dpi: pixels per inch of a PNG.
     """
     import matplotlib
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"Description": _told(source)} | ({"Date": None} if path.suffix == ".svg" else {})
+    metadata = {"Description": _describe(source)} | (
+        {"Date": None} if path.suffix == ".svg" else {}
+    )
     with matplotlib.rc_context({"svg.hashsalt": "alexnet_jax"}):
         figure.savefig(path, dpi=dpi, metadata=metadata)
 
 
 def is_of(path: Path, source: Any) -> bool:
-    """Returns whether a file was drawn from `source`, or from values that are the same."""
+    """Returns whether a file was drawn from these values."""
     if path.suffix == ".png":
         from PIL import Image
 
         with Image.open(path) as image:
-            return image.info.get("Description") == _told(source)
+            return image.info.get("Description") == _describe(source)
     begin, end = "<dc:description>", "</dc:description>"
-    return path.read_text("utf-8").partition(begin)[2].partition(end)[0] == _told(source)
+    return path.read_text("utf-8").partition(begin)[2].partition(end)[0] == _describe(source)
 
 
-def _told(source: Any) -> str:
+def _describe(source: Any) -> str:
     if isinstance(source, str):
         return source
     text = json.dumps(source, sort_keys=True)

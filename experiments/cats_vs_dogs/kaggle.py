@@ -11,10 +11,8 @@ run that was begun there goes on; submissions are made anew), scores what comes 
 record and page.
 """
 
-import argparse
 import csv
 import io
-import json
 import math
 import shlex
 import tarfile
@@ -24,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_jax.data.augment import permutation
+from experiments import pages, programs
 from experiments.benchmarks.environment import environment
-from experiments.cats_vs_dogs.page import PAGES, RECORD
-from experiments.generated import rewrite
+from experiments.benchmarks.records import write
 from experiments.own_photos.run import timed
 
+RECORD = Path(__file__).parent / "results" / "kaggle.json"
 SEED = 2013
 CLASSES = ("cat", "dog")  # by their labels
 SUBMISSION = "submission.csv"
@@ -153,9 +152,7 @@ def _read_labels(path: Path) -> dict[str, float]:
 
 def main() -> None:
     """Lays out, walks, or scores."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = programs.parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     make, judge = commands.add_parser("lay-out"), commands.add_parser("score")
     type_them = commands.add_parser("walk")
@@ -174,9 +171,8 @@ def main() -> None:
     else:
         record = walk(arguments.folder, arguments.key, arguments.epochs)
         record["environment"] = environment()
-        RECORD.parent.mkdir(exist_ok=True)
-        RECORD.write_text(json.dumps(record, indent=1) + "\n")
-        rewrite(PAGES)
+        write(RECORD, record)
+        pages.write("cats_vs_dogs")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,13 @@
-"""How many changed copies of real photos are found, and how many others are taken for copies.
+"""How many changed copies of real photos are found, and how many other photos count as copies?
 
     python -m experiments.copies.run imagenette FOLDER_OR_TAR
     python -m experiments.copies.run imagenette FOLDER_OR_TAR --seconds    # how long it takes
-    python -m experiments.copies.run --page    # the README's tables, from the records
 
-Of the first photos (in an order of their names' hashes) changed copies are made, one kind at a
-time, and looked for among them and others; a copy counts as found where it was joined to its
-original itself. Then all photos as they are are compared: what is joined is listed, to be looked
-at.
+Changed copies of the first photos (in the order of their names' hashes) are made, one kind at a
+time, and searched for among these and other photos. A copy counts as found if it was joined to its
+own original. Then all unchanged photos are compared; joined pairs are listed for inspection.
 """
 
-import argparse
 import hashlib
 import io
 import tempfile
@@ -27,12 +24,10 @@ from alexnet_jax.data.copies import LEAST_SIDE, Thumbnails, find_copies, thumbna
 from alexnet_jax.data.decode import decode_rgb
 from alexnet_jax.preparation.sources import list_images
 from alexnet_jax.preparation.sources.source import read_encoded
-from experiments.benchmarks.records import Record, read
-from experiments.generated import made_with, rewrite, table, with_parts
+from experiments import pages, programs
+from experiments.benchmarks.records import Record
 
-HERE = Path(__file__).parent
-README = HERE / "README.md"
-OUTPUT = HERE / "results" / "copies.json"
+OUTPUT = Path(__file__).parent / "results" / "copies.json"
 SIZES = (1000, 10_000)
 _T = Image.Transpose
 
@@ -183,60 +178,28 @@ def seconds(pictures: Thumbnails) -> dict[str, dict[str, float]]:
     return taken
 
 
-def page(text: str) -> str:
-    """Returns the README with its tables made anew."""
-    record = read(OUTPUT)
-    assert record is not None
-    sets = {n: e for n, e in record["entries"].items() if "found" in e}
-    lines = [[kind, *(f"{100 * e['found'][kind]:.0f}" for e in sets.values())] for kind in CHANGES]
-    found = table(["copies found, %", *sets], lines)
-    rows = []
-    for name, entry in sets.items():
-        pairs = entry["others"]["pairs"]
-        rows.append([
-            name, f"{entry['others']['photos']:,}", f"{pairs / 1e6:.1f}",
-            str(len(entry["others"]["joined"])),
-        ])  # fmt: skip
-    others = table(["set", "photos", "million pairs", "joined"], rows)
-    times = [
-        [f"{int(size):,}", f"{t['seconds']:.0f}", f"{t['processor_seconds']:.0f}"]
-        for entry in record["entries"].values()
-        for size, t in entry.get("seconds", {}).items()
-    ]
-    took = table(["photos", "seconds", "of processors"], times)
-    parts = [found, others, took, made_with(record, "copies.json", ("torch",))]
-    return with_parts(text, {"copies": "\n\n".join(parts)}, "experiments.copies.run")
-
-
 def main() -> None:
-    """Measures, or writes the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("name", nargs="?", help="of the set, in the record")
-    parser.add_argument("source", nargs="?", help="folder or tar of class folders")
+    """Measures, and writes the record and the page."""
+    parser = programs.parser(__doc__)
+    parser.add_argument("name", help="of the set, in the record")
+    parser.add_argument("source", help="folder or tar of class folders")
     parser.add_argument("--photos", type=int, default=4000)
     parser.add_argument("--copied", type=int, default=100)
     parser.add_argument("--others", type=int, default=300)
     parser.add_argument("--seconds", action="store_true", help="measure only how long it takes")
-    parser.add_argument("--page", action="store_true", help="write the README's tables")
     arguments = parser.parse_args()
-    if arguments.page:
-        rewrite({README: page}, ["--page"])
-        return
     record = Record(OUTPUT, "Which copies of a photo are found, and what is taken for one?")
     names, images = photos(arguments.source, arguments.photos)
     pictures = thumbnails(images)
     if arguments.seconds:
         record.put(f"{arguments.name}, seconds", {"seconds": seconds(pictures)})
-        return
-    found = shares(images, arguments.copied, arguments.others)
-    others = joined(names, pictures)
-    print(others["joined"])
-    record.put(
-        arguments.name,
-        {"copied": arguments.copied, "beside": arguments.others, "found": found, "others": others},
-    )
+    else:
+        found = shares(images, arguments.copied, arguments.others)
+        others = joined(names, pictures)
+        print(others["joined"])
+        counts = {"copied": arguments.copied, "beside": arguments.others}
+        record.put(arguments.name, {**counts, "found": found, "others": others})
+    pages.write("copies")
 
 
 if __name__ == "__main__":

@@ -1,47 +1,35 @@
-"""How much do ten views and several networks gain? Each of some finished runs, and their averages.
+"""How much do ten views and several networks gain? Tests finished runs and averages of them.
 
     python -m experiments.ensembles.run miniature RUN RUN RUN
     python -m experiments.ensembles.run --quick    # minutes: trains three seeds of digits for it
-    python -m experiments.ensembles.run --check
 
 Every subset of at most five runs is averaged: with equal weights, as the paper says, and with
-coefficients tuned on every other image and tested on the rest, as the 2012 programs would honestly
-have done.
+coefficients that are tuned on every other image and tested on the rest. (The 2012 programs tuned
+them on the test images themselves.)
 """
 
 import itertools
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
 from alexnet_jax.evaluation.ensemble import Member, alternate, evaluate_members
 from alexnet_jax.evaluation.views import VIEW_NAMES, averaged_by
 from alexnet_jax.runs.folder import read_run
-from alexnet_jax.workflow import evaluate_run
-from experiments import pictures, quick
-from experiments.averaged import heading
+from experiments import pictures, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.generated import each_made_with, rewrite, table, with_parts
+from experiments.pages import table
 from experiments.paired import spread
+from experiments.view_names import common_heading
 
-HERE = Path(__file__).parent
-README = HERE / "README.md"
-OUTPUT = HERE / "results" / "ensembles.json"
-MOST = 5
-"""Networks that are averaged, at most."""
+OUTPUT = Path(__file__).parent / "results" / "ensembles.json"
+MAX_NETWORKS = 5
 WAYS = ("equal", "equal, half of the images", "tuned on the other half")
 
 
 def tested(runs: list[Path], views: int, data_dir: Path | None) -> list[Member]:
-    """Returns the tests of finished runs.
-
-    Args:
-      runs: run folders, trained on one set.
-      views: 1 or 10.
-      data_dir: of the prepared sets.
-    """
+    """Returns the tests of finished runs, which were trained on one set, with 1 or 10 views."""
     members = []
     for place in runs:
         run = read_run(place)
@@ -52,7 +40,7 @@ def tested(runs: list[Path], views: int, data_dir: Path | None) -> list[Member]:
 
 
 def trained(place: Path) -> dict[str, Any]:
-    """Returns what a run's training was and took: seed, epochs, cores, seconds."""
+    """Returns preset, epochs, seed, cores and seconds of a run's training."""
     run = read_run(place)
     keys = ("seed", "cpu_cores", "wall_seconds", "params_sha256")
     counted = {key: run.info.get(key) for key in keys}  # an import has no training
@@ -60,9 +48,9 @@ def trained(place: Path) -> dict[str, Any]:
 
 
 def errors(members: list[Member]) -> list[dict[str, Any]]:
-    """Returns the top-1 errors in percent of all subsets: their size, the way, each error."""
+    """Returns the top-1 errors (%) of all subsets, by size and way of averaging."""
     found: dict[tuple[int, str], list[float]] = {}
-    for size in range(1, min(len(members), MOST) + 1):
+    for size in range(1, min(len(members), MAX_NETWORKS) + 1):
         for subset in itertools.combinations(members, size):
             whole = evaluate_members(subset, None).evaluation
             found.setdefault((size, WAYS[0]), []).append(100 * whole.top1_error)
@@ -74,9 +62,8 @@ def errors(members: list[Member]) -> list[dict[str, Any]]:
     return [{"networks": size, "weights": way, "errors": e} for (size, way), e in found.items()]
 
 
-def rows(record: dict[str, Any]) -> str:
+def table_of(record: dict[str, Any]) -> str:
     """Returns the table of a record."""
-    head = ["", "networks", "subsets", "centre, %", f"{_averaged(record)}, %"]
     lines = []
     for name, entry in record["sets"].items():
         by_views = [
@@ -84,22 +71,22 @@ def rows(record: dict[str, Any]) -> str:
             for views in ("1", "10")
         ]
         for size, way in sorted(by_views[0], key=lambda key: (WAYS.index(key[1]), key[0])):
-            count = len(by_views[0][size, way])
             texts = [f"{statistics.mean(part[size, way]):.2f}" for part in by_views]
-            if size == 1:  # averages share their networks: their spread would say too little
+            if size == 1:  # averages share their networks: their spread would be too small
                 texts = [spread(part[size, way], ".2f") for part in by_views]
-            lines.append([f"`{name}`, {way}", str(size), str(count), *texts])
-    made = each_made_with(record["sets"])
-    return f"{table(head, lines)}\n\n{made}\n\n[json](results/{OUTPUT.name})"
+            lines.append([f"`{name}`, {way}", size, len(by_views[0][size, way]), *texts])
+    return table(["", "networks", "subsets", "centre, %", f"{view_heading(record)}, %"], lines)
 
 
-def _averaged(record: dict[str, Any]) -> str:
+def view_heading(record: dict[str, Any]) -> str:
     sets = record["sets"]
-    return heading({name: VIEW_NAMES[entry["views_averaged"]] for name, entry in sets.items()})
+    return common_heading(
+        {name: VIEW_NAMES[entry["views_averaged"]] for name, entry in sets.items()}
+    )
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
-    """Draws the mean error of averages against their size, centre and all views, a set a panel."""
+    """Draws the mean error of averages against their size, for the centre and for all views."""
     sets = record["sets"]
     figure = pictures.blank(2.9 * len(sets) + 0.6, 2.9)
     panels = figure.subplots(1, len(sets), squeeze=False)[0]
@@ -118,27 +105,15 @@ def draw(record: dict[str, Any], path: Path) -> None:
     pictures.save(figure, path, sets)
 
 
-def updated(text: str) -> str:
-    """Returns the README with the table of today's record."""
-    record = read(OUTPUT)
-    parts = {"ensembles": rows(record)} if record else {}
-    return with_parts(text, parts, "experiments.ensembles.run")
-
-
 def main(words: list[str] | None = None) -> None:
-    """Tests the runs, and writes record and page."""
-    words = sys.argv[1:] if words is None else words
-    if "--check" in words:
-        rewrite({README: updated}, words)
-    parser = quick.parser(__doc__, OUTPUT)
+    """Tests the runs, and writes record, figure and page."""
+    parser = programs.quick_parser(__doc__, OUTPUT)
     parser.add_argument("name", nargs="?", help="in the record")
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="finished run folders")
     arguments = parser.parse_intermixed_args(words)
-    if arguments.quick and (arguments.name or arguments.output != OUTPUT):
-        parser.error("--quick has a run folder and a record of its own")
+    programs.use_quick_folders(parser, arguments)
     if arguments.quick:
-        arguments.name, arguments.runs = "digits", quick.trained(3, arguments.data_dir)
-        arguments.output = quick.SCRATCH / "ensembles.json"
+        arguments.name, arguments.runs = "digits", programs.train_digits(3, arguments.data_dir)
     if not arguments.runs:
         parser.error("a name and its runs are needed, or --quick")
     record = read(arguments.output) or {"sets": {}}
@@ -153,10 +128,7 @@ def main(words: list[str] | None = None) -> None:
     record["sets"][arguments.name] = entry
     write(arguments.output, record)
     draw(record, arguments.output.with_suffix(".svg"))
-    if arguments.output == OUTPUT:
-        rewrite({README: updated})
-    else:
-        print(rows(record))
+    programs.show(table_of(record), arguments.output, OUTPUT)
 
 
 if __name__ == "__main__":

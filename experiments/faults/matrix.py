@@ -2,12 +2,10 @@
 
     python -m experiments.faults.matrix          # runs the tests and writes the page
     python -m experiments.faults.matrix --again  # only those that have not passed
-    python -m experiments.faults.matrix --check  # exits with 1 if the page is out of date
 
-The rows stand in `faults.toml`. Writes `results/matrix.json` and the tables of the README.
+The rows are in `faults.toml`. Writes `results/matrix.json` and the tables of the page.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -16,19 +14,19 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments import pages, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.generated import made_with, rewrite, table, with_parts
+from experiments.pages import table
 
 HERE = Path(__file__).parent
 OUTPUT = HERE / "results" / "matrix.json"
-README = HERE / "README.md"
 ROOT = HERE.parents[1]
 FAULTS = HERE / "faults.toml"
 
 
 class Fault(NamedTuple):
-    """A row: a fault, what is promised, and the tests, as `file::function` below `tests/`."""
+    """A row: a fault, the promise, and the tests as `file::function` below `tests/`."""
 
     fault: str
     promise: str
@@ -71,40 +69,25 @@ def outcomes(names: list[str]) -> dict[str, str]:
     }
 
 
-def rows(found: list[Fault], record: dict[str, Any]) -> str:
+def table_of(found: list[Fault], record: dict[str, Any]) -> str:
     """Returns one of the tables."""
     lines = []
     for number, fault in enumerate(found, start=1):
-        results = [record["tests"].get(name, "missing") for name in fault.tests]
+        results = {record["tests"].get(name, "missing") for name in fault.tests}
         tests = "<br>".join(f"`{name.replace('::', '` `')}`" for name in fault.tests)
-        word = ", ".join(sorted(set(results)))
-        lines.append([str(number), fault.fault, fault.promise, tests, word])
+        lines.append([number, fault.fault, fault.promise, tests, ", ".join(sorted(results))])
     return table(["", "fault", "promise", "tests", "result"], lines)
-
-
-def updated(text: str) -> str:
-    """Returns the README with the tables of today's record."""
-    record = read(OUTPUT)
-    if not record:
-        return text
-    parts = {name: rows(found, record) for name, found in faults().items()}
-    return with_parts(text, parts | {"made": f"{made_with(record, OUTPUT.name)}."}, __spec__.name)
 
 
 def main() -> None:
     """Runs the tests, and writes the record and the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--check", action="store_true", help="only compare the page")
+    parser = programs.parser(__doc__)
     parser.add_argument("--again", action="store_true", help="only those that have not passed")
-    arguments = parser.parse_args()
-    if not arguments.check:
-        before = (read(OUTPUT) or {"tests": {}})["tests"] if arguments.again else {}
-        passed = {n: "passed" for n in named() if before.get(n) == "passed"}
-        found = outcomes([name for name in named() if name not in passed])
-        write(OUTPUT, {"environment": environment(), "tests": passed | found})
-    rewrite({README: updated}, sys.argv)
+    before = (read(OUTPUT) or {"tests": {}})["tests"] if parser.parse_args().again else {}
+    passed = {name: "passed" for name in named() if before.get(name) == "passed"}
+    found = outcomes([name for name in named() if name not in passed])
+    write(OUTPUT, {"environment": environment(), "tests": passed | found})
+    pages.write("faults")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,5 @@
-"""How long each row of the paper's tables would take, at measured rates.
+"""How long each row of the paper's tables would take, at measured rates."""
 
-python -m experiments.imagenet.ready          # rewrites the table of the README
-python -m experiments.imagenet.ready --check  # exits with 1 if it is out of date
-"""
-
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 from alexnet_jax.network.layers import summarize
@@ -13,9 +7,7 @@ from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
 from experiments.benchmarks import accelerator, contestants
 from experiments.benchmarks.records import RESULTS, read
-from experiments.generated import rewrite, table, with_parts
 
-README = Path(__file__).with_name("README.md")
 MEASURED = "original"
 """Network whose rates were measured; others take time in proportion to their multiplications."""
 IMAGES = {
@@ -71,6 +63,11 @@ def work(preset: str) -> float:
     return config.epochs * IMAGES[config.data.name] * share
 
 
+def work_of(line: Line) -> float:
+    """Returns the images of all runs of a row, each counted as `work` does."""
+    return sum(work(name) for name in line.runs)
+
+
 def rates() -> tuple[float, float, float, str]:
     """Returns images/s in training (two cores; a GPU; what its machine feeds) and the processor."""
     networks, device = read(RESULTS / "networks.json"), read(RESULTS / "accelerator.json")
@@ -88,39 +85,7 @@ def rates() -> tuple[float, float, float, str]:
     return cores, best, fed, networks["environment"]["processor"]
 
 
-def rows() -> str:
-    """Returns the table."""
-    cores, device, fed, processor = rates()
-    head = ["the paper", "tested on", "top-1 / top-5 (%)", "runs", "million images"]
-    head += ["days, 2 cores", "hours, one H200"]
-    lines = []
-    for line in LINES:
-        names = [f"{line.runs.count(n)} × `{n}`" for n in dict.fromkeys(line.runs)]
-        images = sum(work(name) for name in line.runs)
-        lines.append(
-            [
-                f"{line.place}, {line.who}",
-                line.test,
-                line.errors,
-                ", ".join(names).replace("1 × ", ""),
-                f"{images / 1e6:,.0f}",
-                f"{images / cores / 86_400:,.0f}",
-                f"{images / min(device, fed) / 3600:,.1f}",
-            ]
-        )
-    return (
-        f"{table(head, lines)}\n\nAt {cores:.1f} images/s (two cores, {processor}, float32) and "
-        f"{min(device, fed):,.0f} (H200: the network takes {device:,.0f} in bfloat16, the input "
-        f"pipeline on its 16 cores gives {fed:,.0f}), both measured with `{MEASURED}`; others "
-        "in proportion to their multiplications. Fall 2009 and 2011 with the paper's round numbers "
-        "of images, 2010 and 2012 with those of the published lists."
-    )
-
-
-def updated(text: str) -> str:
-    """Returns the README with the table of today's records."""
-    return with_parts(text, {"ready": rows()}, "experiments.imagenet.ready")
-
-
-if __name__ == "__main__":
-    rewrite({README: updated}, sys.argv)
+def runs_text(line: Line) -> str:
+    """Returns the presets of a row, e.g. "2 × `imagenet-finetune`"."""
+    counts = {name: line.runs.count(name) for name in dict.fromkeys(line.runs)}
+    return ", ".join(f"{n} × `{name}`" if n > 1 else f"`{name}`" for name, n in counts.items())

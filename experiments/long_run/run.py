@@ -5,7 +5,6 @@
 Writes `results/long_run.json` and the table of the README.
 """
 
-import argparse
 import json
 import shutil
 import statistics
@@ -15,20 +14,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+from experiments import pages, programs
 from experiments.benchmarks.environment import environment
-from experiments.benchmarks.records import read, write
-from experiments.generated import made_with, rewrite, table, with_parts
+from experiments.benchmarks.records import write
+from experiments.pages import table
 
-HERE = Path(__file__).parent
-OUTPUT = HERE / "results" / "long_run.json"
-README = HERE / "README.md"
+OUTPUT = Path(__file__).parent / "results" / "long_run.json"
+STEPS, STEPS_PER_SAVE = 2000, 20
 STEPS_PER_EPOCH = 22.46875  # 1,438 images in batches of 64
 WINDOWS = ((800, 1200), (1200, 1600), (1600, 2000))
-"""Steps over which the medians are taken; before, programs are still compiled and caches filled."""
+"""Medians are taken over these steps; earlier, programs are compiled and caches filled."""
 
 
 def sample(process: int, workdir: Path) -> dict[str, int]:
-    """Returns what the process and the run folder hold now."""
+    """Returns the step, and the resources of the process and the run folder, now."""
     place = Path("/proc") / str(process)
     status = (place / "status").read_text()
     values = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
@@ -44,13 +43,18 @@ def sample(process: int, workdir: Path) -> dict[str, int]:
 
 
 def watch(scratch: Path, steps: int) -> list[dict[str, int]]:
-    """Trains, and returns a sample of every half second."""
+    """Trains, and returns a sample for every half second."""
     workdir = scratch / "run"
     shutil.rmtree(workdir, ignore_errors=True)
     epochs = steps / STEPS_PER_EPOCH
-    every = 20 / STEPS_PER_EPOCH
+    every = STEPS_PER_SAVE / STEPS_PER_EPOCH
     words = ["--workdir", workdir, "--data-dir", scratch / "data", "--epochs", f"{epochs:.4f}"]
-    words += ["--evaluate-every-epochs", f"{every:.5f}", "--checkpoint-every-steps", "20"]
+    words += [
+        "--evaluate-every-epochs",
+        f"{every:.5f}",
+        "--checkpoint-every-steps",
+        str(STEPS_PER_SAVE),
+    ]
     command = [sys.executable, "-m", "alexnet_jax.main", *map(str, words)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     found = []
@@ -58,7 +62,7 @@ def watch(scratch: Path, steps: int) -> list[dict[str, int]]:
         try:
             found.append(sample(process.pid, workdir))
         except (OSError, KeyError, ValueError, IndexError):
-            pass  # not begun, a line that is being written, a file that is being replaced, or over
+            pass  # not started, a line half written, a file being replaced, or ended
         time.sleep(0.5)
     if process.returncode:
         raise SystemExit("the run failed")
@@ -76,9 +80,8 @@ def medians(samples: list[dict[str, int]]) -> dict[str, list[float]]:
     return found
 
 
-def rows(record: dict[str, Any]) -> str:
+def table_of(record: dict[str, Any]) -> str:
     """Returns the table of a record."""
-    head = ["", *(f"steps {low:,} to {high:,}" for low, high in WINDOWS)]
     units = {
         "memory_kib": ("memory, MiB", 1024),
         "threads": ("threads", 1),
@@ -89,27 +92,24 @@ def rows(record: dict[str, Any]) -> str:
     for name, (text, unit) in units.items():
         values = [value / unit for value in record["medians"][name]]
         lines.append([text, *(f"{v:.1f}" if unit > 1 else f"{v:.0f}" for v in values)])
-    return f"{table(head, lines)}\n\n{record['samples']} samples. {made_with(record, OUTPUT.name)}."
+    return table(["", *(f"steps {low:,} to {high:,}" for low, high in WINDOWS)], lines)
 
 
-def updated(text: str) -> str:
-    """Returns the README with the table of today's record."""
-    record = read(OUTPUT)
-    return (
-        with_parts(text, {"long_run": rows(record)}, "experiments.long_run.run") if record else text
-    )
+def growth_mib(record: dict[str, Any]) -> float:
+    """Returns by how much the memory grows with each validation and save."""
+    first, *_, last = record["medians"]["memory_kib"]
+    saves = (WINDOWS[-1][0] - WINDOWS[0][0]) / STEPS_PER_SAVE
+    return (last - first) / 1024 / saves
 
 
 def main() -> None:
     """Watches a run, and writes the record and the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = programs.parser(__doc__)
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the run")
-    samples = watch(parser.parse_args().scratch, 2000)
+    samples = watch(parser.parse_args().scratch, STEPS)
     record = {"environment": environment(), "samples": len(samples), "medians": medians(samples)}
     write(OUTPUT, record | {"course": samples[:: max(1, len(samples) // 60)]})
-    rewrite({README: updated})
+    pages.write("long_run")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,11 @@
     python -m experiments.minimal_filtering.run --scratch runs/minimal --jobs 2 \
         digits 10 "" cifar10-18pct 3 "--epochs 4 --data.source CIFAR10"
 
-Preset, number of seeds and further options of `alexnet train`, as often as wanted. A run that has
-ended is not repeated: the same command goes on where it was stopped. Writes
-`results/training.json` and the table of the README.
+Give preset, number of seeds and further options of `alexnet train`, once or more. A finished run is
+not repeated: the same command continues where it was stopped. Writes `results/training.json` and
+the table of the page.
 """
 
-import argparse
 import json
 import shlex
 import statistics
@@ -18,27 +17,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from experiments import pages, programs
 from experiments.benchmarks.environment import environment
-from experiments.benchmarks.records import read, write
-from experiments.generated import made_with, rewrite, table, with_parts
+from experiments.benchmarks.records import write
+from experiments.pages import table
 from experiments.paired import paired
 
-HERE = Path(__file__).parent
-OUTPUT = HERE / "results" / "training.json"
-README = HERE / "README.md"
+OUTPUT = Path(__file__).parent / "results" / "training.json"
 FORMS = ("minimal", "direct")
 _DIRECT = "minimal_filtering.best_tile = lambda x, kernel, padding: None"
 
 
 def train(preset: str, form: str, seed: int, options: str, scratch: Path) -> dict[str, float]:
-    """Returns the error (%) and loss of the last test of one run, which is made if need be.
+    """Returns error (%) and loss of a run's last test; trains the run if it is missing.
 
     Args:
-      preset: name of the preset.
       form: of the convolutions, "minimal" or "direct".
-      seed: of the run.
       options: further ones of `alexnet train`.
-      scratch: folder of the run folders.
     """
     workdir = scratch / f"{preset}-{form}-{seed}"
     log, rows = workdir / "metrics.jsonl", []
@@ -81,32 +76,23 @@ def comparison(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     }
 
 
-def rows(record: dict[str, Any]) -> str:
+def table_of(record: dict[str, Any]) -> str:
     """Returns the table of a record."""
     head = ["preset", "seeds", "minimal filtering: error (%)", "direct: error (%)"]
     head += ["paired difference (points)", "95 % interval"]
     lines = []
     for entry in record["entries"]:
-        found, low_high = entry["comparison"], entry["comparison"]["interval_95"]
+        found, (low, high) = entry["comparison"], entry["comparison"]["interval_95"]
         cells = [f"{found['mean'][f]:.2f} ± {found['standard_deviation'][f]:.2f}" for f in FORMS]
         name = f"`{entry['preset']}`" + (f", {entry['note']}" if entry["note"] else "")
-        interval = " to ".join(f"{value:+.2f}" for value in low_high)
-        lines.append([name, str(entry["seeds"]), *cells, f"{found['difference']:+.2f}", interval])
-    under = f"Mean ± standard deviation over seeds. {made_with(record, OUTPUT.name, ['torch'])}."
-    return f"{table(head, lines)}\n\n{under}"
-
-
-def updated(text: str) -> str:
-    """Returns the README with the table of today's record."""
-    record = read(OUTPUT)
-    return with_parts(text, {"training": rows(record)}, __spec__.name) if record else text
+        cells += [f"{found['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}"]
+        lines.append([name, entry["seeds"], *cells])
+    return table(head, lines)
 
 
 def main() -> None:
-    """Trains what is not trained yet, writes the record and the README."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Trains the missing runs; writes the record and the page."""
+    parser = programs.parser(__doc__)
     parser.add_argument("experiments", nargs="+", help="PRESET SEEDS OPTIONS, in threes")
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the run folders")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
@@ -132,7 +118,7 @@ def main() -> None:
             entries.append(entry | {"comparison": comparison(runs)})
             write(arguments.output, {"environment": environment(), "entries": entries})
     if arguments.output == OUTPUT:
-        rewrite({README: updated})
+        pages.write("minimal_filtering")
 
 
 if __name__ == "__main__":

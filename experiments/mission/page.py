@@ -1,12 +1,8 @@
-"""Writes this folder's README: a row for every statement of the paper, of courses, of the card.
+"""The rows of the page: a row for every statement of the paper, of courses, of the card.
 
-python -m experiments.mission.page          # rewrites the tables
-python -m experiments.mission.page --check  # exits with 1 if the README is out of date
-
-The rows stand in `rows.toml`; numbers come from the committed records, by `FIGURES`.
+The rows are in `rows.toml`; numbers come from the committed records, by `FIGURES`.
 """
 
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +11,12 @@ from typing import Any, NamedTuple
 from alexnet_jax.network.layers import summarize
 from alexnet_jax.network.networks import NETWORKS
 from experiments import reproduction
-from experiments.benchmarks.records import read
-from experiments.generated import rewrite, table, with_parts
 from experiments.imagenet import ready
+from experiments.pages import record
 from experiments.parity.page import largest
+from experiments.results import test_errors
 
-HERE = Path(__file__).parent
-README = HERE / "README.md"
-ROWS = HERE / "rows.toml"
-ROOT = HERE.parent
+ROWS = Path(__file__).parent / "rows.toml"
 STATUSES = {
     "run": "the command was run here; its number is of the committed record, at the scale of the "
     "page named",
@@ -52,24 +45,15 @@ def sections() -> dict[str, list[Row]]:
     return {part["title"]: [Row(**row) for row in part["row"]] for part in found}
 
 
-def _record(place: str) -> Any:
-    folder, name = place.split("/")
-    record = read(ROOT / folder / "results" / f"{name}.json")
-    if record is None:
-        raise ValueError(f"there is no record {place}")
-    return record
-
-
 def _claim(words: str) -> str:
-    """Returns what the first part of a row of the reproduction table tells."""
+    """Returns the first part of our result for a claim of the reproduction table."""
     [row] = [row for row in reproduction.ROWS if row.claim.startswith(words)]
     ours = row.ours() or "not run yet"
     return ours.partition("; *")[0].partition("; whole epochs")[0]
 
 
 def _final(place: str) -> str:
-    rows = sorted(_record(place)["final"], key=lambda row: row["test_views"])
-    errors = " / ".join(f"{100 * row['final/top1_error']:.1f}" for row in rows)
+    errors = " / ".join(f"{error:.1f}" for error in test_errors(record(*place.split("/"))).values())
     return f"{errors} % top-1 error, centre / all views"
 
 
@@ -80,7 +64,7 @@ def _value(words: str) -> str:
     """
     path, form = words.split(" | ")
     place, *keys = path.split(" > ")
-    value = _record(place)
+    value: Any = record(*place.split("/"))
     for key in keys:
         if isinstance(value, list):
             value = next(row for row in value if key in (row.get("name"), row.get("network")))
@@ -97,29 +81,29 @@ def _share(layers: str) -> str:
 
 
 def _parity(network: str) -> str:
-    rows = _record("parity/parity")["networks"]
+    rows = record("parity")["networks"]
     found = [largest(row["float32"]) for row in rows if network in (row["network"], "all")]
     return f"{max(found):.1e}"
 
 
 def _towers(_: str) -> str:
-    rows = _record("two_towers/two_towers")["rows"]
+    rows = record("two_towers")["rows"]
     return f"{max(row['float64']['param_difference']['largest'] for row in rows):.1e}"
 
 
 def _faults(_: str) -> str:
-    outcomes = list(_record("faults/matrix")["tests"].values())
+    outcomes = list(record("faults", "matrix")["tests"].values())
     passed, skipped = outcomes.count("passed"), outcomes.count("skipped")
     return f"{passed} of {len(outcomes)} tests of faults passed, {skipped} skipped"
 
 
 def _two_devices(_: str) -> str:
-    found = _record("benchmarks/towers")["contestants"]
+    found = record("benchmarks", "towers")["contestants"]
     return f"{found['two towers']['rate'] / found['one device']['rate']:.2f} times the rate of one"
 
 
 def _ratios(_: str) -> str:
-    entries = _record("benchmarks/networks")["entries"].values()
+    entries = record("benchmarks", "networks")["entries"].values()
     found = [entry["ratios"]["PyTorch"] for entry in entries if entry["what"] == "train"]
     return f"{min(found):.2f} to {max(found):.2f} times PyTorch's rate in training"
 
@@ -152,44 +136,3 @@ def figure(row: Row) -> str:
     """Returns the number of a row."""
     kind, _, words = row.figure.partition(": ")
     return FIGURES[kind](words) if kind else ""
-
-
-def _link(path: str) -> str:
-    name = Path(path).parent.name if path.endswith("README.md") else Path(path).name
-    base = "../" if path.startswith("experiments/") else "../../"
-    return f"[{name}]({base}{path.removeprefix('experiments/')})"
-
-
-def _cells(row: Row) -> list[str]:
-    command = f"`{row.do}`" if row.do else "–"
-    outcome = ": ".join(part for part in (row.note, figure(row)) if part)
-    links = ", ".join(_link(path) for path in row.see)
-    told = "; ".join(part for part in (outcome, links) if part)
-    return [row.said, row.at, command, row.status, told or "–"]
-
-
-def rows() -> str:
-    """Returns all tables."""
-    head = ["what is said", "where", "what does it here", "status", "outcome, evidence"]
-    return "\n\n".join(
-        f"## {title}\n\n{table(head, [_cells(row) for row in found])}"
-        for title, found in sections().items()
-    )
-
-
-def counts() -> str:
-    """Returns how many rows have which status."""
-    found = [row.status for part in sections().values() for row in part]
-    lines = [[f"**{word}**", str(found.count(word)), text] for word, text in STATUSES.items()]
-    done = len(found) - found.count("open")
-    lines.append(["", str(len(found)), f"in all, {done} of them with a command"])
-    return table(["status", "rows", "it means"], lines)
-
-
-def updated(text: str) -> str:
-    """Returns the README with the tables of today's rows and records."""
-    return with_parts(text, {"counts": counts(), "rows": rows()}, "experiments.mission.page")
-
-
-if __name__ == "__main__":
-    rewrite({README: updated}, sys.argv)

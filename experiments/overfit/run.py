@@ -1,4 +1,4 @@
-"""Can the full network memorize one batch, as a correct gradient must let it?
+"""Can the full network memorize one batch? With a correct gradient it must.
 
     python -m experiments.overfit.run --network original --batch-size 16
 
@@ -7,10 +7,9 @@ repeats the training step on it, without augmentation, until every image is righ
 small.
 """
 
-import argparse
-import json
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,45 +21,28 @@ from alexnet_jax.config import (
     PreprocessConfig,
     ScheduleConfig,
 )
-from alexnet_jax.data.dataset import open_dataset
+from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.preprocess import make_inputs
 from alexnet_jax.data.stream import Batch
 from alexnet_jax.locations import default_data_dir
+from alexnet_jax.network.layers import Network
 from alexnet_jax.network.model import count_params
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation.prepare import ensure_prepared
-from alexnet_jax.runs.folder import environment
 from alexnet_jax.training.schedule import rate_tree, rates_at
 from alexnet_jax.training.steps import init_state, make_train_step
+from experiments import programs
+from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import write
 
 
-def main() -> None:
-    """Runs the experiment; exits with 1 when the batch was not learnt."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--network", default="original", choices=NETWORKS)
-    parser.add_argument("--data", type=Path, help="folder of a prepared set")
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=200, help="at most")
-    parser.add_argument("--learning-rate", type=float, default=0.001)
-    parser.add_argument("--output", type=Path, help="JSON file of the result")
-    arguments = parser.parse_args()
-
-    folder = arguments.data or ensure_prepared(
-        DataConfig(name="digits-256", stored_size=256), default_data_dir()
-    )
-    dataset = open_dataset(folder)
-    network = NETWORKS[arguments.network].with_classes(len(dataset.class_names))
-    size, count = network.image_size, arguments.batch_size
-    optimizer = OptimizerConfig(arguments.learning_rate, 2 * arguments.learning_rate)
-    augment, preprocessing = AugmentConfig(mirror=False), PreprocessConfig()
-    inputs = make_inputs(preprocessing, augment, load_statistics(folder), size)
+def batch_of(dataset: Dataset, size: int, count: int) -> Batch:
+    """Returns the centre windows of the first training images."""
     split = dataset.split("train")
     start = (dataset.stored_size - size) // 2
     window = slice(start, start + size)
-    batch = Batch(
+    return Batch(
         split.images(np.arange(count))[:, window, window],
         split.labels[:count],
         np.ones(count, bool),
@@ -68,12 +50,25 @@ def main() -> None:
         np.full((count, 2), start, np.int32),
         np.zeros(count, bool),
     )
+
+
+def memorize(
+    network: Network, folder: Path, *, learning_rate: float, count: int, max_steps: int
+) -> dict[str, Any]:
+    """Repeats the training step on one batch until every image is right and the loss is small."""
+    size, augment, preprocessing = (
+        network.image_size,
+        AugmentConfig(mirror=False),
+        PreprocessConfig(),
+    )
+    optimizer = OptimizerConfig(learning_rate, 2 * learning_rate)
+    inputs = make_inputs(preprocessing, augment, load_statistics(folder), size)
+    batch = batch_of(open_dataset(folder), size, count)
     state = init_state(network, optimizer, size, seed=0)
-    params = count_params(state.params)
     rates = rate_tree(rates_at(ScheduleConfig(), optimizer, 0, 1), optimizer, state.params)
     step = make_train_step(network, optimizer, preprocessing, augment)
     losses, errors, began = [], [], time.monotonic()
-    for number in range(arguments.steps):
+    for number in range(max_steps):
         state, sums = step(state, batch, inputs, rates, np.bool_(False))
         losses.append(float(sums.loss) / count)
         errors.append(1 - float(sums.top1) / count)
@@ -82,25 +77,49 @@ def main() -> None:
         )
         if len(losses) > 5 and max(losses[-3:]) < 0.05 and not any(errors[-3:]):
             break
-    result = {
-        "network": arguments.network,
-        "parameters": params,
+    return {
+        "parameters": count_params(state.params),
         "image_size": size,
         "batch_size": count,
-        "learning_rate": arguments.learning_rate,
+        "learning_rate": learning_rate,
         "steps": len(losses),
         "seconds": round(time.monotonic() - began, 1),
         "first_loss": losses[0],
         "last_loss": losses[-1],
         "last_error": errors[-1],
         "losses": [float(f"{loss:.4g}") for loss in losses],
-        "environment": {k: v for k, v in environment().items() if k != "command"},
     }
+
+
+def main() -> None:
+    """Runs the experiment; exits with 1 if the batch was not learnt."""
+    parser = programs.parser(__doc__)
+    parser.add_argument("--network", default="original", choices=NETWORKS)
+    parser.add_argument("--data", type=Path, help="folder of a prepared set")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=200, help="at most")
+    parser.add_argument("--learning-rate", type=float, default=0.001)
+    parser.add_argument("--output", type=Path, help="JSON file of the result")
+    arguments = parser.parse_args()
+    digits = DataConfig(name="digits-256", stored_size=256)
+    folder = arguments.data or ensure_prepared(digits, default_data_dir())
+    network = NETWORKS[arguments.network].with_classes(len(open_dataset(folder).class_names))
+    found = memorize(
+        network,
+        folder,
+        learning_rate=arguments.learning_rate,
+        count=arguments.batch_size,
+        max_steps=arguments.steps,
+    )
     if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{params:,} parameters, {len(losses)} steps, loss {losses[0]:.3f} to {losses[-1]:.4f}")
-    raise SystemExit(0 if losses[-1] < 0.05 and errors[-1] == 0 else 1)
+        write(
+            arguments.output,
+            {"network": arguments.network} | found | {"environment": environment()},
+        )
+    first, last = found["first_loss"], found["last_loss"]
+    print(f"{found['parameters']:,} parameters")
+    print(f"{found['steps']} steps, loss {first:.3f} to {last:.4f}")
+    raise SystemExit(0 if last < 0.05 and found["last_error"] == 0 else 1)
 
 
 if __name__ == "__main__":

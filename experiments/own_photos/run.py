@@ -7,7 +7,6 @@ training photos of each class are taken, and all test photos. `--weights` are to
 convolutions are enough; without it the walk is the one without a trunk.
 """
 
-import argparse
 import io
 import json
 import re
@@ -19,9 +18,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from experiments import pages, programs
 from experiments.benchmarks.environment import environment
-from experiments.generated import rewrite
-from experiments.own_photos.page import PAGES
+from experiments.benchmarks.records import write
 
 RECORD = Path(__file__).parent / "results" / "own_photos.json"
 EACH = 300
@@ -102,9 +101,7 @@ def error_of(workdir: Path) -> dict[str, float]:
 
 def main() -> None:
     """Walks, and writes record and page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = programs.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--scratch", type=Path, required=True, help="an empty folder")
@@ -125,9 +122,8 @@ def main() -> None:
     record["walks"]["alone"] = walk(folder, None)
     record["errors"]["alone"] = error_of(folder / "runs" / "alone")
     record["environment"] = environment()
-    RECORD.parent.mkdir(exist_ok=True)
-    RECORD.write_text(json.dumps(record, indent=1) + "\n")
-    rewrite(PAGES)
+    write(RECORD, record)
+    pages.write("own_photos")
 
 
 if __name__ == "__main__":

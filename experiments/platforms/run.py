@@ -1,26 +1,23 @@
 """On which systems and versions of Python do the requirements resolve to wheels?
 
     pip install uv && python -m experiments.platforms.run  # about a minute; installs nothing else
-    python -m experiments.platforms.run --check            # exits with 1 if the page is out of date
 
-Writes `results/platforms.json` and the table of this folder's README. Resolving is not running: the
-README says which systems the tests were run on.
+Writes `results/platforms.json` and the table of the page. To resolve is not to run: the page says
+on which systems the tests were run.
 """
 
-import argparse
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from experiments import pages, programs
 from experiments.benchmarks.environment import environment
-from experiments.benchmarks.records import read, write
-from experiments.generated import rewrite, table, with_parts
+from experiments.benchmarks.records import write
 
 HERE = Path(__file__).parent
 OUTPUT = HERE / "results" / "platforms.json"
-README = HERE / "README.md"
 REQUIREMENTS = HERE.parents[1] / "requirements.txt"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 SYSTEMS = {
@@ -30,7 +27,7 @@ SYSTEMS = {
     "macOS, Apple silicon": "aarch64-apple-darwin",
     "Windows, x86-64": "x86_64-pc-windows-msvc",
 }
-"""Names of systems, and what uv calls them."""
+"""Systems, and uv's names for them."""
 ROWS = (
     ("Linux, x86-64", ""),
     ("Linux, x86-64", "jax[cuda13]"),
@@ -40,7 +37,7 @@ ROWS = (
     ("macOS, Apple silicon", ""),
     ("Windows, x86-64", ""),
 )
-"""System, and what is installed beside the requirements."""
+"""System, and what is installed in addition to the requirements."""
 _SOURCE_ONLY = "promise"  # TFDS needs it; pure Python, and there is no wheel
 
 
@@ -70,44 +67,20 @@ def resolve(system: str, python: str, extra: str) -> dict[str, str]:
     return {"lacks": lacking[1] if lacking else " ".join(result.stderr.split())[:200]}
 
 
-def updated(text: str) -> str:
-    """Returns the README with the table of the record."""
-    record = read(OUTPUT)
-    assert record is not None
-    lines = []
-    for system, extra in ROWS:
-        found = record["resolved"][f"{system}; {extra}"]
-        cells = [
-            f"jax {found[python]['jax']}"
-            if "jax" in found[python]
-            else f"no: {found[python]['lacks']}"
-            for python in PYTHONS
-        ]
-        lines.append([system, f"`{extra}`" if extra else "–", *cells])
-    head = ["system", "beside the requirements", *(f"Python {python}" for python in PYTHONS)]
-    made = f"Resolved on {record['environment']['date'][:10]} by uv {record['uv']}"
-    rows = f"{table(head, lines)}\n\n{made}; [json](results/{OUTPUT.name})."
-    return with_parts(text, {"platforms": rows}, "experiments.platforms.run")
-
-
 def main() -> None:
-    """Resolves for every system and version; prints what lacks."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--check", action="store_true", help="only compare the page")
-    arguments = parser.parse_args()
-    if not arguments.check:
-        if not shutil.which("uv"):
-            parser.error("uv, which resolves for other systems, is not installed: pip install uv")
-        version = subprocess.run(["uv", "--version"], capture_output=True, text=True).stdout.split()
-        resolved: dict[str, Any] = {}
-        for system, extra in ROWS:
-            row = {python: resolve(system, python, extra) for python in PYTHONS}
-            resolved[f"{system}; {extra}"] = row
-            print(f"{system} {extra}: {row}", flush=True)
-        write(OUTPUT, {"environment": environment(), "uv": version[1], "resolved": resolved})
-    rewrite({README: updated}, ["--check"] if arguments.check else [])
+    """Resolves for every system and version; writes the record and the page."""
+    parser = programs.parser(__doc__)
+    parser.parse_args()
+    if not shutil.which("uv"):
+        parser.error("uv, which resolves for other systems, is not installed: pip install uv")
+    version = subprocess.run(["uv", "--version"], capture_output=True, text=True).stdout.split()
+    resolved: dict[str, Any] = {}
+    for system, extra in ROWS:
+        row = {python: resolve(system, python, extra) for python in PYTHONS}
+        resolved[f"{system}; {extra}"] = row
+        print(f"{system} {extra}: {row}", flush=True)
+    write(OUTPUT, {"environment": environment(), "uv": version[1], "resolved": resolved})
+    pages.write("platforms")
 
 
 if __name__ == "__main__":

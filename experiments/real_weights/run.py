@@ -13,7 +13,6 @@ Writes `results/real_weights.json` and the tables of this folder's README. With 
 also trains the three dense layers on the frozen trunk for N epochs with the project's `train`.
 """
 
-import argparse
 import shutil
 import warnings
 from pathlib import Path
@@ -34,10 +33,10 @@ from alexnet_jax.config import (
 from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.runs.metrics_log import read_rows
 from alexnet_jax.runs.weights import load_weights
+from experiments import pages, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.generated import rewrite
-from experiments.real_weights import page, trunk
+from experiments.real_weights import targets, trunk
 from experiments.real_weights.features import features_of
 from experiments.real_weights.filters import compare_conv1
 from experiments.real_weights.linear import classify
@@ -48,15 +47,13 @@ LAYER = "pool5"
 
 def main() -> None:
     """Runs the experiment; exits with 1 when a target is missed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = programs.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the prepared sets")
     parser.add_argument("--reference", type=Path, required=True, help="has conv1_filters.npz")
     parser.add_argument("--work", type=Path, default=Path("runs/real_weights"))
     parser.add_argument("--fine-tune", type=float, default=0, metavar="EPOCHS")
     parser.add_argument("--fine-tune-set", default="imagenette", choices=SETS)
-    parser.add_argument("--output", type=Path, default=page.RESULTS)
+    parser.add_argument("--output", type=Path, default=targets.RESULTS)
     arguments = parser.parse_args()
     work = arguments.work
     archive = trunk.find_archive(work)
@@ -89,9 +86,9 @@ def main() -> None:
     elif old and "fine_tuned" in old:
         record["fine_tuned"] = old["fine_tuned"]
     write(arguments.output, record)
-    if arguments.output == page.RESULTS:
-        rewrite({page.README: page.updated})
-    missed = page.missed(record)
+    if arguments.output == targets.RESULTS:
+        pages.write("real_weights")
+    missed = targets.missed(record)
     print(*(missed or ["both targets are met"]), sep="\n")
     raise SystemExit(bool(missed))
 

@@ -2,14 +2,12 @@
 
     python -m experiments.retrieval.run miniature RUN
     python -m experiments.retrieval.run --quick    # minutes: trains the digits for it
-    python -m experiments.retrieval.run --check
 
-Of test images (queries) the nearest of a random part of the training images are found by Euclidean
-distance, in the activations of the dense layers, of the last convolution, and of the pixels.
-Counted is how many of the k nearest have the query's class.
+For test images (queries) the nearest images of a random part of the training set are found by
+Euclidean distance, in the activations of the dense layers and of the last convolution, and in the
+pixels. Precision at k is the share of the k nearest images that have the query's class.
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +18,19 @@ from alexnet_jax.insight.classifier import Classifier, classifier_of
 from alexnet_jax.insight.neighbours import last_hidden_layer, nearest, precision_at
 from alexnet_jax.network.layers import Conv, Dense, MaxPool, layer_names
 from alexnet_jax.runs.weights import load_weights
-from experiments import pictures, quick
+from experiments import pictures, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.generated import each_made_with, rewrite, table, with_parts
+from experiments.pages import table
 
-HERE = Path(__file__).parent
-README = HERE / "README.md"
-OUTPUT = HERE / "results" / "retrieval.json"
+OUTPUT = Path(__file__).parent / "results" / "retrieval.json"
 COUNTS = (1, 5, 20)
 QUERIES, BANK = 1000, 10_000
 SHOWN, NEAREST = 8, 6
 
 
 def layers_of(classifier: Classifier) -> list[str]:
-    """Returns the hidden dense layers, last first, and what follows the last convolution."""
+    """Returns the hidden dense layers, last first, then the last pooling and convolution."""
     layers = classifier.network.layers
     names = layer_names(layers)
     dense = [n for n, layer in zip(names, layers, strict=True) if isinstance(layer, Dense)]
@@ -50,12 +46,11 @@ def chosen(split: Any, count: int, seed: int) -> np.ndarray:
 
 
 def measure(run_folder: Path, data_dir: Path | None, picture: Path) -> dict[str, Any]:
-    """Returns precision at k by layer; draws the queries and their neighbours.
+    """Returns precision at k by layer; draws some queries and their neighbours.
 
     Args:
-      run_folder: finished run.
       data_dir: of the prepared sets; None: where the run found its set.
-      picture: where to draw.
+      picture: PNG to write.
     """
     weights = load_weights(run_folder, "last")
     run, classifier = weights.run, classifier_of(weights)
@@ -110,46 +105,32 @@ def draw(
     pictures.save(figure, path, source)
 
 
-def rows(record: dict[str, Any]) -> str:
+def table_of(record: dict[str, Any]) -> str:
     """Returns the table of a record."""
-    head = ["", "layer", *(f"precision at {count}, %" for count in COUNTS)]
     lines = []
     for name, entry in record["sets"].items():
         for layer, found in entry["layers"].items():
-            cells = [f"{100 * found[str(count)]:.1f}" for count in COUNTS]
-            lines.append([f"`{name}`", layer, *cells])
+            shares = [f"{100 * found[str(count)]:.1f}" for count in COUNTS]
+            lines.append([f"`{name}`", layer, *shares])
         lines.append([f"`{name}`", "chance", *[f"{100 * entry['chance']:.1f}"] * len(COUNTS)])
-    made = each_made_with(record["sets"])
-    return f"{table(head, lines)}\n\n{made}\n\n[json](results/{OUTPUT.name})"
+    return table(["", "layer", *(f"precision at {count}, %" for count in COUNTS)], lines)
 
 
 def is_drawn(path: Path, entry: dict[str, Any]) -> bool:
-    """Returns whether a set's picture was drawn by the call that its numbers are of."""
+    """Returns whether a set's picture was drawn together with its numbers."""
     return pictures.is_of(path, {k: value for k, value in entry.items() if k != "environment"})
-
-
-def updated(text: str) -> str:
-    """Returns the README with the table of today's record."""
-    record = read(OUTPUT)
-    parts = {"retrieval": rows(record)} if record else {}
-    return with_parts(text, parts, "experiments.retrieval.run")
 
 
 def main(words: list[str] | None = None) -> None:
     """Searches, and writes record, picture and page."""
-    words = sys.argv[1:] if words is None else words
-    if "--check" in words:
-        rewrite({README: updated}, words)
-    parser = quick.parser(__doc__, OUTPUT)
+    parser = programs.quick_parser(__doc__, OUTPUT)
     parser.add_argument("name", nargs="?", help="in the record")
     parser.add_argument("run", nargs="?", type=Path, help="finished run folder")
     parser.add_argument("--picture", type=Path, help="PNG file (default: beside the record)")
     arguments = parser.parse_intermixed_args(words)
-    if arguments.quick and (arguments.name or arguments.output != OUTPUT):
-        parser.error("--quick has a run folder and a record of its own")
+    programs.use_quick_folders(parser, arguments)
     if arguments.quick:
-        [arguments.run] = quick.trained(1, arguments.data_dir)
-        arguments.name, arguments.output = "digits", quick.SCRATCH / "retrieval.json"
+        arguments.name, [arguments.run] = "digits", programs.train_digits(1, arguments.data_dir)
     if not arguments.run:
         parser.error("a name and its run are needed, or --quick")
     picture = arguments.picture or arguments.output.with_name(f"{arguments.name}.png")
@@ -157,10 +138,7 @@ def main(words: list[str] | None = None) -> None:
     found = measure(arguments.run, arguments.data_dir, picture)
     record["sets"][arguments.name] = {"environment": environment(), **found}
     write(arguments.output, record)
-    if arguments.output == OUTPUT:
-        rewrite({README: updated})
-    else:
-        print(rows(record))
+    programs.show(table_of(record), arguments.output, OUTPUT)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,7 @@
 The embedded digits, eight epochs, three seeds each: about 20 s a seed on two CPU cores.
 """
 
-import argparse
 import dataclasses
-import json
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -30,9 +28,11 @@ from alexnet_jax.preparation.prepare import ensure_prepared
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.training.schedule import Clock, rate_tree, rates_at
 from alexnet_jax.training.steps import init_state, make_train_step
+from experiments import pages, programs
 from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import write
 
-RESULTS = Path(__file__).parent / "results"
+OUTPUT = Path(__file__).parent / "results" / "digits.json"
 EPOCHS, SEEDS = 8, (0, 1, 2)
 Change = Callable[[Network, Config], tuple[Network, Config]]
 
@@ -135,9 +135,9 @@ def learn(change: Change, dataset: Dataset, folder: Path) -> list[dict[str, Any]
 
 
 def main() -> None:
-    """Writes `results/digits.json`."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=RESULTS / "digits.json")
+    """Trains all variants, and writes the record and the page."""
+    parser = programs.parser(__doc__)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
     output = parser.parse_args().output
     rows = []
     with tempfile.TemporaryDirectory() as place:
@@ -149,7 +149,9 @@ def main() -> None:
             rows.append({"name": change.__name__, "what": what, "runs": runs})
     devices = [device.device_kind for device in jax.devices()]
     record = {"environment": environment() | {"devices": devices}, "epochs": EPOCHS, "rows": rows}
-    output.write_text(json.dumps(record, indent=1) + "\n")
+    write(output, record)
+    if output == OUTPUT:
+        pages.write("silent_details")
 
 
 if __name__ == "__main__":

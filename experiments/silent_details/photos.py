@@ -7,9 +7,7 @@ PHOTOS holds JPEG files; REFERENCE is a folder with `conv1_filters.npz` (`bvlc_k
 (`mean_bgr_chw` [3, 256, 256]).
 """
 
-import argparse
 import dataclasses
-import json
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -33,9 +31,11 @@ from alexnet_jax.network.layers import (
 )
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.network.networks import NETWORKS
+from experiments import pages, programs
 from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import write
 
-RESULTS = Path(__file__).parent / "results"
+OUTPUT = Path(__file__).parent / "results" / "photos.json"
 STORED, SIZE, BATCH = 256, 224, 20
 
 # Colour PCA of ILSVRC-2012's training set (cuda-convnet2, `make-data/input_meta`): standard
@@ -223,11 +223,11 @@ def windows() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Writes `results/photos.json`."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    """Measures, and writes the record and the page."""
+    parser = programs.parser(__doc__)
     parser.add_argument("photos", type=Path)
     parser.add_argument("reference", type=Path)
-    parser.add_argument("--output", type=Path, default=RESULTS / "photos.json")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     photos = read_photos(arguments.photos)
     record = {
@@ -239,8 +239,10 @@ def main() -> None:
         "start": start(photos, arguments.reference),
         "windows": windows(),
     }
-    arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+    write(arguments.output, record)
     print(arguments.output.read_text())
+    if arguments.output == OUTPUT:
+        pages.write("silent_details")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@
         --evaluate-every-epochs 1 --checkpoint-every-steps 4 --final-views 1
 
 A life is one work folder: the same command is started, stopped after a random time by a random
-signal and started again, until it ends by itself. Of two processes one or both are stopped. Counted
-are faults, runs that could not go on, exit codes that were not promised, and ends whose parameters
-differ in any bit. What follows `--` is run instead of the default preset. The record grows with
-every life; the same command goes on where it was stopped.
+signal and started again, until it ends by itself. With two processes, one or both are stopped. The
+record counts faults, runs that could not continue, exit codes that were not promised, and ends
+whose parameters differ in any bit. The words after `--` are run instead of the default preset. The
+record grows with every life; the same command continues where it was stopped.
 """
 
-import argparse
 import collections
 import json
 import random
@@ -26,42 +25,36 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments import pages, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.generated import made_with, rewrite, table, with_parts
+from experiments.pages import table
 
-HERE = Path(__file__).parent
-OUTPUT = HERE / "results" / "soak.json"
-README = HERE / "README.md"
+OUTPUT = Path(__file__).parent / "results" / "soak.json"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PROMISED = {0, 6, 129, 130, 143, *(-number for number in SIGNALS)}
-"""Exit codes: saved, a peer was lost, stopped before anything could be saved, and ended by the
-signal itself (kill -9, and any while Python starts or waits for the other processes)."""
+"""Exit codes: saved, another process was lost, stopped before anything could be saved, and ended
+by the signal itself (kill -9; any signal while Python starts or waits for other processes)."""
 ALONE_SECONDS = 90.0
-"""After which a process that waits for a lost one is told to stop, as a batch system would."""
+"""After this time a process that waits for a lost one is stopped, as a batch system would do."""
 SHORT = ("--epochs", "4", "--checkpoint-every-steps", "9", "--evaluate-every-epochs", "1")
 LIMIT_SECONDS = 300.0
+MAX_FAULTS = 60
+"""After so many faults a life is left alone: the machine may be too busy to end between two."""
 
 
-def _hear_signals() -> None:
-    """Undoes what `nohup`, or a shell that runs this in the background, has its runs ignore."""
+def _restore_signals() -> None:
+    """Lets a run receive signals that `nohup` or a background shell makes its children ignore."""
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
 
 
 class Soak(NamedTuple):
-    """What is run.
-
-    Attributes:
-      name: in the record.
-      words: of the command.
-      count: processes.
-      scratch: folder for the runs.
-    """
+    """The command whose runs are stopped, and its name in the record."""
 
     name: str
     words: list[str]
-    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
+    processes: int
     scratch: Path
 
 
@@ -71,7 +64,7 @@ class Command:
     def __init__(self, soak: Soak, workdir: Path):
         words = [sys.executable, "-m", "alexnet_jax.main", *soak.words]
         words += ["--workdir", str(workdir), "--data-dir", str(soak.scratch / "data")]
-        groups, count = [words], soak.count
+        groups, count = [words], soak.processes
         if count > 1:
             with socket.socket() as listener:
                 listener.bind(("127.0.0.1", 0))
@@ -81,7 +74,7 @@ class Command:
         self.log = workdir.with_suffix(".log").open("ab")
         self.processes = [
             subprocess.Popen(
-                group, stdout=subprocess.DEVNULL, stderr=self.log, preexec_fn=_hear_signals
+                group, stdout=subprocess.DEVNULL, stderr=self.log, preexec_fn=_restore_signals
             )
             for group in groups
         ]
@@ -108,18 +101,16 @@ class Command:
 
 
 def live(soak: Soak, workdir: Path, longest: float, chance: random.Random) -> Any:
-    """Returns the faults of one life, and the digest of its end; None: it could not go on.
+    """Returns the faults of one life, and the digest of its end; None: it could not continue.
 
     Args:
-      soak: what is run.
-      workdir: of the run.
-      longest: seconds after which the latest fault comes.
-      chance: of times, signals and victims.
+      longest: seconds until a fault, at most.
+      chance: draws times, signals and victims.
     """
     faults: list[dict[str, Any]] = []
     while True:
         attempt = Command(soak, workdir)
-        left_alone = len(faults) >= 60  # a machine may be too busy to end between two faults
+        left_alone = len(faults) >= MAX_FAULTS
         moment = LIMIT_SECONDS if left_alone else chance.uniform(0.2, longest)
         if attempt.wait(moment) or left_alone:
             codes = attempt.close()
@@ -130,7 +121,7 @@ def live(soak: Soak, workdir: Path, longest: float, chance: random.Random) -> An
         running = attempt.running()
         for process in running if chance.random() < 0.5 else running[:1]:
             process.send_signal(number)
-        if not attempt.wait(LIMIT_SECONDS if soak.count == 1 else ALONE_SECONDS):
+        if not attempt.wait(LIMIT_SECONDS if soak.processes == 1 else ALONE_SECONDS):
             for process in attempt.running():
                 process.terminate()
             attempt.wait(LIMIT_SECONDS)
@@ -151,40 +142,31 @@ def unbroken(soak: Soak) -> tuple[str, float]:
     return info["params_sha256"], seconds
 
 
-def rows(record: dict[str, Any]) -> str:
-    """Returns the table of a record."""
+def table_of(record: dict[str, Any]) -> str:
+    """Returns the table of a record, a row per command."""
     head = ["run", "lives", "faults", "by signal", "runs lost", "other exit codes"]
     lines = []
     for name, lives in sorted(record["lives"].items()):
-        faults = [fault for one in lives for fault in one["faults"]]
+        faults = [fault for life in lives for fault in life["faults"]]
         signals = collections.Counter(fault["signal"] for fault in faults)
         codes = [code for fault in faults for code in fault["codes"]]
         lines.append(
             [
                 f"`{name}`",
-                str(len(lives)),
-                str(len(faults)),
-                ", ".join(f"{number_of} {number}" for number_of, number in sorted(signals.items())),
-                str(sum(one["digest"] is None for one in lives)),
-                str(sum(code not in PROMISED for code in codes)),
-                str(sum(one["digest"] not in (None, one["unbroken"]) for one in lives)),
+                len(lives),
+                len(faults),
+                ", ".join(f"{signal} {count}" for signal, count in sorted(signals.items())),
+                sum(life["digest"] is None for life in lives),
+                sum(code not in PROMISED for code in codes),
+                sum(life["digest"] not in (None, life["unbroken"]) for life in lives),
             ]
         )
-    text = table([*head, "ends that differ in a bit"], lines)
-    return f"{text}\n\n{made_with(record, OUTPUT.name, ['torch'])}."
-
-
-def updated(text: str) -> str:
-    """Returns the README with the table of today's record."""
-    record = read(OUTPUT)
-    return with_parts(text, {"soak": rows(record)}, "experiments.soak.run") if record else text
+    return table([*head, "ends that differ in a bit"], lines)
 
 
 def main() -> None:
-    """Lives until there were enough faults."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Starts and stops runs until there were enough faults."""
+    parser = programs.parser(__doc__)
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--faults", type=int, default=200, help="in all, those of before included")
     parser.add_argument("--processes", type=int, default=1)
@@ -211,7 +193,7 @@ def main() -> None:
         if end == digest:
             shutil.rmtree(workdir)
     if arguments.output == OUTPUT:
-        rewrite({README: updated})
+        pages.write("soak")
 
 
 if __name__ == "__main__":

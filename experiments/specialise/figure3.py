@@ -1,17 +1,15 @@
-"""Two towers whose first layer shows what it learnt, beside Caffe's. Paper §6.1, Figure 3.
+"""Two towers whose first layer shows what it learnt, next to Caffe's. Paper §6.1, Figure 3.
 
     python -m experiments.specialise.figure3 --data CIFAR10 --caffe conv1_filters.npz
     python -m experiments.specialise.figure3 --quick
-    python -m experiments.specialise.figure3 --check
 
-The weights of most networks here begin as large as what is learnt, so that a few epochs do not
-show in their filters. Here conv1 begins near 0, as that of 2012's CIFAR-10 networks, and all that
-is to be seen in a filter was learnt. Its inputs are those of 2012, too: 0..255 less the mean, not
-divided, so that its gradients are large.
+The initial weights of most networks here are as large as the learnt changes, so a few epochs cannot
+be seen in their filters. Here conv1 begins near 0, like the CIFAR-10 networks of 2012: everything
+that is visible in a filter was learnt. The inputs are also those of 2012: 0..255 minus the mean,
+not divided, which makes conv1's gradients large.
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +30,16 @@ from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.weights import load_weights
-from experiments import pictures, quick
+from experiments import pictures, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.generated import made_with, rewrite, table, with_parts
-from experiments.specialise.run import HERE, README, followed, gap, often_of, shares_of
+from experiments.pages import table
+from experiments.specialise.run import followed, gap, often_of, shares_of
 from experiments.sweep.claims import Claim, Variant
 from experiments.sweep.claims import quick as toy_of
 from experiments.sweep.runner import digest_of
 
-OUTPUT = HERE / "results" / "figure3.json"
+OUTPUT = Path(__file__).parent / "results" / "figure3.json"
 EPOCHS = (0.5, 1.0, 2.0, 4.0, 6.0)
 SEEDS = 3
 PER_ROW = 12
@@ -55,7 +53,7 @@ NETWORK = Network(
     28,
     "an experiment: the paper's two towers in small, with large filters that begin near 0",
 )
-"""That of `digits`, with twice the filters in conv1, 9 x 9 at a stride of 2: 12 x 12 x 48."""
+"""`digits` with twice the filters in conv1, 9 x 9 at a stride of 2: 12 x 12 x 48."""
 
 RECIPE = Config(
     preset="figure3",
@@ -70,11 +68,11 @@ RECIPE = Config(
     optimizer=OptimizerConfig(0.01, 0.02, layer_learning_rate=(("conv1", 0.04),)),
     schedule=ScheduleConfig("step", (Phase(6, 1e-3, 2e-3),)),
 )
-"""Inputs of 0..255 make conv1's gradients large: its rate is a 25th of the others'."""
+"""Inputs of 0..255 make conv1's gradients large: its rate is a 25th of the other layers' rate."""
 
 
 def recipe(toy: bool = False) -> Variant:
-    """Returns what is trained; at toy size, on digits, if asked."""
+    """Returns network and configuration; `toy`: on digits, in few epochs."""
     made = Variant(RECIPE, NETWORK)
     return toy_of(Claim("", "", "", {"": made}, "")).variants[""] if toy else made
 
@@ -83,11 +81,7 @@ def train(seed: int, scratch: Path, data: str, data_dir: Path | None, toy: bool)
     """Trains one network in stretches, and returns the towers' shares after each.
 
     Args:
-      seed: of the run.
-      scratch: folder of the run folders.
       data: CIFAR-10, as `--data.source` takes it.
-      data_dir: of the prepared sets.
-      toy: on digits.
     """
     made = recipe(toy)
     config = dataclasses.replace(
@@ -98,45 +92,40 @@ def train(seed: int, scratch: Path, data: str, data_dir: Path | None, toy: bool)
 
 
 def kernels_of(record: dict[str, Any], scratch: Path) -> dict[str, np.ndarray]:
-    """Returns conv1 of the record's runs, by name; nothing unless all of them are in a folder.
-
-    Args:
-      record: what was found.
-      scratch: folder of the run folders.
+    """Returns conv1 of the record's runs by name, or nothing if a run folder is missing.
 
     Returns:
-      float32 `[height, width, 3, filters]` of each.
+      float32 `[height, width, 3, filters]` each.
     """
     kernels = {}
     for run in record["runs"]:
         place = scratch / f"figure3-{run['seed']}"
         if not place.exists() or read_run(place).info["params_sha256"] != run["params_sha256"]:
-            print(f"the picture stays as it is: {place} is not the run of the record")
+            print(f"the picture is not drawn again: {place} is not the run of the record")
             return {}
         params = load_weights(place, "last").params
         kernels[f"seed {run['seed']}"] = np.asarray(params["conv1"]["kernel"])
     return kernels
 
 
-def rows(record: dict[str, Any]) -> str:
-    """Returns the table of a record: the towers' colour shares by epoch, a line a network."""
+def table_of(record: dict[str, Any]) -> str:
+    """Returns the table of a record: the towers' colour shares by epoch, a row per network."""
     head = ["", *(f"epoch {epochs:g}" for epochs in EPOCHS), "random splits that differ as much"]
     lines = []
     for run in record["runs"]:
         shares = [shares_of(point) for point in run["course"]]
         lines.append([f"seed {run['seed']}", *shares, often_of(run["course"][-1])])
-    for name, found in record.get("others", {}).items():
+    for name, found in record["others"].items():
         lines.append([name, *["–"] * (len(EPOCHS) - 1), shares_of(found), often_of(found)])
-    return f"{table(head, lines)}\n\n{made_with(record, OUTPUT.name, ['torch'])}"
+    return table(head, lines)
 
 
 def draw(kernels: dict[str, np.ndarray], path: Path, record: dict[str, Any]) -> None:
-    """Draws conv1's filters, a row a network and a panel a tower; each filter has its own scale.
+    """Draws conv1's filters: a row per network, a panel per tower, each filter in its own scale.
 
     Args:
       kernels: float32 `[height, width, 3, filters]`, by name; 0 becomes middle grey.
-      path: of the PNG.
-      record: what was found of them.
+      record: of these networks; the PNG keeps its digest.
     """
     towers = {}
     for name, kernel in kernels.items():
@@ -154,29 +143,14 @@ def draw(kernels: dict[str, np.ndarray], path: Path, record: dict[str, Any]) -> 
     pictures.save(figure, path, record, dpi=150)
 
 
-def updated(text: str) -> str:
-    """Returns the README with the table of today's record."""
-    record = read(OUTPUT)
-    parts = {"figure3": rows(record)} if record else {}
-    return with_parts(text, parts, "experiments.specialise.figure3")
-
-
 def main(words: list[str] | None = None) -> None:
-    """Trains what is missing, and writes record, picture and page."""
-    words = sys.argv[1:] if words is None else words
-    if "--check" in words:
-        rewrite({README: updated}, words)
-    parser = quick.parser(__doc__, OUTPUT)
+    """Trains the missing runs; writes record, picture and page."""
+    parser = programs.quick_parser(__doc__, OUTPUT, Path("runs/specialise"))
     parser.add_argument("--data", default="", help="CIFAR-10")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--scratch", type=Path, default=Path("runs/specialise"))
     parser.add_argument("--caffe", type=Path, help="npz with Caffe's first layer: bvlc_kernel, BGR")
     arguments = parser.parse_args(words)
-    if arguments.quick and arguments.output != OUTPUT:
-        parser.error("--quick has a record of its own")
-    if arguments.quick:
-        arguments.scratch = quick.SCRATCH / "specialise"
-        arguments.output = quick.SCRATCH / OUTPUT.name
+    programs.use_quick_folders(parser, arguments)
     NETWORKS[NETWORK.name] = NETWORK
     made = recipe(arguments.quick)
     record = read(arguments.output) or {"runs": [], "others": {}}
@@ -190,17 +164,14 @@ def main(words: list[str] | None = None) -> None:
         record["environment"] = environment()
         write(arguments.output, record)
     kernels = kernels_of(record, arguments.scratch)
-    if kernels:  # the record holds what the picture shows
+    if kernels:  # the record has the numbers of every filter that the picture shows
         record["others"] = {}
         if arguments.caffe:
             kernels["Caffe"] = read_arrays(arguments.caffe)["bvlc_kernel"][:, :, ::-1]
             record["others"] = {"Caffe": gap(kernels["Caffe"])}
         write(arguments.output, record)
         draw(kernels, arguments.output.with_suffix(".png"), record)
-    if arguments.output == OUTPUT:
-        rewrite({README: updated})
-    else:
-        print(rows(record))
+    programs.show(table_of(record), arguments.output, OUTPUT)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,15 @@
     python -m experiments.specialise.run --reference conv1_filters.npz
     python -m experiments.specialise.run --run NAME=RUN NAME=RUN
     python -m experiments.specialise.run --quick   # minutes: on digits, which have no colour
-    python -m experiments.specialise.run --check
 
 Trains the miniature and, as a control, the miniature with one tower, whose filters are then split
-into halves by their number. Of each half the share of the weights' energy that is colour is noted
-over training (`network.filters.colour_shares`). What the record holds of the same recipe is not
-run again; without options only picture and page are made anew.
+into halves by their number. For each half, the share of the weights' energy that is colour is
+recorded over training (`network.filters.colour_shares`). Runs that the record has are not run
+again; without options only the figure and the page are made anew.
 """
 
 import dataclasses
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +25,15 @@ from alexnet_jax.network.filters import colour_shares
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.weights import load_weights
-from experiments import pictures, quick
+from experiments import pictures, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.generated import each_made_with, rewrite, table, with_parts
-from experiments.paired import paired, spread, told
-from experiments.sweep.claims import Variant
-from experiments.sweep.runner import chosen, digest_of
+from experiments.pages import each_made_with, table
+from experiments.paired import difference_text, paired, spread
+from experiments.sweep.claims import CLAIMS, Variant, quick
+from experiments.sweep.runner import digest_of
 
-HERE = Path(__file__).parent
-README = HERE / "README.md"
-OUTPUT = HERE / "results" / "specialise.json"
+OUTPUT = Path(__file__).parent / "results" / "specialise.json"
 EPOCHS = (0.1, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0)
 SPLITS = 2000
 VARIANTS = ("two towers", "one whole tower")
@@ -63,7 +59,8 @@ def gap(kernel: np.ndarray) -> dict[str, Any]:
 
 def recipe(variant: str, toy: bool = False) -> Variant:
     """Returns what is trained: one of `VARIANTS`, tested once, at the end; at toy size if asked."""
-    made = chosen("towers", toy).variants[variant]
+    claim = quick(CLAIMS["towers"]) if toy else CLAIMS["towers"]
+    made = claim.variants[variant]
     config = dataclasses.replace(made.config, final_views=1, evaluate_every_epochs=EPOCHS[-1])
     return made._replace(config=config)
 
@@ -71,14 +68,10 @@ def recipe(variant: str, toy: bool = False) -> Variant:
 def train(
     variant: str, seed: int, scratch: Path, data: str, data_dir: Path | None, toy: bool = False
 ) -> Any:
-    """Trains in stretches, and returns the halves' shares after each.
+    """Trains one of `VARIANTS` in stretches, and returns the halves' shares after each.
 
     Args:
-      variant: of `VARIANTS`.
-      seed: of the run.
-      scratch: folder of the run folders.
       data: CIFAR-10, as `--data.source` takes it.
-      data_dir: of the prepared sets.
       toy: on digits.
     """
     made = recipe(variant, toy)
@@ -101,37 +94,35 @@ def train(
 def followed(
     config: Config, workdir: Path, stretches: tuple[float, ...], data_dir: Path | None
 ) -> dict[str, Any]:
-    """Trains in stretches; returns the halves' shares after each, and what the run ended with.
+    """Trains in stretches; returns the halves' shares after each, and the error at the end.
 
     Args:
-      config: of the run; its epochs are those of the stretches.
-      workdir: run folder.
-      stretches: epochs at whose ends conv1 is looked at.
-      data_dir: of the prepared sets.
+      config: of the run; its epochs come from the stretches.
+      stretches: conv1 is examined after each of these epochs.
     """
-    shutil.rmtree(workdir, ignore_errors=True)  # of a call that was stopped: its kernels are gone
+    shutil.rmtree(workdir, ignore_errors=True)  # left by a call that was stopped
     found = []
     for epochs in stretches:
         stretch = dataclasses.replace(config, epochs=epochs)
         state = workflow.train(stretch, workdir, data_dir, retune=True)
         if read_run(workdir).info["status"] != "finished":
-            raise SystemExit("stopped; the same command begins this run anew")
+            raise SystemExit("stopped; the same command starts this run again")
         kernel = np.asarray(state.params["conv1"]["kernel"])
         found.append({"epoch": epochs, **gap(kernel)})
     info = read_run(workdir).info
-    told = ("wall_seconds", "cpu_cores", "params_sha256", "commit")
+    kept = ("wall_seconds", "cpu_cores", "params_sha256", "commit")
     error = workflow.final_test(workdir).summary["1"]["top1_error"]
-    return {"error": 100 * error, **{key: info[key] for key in told}, "course": found}
+    return {"error": 100 * error, **{key: info[key] for key in kept}, "course": found}
 
 
-def rows(record: dict[str, Any]) -> str:
+def table_of(record: dict[str, Any]) -> str:
     """Returns the table of a record."""
     head = ["", "colour share of the halves, %", "difference", "random splits that differ as much"]
     lines = []
-    for run in record.get("runs", []):
+    for run in record["runs"]:
         last = run["course"][-1]
-        cells = _cells(last)
-        lines.append([f"{run['variant']}, seed {run['seed']}, epoch {last['epoch']:g}", *cells])
+        name = f"{run['variant']}, seed {run['seed']}, epoch {last['epoch']:g}"
+        lines.append([name, *_cells(last)])
     for variant in VARIANTS:
         found = list(gaps(record, variant).values())
         if len(found) > 1:
@@ -139,11 +130,15 @@ def rows(record: dict[str, Any]) -> str:
     apart = compared(record)
     if apart:
         name = "**two towers against the control, 95 % interval**"
-        lines.append([name, "", f"**{told(apart)}**", ""])
-    lines += [[name, *_cells(found)] for name, found in record.get("others", {}).items()]
-    made = {"miniature": record} if record.get("runs") else {}
-    made |= {name: {"environment": f["run"]} for name, f in of_runs(record).items()}
-    return f"{table(head, lines)}\n\n{each_made_with(made)}\n\n[json](results/{OUTPUT.name})"
+        lines.append([name, "", f"**{difference_text(apart)}**", ""])
+    lines += [[name, *_cells(found)] for name, found in record["others"].items()]
+    return table(head, lines)
+
+
+def made_of(record: dict[str, Any]) -> str:
+    """Returns processors, versions and commits of a record's runs."""
+    others = {name: {"environment": run["run"]} for name, run in of_runs(record).items()}
+    return each_made_with({"miniature": record} | others)
 
 
 def of_runs(record: dict[str, Any]) -> dict[str, Any]:
@@ -198,76 +193,62 @@ def draw(record: dict[str, Any], path: Path) -> None:
     pictures.save(figure, path, record["runs"])
 
 
-def updated(text: str) -> str:
-    """Returns the README with the table of today's record."""
-    record = read(OUTPUT)
-    parts = {"specialise": rows(record)} if record else {}
-    return with_parts(text, parts, "experiments.specialise.run")
+def _other_kernels(record: dict[str, Any], reference: Path | None, runs: list[str]) -> dict:
+    """Returns the shares of the record's other networks, of published filters, and of runs."""
+    others = dict(record["others"])
+    if runs:  # they replace the runs of the record
+        others = {name: found for name, found in others.items() if "run" not in found}
+    if reference:
+        arrays = read_arrays(reference)
+        names = (name for name in arrays if name.endswith("_kernel"))
+        others |= {name.removesuffix("_kernel"): gap(arrays[name]) for name in names}
+    for pair in runs:
+        name, _, place = pair.partition("=")
+        if not place:
+            raise ValueError(f"--run {pair}: NAME=RUN is needed")
+        weights = load_weights(place, "last")
+        kernel = np.asarray(weights.params["conv1"]["kernel"])
+        kept = ("seed", "commit", "versions", "processor", "cpu_cores", "params_sha256")
+        if missing := [key for key in kept if key not in weights.run.info]:
+            raise ValueError(f"--run {pair}: not trained here: its run.json has no {missing[0]}")
+        others[name] = gap(kernel) | {"run": {key: weights.run.info[key] for key in kept}}
+    return others
 
 
 def main(words: list[str] | None = None) -> None:
-    """Trains what is missing, and writes record and page."""
-    words = sys.argv[1:] if words is None else words
-    if "--check" in words:
-        rewrite({README: updated}, words)
-    parser = quick.parser(__doc__, OUTPUT)
+    """Trains the missing runs; writes record, figure and page."""
+    parser = programs.quick_parser(__doc__, OUTPUT, Path("runs/specialise"))
     parser.add_argument("--data", default="", help="CIFAR-10")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--scratch", type=Path, default=Path("runs/specialise"))
     parser.add_argument("--reference", type=Path, help="npz of trained filters: NAME_kernel")
     parser.add_argument(
         "--run", nargs="*", default=[], metavar="NAME=RUN", help="in place of the record's runs"
     )
     arguments = parser.parse_args(words)
-    if arguments.quick and arguments.output != OUTPUT:
-        parser.error("--quick has a record of its own")
-    if arguments.quick:
-        arguments.scratch = quick.SCRATCH / "specialise"
-        arguments.output = quick.SCRATCH / "specialise.json"
+    programs.use_quick_folders(parser, arguments)
+    toy = arguments.quick
     record = read(arguments.output) or {"runs": [], "others": {}}
-    record["runs"] = [  # without those of another recipe
+    record["runs"] = [  # without runs of another recipe
         run
         for run in record["runs"]
-        if run["config"] == digest_of(recipe(run["variant"], arguments.quick), run["seed"])
+        if run["config"] == digest_of(recipe(run["variant"], toy), run["seed"])
     ]
-
-    def keep() -> None:
-        write(arguments.output, record)
-
-    others = dict(record["others"])
-    if arguments.run:
-        others = {name: found for name, found in others.items() if "run" not in found}
-    if arguments.reference:
-        arrays = read_arrays(arguments.reference)
-        names = (name for name in arrays if name.endswith("_kernel"))
-        others |= {name.removesuffix("_kernel"): gap(arrays[name]) for name in names}
-    for pair in arguments.run:
-        name, _, place = pair.partition("=")
-        if not place:
-            parser.error(f"--run {pair}: NAME=RUN is needed")
-        weights = load_weights(place, "last")
-        kernel = np.asarray(weights.params["conv1"]["kernel"])
-        kept = ("seed", "commit", "versions", "processor", "cpu_cores", "params_sha256")
-        if missing := [key for key in kept if key not in weights.run.info]:
-            parser.error(f"--run {pair}: not a run that was trained here (no {missing[0]} in it)")
-        others[name] = gap(kernel) | {"run": {key: weights.run.info[key] for key in kept}}
-    if others != record["others"]:
-        record["others"] = others
-        keep()
-    place = (arguments.scratch, arguments.data, arguments.data_dir, arguments.quick)
-    for seed in range(arguments.seeds if arguments.data or arguments.quick else 0):
+    try:
+        record["others"] = _other_kernels(record, arguments.reference, arguments.run)
+    except ValueError as error:
+        parser.error(str(error))
+    for seed in range(arguments.seeds if arguments.data or toy else 0):
         for variant in VARIANTS:
-            digest = digest_of(recipe(variant, arguments.quick), seed)
+            digest = digest_of(recipe(variant, toy), seed)
             if not any(run["config"] == digest for run in record["runs"]):
+                place = (arguments.scratch, arguments.data, arguments.data_dir, toy)
                 record["runs"].append(train(variant, seed, *place))
                 record["environment"] = environment()
-                keep()
+                write(arguments.output, record)
+    write(arguments.output, record)
     if record["runs"]:
         draw(record, arguments.output.with_suffix(".svg"))
-    if arguments.output == OUTPUT:
-        rewrite({README: updated})
-    else:
-        print(rows(record))
+    programs.show(table_of(record), arguments.output, OUTPUT)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,24 @@
-"""Tries a claim by training: everything that it lists, with statistics, picture and page.
+"""Tests a claim by training all that it lists; writes record, figure and page.
 
     python -m experiments.sweep towers --data cifar10=PLACE --jobs 2
     python -m experiments.sweep towers --data cifar10=PLACE --output runs/again
     python -m experiments.sweep towers --quick
 
-What a record holds is not run again, and what was stopped goes on; `--output` begins a record of
-one's own below FOLDER, with runs of its own, beside that of the repository. `--quick` takes
-minutes, and needs no data. It, and a claim with other seeds or epochs than it states, writes
-nothing into the repository.
+Runs that the record has are not run again, and stopped runs continue. `--output` makes a separate
+record and separate runs below FOLDER. `--quick` takes minutes and needs no data. With `--quick`, or
+with other seeds or epochs than the claim states, nothing is written into the repository.
 """
 
-import argparse
 import dataclasses
 import signal
 import sys
 from pathlib import Path
 
+from experiments import programs
 from experiments.sweep import page
-from experiments.sweep.claims import CLAIMS, Claim, Variant
-from experiments.sweep.runner import chosen, run_claim
+from experiments.sweep.claims import CLAIMS, Claim, Variant, quick
+from experiments.sweep.drawing import draw_claim
+from experiments.sweep.runner import run_claim
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,9 +54,7 @@ def with_epochs(claim: Claim, epochs: float) -> Claim:
 
 def main(words: list[str] | None = None) -> None:
     """Runs a claim, and writes its page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = programs.parser(__doc__)
     parser.add_argument("claim", choices=CLAIMS)
     parser.add_argument("--seeds", type=int, help="how many (default: as the claim says)")
     parser.add_argument("--epochs", type=float, help="of each run (default: as the claim says)")
@@ -72,7 +70,7 @@ def main(words: list[str] | None = None) -> None:
             signal.signal(one, lambda number, _: sys.exit(128 + number))
     name = arguments.claim
     scratch = arguments.scratch or arguments.output or Path("runs/sweep")
-    stated = chosen(name, arguments.quick)
+    stated = quick(CLAIMS[name]) if arguments.quick else CLAIMS[name]
     claim = with_source(stated, arguments.data)
     claim = claim._replace(seeds=arguments.seeds or claim.seeds)
     if arguments.epochs:
@@ -84,9 +82,9 @@ def main(words: list[str] | None = None) -> None:
     output = folder / "results" / f"{name}.json"
     options = {"data_dir": arguments.data_dir, "jobs": arguments.jobs}
     record = run_claim(claim, name, scratch, output, **options)
-    page.draw(claim, record, output.with_suffix(".svg"))
-    (folder / "README.md").write_text(page.text_of(claim, name, record), "utf-8")
-    print(page.results(claim, record))
+    draw_claim(claim, record, output.with_suffix(".svg"))
+    (folder / "README.md").write_text(page.page(name, claim, record), "utf-8")
+    print(page.table_of(claim, record))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs what a claim lists, each in a process of its own, and writes down what came out."""
+"""Runs the variants of a claim, each in a process of its own, and records the results."""
 
 import hashlib
 import json
@@ -24,16 +24,16 @@ from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.metrics_log import read_rows
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.sweep.claims import CLAIMS, Claim, Goal, Variant, quick
+from experiments.sweep.claims import CLAIMS, Claim, Goal, Variant
 
 Run = dict[str, Any]
 CLASSES = 10
-"""Of every set that claims are tried on."""
-_OF_A_RUN_BEFORE = ("params_sha256", "wall_seconds", "cpu_cores", "commit")
+"""Of every set of a claim."""
+_KEPT_OF_RUN_BEFORE = ("params_sha256", "wall_seconds", "cpu_cores", "commit")
 
 
 def networks() -> None:
-    """Makes the networks of all claims known in this process."""
+    """Adds the networks of all claims to `NETWORKS`."""
     for claim in CLAIMS.values():
         for variant in claim.variants.values():
             for one in (variant, variant.before):
@@ -42,7 +42,7 @@ def networks() -> None:
 
 
 def train_here(workdir: Path, data_dir: Path | None, cores: set[int]) -> None:
-    """Trains what lies in `workdir.with_suffix(".json")`; the body of each run's process."""
+    """Trains the configuration `workdir.with_suffix(".json")`; the program of each run's process."""
     os.sched_setaffinity(0, cores)
     networks()
     use_compilation_cache()
@@ -64,103 +64,122 @@ def run_claim(
     jobs: int = 1,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Runs what has not been run yet; returns the record, which is written after each run.
+    """Runs what the record lacks; returns the record, which is written after each run.
 
     Args:
-      claim: what to run.
-      name: of the claim.
-      scratch: folder of the run folders; a run that was stopped goes on there.
-      output: record; what it holds of the same configuration is not run again.
+      scratch: folder of the run folders; a run that was stopped continues there.
+      output: the record.
       data_dir: of the prepared sets; None: the user's own.
       jobs: runs side by side, which share the cores.
       say: takes a line for the user.
 
     Raises:
-      RuntimeError: a run ended with an error, or was stopped; what was begun is kept.
+      RuntimeError: a run ended with an error, or was stopped; unfinished runs are kept.
     """
     networks()
-    record = read(output) or {"claim": name, "runs": []}
-    wanted = [
-        (variant, seed) for seed in range(claim.seeds) for variant in claim.variants
-    ]  # seed by seed, so that pairs are whole early
-
-    places = (scratch / "runs").absolute()  # claims share runs of one recipe
-
-    def trained(variant: Variant, seed: int) -> Path:
-        if variant.before is not None:
-            before = trained(variant.before, seed)
-            if json.loads((before / "run.json").read_text("utf-8"))["status"] == "failed":
-                raise RuntimeError(f"{before}, from which layers are to be taken, has diverged")
-        text = _text_of(variant, seed, places)
-        workdir = places / _digest(text)
-        workdir.parent.mkdir(parents=True, exist_ok=True)
-        with writing:
-            its_turn = turns.setdefault(workdir, threading.Lock())
-        with its_turn:  # variants of a seed may share the run before
-            if workdir in done:
-                return workdir
-            workdir.with_suffix(".json").write_text(text, "utf-8")
-            mine = free.get()
-            try:
-                _train(workdir, data_dir, mine, claim.goal, stop)
-            finally:
-                free.put(mine)
-            done.add(workdir)
-        return workdir
-
-    def one(variant: str, seed: int) -> None:
-        digest = digest_of(claim.variants[variant], seed)
-        if digest in recorded:
-            return
-        workdir = trained(claim.variants[variant], seed)
-        found = measured(workdir, claim.goal)
-        if claim.overfits and not found.get("diverged"):
-            mine = free.get()  # a job's turn: as many work at once as were asked for
-            try:
-                found |= overfitting(workdir, found["error"], data_dir)
-            finally:
-                free.put(mine)
-        if (before := claim.variants[variant].before) is not None:
-            info = json.loads((places / digest_of(before, seed) / "run.json").read_text("utf-8"))
-            found["before"] = {name: info[name] for name in _OF_A_RUN_BEFORE}
-        with writing:
-            record["runs"].append({"variant": variant, "seed": seed, "config": digest, **found})
-            record["runs"].sort(key=lambda run: (order.index(run["variant"]), run["seed"]))
-            record["environment"] = environment()
-            write(output, record)
-        say(f"{name}, {variant}, seed {seed}: {json.dumps(found)}")
-
-    def one_unless_stopped(variant: str, seed: int) -> None:
-        try:
-            if not stop.is_set():
-                one(variant, seed)
-        except BaseException:
-            stop.set()  # the others that are training save, and nothing else begins
-            raise
-
-    order, writing, stop = list(claim.variants), threading.Lock(), threading.Event()
-    turns: dict[Path, threading.Lock] = {}
-    done: set[Path] = set()
-    cores, free = sorted(os.sched_getaffinity(0)), queue.SimpleQueue()
-    for job in range(jobs):
-        free.put(set(cores[job::jobs] or cores))
-    seeds = {run["seed"] for run in record["runs"]}
-    names = {digest_of(claim.variants[name], seed): name for name in order for seed in seeds}
-    record["runs"] = [  # by their recipes, so that a variant may get another name
-        run | {"variant": names[run["config"]]} for run in record["runs"] if run["config"] in names
-    ]
-    record["runs"] = [  # a record from before gaps were told lacks them
-        run for run in record["runs"] if not claim.overfits or run.get("diverged") or "gap" in run
-    ]
-    recorded = {run["config"] for run in record["runs"]}
+    sweep = _Sweep(claim, name, scratch, output, data_dir, jobs)
+    # Seed by seed, so that pairs are complete early.
+    wanted = [(variant, seed) for seed in range(claim.seeds) for variant in claim.variants]
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            for job in as_completed([pool.submit(one_unless_stopped, *pair) for pair in wanted]):
-                job.result()  # the first error, not that of a run that was stopped for it
+            for job in as_completed([pool.submit(sweep.run, *pair, say) for pair in wanted]):
+                job.result()  # the first error, not that of a run that was stopped because of it
         finally:
-            stop.set()  # Ctrl-C ends in this thread
-    write(output, record)
-    return record
+            sweep.stop.set()  # Ctrl-C ends in this thread
+    write(output, sweep.record)
+    return sweep.record
+
+
+class _Sweep:
+    """The runs of a claim in one call, which share cores, run folders and the record."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        name: str,
+        scratch: Path,
+        output: Path,
+        data_dir: Path | None,
+        jobs: int,
+    ):
+        self.claim, self.name, self.output, self.data_dir = claim, name, output, data_dir
+        self.places = (scratch / "runs").absolute()  # claims share runs of one recipe
+        self.record = read(output) or {"claim": name, "runs": []}
+        self.record["runs"] = _known_runs(claim, self.record["runs"])
+        self.recorded = {run["config"] for run in self.record["runs"]}
+        self.stop, self.lock = threading.Event(), threading.Lock()
+        self.locks: dict[Path, threading.Lock] = {}  # of the run folders
+        self.trained: set[Path] = set()
+        cores, self.free_cores = sorted(os.sched_getaffinity(0)), queue.SimpleQueue()
+        for job in range(jobs):
+            self.free_cores.put(set(cores[job::jobs] or cores))
+
+    def run(self, variant: str, seed: int, say: Callable[[str], None]) -> None:
+        """Trains and measures one variant with one seed, unless the record has it."""
+        digest = digest_of(self.claim.variants[variant], seed)
+        if self.stop.is_set() or digest in self.recorded:
+            return
+        try:
+            found = self._measure(self.claim.variants[variant], seed)
+        except BaseException:
+            self.stop.set()  # other runs save and end, and nothing else begins
+            raise
+        order = list(self.claim.variants)
+        with self.lock:
+            runs = self.record["runs"]
+            runs.append({"variant": variant, "seed": seed, "config": digest, **found})
+            runs.sort(key=lambda run: (order.index(run["variant"]), run["seed"]))
+            self.record["environment"] = environment()
+            write(self.output, self.record)
+        say(f"{self.name}, {variant}, seed {seed}: {json.dumps(found)}")
+
+    def _measure(self, variant: Variant, seed: int) -> Run:
+        workdir = self._train(variant, seed)
+        found = measured(workdir, self.claim.goal)
+        if self.claim.overfits and not found.get("diverged"):
+            cores = self.free_cores.get()  # a job's turn, so that no more than `jobs` work at once
+            try:
+                found |= overfitting(workdir, found["error"], self.data_dir)
+            finally:
+                self.free_cores.put(cores)
+        if variant.before is not None:
+            info = self._info(digest_of(variant.before, seed))
+            found["before"] = {name: info[name] for name in _KEPT_OF_RUN_BEFORE}
+        return found
+
+    def _train(self, variant: Variant, seed: int) -> Path:
+        """Returns the folder of a finished run; trains it, and first the run before it."""
+        if variant.before is not None:
+            before = self._train(variant.before, seed)
+            if self._info(before.name)["status"] == "failed":
+                raise RuntimeError(f"{before}, whose layers are to be copied, has diverged")
+        text = _text_of(variant, seed, self.places)
+        workdir = self.places / _digest(text)
+        workdir.parent.mkdir(parents=True, exist_ok=True)
+        with self.lock:
+            lock = self.locks.setdefault(workdir, threading.Lock())
+        with lock:  # variants of a seed may share the run before
+            if workdir not in self.trained:
+                workdir.with_suffix(".json").write_text(text, "utf-8")
+                cores = self.free_cores.get()
+                try:
+                    _train(workdir, self.data_dir, cores, self.claim.goal, self.stop)
+                finally:
+                    self.free_cores.put(cores)
+                self.trained.add(workdir)
+        return workdir
+
+    def _info(self, folder: str) -> dict[str, Any]:
+        return json.loads((self.places / folder / "run.json").read_text("utf-8"))
+
+
+def _known_runs(claim: Claim, runs: list[Run]) -> list[Run]:
+    """Returns the runs of a record whose recipes the claim has, under its names of today."""
+    seeds = {run["seed"] for run in runs}
+    names = {digest_of(claim.variants[name], s): name for name in claim.variants for s in seeds}
+    known = [run | {"variant": names[run["config"]]} for run in runs if run["config"] in names]
+    # An old record lacks the gaps.
+    return [run for run in known if not claim.overfits or run.get("diverged") or "gap" in run]
 
 
 def _train(
@@ -183,27 +202,27 @@ def _train(
     )
     with workdir.with_suffix(".log").open("a") as log:
         words = [sys.executable, "-c", program]
-        # In a session of its own: Ctrl-C comes to it once, from here; twice would end it at once.
+        # In a session of its own: Ctrl-C reaches it once, from here; a second one would kill it.
         process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
         try:
             while process.poll() is None and not stop.is_set() and not is_there():
                 time.sleep(1)
         finally:
             if process.poll() is None:
-                process.send_signal(signal.SIGTERM)  # it saves, and ends
+                process.send_signal(signal.SIGTERM)  # it saves and ends
             process.wait()
     if is_there():
         return
     if stop.is_set():
-        raise RuntimeError(f"{workdir} was stopped; the same command goes on with it")
-    if process.returncode not in (0, DivergedError.exit_code):  # to diverge is a result
+        raise RuntimeError(f"{workdir} was stopped; the same command continues it")
+    if process.returncode not in (0, DivergedError.exit_code):  # divergence is a result
         raise RuntimeError(f"the run ended with {process.returncode}; see {log.name}")
     if json.loads((workdir / "run.json").read_text("utf-8"))["status"] == "interrupted":
-        raise RuntimeError(f"{workdir} was stopped; the same command goes on with it")
+        raise RuntimeError(f"{workdir} was stopped; the same command continues it")
 
 
 def _reached(workdir: Path, goal: Goal) -> int | None:
-    """Returns the first whole epoch whose error is no larger than the goal, if there is one."""
+    """Returns the first whole epoch whose error is at most the goal, or None."""
     path = workdir / "metrics.jsonl"
     rows = read_rows(path) if path.exists() else []
     last = max((row["epoch"] for row in rows), default=0.0)
@@ -212,7 +231,7 @@ def _reached(workdir: Path, goal: Goal) -> int | None:
 
 
 def _text_of(variant: Variant, seed: int, places: Path) -> str:
-    """Returns a run's configuration; it names the run before by its place below `places`."""
+    """Returns a run's configuration, with the folder below `places` of the run before it."""
     config = json.loads(variant.config.to_json()) | {"seed": seed}
     if variant.before is not None:
         config["transfer"]["run"] = str(places / digest_of(variant.before, seed))
@@ -220,46 +239,36 @@ def _text_of(variant: Variant, seed: int, places: Path) -> str:
 
 
 def digest_of(variant: Variant, seed: int) -> str:
-    """Returns what a record names a run's configuration by.
-
-    Args:
-      variant: of a claim.
-      seed: of the run.
-    """
+    """Returns the digest of a run's configuration, which names it in a record."""
     return _digest(_text_of(variant, seed, Path()))
 
 
 def _digest(text: str) -> str:
-    """Returns a digest of a configuration, whatever place its images came from.
+    """Returns a digest of a configuration, without the place of its images.
 
-    Only what differs from the defaults counts: a field that the library gets later, whose default
-    is to do what was done before, changes no digest, unless it is one of the schedule's phases. A
-    default that changes would have to be named here, and is not noticed.
+    Only values that differ from the defaults count, so that a new field of the library whose
+    default changes nothing keeps all digests (except a field of the schedule's phases). If a
+    default changes, digests do not notice.
     """
     config = json.loads(text)
     config["data"]["source"] = ""
     config["transfer"]["run"] = Path(config["transfer"]["run"]).name
-    said = json.dumps(_unusual(config, json.loads(Config().to_json())), sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+    text = json.dumps(_not_default(config, json.loads(Config().to_json())), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _unusual(config: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+def _not_default(config: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: _unusual(value, usual[name]) if isinstance(value, dict) else value
+        name: _not_default(value, default[name]) if isinstance(value, dict) else value
         for name, value in config.items()
-        if value != usual[name]
+        if value != default[name]
     }
 
 
 def measured(workdir: Path, goal: Goal | None) -> Run:
-    """Returns what counts of a finished run: errors in percent, epochs, time.
-
-    Args:
-      workdir: run folder.
-      goal: see `Claim`.
-    """
+    """Returns errors in percent, epochs and time of a finished run."""
     path = workdir / "metrics.jsonl"
-    rows = read_rows(path) if path.exists() else []  # none: it diverged before the first
+    rows = read_rows(path) if path.exists() else []  # it may diverge before the first row
     info = json.loads((workdir / "run.json").read_text("utf-8"))
     tests = {row["test_views"]: row for row in rows if "test_views" in row}
     steps = max((row["step"] for row in rows), default=0)
@@ -292,12 +301,10 @@ def measured(workdir: Path, goal: Goal | None) -> Run:
 
 
 def overfitting(workdir: Path, error: float, data_dir: Path | None) -> dict[str, float]:
-    """Returns a run's error on its training images, centre and no masks, and the gap, percent.
+    """Returns a run's error on its training images (centre, no masks) and the gap, percent.
 
     Args:
-      workdir: folder of a finished run.
       error: on the test images.
-      data_dir: of the prepared sets.
     """
     on_training = workflow.evaluate_run(workdir, "last", 1, data_dir=data_dir, split="train")
     found = 100 * on_training.top1_error
@@ -309,10 +316,9 @@ def errors_by_epoch(
 ) -> list[tuple[int, float]]:
     """Returns (epoch, mean error as a fraction) of each whole epoch, from 1.
 
-    If there is no whole one, that of what there is.
+    If there is no whole epoch, of the rows there are.
 
     Args:
-      rows: of `metrics.jsonl`.
       of: the steps of an epoch, or the test after it.
     """
     key, epoch_of = ("train/top1_error", math.ceil)
@@ -325,8 +331,3 @@ def errors_by_epoch(
     last = max((row["epoch"] for row in rows), default=0.0)
     whole = {epoch: values for epoch, values in by_epoch.items() if epoch <= last} or by_epoch
     return [(epoch, statistics.mean(values)) for epoch, values in sorted(whole.items())]
-
-
-def chosen(name: str, toy: bool) -> Claim:
-    """Returns a claim by name, at toy size if asked for."""
-    return quick(CLAIMS[name]) if toy else CLAIMS[name]

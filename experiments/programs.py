@@ -1,0 +1,83 @@
+"""What the programs of the experiments share: options, the quick form, how they end."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from alexnet_jax import workflow
+from alexnet_jax.presets import PRESETS
+from alexnet_jax.runs.folder import read_run
+from experiments import pages
+
+QUICK = Path("runs/quick")
+"""Folder of the runs and records of quick forms."""
+
+
+def parser(text: str | None) -> argparse.ArgumentParser:
+    """Returns a parser whose help is a docstring, line by line."""
+    return argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def quick_parser(
+    text: str | None, output: Path, scratch: Path | None = None
+) -> argparse.ArgumentParser:
+    """Returns a parser with the options of every experiment that has a quick form.
+
+    Args:
+      output: the record in the repository.
+      scratch: default folder of the run folders; None: the program trains none itself.
+    """
+    options = parser(text)
+    options.add_argument("--quick", action="store_true", help="on digits; the record lies in runs/")
+    options.add_argument("--data-dir", type=Path, help="folder of prepared sets")
+    options.add_argument("--output", type=Path, default=output)
+    if scratch:
+        options.add_argument("--scratch", type=Path, default=scratch, help="for run folders")
+    return options
+
+
+def use_quick_folders(options: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """With `--quick`: makes record and run folders lie below `QUICK`.
+
+    Raises:
+      SystemExit: a record or the name of a set was given with `--quick`.
+    """
+    if not arguments.quick:
+        return
+    if arguments.output != options.get_default("output") or getattr(arguments, "name", None):
+        options.error("--quick has a record and run folders of its own")
+    arguments.output = QUICK / arguments.output.name
+    if "scratch" in arguments:
+        arguments.scratch = QUICK / arguments.scratch.name
+
+
+def train_digits(seeds: int, data_dir: Path | None) -> list[Path]:
+    """Returns folders of finished runs of the preset `digits`; trains those that are missing.
+
+    Args:
+      data_dir: of the prepared sets; None: the user's own.
+
+    Raises:
+      SystemExit: the user stopped a run.
+    """
+    places = [QUICK / f"digits-{seed}" for seed in range(seeds)]
+    for seed, place in enumerate(places):
+        workflow.train(dataclasses.replace(PRESETS["digits"], seed=seed), place, data_dir)
+        if read_run(place).info["status"] != "finished":
+            raise SystemExit(f"{place} was stopped; the same command continues it")
+    return places
+
+
+def show(table: str, output: Path, record: Path) -> None:
+    """Writes the page of a record of the repository; prints the table of any other record.
+
+    Args:
+      output: the record that was written.
+      record: the one in the repository.
+    """
+    if output == record:
+        pages.write(record.parents[1].name)
+    else:
+        print(table)
