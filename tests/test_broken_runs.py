@@ -1,15 +1,9 @@
-"""Pages on long and broken runs say what their records say; the records hold what is promised."""
+"""The records of long and broken runs hold what is promised."""
 
 from experiments.benchmarks.records import read
 from experiments.faults import matrix
 from experiments.long_run import run as long_run
 from experiments.soak import run as soak
-
-
-def test_the_pages_are_generated_from_the_records():
-    for module in (soak, long_run, matrix):
-        text = module.README.read_text("utf-8")
-        assert module.updated(text) == text, module.__name__
 
 
 def test_no_life_was_lost_and_every_end_is_the_unbroken_one():

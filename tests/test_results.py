@@ -1,4 +1,4 @@
-"""What README.md claims is what the result files say."""
+"""Records hold what makes them evidence, and the notes of presets say the same numbers."""
 
 import json
 import re
@@ -10,70 +10,35 @@ import pytest
 
 from alexnet_jax.config import Config
 from alexnet_jax.presets import NOTES
-from experiments import collect, pictures, table
+from experiments import collect, pages, results
 from experiments.minimal_filtering import run
 from experiments.platforms import run as platforms
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("path", table.PAGES, ids=lambda path: path.parent.name)
-def test_the_results_tables_are_generated_from_the_records(path):
-    text = path.read_text("utf-8")
-    assert table.PAGES[path](text) == text
+@pytest.mark.parametrize("row", results.ROWS, ids=lambda row: row.name)
+def test_the_notes_of_presets_have_the_numbers_of_the_records(row):
+    preset, found = row.title.split("`")[1], pages.record(row.folder, row.name)
+    note, _, of_one_tower = NOTES[preset].expected_score.partition("one tower")
+    note = of_one_tower if "one tower" in row.title else note
+    numbers = [float(number) for number in re.findall(r"(?<![\d.])\d+\.\d(?!\d)", note)]
+    if "one tower" not in row.title:
+        minutes = f"{results.minutes(found):,.0f} min"
+        assert re.search(rf"(?<![\d.,]){minutes}", NOTES[preset].expected_time)
+    for views, error in results.test_errors(found).items():
+        assert float(f"{error:.1f}") in numbers, (views, note)
 
 
-@pytest.mark.parametrize("name", [name for name, *_ in table.ROWS if (table.ROOT / name).exists()])
-def test_the_notes_of_presets_tell_what_the_records_hold(name):
-    title = next(title for row, title, _ in table.ROWS if row == name)
-    note, _, of_one_tower = NOTES[title.split("`")[1]].expected_score.partition("one tower")
-    note = of_one_tower if "one tower" in title else note
-    result = json.loads((table.ROOT / name).read_text())
-    finals = {row["test_views"]: 100 * row["final/top1_error"] for row in result["final"]}
-    told = [float(number) for number in re.findall(r"(?<![\d.])\d+\.\d(?!\d)", note)]
-    minutes = result["run"]["wall_seconds"] / 60
-    if "one tower" not in title:
-        time = NOTES[title.split("`")[1]].expected_time
-        assert re.search(rf"(?<![\d.,]){minutes:,.0f} min", time)
-    for views, error in finals.items():
-        assert float(f"{error:.1f}") in told, (views, note)
-
-
-def test_the_notes_of_presets_tell_the_means_of_seeds():
-    seeds = json.loads((table.ROOT / "seeds/results/seeds.json").read_text())["runs"]
-    sets = json.loads((table.ROOT / "ensembles/results/ensembles.json").read_text())["sets"]
-    views = sets["imagenette"]["views"]
+def test_the_notes_of_presets_have_the_means_of_seeds():
+    seeds, single = pages.record("seeds")["runs"], results.single_errors("imagenette")
     means = {
         "digits": [[run[key] for run in seeds] for key in ("error", "error_ten_views")],
-        "imagenette": [
-            next(row["errors"] for row in views[count] if row["networks"] == 1)
-            for count in ("1", "10")
-        ],
+        "imagenette": [single["1"], single["10"]],
     }
     for preset, (centre, ten) in means.items():
-        told = f"{statistics.mean(centre):.1f} and {statistics.mean(ten):.1f} %"
-        assert NOTES[preset].expected_score.endswith(f" seeds: {told}")
-
-
-CURVES = sorted(ROOT.glob("experiments/*/results/curves.svg"))
-
-
-@pytest.mark.parametrize("path", CURVES, ids=lambda path: path.parts[-3])
-def test_the_curves_are_drawn_from_the_records(path):
-    assert pictures.is_of(path, collect.collected(path.parent))
-
-
-def test_seeds_are_told_when_there_are_several(tmp_path, monkeypatch):
-    path = tmp_path / "experiments" / "seeds" / "results" / "seeds.json"
-    path.parent.mkdir(parents=True)
-    monkeypatch.setattr(table, "SEEDS", path)
-    monkeypatch.setattr(table, "ROOT", tmp_path / "experiments")
-    assert table._seeds() == ""
-    for errors, text in (([1.0], ""), ([1.0, 2.0], "1.5 ± 0.7 % (centre)")):
-        runs = [{"error": error, "error_ten_views": 3.0} for error in errors]
-        path.write_text(json.dumps({"runs": runs}))
-        assert text in table._seeds() and bool(table._seeds()) == bool(text)
-    assert table.table(folder="digits/") == "Not run yet."
+        text = f"{statistics.mean(centre):.1f} and {statistics.mean(ten):.1f} %"
+        assert NOTES[preset].expected_score.endswith(f" seeds: {text}")
 
 
 def test_records_hold_versions_hardware_and_no_places():
@@ -100,11 +65,6 @@ def test_the_comparison_of_the_forms_of_convolutions():
     assert low == -high == pytest.approx(-4.302653 * 0.5 / 3**0.5)
 
 
-def test_the_page_of_minimal_filtering_is_generated_from_its_record():
-    text = run.README.read_text("utf-8")
-    assert run.updated(text) == text and "95 % interval" in text
-
-
 def test_a_run_that_has_not_ended_is_no_evidence(tmp_path):
     (tmp_path / "config.json").write_text(Config().to_json())
     info, step = tmp_path / "run.json", {"step": 1, "epoch": 1.0}
@@ -122,12 +82,10 @@ def test_a_run_that_has_not_ended_is_no_evidence(tmp_path):
         collect.collect(tmp_path, "one")
 
 
-def test_the_page_of_platforms_is_generated_from_its_record_which_is_what_is_promised():
-    text = platforms.README.read_text("utf-8")
-    assert platforms.updated(text) == text
+def test_the_record_of_platforms_is_what_the_project_promises():
     project = tomllib.loads((platforms.REQUIREMENTS.parent / "pyproject.toml").read_text("utf-8"))
     named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["project"]["classifiers"]))
     assert tuple(named) == platforms.PYTHONS
-    for row, found in json.loads(platforms.OUTPUT.read_text("utf-8"))["resolved"].items():
+    for row, found in pages.record("platforms")["resolved"].items():
         for python in platforms.PYTHONS:
             assert ("jax" in found[python]) == ("Windows" not in row), (row, python)

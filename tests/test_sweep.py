@@ -27,6 +27,7 @@ from experiments.specialise import figure3
 from experiments.sweep import page, runner
 from experiments.sweep.__main__ import ROOT, main, with_epochs, with_source
 from experiments.sweep.claims import CLAIMS, FIGURE1_RATES, Goal, quick
+from experiments.sweep.drawing import draw_claim
 
 
 @pytest.fixture(autouse=True)
@@ -103,9 +104,9 @@ def test_the_courses_of_figure_1_are_drawn_and_told(tmp_path):
     lost = {"variant": "sigmoid", "seed": 0, "epochs_to_reach": None, "diverged": True}
     runs = [{**run, "wall_seconds": 60.0} for run in (*runs, lost)]
     path = tmp_path / "figure1.svg"
-    page.draw(claim, {"runs": runs}, path)
+    draw_claim(claim, {"runs": runs}, path)
     assert pictures.is_of(path, runs)
-    found = page.results(claim, {"runs": runs})
+    found = page.table_of(claim, {"runs": runs})
     assert "| relu | 2 | 2.5 ± 0.7, 2 of 3 runs yet | – |" in found
     assert "| tanh | 1 | 4.0, 1 of 3 runs yet | – |" in found
     assert "| sigmoid | 1 | diverged in 1 of 1 runs, 1 of 3 runs yet | – |" in found
@@ -127,7 +128,7 @@ def test_the_page_of_a_claim_tells_the_epochs_to_each_error_of_its_goal():
         for variant, mine in courses.items()
         for seed, errors in enumerate(mine)
     ]
-    table = page.results(claim, {"runs": runs})
+    table = page.table_of(claim, {"runs": runs})
     assert "| epochs to 45 % test error |" in table and "| epochs to 50 % test error |" in table
     assert "| dropout | 3 | 5.0 ± 0.0, not reached in 1 of 3 runs | – | 4.0 ± 0.0 |" in table
     assert "| none | 3 | 3.0 ± 0.0 | – | 2.0 ± 0.0 |" in table
@@ -383,10 +384,10 @@ def test_a_rate_that_is_too_high_is_a_result(tmp_path, started, monkeypatch):
     claim, output = quick(CLAIMS["dropout"])._replace(seeds=2), tmp_path / "record.json"
     record = runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
     assert [run.get("diverged", False) for run in record["runs"]] == [False, False, True, True]
-    text = page.text_of(claim, "dropout", record)
+    text = page.page("dropout", claim, record)
     assert "| none | 2 | diverged in 2 of 2 runs |" in text
     assert "| dropout | 2 | 50.0 ± 0.0 |" in text
-    page.draw(claim, record, tmp_path / "dropout.svg")
+    draw_claim(claim, record, tmp_path / "dropout.svg")
 
 
 def test_a_run_that_diverges_ends_with_the_exit_code_of_that(tmp_path, monkeypatch):
@@ -469,7 +470,7 @@ def test_what_was_stopped_is_no_result(tmp_path, monkeypatch, stopped):
     a_program_that(
         monkeypatch, writes=[0.5, 0.4], ends="running" if stopped == "sweep" else "interrupted"
     )
-    with pytest.raises(RuntimeError, match="was stopped; the same command goes on"):
+    with pytest.raises(RuntimeError, match="was stopped; the same command continues it"):
         runner._train(tmp_path / "run", None, {0}, Goal(0.25), stop)  # it does not sleep to its end
 
 
@@ -593,10 +594,10 @@ def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, started):
         ("dropout", 0), ("dropout", 1), ("none", 0), ("none", 1),
     ]  # fmt: skip
     assert record == json.loads(output.read_text())
-    text = page.text_of(claim, "dropout", record)
+    text = page.page("dropout", claim, record)
     assert "| dropout | 2 |" in text and "| none | 2 |" in text
     assert "python -m experiments.sweep dropout" in text
-    page.draw(claim, record, tmp_path / "dropout.svg")
+    draw_claim(claim, record, tmp_path / "dropout.svg")
     assert "<svg" in (tmp_path / "dropout.svg").read_text()
     changed = dataclasses.replace(claim.variants["none"].config, batch_size=16)
     other = claim._replace(

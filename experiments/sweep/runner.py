@@ -42,7 +42,7 @@ def networks() -> None:
 
 
 def train_here(workdir: Path, data_dir: Path | None, cores: set[int]) -> None:
-    """Trains the configuration `workdir.with_suffix(".json")`; the program of each run's process."""
+    """Trains the configuration in `workdir.with_suffix(".json")`: the program of each run."""
     os.sched_setaffinity(0, cores)
     networks()
     use_compilation_cache()

@@ -13,7 +13,6 @@ from PIL import Image
 from alexnet_jax.main import main
 from alexnet_jax.network.layers import Activation, AvgPool, Conv, Dense, Flatten, Network
 from alexnet_jax.network.networks import NETWORKS
-from experiments.cats_vs_dogs import page
 from experiments.cats_vs_dogs.kaggle import lay_out, score
 
 SMALL = shlex.split(
@@ -101,8 +100,3 @@ def test_a_score_of_other_ids_is_refused(competition, tmp_path):
     (tmp_path / "twice.csv").write_text("id,label\n1,0\n1,1\n")
     with pytest.raises(SystemExit, match="an id twice"):
         score(tmp_path / "twice.csv", competition / "key.csv")
-
-
-def test_the_page_is_generated_from_its_record():
-    text = page.README.read_text("utf-8")
-    assert page.updated(text) == text

@@ -1,4 +1,4 @@
-"""The evidence with real weights: its page, its parts on small data, and a little of the whole."""
+"""The evidence with real weights: its targets, its parts on small data, and some of the whole."""
 
 import copy
 import json
@@ -12,30 +12,25 @@ from PIL import Image
 
 import alexnet_jax
 from alexnet_jax.errors import InputError
-from experiments.real_weights import linear, page, trunk
+from experiments.real_weights import linear, targets, trunk
 from experiments.real_weights.filters import compare_conv1
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
-def test_the_page_is_generated_from_the_results():
-    text = page.README.read_text()
-    assert page.updated(text) == text
-
-
 def test_the_results_meet_the_targets():
-    record = json.loads(page.RESULTS.read_text())
-    assert page.missed(record) == []
+    record = json.loads(targets.RESULTS.read_text())
+    assert targets.missed(record) == []
     for found in record["sets"].values():
         assert found["trained"]["test_accuracy"] > found["untrained"]["test_accuracy"] + 0.1
 
 
 def test_a_missed_target_is_named():
-    record = json.loads(page.RESULTS.read_text())
+    record = json.loads(targets.RESULTS.read_text())
     worse = copy.deepcopy(record)
     worse["sets"]["imagenette"]["trained"]["test_accuracy"] = float("nan")
     worse["import"]["bit_equal"]["conv3"] = False
-    assert len(page.missed(worse)) == 2
+    assert len(targets.missed(worse)) == 2
 
 
 def test_the_linear_classifier_learns_and_chooses_on_training_images_only():
