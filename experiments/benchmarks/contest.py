@@ -1,14 +1,15 @@
-"""Contests: programs that take turns at the same work, so that a busy spell hits all alike.
+"""Contests: programs that take turns at the same work, so that a slow minute hits all alike.
 
 Every contestant is a process of its own, because the thread pools of two frameworks in one process
-get in each other's way. It builds and compiles once, then waits on standard input. A turn is one
-line of JSON each way: how many iterations to run, and how many seconds they took.
+disturb each other. It builds and compiles once, then waits on standard input. A turn is one line of
+JSON each way: how many iterations to run, and how many seconds they took.
 """
 
 import dataclasses
 import json
 import math
 import os
+import resource
 import select
 import statistics
 import subprocess
@@ -25,7 +26,7 @@ _PACKAGE = __package__ or "experiments.benchmarks"
 
 
 class ContestantError(Exception):
-    """A contestant cannot go on; the message says why, in one line."""
+    """A contestant cannot continue; the message says why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Contestant:
     Attributes:
       name: unique in the contest.
       module: module of this package that is run, with the options as its argument.
-      options: what to build; JSON.
-      work: what one iteration does, in units of the contest (images, or GFLOP for a bound).
+      options: what to build, as JSON; `environment` holds variables for its process.
+      work: of one iteration, in images (or GFLOP for a bound).
     """
 
     name: str
@@ -52,10 +53,10 @@ class Rules:
     Attributes:
       rounds: turns of each contestant.
       turn_seconds: a turn has as many iterations as fit into this time, at least one.
-      slow_seconds: who takes longer than this for its first iteration (compiled, but not warmed
-        up) gets no further turn: the first one counts.
+      slow_seconds: a contestant whose first iteration (compiled, not warmed up) takes longer has
+        no further turn: the first one counts.
       each: keep the time of every iteration, for latencies; else that of whole turns.
-      limit_seconds: who does not answer for so long is out.
+      limit_seconds: a contestant that does not answer in this time is out.
     """
 
     rounds: int = 3
@@ -67,15 +68,16 @@ class Rules:
 
 @dataclass
 class Score:
-    """What a contestant has reached.
+    """The result of a contestant.
 
     Attributes:
-      work: work of one iteration.
-      iterations: iterations in a turn.
+      work: of one iteration.
+      iterations: in a turn.
       turns: number of timed turns.
       seconds: per iteration, one for each turn (or each iteration, see `Rules.each`).
-      details: what the contestant says of itself.
-      failed: why there are no (more) turns; empty when all went well.
+      peak_mib: largest resident memory of the process so far.
+      details: what the contestant reports about itself.
+      failed: why there are no (more) turns; empty if all went well.
       cold: the one turn was also the first iteration.
     """
 
@@ -83,29 +85,27 @@ class Score:
     iterations: int = 1
     turns: int = 0
     seconds: list[float] = field(default_factory=list)
+    peak_mib: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
     failed: str = ""
     cold: bool = False
 
     def record(self) -> dict[str, Any]:
-        """Returns the score as JSON: median, lowest and highest seconds, and rate of the median."""
-        record = dataclasses.asdict(self)
-        record.pop("seconds")
-        for name in ("details", "failed", "cold"):
-            if not record[name]:
-                record.pop(name)
-        if self.seconds:
-            median = statistics.median(self.seconds)
-            record |= {
-                "median_seconds": _rounded(median),
-                "lowest_seconds": _rounded(min(self.seconds)),
-                "highest_seconds": _rounded(max(self.seconds)),
-                "rate": _rounded(self.work / median),
-                "lowest_rate": _rounded(self.work / max(self.seconds)),
-                "highest_rate": _rounded(self.work / min(self.seconds)),
-            }
-            if len(self.seconds) <= 32:
-                record["seconds"] = [_rounded(value) for value in self.seconds]
+        """Returns the score as JSON: median, lowest and highest seconds, and the rates."""
+        record = {name: value for name, value in dataclasses.asdict(self).items() if value}
+        seconds = record.pop("seconds", [])
+        if not seconds:
+            return record
+        ends = {"median": statistics.median, "lowest": min, "highest": max}
+        for end, of in ends.items():
+            record[f"{end}_seconds"] = _rounded(of(seconds))
+        record |= {
+            "rate": _rounded(self.work / statistics.median(seconds)),
+            "lowest_rate": _rounded(self.work / max(seconds)),
+            "highest_rate": _rounded(self.work / min(seconds)),
+        }
+        if len(seconds) <= 32:
+            record["seconds"] = [_rounded(value) for value in seconds]
         return record
 
 
@@ -134,7 +134,7 @@ class _Process:
         )
 
     def read(self) -> dict[str, Any]:
-        """Returns the next answer; raises `ContestantError` when none comes."""
+        """Returns the next answer; raises `ContestantError` if none comes."""
         assert self._process.stdout is not None
         deadline = time.monotonic() + self._limit
         while b"\n" not in self._rest:
@@ -143,7 +143,7 @@ class _Process:
                 raise ContestantError(f"no answer within {self._limit:g} s")
             piece = os.read(self._process.stdout.fileno(), 2**16)
             if not piece:
-                raise ContestantError(self._last_words())
+                raise ContestantError(self._error())
             self._rest += piece
         line, _, self._rest = self._rest.partition(b"\n")
         answer = json.loads(line)
@@ -158,7 +158,7 @@ class _Process:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
-            raise ContestantError(self._last_words()) from None
+            raise ContestantError(self._error()) from None
         return self.read()
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ class _Process:
             self._process.wait()
         self._log.close()
 
-    def _last_words(self) -> str:
+    def _error(self) -> str:
         code = self._process.wait()
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
@@ -190,80 +190,80 @@ def hold(
     rules: Rules,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Score]:
-    """Holds a contest: turns A B C A B C and so on.
+    """Holds a contest, in turns A B C A B C; returns the score of each, also of those that failed.
 
     Args:
       contestants: in the order of their turns.
       rules: number and length of the turns.
-      say: told what happens, line by line.
-
-    Returns:
-      `{name: score}`, for those that failed, too.
+      say: receives the progress, line by line.
     """
     scores = {entry.name: Score(entry.work) for entry in contestants}
     running: dict[str, _Process] = {}
+
+    def each(act: Callable[[Score, _Process], str | None]) -> None:
+        """Lets every contestant act that is still in the contest, and says what `act` returns."""
+        for name, process in list(running.items()):
+            try:
+                if news := act(scores[name], process):
+                    say(f"  {news}  {name}: {scores[name].work / scores[name].seconds[-1]:,.1f}/s")
+            except ContestantError as error:
+                scores[name].failed = str(error)
+                running.pop(name).close()
+                say(f"  {name} is out: {error}")
+
     try:
         for entry in contestants:  # all build at once; nothing is measured yet
             running[entry.name] = _Process(entry, rules.limit_seconds)
-        for name, process in list(running.items()):
-            score = scores[name]
-            _attempt(name, score, running, say, lambda s=score, p=process: _ready(s, p))
-        for name, process in list(running.items()):
-            score = scores[name]
-            _attempt(name, score, running, say, lambda s=score, p=process: _warm_up(s, p, rules))
-            if score.cold:
-                say(f"  only turn  {name}: {score.work / score.seconds[0]:,.1f}/s")
+        each(_get_ready)
+        each(lambda score, process: _warm_up(score, process, rules))
         for number in range(1, rules.rounds + 1):
-            for name, process in list(running.items()):
-                score = scores[name]
-                if score.cold:
-                    continue
-                _attempt(name, score, running, say, lambda s=score, p=process: _turn(s, p, rules))
-                if not score.failed:
-                    say(f"  round {number}  {name}: {score.work / score.seconds[-1]:,.1f}/s")
+            each(lambda score, process, number=number: _take_turn(score, process, rules, number))
     finally:
         for process in running.values():
             process.close()
     return scores
 
 
-def _attempt(name, score: Score, running, say, action: Callable[[], None]) -> None:
-    try:
-        action()
-    except ContestantError as error:
-        score.failed = str(error)
-        running.pop(name).close()
-        say(f"  {name} is out: {error}")
-
-
-def _ready(score: Score, process: _Process) -> None:
+def _get_ready(score: Score, process: _Process) -> None:
     score.details = process.read().get("details", {})
 
 
-def _warm_up(score: Score, process: _Process, rules: Rules) -> None:
-    """Runs a contestant once, and settles the length of its turns."""
-    (first,) = process.ask(iterations=1)["seconds"]
-    if first > rules.slow_seconds:
-        score.seconds, score.turns, score.cold = [first], 1, True
-        return
-    for _ in range(3):  # the shortest says how many fit; a single one may have been disturbed
-        if first < rules.turn_seconds:
-            first = min(first, process.ask(iterations=1)["seconds"][0])
-    if first < rules.turn_seconds:
-        score.iterations = math.ceil(rules.turn_seconds / max(first, 1e-6))
+def _warm_up(score: Score, process: _Process, rules: Rules) -> str | None:
+    """Runs a contestant unmeasured, and sets the length of its turns."""
+
+    def seconds_of_one() -> float:
+        answer = process.ask(iterations=1)
+        score.peak_mib = answer["peak_mib"]
+        return answer["seconds"][0]
+
+    shortest = seconds_of_one()
+    if shortest > rules.slow_seconds:
+        score.seconds, score.turns, score.cold = [shortest], 1, True
+        return "only turn"
+    for _ in range(3):  # the shortest counts: a single one may have been disturbed
+        if shortest < rules.turn_seconds:
+            shortest = min(shortest, seconds_of_one())
+    if shortest < rules.turn_seconds:
+        score.iterations = math.ceil(rules.turn_seconds / max(shortest, 1e-6))
+    return None
 
 
-def _turn(score: Score, process: _Process, rules: Rules) -> None:
-    seconds = process.ask(iterations=score.iterations, each=rules.each)["seconds"]
+def _take_turn(score: Score, process: _Process, rules: Rules, number: int) -> str | None:
+    if score.cold:
+        return None
+    answer = process.ask(iterations=score.iterations, each=rules.each)
+    seconds = answer["seconds"]
     score.seconds += seconds if rules.each else [seconds[0] / score.iterations]
     score.turns += 1
+    score.peak_mib = answer["peak_mib"]
+    return f"round {number}"
 
 
 def serve(build: Callable[[dict[str, Any]], tuple[Callable[[int], None], dict[str, Any]]]) -> None:
-    """Is a contestant: builds what the command line says, then answers until the input ends.
+    """Runs a contestant: builds what the command line says, then answers until the input ends.
 
     Args:
-      build: maps options to (function that runs so many iterations to their end, details).
+      build: maps options to (function that runs a number of iterations to their end, details).
     """
     # What libraries print must not get between the answers.
     answers = os.fdopen(os.dup(1), "w")
@@ -282,10 +282,14 @@ def serve(build: Callable[[dict[str, Any]], tuple[Callable[[int], None], dict[st
     for line in sys.stdin:
         request = json.loads(line)
         iterations = request["iterations"]
-        sizes = [1] * iterations if request.get("each") else [iterations]
         seconds = []
-        for size in sizes:
+        for size in [1] * iterations if request.get("each") else [iterations]:
             start = time.perf_counter()
             run(size)
             seconds.append(time.perf_counter() - start)
-        answer(seconds=seconds)
+        answer(seconds=seconds, peak_mib=peak_mib())
+
+
+def peak_mib() -> float:
+    """Returns the largest resident memory of this process so far."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)  # KiB on Linux

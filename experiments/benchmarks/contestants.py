@@ -1,4 +1,6 @@
-"""Who takes part: the names of the contestants and how their programs are started."""
+"""The names of the contestants, and how their programs are started."""
+
+from typing import Any
 
 from experiments.benchmarks import work
 from experiments.benchmarks.contest import Contestant
@@ -15,48 +17,47 @@ PRODUCT_XLA = "matrix product, XLA"
 PRODUCT_TORCH = "matrix product, PyTorch"
 
 PYTORCH = (CONTIGUOUS, CHANNELS_LAST)
-"""The contestants of which the faster one is the rival."""
+"""The faster one of these is the rival."""
 PRODUCTS = (PRODUCT_XLA, PRODUCT_TORCH)
-"""The contestants of which the faster one is the bound; their work is in GFLOP, not images."""
+"""The faster one of these is the bound; their work is in GFLOP, not in images."""
 
-_PROGRAMS = {
-    OURS: ("jax_contestant", {"kind": "ours"}),
-    OURS_BFLOAT16: ("jax_contestant", {"kind": "ours", "dtype": "bfloat16"}),
-    MODULE: ("jax_contestant", {"kind": "module"}),
-    # The tunable has its usual value: it says that the allocator is to be left alone.
-    PLAIN: (
-        "jax_contestant",
-        {"kind": "plain", "environment": {"GLIBC_TUNABLES": "glibc.malloc.check=0"}},
-    ),
-    CONTIGUOUS: ("torch_contestant", {"kind": "torch", "memory_format": "contiguous"}),
-    CHANNELS_LAST: ("torch_contestant", {"kind": "torch", "memory_format": "channels_last"}),
-    COMPILED: (
-        "torch_contestant",
-        {"kind": "torch", "memory_format": "channels_last", "compile": True},
-    ),
+LEAVE_ALLOCATOR = {"ALEXNET_JAX_KEEP_MEMORY": "0"}
+
+_JAX, _TORCH = "jax_contestant", "torch_contestant"
+_PROGRAMS: dict[str, tuple[str, dict[str, Any]]] = {
+    OURS: (_JAX, {"kind": "ours"}),
+    OURS_BFLOAT16: (_JAX, {"kind": "ours", "dtype": "bfloat16"}),
+    MODULE: ("module_contestant", {}),
+    PLAIN: (_JAX, {"kind": "plain", "environment": LEAVE_ALLOCATOR}),
+    CONTIGUOUS: (_TORCH, {"kind": "torch", "memory_format": "contiguous"}),
+    CHANNELS_LAST: (_TORCH, {"kind": "torch", "memory_format": "channels_last"}),
+    COMPILED: (_TORCH, {"kind": "torch", "memory_format": "channels_last", "compile": True}),
     SAME_ALLOCATOR: (
-        "torch_contestant",
+        _TORCH,
         {"kind": "torch", "memory_format": "channels_last", "keep_freed_memory": True},
     ),
 }
 
 
-def contestant(name: str, network: str, what: str, batch: int, views: int = 1) -> Contestant:
-    """Returns the contestant of this name.
+def contestant(
+    name: str, network: str, what: str, batch: int, views: int = 1, **more: Any
+) -> Contestant:
+    """Returns the contestant of this name, which is not one of `PRODUCTS`.
 
     Args:
-      name: one of the names above, without the products.
+      name: one of the names above.
       network: name of the network.
       what: "train" or "inference".
       batch: images per iteration.
       views: of the test, 1 or 10.
+      more: further options of its program.
     """
     module, options = _PROGRAMS[name]
-    options = {**options, "network": network, "what": what, "batch": batch, "views": views}
+    options = {**options, "network": network, "what": what, "batch": batch, "views": views, **more}
     return Contestant(name, module, options, batch)
 
 
 def product(name: str, size: int = work.BOUND_SIZE) -> Contestant:
-    """Returns one of the matrix products that bound the others, of `size` x `size` matrices."""
-    module = "jax_contestant" if name == PRODUCT_XLA else "torch_contestant"
+    """Returns one of `PRODUCTS`, of `size` x `size` matrices."""
+    module = _JAX if name == PRODUCT_XLA else _TORCH
     return Contestant(name, module, {"kind": "bound", "size": size}, work.gflop_of_product(size))

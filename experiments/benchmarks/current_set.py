@@ -4,9 +4,9 @@
 
 Small photos are written into a folder of a hundred classes and prepared once. Then, in turns: the
 check alone, in a process that runs already, and the whole command `prepare` a second time, which
-finds nothing to do. Last, once each: all files with new times and the contents that they had, and
-one photo more. All names are in the system's memory, as where one has just worked with them. CPU
-seconds say more than the clock on a busy machine.
+finds nothing to do. Last, once each: all files with new times and the old contents, and one photo
+more. The system has all names in memory, as after recent work with them. CPU seconds say more than
+the clock on a busy machine.
 """
 
 import argparse
@@ -29,9 +29,7 @@ from alexnet_jax.data.prepared import read_prepared
 from alexnet_jax.preparation.currency import compare
 from alexnet_jax.preparation.origin import SOURCE
 from alexnet_jax.preparation.prepare import prepare
-from experiments.benchmarks.environment import environment
-from experiments.benchmarks.records import RESULTS, write
-from experiments.benchmarks.startup import row
+from experiments.benchmarks.records import RESULTS, row, write_rows
 
 _CLASSES = 100
 _OLD = 1_500_000_000
@@ -45,22 +43,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "current_set.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows, facts = measured(Path(folder), options.photos, options.rounds)
-    for entry in rows:
-        print("{name:44} {value:6.2f} s ({low:.2f}-{high:.2f})".format(**entry))
+        rows, facts = measure(Path(folder), options.photos, options.rounds)
     question = "Seconds to see whether a folder of photos has changed since its set was prepared."
-    content = {"question": question, "environment": environment(), "rows": rows}
-    write(options.output, content | facts)
+    write_rows(options.output, question, rows, **facts)
 
 
-def measured(place: Path, photos: int, rounds: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Returns the rows of the table, and what else there is to say.
-
-    Args:
-      place: an empty folder.
-      photos: number of them.
-      rounds: of the checks that are repeated.
-    """
+def measure(place: Path, photos: int, rounds: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Returns the rows of the table, and further facts; `place` is an empty folder."""
     data = DataConfig("photos", "folder", str(place / "photos"), stored_size=8, store="raw")
     write_photos(place / "photos", photos)
     folder = prepare(data, place / "data")

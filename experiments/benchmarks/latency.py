@@ -6,14 +6,10 @@ Every call is timed by itself, so the spread is that of calls, not of turns. Wri
 `results/latency.json` after each contest.
 """
 
-import argparse
-import time
-from pathlib import Path
-
 from experiments.benchmarks import contestants as who
-from experiments.benchmarks.contest import Rules, hold
-from experiments.benchmarks.networks import DEFAULT
-from experiments.benchmarks.records import RESULTS, Record
+from experiments.benchmarks.contest import Rules
+from experiments.benchmarks.networks import DEFAULT, options
+from experiments.benchmarks.records import Record
 
 QUESTION = "How long does one call of the network take?"
 CASES = ((1, 1), (1, 10), (12, 10))
@@ -22,34 +18,19 @@ CASES = ((1, 1), (1, 10), (12, 10))
 
 def main() -> None:
     """Measures the networks of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__, "latency.json", rounds=5)
     parser.add_argument("--networks", default=",".join(DEFAULT), help="names with commas between")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--turn-seconds", type=float, default=1.0)
-    parser.add_argument("--output", type=Path, default=RESULTS / "latency.json")
     arguments = parser.parse_args()
     rules = Rules(arguments.rounds, arguments.turn_seconds, each=True)
     record = Record(arguments.output, QUESTION)
     for network in arguments.networks.split(","):
         for images, views in CASES:
-            start = time.monotonic()
-            print(f"{network}, {images} x {views} views", flush=True)
             entries = [
                 who.contestant(name, network, "inference", images, views)
                 for name in (who.OURS, who.OURS_BFLOAT16, *who.PYTORCH)
             ]
-            scores = hold(entries, rules, lambda line: print(line, flush=True))
-            result = {
-                "network": network,
-                "images": images,
-                "views": views,
-                "rounds": rules.rounds,
-                "contestants": {name: score.record() for name, score in scores.items()},
-                "wall_seconds": round(time.monotonic() - start, 1),
-            }
-            record.put(f"{network}/{images}x{views}", result)
+            facts = {"network": network, "images": images, "views": views}
+            record.put_contest(f"{network}/{images}x{views}", facts, entries, rules)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.startup
 
 Each measurement is the command as it is typed, in a process of its own, from its start to the end
-of its first step. Cold and warm take turns; cold begins without compiled programs, warm with those
-of an earlier run. The data set is prepared beforehand. CPU seconds are of all threads: on a busy
+of its first step. Cold and warm take turns: cold begins without compiled programs, warm with those
+of an earlier run. The data set is prepared before. CPU seconds are of all threads: on a busy
 machine they say more than the clock.
 """
 
@@ -13,16 +13,13 @@ import json
 import os
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-from experiments.benchmarks.environment import environment
-from experiments.benchmarks.records import RESULTS, write
+from experiments.benchmarks.records import RESULTS, row, write_rows
 
 _FIRST = "first step"
 
@@ -48,16 +45,13 @@ def main() -> None:
         for name in ("warm", "empty")
         for what, field in (("", "seconds"), (", CPU time", "cpu_seconds"))
     ]
-    for entry in rows:
-        print("{name:32} {value:6.2f} s ({low:.2f}-{high:.2f})".format(**entry))
     question = "Seconds from the default command to the end of its first training step."
     packages = ("optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "tensorboardX")
-    content = {"question": question, "environment": environment(packages), "rows": rows}
-    write(options.output, content | {"rounds": found})
+    write_rows(options.output, question, rows, packages, rounds=found)
 
 
 def run(place: Path, cache: Path) -> dict[str, float]:
-    """Returns what the default command took to its first step; it is stopped after that.
+    """Runs the default command until its first step, and returns the seconds that it took.
 
     Args:
       place: folder of the data and of the runs.
@@ -88,17 +82,6 @@ def run(place: Path, cache: Path) -> dict[str, float]:
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     result = {"seconds": seconds, "cpu_seconds": cpu, "run_json_seconds": own}
     return {name: round(value, 2) for name, value in result.items()}
-
-
-def row(name: str, values: list[float]) -> dict[str, Any]:
-    """Returns a row of the table: median, lowest and highest seconds."""
-    return {
-        "name": name,
-        "value": round(statistics.median(values), 2),
-        "unit": "s",
-        "low": min(values),
-        "high": max(values),
-    }
 
 
 if __name__ == "__main__":
