@@ -1,8 +1,8 @@
 """Several networks as one: a weighted average of their probabilities. Paper §6, table 2.
 
-The paper says "averaging". The 2012 scripts gave each network a coefficient, which they had tuned
-on the top-5 error of the validation set (file `avg-valid.py`) before they used it on the test set
-(file `avg-test.py`). Here both are at hand: equal weights, and coefficients found as they were.
+The paper says "averaging". The 2012 scripts gave each network a coefficient, tuned on the top-5
+error of the validation set (file `avg-valid.py`) and then used on the test set (`avg-test.py`).
+Both are here: equal weights, and coefficients tuned as in 2012.
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ from alexnet_jax.evaluation.views import Averaged
 
 GRID = tuple(i / 20 for i in range(21))
 """Values that a tuned coefficient may take: 0 to 1 in steps of 0.05."""
-_START, _PASSES = 0.5, 5
-_ROWS = 1024  # images at a time, so that what is compared stays in the cache
+START, MAX_ROUNDS = 0.5, 5
+_ROWS = 1024  # images at a time: what is compared stays in the cache
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Member:
     """One run of an ensemble.
 
     Attributes:
-      name: what messages call it, e.g. the run folder.
+      name: in messages, e.g. the run folder.
       evaluation: its test, with probabilities.
       fingerprint: of the data set that it was tested on.
       class_names: in the order of the columns of its probabilities.
-      averaged: the views whose probabilities these are the averages of; None: not known.
+      averaged: the views whose probabilities were averaged; None: not known.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Member:
 
 
 class Tuning(NamedTuple):
-    """Coefficients and what they reach on the images that they were tuned on.
+    """Coefficients, and their result on the images that they were tuned on.
 
     Attributes:
       coefficients: one per member, 0 to 1; only their ratios matter.
@@ -63,7 +63,7 @@ class Ensemble(NamedTuple):
 
     Attributes:
       names: of the members.
-      averaged: what the tests of the members average, as far as it is known.
+      averaged: the views that the members' tests average.
       coefficients: one per member.
       evaluation: of the average with these coefficients.
       equal: of the average with equal weights, on the same images.
@@ -83,15 +83,15 @@ class Ensemble(NamedTuple):
 def ensemble(members: Sequence[Member], coefficients: Sequence[float] | None = None) -> Evaluation:
     """Averages the probabilities of all members and tests the average.
 
-    The sum of `coefficient * probabilities` is divided by that of the coefficients, which 2012 did
-    not do: it changes no ranking, and makes the loss one of probabilities.
+    The weighted sum is divided by the sum of the coefficients. 2012 did not divide: it changes no
+    ranking, but makes the loss one of probabilities.
 
     Args:
       members: one or more, tested on the same split of the same data.
       coefficients: one per member, 0 or more; None: equal weights.
 
     Raises:
-      InputError: none, two that differ in data, classes or labels, or impossible coefficients.
+      InputError: no members, two that differ in data, classes or labels, or bad coefficients.
 
     Paper: §6 ("averaging the predictions").
     """
@@ -101,7 +101,7 @@ def ensemble(members: Sequence[Member], coefficients: Sequence[float] | None = N
         raise InputError(
             f"coefficients {weights} should be {len(members)} numbers, none below 0 and not all 0"
         )
-    average = np.zeros(_probabilities(members[0]).shape, np.float64)
+    average = np.zeros(_probabilities(members[0]).shape, np.float64)  # [images, classes]
     for member, weight in zip(members, weights, strict=True):
         average += np.multiply(_probabilities(member), weight, dtype=np.float64)
     average /= sum(weights)
@@ -109,11 +109,11 @@ def ensemble(members: Sequence[Member], coefficients: Sequence[float] | None = N
 
 
 def tune(members: Sequence[Member]) -> Tuning:
-    """Finds coefficients that make the top-5 error of the members' images small, as 2012 did.
+    """Finds coefficients that make the top-5 error of the members' images small, as in 2012.
 
-    From 0.5 for all, one coefficient after another takes the best value of `GRID`, the others held,
-    if that is better than what there is; until a round changes nothing, at most five rounds. With
-    no more than five classes the top-5 error is always 0, and the top-1 error is used.
+    All coefficients begin at 0.5. In turn, each takes the best value of `GRID` while the others
+    stay, if that is better than before. This ends when a round changes nothing, or after five
+    rounds. With no more than five classes the top-5 error is always 0, and the top-1 error is used.
 
     Raises:
       InputError: as `ensemble`.
@@ -124,10 +124,10 @@ def tune(members: Sequence[Member]) -> Tuning:
     labels = members[0].evaluation.labels
     probabilities = [_probabilities(member) for member in members]
     answers = 5 if probabilities[0].shape[1] > 5 else 1
-    coefficients = [_START] * len(members)
-    best = equal = _errors(probabilities, labels, coefficients, 0, (_START,), answers)[0]
+    coefficients = [START] * len(members)
+    best = equal = _errors(probabilities, labels, coefficients, 0, (START,), answers)[0]
     changed = -1
-    for i in (i for _ in range(_PASSES) for i in range(len(members))):
+    for i in (i for _ in range(MAX_ROUNDS) for i in range(len(members))):
         if changed == i:  # a whole round has changed nothing else
             break
         errors = _errors(probabilities, labels, coefficients, i, GRID, answers)
@@ -144,12 +144,12 @@ def _errors(
     values: Sequence[float],
     answers: int,
 ) -> np.ndarray:
-    """Returns the errors, float64 [values], with each of `values` for one of the coefficients."""
+    """Returns float64 [values]: the error with each of `values` as the coefficient of `place`."""
     right = np.zeros(len(values))
     for start in range(0, len(labels), _ROWS):
         rows = slice(start, start + _ROWS)
         own = (np.arange(len(labels[rows])), labels[rows])
-        rest = np.zeros(probabilities[0][rows].shape, np.float32)
+        rest = np.zeros(probabilities[0][rows].shape, np.float32)  # the other members' share
         for i, (p, c) in enumerate(zip(probabilities, coefficients, strict=True)):
             if i != place:
                 rest += np.float32(c) * p[rows]
@@ -164,9 +164,9 @@ def _errors(
 
 
 def alternate(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
-    """Returns the members on the images of even and of odd number: one half to tune, one to test.
+    """Returns the members on the images of even and of odd number, to tune on and to test on.
 
-    Every other image, since a split is often in the order of its classes.
+    The halves alternate because a split is often in the order of its classes.
     """
     halves = [[_rows(member, first) for member in members] for first in (0, 1)]
     return halves[0], halves[1]
@@ -190,7 +190,7 @@ def _probabilities(member: Member) -> np.ndarray:
 
 
 def _check_members(members: Sequence[Member]) -> None:
-    """Raises `InputError` unless all were tested on the same images and know the same classes."""
+    """Raises `InputError` unless all were tested on the same images of the same classes."""
     if not members:
         raise InputError("an ensemble needs at least one run")
     for member in members:
@@ -202,7 +202,7 @@ def _check_agreement(first: Member, other: Member) -> None:
     pair = f"'{first.name}' and '{other.name}'"
     if other.class_names != first.class_names:
         raise InputError(
-            f"{pair} know different classes ({len(first.class_names)} and "
+            f"{pair} have different classes ({len(first.class_names)} and "
             f"{len(other.class_names)} names); an ensemble needs the same names in the same order"
         )
     if other.fingerprint != first.fingerprint:
@@ -218,9 +218,8 @@ def evaluate_members(members: Sequence[Member], tuned_on: Sequence[Member] | Non
     """Returns the tested ensemble.
 
     Args:
-      members: tested on the images that count.
-      tuned_on: the same ones, tested on the images that the coefficients are tuned on; None: the
-        weights are equal.
+      members: tested on the images of the test.
+      tuned_on: the same ones, tested on the images to tune on; None: the weights are equal.
     """
     names, averaged = zip(*((member.name, member.averaged) for member in members), strict=True)
     equal = ensemble(members) if len(members) > 1 else members[0].evaluation
@@ -232,3 +231,35 @@ def evaluate_members(members: Sequence[Member], tuned_on: Sequence[Member] | Non
     return Ensemble(
         names, averaged, tuning.coefficients, result, equal, tuning, tuned_on is members
     )
+
+
+def format_ensemble(result: Ensemble, checkpoint: str) -> str:
+    """Returns a tested run, or ensemble of runs, as text."""
+    test, tuning = result.evaluation, result.tuning
+    many = len(result.names) > 1
+    title = f"{len(result.names)} runs averaged" if many else result.names[0]
+    views = dict.fromkeys(str(averaged) for averaged in result.averaged if averaged)
+    lines = [
+        f"{title}, checkpoint {checkpoint}",
+        ", ".join([f"{test.count:,} images", *views]),
+        f"loss         {test.loss:.4f}",
+        f"top-1 error  {100 * test.top1_error:.2f} %",
+    ]
+    if test.top5_error is not None:
+        lines.append(f"top-5 error  {100 * test.top5_error:.2f} %")
+    if many:
+        pairs = zip(result.coefficients, result.names, strict=True)
+        lines += [f"weight       {value:.2f}  {name}" for value, name in pairs]
+    if tuning is not None:
+        equal = f"{100 * result.equal.top1_error:.2f} % top-1"
+        if result.equal.top5_error is not None:
+            equal += f", {100 * result.equal.top5_error:.2f} % top-5"
+        images = "none of them in the test"
+        if result.optimistic:
+            images = "those of the test: its error is optimistic (--tune-on half is not)"
+        lines += [
+            f"equal        {equal} with equal weights",
+            f"tuned        top-{tuning.answers} error {100 * tuning.equal_error:.2f} -> "
+            f"{100 * tuning.error:.2f} % on {tuning.count:,} images, {images}",
+        ]
+    return "\n".join(lines)

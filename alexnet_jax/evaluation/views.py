@@ -1,4 +1,4 @@
-"""The windows of an image that a test looks at: one centre view, or the paper's ten; counted."""
+"""The windows of an image that a test averages: the centre, or the paper's ten; counted."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,17 +35,17 @@ def choose_views(
     """Returns the windows whose probabilities a test averages with equal weight.
 
     One view is the centre. Ten views are top left, top right, centre, bottom left, bottom right,
-    then the five mirrored, in this order; the same averages come cheaper where they coincide:
+    then the five mirrored, in this order. There are fewer where the average is the same:
 
     * stored images of exactly the image size have one window, so ten views are two;
     * a network that is trained without mirroring (digits) has never seen a mirrored image, so
-      the test leaves the mirrored half out. Deviation: the paper mirrors always.
+      the mirrored half is left out. Deviation: the paper always mirrors.
 
     Args:
       stored_size: height and width of the stored images in pixels.
       image_size: height and width of the network's input in pixels.
       views: 1 or 10.
-      mirror: whether mirrored views make sense (`AugmentConfig.mirror`).
+      mirror: whether training mirrors (`AugmentConfig.mirror`).
 
     Raises:
       InputError: another number of views, or stored images smaller than the input.
@@ -72,16 +72,16 @@ VIEW_NAMES = {
     10: "ten views", 8: "eight views", 5: "five crops", 4: "four crops", 2: "two views",
     1: "one view",
 }  # fmt: skip
-"""What people call the views that a test averages, by how many differ: all others are mirrors."""
+"""Names of the views that a test averages, by how many of them differ."""
 
 
 class Averaged(NamedTuple):
     """The views that a test averages, counted.
 
     Attributes:
-      views: how many differ; at most the number that was asked for.
+      views: how many differ; at most the number requested.
       name: for people, e.g. `ten views`, `five crops` (none is mirrored), `centre view`.
-      why: why fewer than were asked for; empty: all differ.
+      why: why there are fewer than requested; empty: all differ.
     """
 
     views: int
@@ -89,26 +89,16 @@ class Averaged(NamedTuple):
     why: str = ""
 
     def __str__(self) -> str:
-        """Returns the name, and why there are not ten where ten were asked for."""
         return f"{self.name} (10 views asked; {self.why})" if self.why else self.name
 
 
 def averaged_views(
     stored_size: int, image_size: int, views: int = 1, mirror: bool = True
 ) -> Averaged:
-    """Returns how many different views `choose_views` has, and what they are called.
+    """Returns how many different views `choose_views` has, and their name; arguments as there.
 
-    Where a crop may only move by one pixel, the centre is one of the corners, and counts twice in
-    the average.
-
-    Args:
-      stored_size: as all others, see `choose_views`.
-      image_size: of the network's input.
-      views: 1 or 10, that are asked for.
-      mirror: whether training mirrors.
-
-    Raises:
-      InputError: as `choose_views`.
+    If a crop can move by one pixel only, the centre is one of the corners, and counts twice in the
+    average.
 
     >>> str(averaged_views(32, 28, 10, mirror=False))
     'five crops (10 views asked; training does not mirror)'
@@ -126,20 +116,14 @@ def averaged_views(
 
 
 def averaged_by(run: "Run", views: int) -> Averaged:
-    """Returns what a test of a run averages; `views`: 1 or 10, that are asked for."""
+    """Returns what a test of a run averages; `views` is 1 or 10."""
     return averaged_views(run.stored_size, run.image_size, views, run.config.augment.mirror)
 
 
 def cut_views(images: jax.Array, image_size: int, views: tuple[View, ...]) -> jax.Array:
-    """Returns the windows of every image.
+    """Returns the windows of every image, `[views, n, image_size, image_size, channels]`.
 
-    Args:
-      images: `[n, height, width, channels]`, any type.
-      image_size: height and width of the windows in pixels.
-      views: which windows.
-
-    Returns:
-      `[views, n, image_size, image_size, channels]`, same type. Slices are static.
+    `images` is `[n, height, width, channels]` of any type. Slices are static.
     """
 
     def cut(view: View) -> jax.Array:
@@ -152,16 +136,3 @@ def cut_views(images: jax.Array, image_size: int, views: tuple[View, ...]) -> ja
 def centre_view(images: jax.Array, image_size: int) -> jax.Array:
     """Returns the centre windows `[n, image_size, image_size, channels]` of square images."""
     return cut_views(images, image_size, choose_views(images.shape[1], image_size))[0]
-
-
-def ten_views(images: jax.Array, image_size: int) -> jax.Array:
-    """Returns the paper's ten views `[10, n, image_size, image_size, channels]`, in its order.
-
-    All ten are cut even where they coincide (see `choose_views` for the cheaper set).
-    """
-    end = images.shape[1] - image_size
-    middle = centre_offset(images.shape[1], image_size)
-    windows = [(0, 0), (0, end), (middle, middle), (end, 0), (end, end)]
-    return cut_views(
-        images, image_size, tuple(View(y, x, m) for m in (False, True) for y, x in windows)
-    )

@@ -1,7 +1,7 @@
-"""What training shows of one image, and a test of it: cut and coloured by the functions they use.
+"""What training shows of one image, and the views of its test, as pictures. Paper §4.1.
 
-Paper §4.1. The crops are elements of the stream of training batches, the colours those of the
-jitted step, the views those of the test; nothing here changes an image in a way of its own.
+They come from the functions that training and test use: the crops from the stream of training
+batches, the colours from the jitted step, the views from the test.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from alexnet_jax.data.stream import Batch, TrainingSource, TrainingStream, strea
 from alexnet_jax.evaluation.views import averaged_views, choose_views, cut_views
 
 EPOCHS = 6
-"""As many are shown."""
+"""Epochs shown by default."""
 DEVIATIONS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 """Coefficients with which each colour component is shown."""
 HUES = ("#c0392b", "#2d6296", "#b8860b", "#2e8b57", "#7d3c98", "#d2691e")
-"""Of frames and the crops that they show."""
-_FRAMED_SIDE = 224  # pixels at least, so that frames of tiny images can be told apart
+"""Colours of frames and of the crops in them."""
+MIN_FRAMED_SIDE = 224  # pixels, so that frames of tiny images can be told apart
 
 
 class Picture(NamedTuple):
@@ -32,7 +32,7 @@ class Picture(NamedTuple):
     Attributes:
       image: uint8 `[height, width, 3]`.
       caption: the line.
-      hue: colour of the frame that shows where it lies in the stored image; empty: there is none.
+      hue: colour of the frame that shows its place in the stored image; empty: there is none.
     """
 
     image: np.ndarray
@@ -41,7 +41,7 @@ class Picture(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One kind of change: its name, a sentence, and pictures (none where a run does without)."""
+    """One kind of change: its name, a sentence, and pictures (none if the run does not use it)."""
 
     name: str
     note: str
@@ -49,10 +49,7 @@ class Row(NamedTuple):
 
 
 class OneImage:
-    """A training split of a single image, to try changes on.
-
-    Attributes: as `TrainingSource`.
-    """
+    """A `TrainingSource` of a single image, to try changes on."""
 
     num_examples = 1
     labels = np.zeros(1, np.int32)
@@ -62,18 +59,11 @@ class OneImage:
         self._image, self.stored_size = image, image.shape[0]
 
     def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Returns the image as often as it is asked for, uint8 `[k, stored, stored, 3]`."""
+        """Returns the image once per index, uint8 `[k, stored, stored, 3]`."""
         return np.stack([self._image] * len(indices))
 
     def crops(self, indices, offsets: np.ndarray, flips: np.ndarray, out: np.ndarray) -> None:
-        """Writes crops, as `TrainingSource.crops`.
-
-        Args:
-          indices: as many as crops.
-          offsets: int `[n, 2]`, row and column of each.
-          flips: bool `[n]`, which are mirrored.
-          out: uint8 `[n, size, size, 3]` to write.
-        """
+        """Writes crops into `out`, as `TrainingSource.crops`."""
         size = out.shape[1]
         for (top, left), flip, target in zip(offsets, flips, out, strict=True):
             augmentation.copy_image(
@@ -92,22 +82,22 @@ def training_pictures(
 ) -> list[Row]:
     """Returns what a run's training shows of an image in its first epochs, and its test of it.
 
+    The rows are: crops and mirrors, colours as drawn, each colour component by itself, and the
+    views of the test.
+
     Args:
-      split: that is trained on.
+      split: the training images.
       index: of the image in it.
-      config: seed, changes, preprocessing and schedule count.
+      config: its seed, augmentation, preprocessing and schedule are used.
       inputs: of the run.
       image_size: height and width of the network's input, pixels.
       caption: of the image as it is stored.
       epochs: how many.
-
-    Returns:
-      Crops, mirrors, colours as drawn, each colour component by itself, and the views of the test.
     """
     stored = np.asarray(split.images(np.array([index])))[0]
     seen, draws = _visits(split, index, config, image_size, epochs)
     return [
-        _cuts(stored, seen, draws, config.augment, caption),
+        _crops(stored, seen, draws, config.augment, caption),
         *_colours(seen, config, inputs),
         _views(stored, image_size, config),
     ]
@@ -120,7 +110,7 @@ def _visits(
     count, seed = split.num_examples, config.seed
     orders = (stream_indices(seed, count, count, epoch)[1] for epoch in range(epochs))
     places = np.array([int(np.flatnonzero(order == index)[0]) for order in orders])
-    # An image is changed alike in batches of any size: of one, the place is the number of the step.
+    # The changes do not depend on the batch size: with batches of one, the place is the step.
     stream = TrainingStream(split, seed, 1, image_size, config.augment)
     batches = [stream.batch(epoch * count + place) for epoch, place in enumerate(places.tolist())]
     draws = augmentation.draw_augmentations(
@@ -135,7 +125,7 @@ def _visits(
     return Batch(*(np.concatenate(part) for part in zip(*batches, strict=True))), draws
 
 
-def _cuts(
+def _crops(
     stored: np.ndarray, seen: Batch, draws: augmentation.Draws, augment: AugmentConfig, caption: str
 ) -> Row:
     side, size = stored.shape[0], seen.images.shape[1]
@@ -149,26 +139,30 @@ def _cuts(
         words = [f"epoch {epoch + 1}", *(["mirrored"] if flip else [])]
         words += [f"{degrees:+.0f}°"] if augment.rotation_degrees else []
         pictures.append(Picture(image, ", ".join(words), HUES[epoch % len(HUES)]))
+    name, note = _crop_words(augment, side, size)
     mirrors = "Half are mirrored" if augment.mirror else "None is mirrored"
     if augment.crop_chunk > 1:
         mirrors += f"; {augment.crop_chunk} consecutive images share one place and mirroring"
-    name, note = "Crops", f"{size}x{size} of {side}x{side} pixels, at one of {{}} places"
-    if augment.recipe != "resized-crop" and size == side:
-        name, note = "All of it", f"{side}x{side} pixels: there is nothing to cut"
-    elif augment.recipe == "crop":
-        note = note.format(f"{(side - size + 1) ** 2:,}")
-    elif augment.recipe == "centre-crop":
-        name, note = "The middle", f"Always the same {size}x{size} of {side}x{side} pixels"
-    else:
-        name = "Resized crops"
+    return Row(name, f"{note}. {mirrors}.", tuple(pictures))
+
+
+def _crop_words(augment: AugmentConfig, side: int, size: int) -> tuple[str, str]:
+    """Returns name and note of the crops of `size` from images of `side` pixels."""
+    if augment.recipe == "resized-crop":
         low, high = (f"{100 * share:.0f}" for share in augment.scale)
         note = f"{low} to {high} % of the area, brought to {size}x{size} pixels"
-        if augment.rotation_degrees:
-            name = "Resized crops, turned"
-            note += f" and turned by at most {augment.rotation_degrees:g}° either way"
-            if augment.rotation_probability < 1:
-                note += f" with probability {augment.rotation_probability:g}"
-    return Row(name, f"{note}. {mirrors}.", tuple(pictures))
+        if not augment.rotation_degrees:
+            return "Resized crops", note
+        note += f" and turned by at most {augment.rotation_degrees:g}° either way"
+        if augment.rotation_probability < 1:
+            note += f" with probability {augment.rotation_probability:g}"
+        return "Resized crops, turned", note
+    if size == side:
+        return "All of it", f"{side}x{side} pixels: there is nothing to cut"
+    if augment.recipe == "centre-crop":
+        return "The middle", f"Always the same {size}x{size} of {side}x{side} pixels"
+    places = f"{(side - size + 1) ** 2:,}"
+    return "Crops", f"{size}x{size} of {side}x{side} pixels, at one of {places} places"
 
 
 def _colours(seen: Batch, config: Config, inputs: Inputs) -> list[Row]:
@@ -176,22 +170,22 @@ def _colours(seen: Batch, config: Config, inputs: Inputs) -> list[Row]:
     noise = config.augment.colour_noise
     if not noise:
         return [Row("Colour noise", "None in this run.")]
-    off = [phase.epoch for phase in config.schedule.phases if not phase.colour_noise]
-    until = min(off, default=np.inf) if config.schedule.kind == "step" else np.inf
-    on = sum(epoch + 2 <= until for epoch in range(len(seen.images)))
+    ends = [phase.epoch for phase in config.schedule.phases if not phase.colour_noise]
+    end = min(ends, default=np.inf) if config.schedule.kind == "step" else np.inf
+    shown = sum(epoch + 2 <= end for epoch in range(len(seen.images)))
     note = f"Each with random coefficients of the colour components (below it), times {noise:g}"
-    if until < np.inf:
-        note += f", until epoch {until:g} begins"
+    if end < np.inf:
+        note += f", until epoch {end:g} begins"
     if config.augment.colour_form == "2012":
         note += f". As in 2012, contrast is divided by {1 + noise:g}"
-    spreads = np.linalg.norm(inputs.colour, axis=0)
-    order = np.argsort(-spreads)  # the largest component first
-    drawn = _coloured(seen, seen.colour, config, inputs)
+    spreads = np.linalg.norm(inputs.colour, axis=0)  # [3], standard deviations
+    order = np.argsort(-spreads)
+    coloured = _coloured(seen, seen.colour, config, inputs)
     pictures = [
         Picture(image, ", ".join(f"{z:+.1f}" for z in colour[order]), HUES[epoch % len(HUES)])
-        for epoch, (image, colour) in enumerate(zip(drawn, seen.colour, strict=True))
+        for epoch, (image, colour) in enumerate(zip(coloured, seen.colour, strict=True))
     ]
-    rows = [Row("Colour noise", f"{note}.", tuple(pictures[:on]))]
+    rows = [Row("Colour noise", f"{note}.", tuple(pictures[:shown]))]
     for number, column in enumerate(order, 1):
         # A set of grey images has one component, and rounding errors.
         if spreads[column] > 1e-4 * spreads[order[0]]:
@@ -202,8 +196,9 @@ def _colours(seen: Batch, config: Config, inputs: Inputs) -> list[Row]:
 def _component(
     number: int, column: int, spreads: np.ndarray, seen: Batch, config: Config, inputs: Inputs
 ) -> Row:
-    many = np.zeros(len(DEVIATIONS), int)  # the first crop, as often as there are coefficients
-    crop = Batch(*(part[many] for part in seen))
+    """Returns the first crop with each of `DEVIATIONS` as the coefficient of one component."""
+    first = np.zeros(len(DEVIATIONS), int)
+    crop = Batch(*(part[first] for part in seen))
     colour = np.zeros((len(DEVIATIONS), 3), np.float32)
     colour[:, column] = DEVIATIONS
     images = _coloured(crop, colour, config, inputs)
@@ -218,9 +213,9 @@ def _component(
 
 
 def _coloured(crops: Batch, colour: np.ndarray, config: Config, inputs: Inputs) -> np.ndarray:
-    """Returns crops with what colour noise changes of the network's input, uint8.
+    """Returns crops, uint8, with the change that colour noise makes in the network's input.
 
-    The input is not to be seen as it is, without its mean; the change is, added to the pixels.
+    The input itself has no mean and cannot be shown; its change is added to the pixels.
     """
     settings = config.preprocess, config.augment
     places = {"offsets": jnp.asarray(crops.offsets), "flips": jnp.asarray(crops.flips)}
@@ -247,23 +242,24 @@ def _views(stored: np.ndarray, image_size: int, config: Config) -> Row:
         pictures.append(Picture(image, caption, HUES[place]))
     note = f"The probabilities of {averaged.name} are averaged"
     note += f": {averaged.why}." if averaged.why else "."
+    name = f"The test: {averaged.name}"
     if config.final_views == 1 and averaged.views > 1:
+        name = f"A test with {averaged.name}"
         note += " The test that ends this run takes the centre alone; --views 10 averages these."
-        return Row(f"A test with {averaged.name}", note, tuple(pictures))
-    return Row(f"The test: {averaged.name}", note, tuple(pictures))
+    return Row(name, note, tuple(pictures))
 
 
 def framed(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Returns an image with frames drawn on it, enlarged if it is tiny.
+    """Returns an image with frames drawn on it, enlarged k times if it is tiny.
 
     Args:
       image: uint8 `[height, width, 3]`.
-      boxes: int `[n, 4]`, top, left, height and width of each frame in pixels; in turn in `HUES`.
+      boxes: int `[n, 4]`, top, left, height and width of each frame in pixels; coloured by `HUES`.
 
     Returns:
-      uint8 `[k * height, k * width, 3]` for a whole number k.
+      uint8 `[k * height, k * width, 3]`.
     """
-    times = -(-_FRAMED_SIDE // min(image.shape[:2]))
+    times = -(-MIN_FRAMED_SIDE // min(image.shape[:2]))
     picture = Image.fromarray(image.repeat(times, axis=0).repeat(times, axis=1))
     pen = ImageDraw.Draw(picture)
     for number, (top, left, height, width) in enumerate((boxes * times).tolist()):
@@ -275,10 +271,8 @@ def framed(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 def sheet(rows: Sequence[Row], side: int = 112, columns: int = 7) -> Image.Image:
     """Returns rows of pictures on one white page, each with its name, its note and its captions.
 
-    Args:
-      rows: from `training_pictures`.
-      side: height and width of each picture, pixels; tiny ones are enlarged without smoothing.
-      columns: pictures beside each other, at most.
+    `side` is the height and width of each picture in pixels (tiny ones are enlarged without
+    smoothing); `columns` is the largest number of pictures next to each other.
     """
     gap, line, head = 6, 30, 42
     lines = [-(-len(row.pictures) // columns) for row in rows]
@@ -293,8 +287,8 @@ def sheet(rows: Sequence[Row], side: int = 112, columns: int = 7) -> Image.Image
             down, across = divmod(number, columns)
             left, y = gap + across * (side + gap), top + head + down * (side + line + gap)
             tiny = max(picture.image.shape[:2]) < side
-            how = Image.Resampling.NEAREST if tiny else Image.Resampling.LANCZOS
-            page.paste(Image.fromarray(picture.image).resize((side, side), how), (left, y))
+            smoothing = Image.Resampling.NEAREST if tiny else Image.Resampling.LANCZOS
+            page.paste(Image.fromarray(picture.image).resize((side, side), smoothing), (left, y))
             if picture.hue:
                 pen.rectangle((left, y + side, left + side - 1, y + side + 2), fill=picture.hue)
             caption = picture.caption.replace(", mirrored", ",\nmirrored")

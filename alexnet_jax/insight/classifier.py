@@ -1,11 +1,8 @@
 """A trained network in use: probabilities, predictions and features of any images."""
 
 import functools
-import os
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,24 +18,16 @@ from alexnet_jax.config import (
     Orientation,
     PreprocessConfig,
 )
-from alexnet_jax.data.decode import BadImageError
 from alexnet_jax.data.preprocess import Inputs, centre_arrays
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.evaluation.evaluate import make_predict_step, make_view_step
 from alexnet_jax.evaluation.views import centre_offset
-from alexnet_jax.insight.images import (
-    Unreadable,
-    UserImage,
-    UserImages,
-    as_sequence,
-    name_of,
-    read_image,
-)
+from alexnet_jax.insight.images import Unreadable, UserImages, as_sequence, read_batches
 from alexnet_jax.network.layers import Activation, Network, Parametric, layer_names
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.runs.weights import RunWeights, load_weights
 
-_LARGEST_BATCH = 64
+MAX_BATCH_SIZE = 64
 
 
 class Prediction(NamedTuple):
@@ -53,13 +42,12 @@ class Classifier:
     """A network with its parameters, preprocessing and class names.
 
     Images may be paths, bytes of image files, Pillow images, uint8 arrays `[n, height, width, 3]`,
-    or a list of such with `[height, width, 3]` arrays. They are brought to the form of the training
-    images: upright by EXIF and in a viewer's colours where those were, shorter side to
-    `stored_size`, central square; then the views are cut.
+    or a list of such with `[height, width, 3]` arrays. They are prepared as the training images
+    were: turned upright by EXIF and converted to a viewer's colours if those were, shorter side to
+    `stored_size`, central square. Then the views are cut.
 
-    Every method takes `unreadable`: None raises `InputError` at the first file that cannot be
-    read; a list collects those files instead, and the result has rows for the others only. `apply`
-    takes arrays that `preprocess` has made of images, so that gradients may flow through it.
+    Most methods take `unreadable`. None: the first file that cannot be read raises `InputError`.
+    A list: it collects those files, and the result has rows for the others only.
 
     Attributes:
       network: with the run's number of classes.
@@ -68,8 +56,9 @@ class Classifier:
       scale: float32 `[3]`, NumPy; the centre view x, RGB 0..255, enters as `(x - mean) / scale`.
       class_names: in the order of the outputs.
       image_size: height and width of the network's input in pixels.
-      stored_size: height and width that photos are brought to before the views are cut.
+      stored_size: height and width of an image before the views are cut.
       appearance: which way up and in which colours photos are shown to the network.
+      mirrored_views: whether a test of ten views has mirrored ones.
     """
 
     def __init__(
@@ -85,7 +74,7 @@ class Classifier:
         augment: AugmentConfig,
         appearance: Appearance = AS_VIEWED,
         dtype: Any = jnp.float32,
-        batch_size: int = _LARGEST_BATCH,
+        batch_size: int = MAX_BATCH_SIZE,
     ):
         """See `load`; `batch_size` is the number of network inputs at once."""
         self.network = network
@@ -93,6 +82,7 @@ class Classifier:
         self.image_size = image_size
         self.stored_size = stored_size
         self.appearance = appearance
+        self.mirrored_views = augment.mirror
         self.mean, self.scale = centre_arrays(inputs, preprocess_config, image_size)
         self.params, self._inputs = jax.device_put((params, inputs))
         self._batch_size = batch_size
@@ -101,7 +91,6 @@ class Classifier:
             lambda views: make_predict_step(*settings, views, dtype, augment)
         )
         self._view_step = functools.cache(lambda: make_view_step(*settings, 10, dtype, augment))
-        self.mirrored_views = augment.mirror
         self._feature_step = functools.cache(
             lambda capture: make_view_step(*settings, 1, dtype, augment, capture)
         )
@@ -114,8 +103,8 @@ class Classifier:
 
         Args:
           images: see the class.
-          views: 1 is the centre; 10 are the paper's corners, centre and mirrors, averaged, as far
-            as they differ and training mirrors (`evaluation.views.choose_views`).
+          views: 1 is the centre; 10 are the paper's corners, centre and mirrors, averaged. Of
+            these, only the views that differ and that training has (`evaluation.views`).
           unreadable: see the class.
         """
         rows = list(self._outputs(self._predict_step(views), images, views, unreadable))
@@ -125,14 +114,9 @@ class Classifier:
     def preprocess(
         self, images: UserImages, unreadable: list[Unreadable] | None = None
     ) -> np.ndarray:
-        """Returns what `apply` takes: the centre views less `mean`, divided by `scale`.
+        """Returns `(x - mean) / scale` of the centre views x, which is what `apply` takes.
 
-        Args:
-          images: see the class.
-          unreadable: see the class.
-
-        Returns:
-          float32 `[n, image_size, image_size, 3]`.
+        float32 `[n, image_size, image_size, 3]`.
         """
         start = centre_offset(self.stored_size, self.image_size)
         window = slice(start, start + self.image_size)
@@ -144,57 +128,38 @@ class Classifier:
         return np.concatenate([empty, *self._outputs(step, images, 1, unreadable)])
 
     def apply(self, images: Any, layer: str | None = None) -> jax.Array:
-        """Returns the logits of preprocessed images; may be jitted, mapped and differentiated.
+        """Returns the logits of preprocessed images; it may be jitted, mapped and differentiated.
 
-        In a program that is jitted around it the parameters are constants; to hand them over as
-        an argument, jit `AlexNet(network).apply` and give it `{"params": params}`. Gradients are
-        in reverse (`grad`, `vjp`, `jacrev`): the convolutions define no forward ones.
+        A program that is jitted around it has the parameters as constants. To pass them as an
+        argument, jit `AlexNet(network).apply` and give it `{"params": params}`. Gradients are
+        reverse ones (`grad`, `vjp`, `jacrev`): the convolutions define no forward ones.
 
         Args:
-          images: float `[n, image_size, image_size, 3]`, from `preprocess`, or
-            `(x - mean) / scale` of RGB values x in 0..255.
-          layer: whose activations are wanted instead, named as in `features`.
+          images: float `[n, image_size, image_size, 3]`, from `preprocess`.
+          layer: return the activations of this layer instead; named as in `features`.
 
         Returns:
           float32 `[n, classes]`, or the activations of `layer`.
 
         Raises:
-          InputError: no array, one of another shape, or of integers, or there is no such layer.
+          InputError: not one array of floats, another shape, or no such layer.
 
         >>> classifier = load("runs")
         >>> images = classifier.preprocess(["photo.jpg"])
         >>> jax.grad(lambda x: classifier.apply(x)[0, 3])(images).shape == images.shape
         True
         """
-        try:
-            images = jnp.asarray(images)
-        except (TypeError, ValueError):  # paths, or arrays of several shapes
-            raise InputError(
-                f"images should be one array of floats, not {type(images).__name__}: give photos "
-                "to `preprocess`, and what it returns to `apply`"
-            ) from None
-        if not jnp.issubdtype(images.dtype, jnp.floating):
-            raise InputError(
-                f"images should be preprocessed floats, not {images.dtype}: give them to "
-                "`preprocess`, or subtract `mean` and divide by `scale`"
-            )
-        size, shape = self.image_size, list(images.shape)
-        if len(shape) != 4 or shape[1:] != [size, size, 3]:
-            hint = "; add an axis in front: images[None]" if shape == [size, size, 3] else ""
-            raise InputError(f"images should be [n, {size}, {size}, 3], not {shape}{hint}")
-        if not shape[0]:  # which the module's layers do not take
-            return self.apply(jnp.zeros((1, size, size, 3), images.dtype), layer)[:0]
+        images = _as_preprocessed(images, self.image_size)
+        if not len(images):  # the module's layers need at least one image
+            one = jnp.zeros((1, *images.shape[1:]), images.dtype)
+            return self.apply(one, layer)[:0]
         capture = None if layer is None else capture_name(self.network, layer)
         return self._apply_module({"params": self.params}, images, capture=capture)
 
     def view_probabilities(self, images: UserImages) -> np.ndarray:
-        """Returns the probabilities of each view (`evaluation.views.choose_views`, of ten).
+        """Returns the probabilities of each of ten views, float32 `[n, views, classes]`.
 
-        Args:
-          images: see the class.
-
-        Returns:
-          float32 `[n, views, classes]`; fewer than ten where some coincide, or none is mirrored.
+        There are fewer than ten where some are the same (`evaluation.views.choose_views`).
         """
         rows = list(self._outputs(self._view_step(), images, 10, None))
         logits = np.concatenate(rows).astype(np.float64)
@@ -202,10 +167,9 @@ class Classifier:
         return (odds / odds.sum(axis=-1, keepdims=True)).astype(np.float32)
 
     def kernel(self, layer: str) -> np.ndarray | None:
-        """Returns the weights of a layer, float32; None where no layer of this name has any.
+        """Returns the weights of a layer, float32 (`conv1`: `[height, width, 3, filters]`).
 
-        Args:
-          layer: e.g. `conv1`, whose weights are `[height, width, 3, filters]`.
+        None where no layer of this name has weights.
         """
         leaves = self.params.get(layer)
         return None if leaves is None else np.asarray(leaves["kernel"], np.float32)
@@ -219,11 +183,7 @@ class Classifier:
     ) -> list[list[Prediction]]:
         """Returns the `top_k` most probable classes of each image, best first.
 
-        Args:
-          images: see the class.
-          top_k: answers per image; no more than there are classes.
-          views: see `probabilities`.
-          unreadable: see the class.
+        `views` and `unreadable` are those of `probabilities`.
 
         >>> answers = load("runs").predict(["photo.jpg", PIL.Image.open("photo.jpg")], top_k=3)
         >>> len(answers), len(answers[0]), answers[0] == answers[1]
@@ -245,20 +205,20 @@ class Classifier:
         before_relu: bool = False,
         unreadable: list[Unreadable] | None = None,
     ) -> Any:
-        """Returns the activations of a layer, or of several, in the centre view, dropout off.
+        """Returns the activations of one or several layers in the centre view, without dropout.
 
         Args:
           images: see the class.
-          layer: any name in `layer_names(network.layers)`. A layer with weights means its output
-            after the nonlinearity that directly follows it (paper §6: the 4096 of `fc7`), with
-            `:linear` after the name the linear response (`fc7:linear`); `norm1` and `pool1` are
-            after normalization and pooling. Several names are computed in one pass.
-          before_relu: of every layer with weights, the linear response.
+          layer: any name in `layer_names(network.layers)`. A layer with weights stands for its
+            output after the nonlinearity that follows it directly (paper §6: the 4096 of `fc7`);
+            `fc7:linear` is its linear response. `norm1` and `pool1` are after normalization and
+            pooling. Several names are computed in one pass.
+          before_relu: the linear response of every layer with weights.
           unreadable: see the class.
 
         Returns:
-          float32 `[n, height, width, channels]` or `[n, features]`; of several layers a dictionary
-          of such by the names given.
+          float32 `[n, height, width, channels]` or `[n, features]`; for several layers a dictionary
+          of these by name.
 
         Raises:
           InputError: the network has no such layer.
@@ -270,27 +230,22 @@ class Classifier:
         names = (layer,) if isinstance(layer, str) else tuple(dict.fromkeys(layer))
         if not names:
             raise InputError("no layer is named; give one or more, e.g. 'fc7'")
-        wanted = {name: capture_name(self.network, name, before_relu) for name in names}
-        step = self._feature_step(tuple(sorted(set(wanted.values()))))
+        captured = {name: capture_name(self.network, name, before_relu) for name in names}
+        step = self._feature_step(tuple(sorted(set(captured.values()))))
         parts = list(self._outputs(step, images, 1, unreadable))
         found = {}
-        for name, captured in wanted.items():
-            rows = [part[captured][:, 0] for part in parts]
+        for name, capture in captured.items():
+            rows = [part[capture][:, 0] for part in parts]  # the only view
             shape = (0, *self.feature_shape(name, before_relu))
             found[name] = np.concatenate(rows) if rows else np.empty(shape, np.float32)
         return found[layer] if isinstance(layer, str) else found
 
     def feature_shape(self, layer: str = "fc7", before_relu: bool = False) -> tuple[int, ...]:
-        """Returns the shape of a layer's activations for one image; see `features`.
-
-        Args:
-          layer: name of a layer.
-          before_relu: the linear response; it has the same shape.
-        """
-        captured = capture_name(self.network, layer, before_relu)
+        """Returns the shape of a layer's activations for one image; see `features`."""
+        capture = capture_name(self.network, layer, before_relu)
         blank = np.zeros((1, self.stored_size, self.stored_size, 3), np.uint8)
-        step = self._feature_step((captured,))
-        return jax.eval_shape(step, self.params, self._inputs, blank)[captured].shape[2:]
+        step = self._feature_step((capture,))
+        return jax.eval_shape(step, self.params, self._inputs, blank)[capture].shape[2:]
 
     def _outputs(
         self,
@@ -301,14 +256,37 @@ class Classifier:
     ) -> Iterator[Any]:
         """Yields the outputs of one batch after the other, without padding."""
         sequence = as_sequence(images)
-        batch_size = max(1, min(self._batch_size // views, _power_of_two(len(sequence))))
-        read = functools.partial(read_image, size=self.stored_size, appearance=self.appearance)
-        for stored in _stored_batches(sequence, read, batch_size, unreadable):
+        next_power_of_two = 1 << max(0, len(sequence) - 1).bit_length()
+        batch_size = max(1, min(self._batch_size // views, next_power_of_two))
+        for stored in read_batches(
+            sequence, batch_size, self.stored_size, self.appearance, unreadable
+        ):
             # One shape for all batches, so that only one program is compiled.
-            padding = [(0, batch_size - len(stored)), (0, 0), (0, 0), (0, 0)]
-            output = step(self.params, self._inputs, np.pad(stored, padding))
             count = len(stored)
+            padding = [(0, batch_size - count), (0, 0), (0, 0), (0, 0)]
+            output = step(self.params, self._inputs, np.pad(stored, padding))
             yield jax.tree.map(lambda x, count=count: np.asarray(x)[:count], output)
+
+
+def _as_preprocessed(images: Any, size: int) -> jax.Array:
+    """Returns the images as a JAX array; raises `InputError` unless `apply` can take them."""
+    try:
+        images = jnp.asarray(images)
+    except (TypeError, ValueError):  # paths, or arrays of several shapes
+        raise InputError(
+            f"images should be one array of floats, not {type(images).__name__}: give photos to "
+            "`preprocess`, and its result to `apply`"
+        ) from None
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise InputError(
+            f"images should be preprocessed floats, not {images.dtype}: give them to "
+            "`preprocess`, or subtract `mean` and divide by `scale`"
+        )
+    shape = list(images.shape)
+    if len(shape) != 4 or shape[1:] != [size, size, 3]:
+        hint = "; add an axis in front: images[None]" if shape == [size, size, 3] else ""
+        raise InputError(f"images should be [n, {size}, {size}, 3], not {shape}{hint}")
+    return images
 
 
 def load(
@@ -318,12 +296,12 @@ def load(
     orientation: Orientation | None = None,
     colours: Colours | None = None,
 ) -> Classifier:
-    """Returns the classifier that a run folder holds.
+    """Returns the classifier of a run folder; the run's data set is not needed.
 
     Args:
-      workdir: run folder; its data set need not be there.
+      workdir: run folder.
       checkpoint: `best` (lowest validation error), `last`, or a step.
-      compute_dtype: type of the activations, float32 or bfloat16; empty: that of the training.
+      compute_dtype: type of the activations, float32 or bfloat16; empty: as in training.
       orientation: which way up photos are shown to the network, `upright` as their EXIF says or
         as `stored` in the file; None: as in training.
       colours: in which colours, `shown` as by a viewer (profile, transparency) or as `stored` in
@@ -338,12 +316,11 @@ def load(
     (1, 10)
     """
     weights = load_weights(workdir, checkpoint)
-    run = weights.run
-    fresh = run.info.get("import", {}).get("layers", {}).get("fresh")
+    fresh = weights.run.info.get("import", {}).get("layers", {}).get("fresh")
     if fresh:
         warnings.warn(
-            f"{run.workdir} was imported without {', '.join(fresh)}, which have random values: "
-            "features of the layers before them are good, predictions mean nothing",
+            f"{weights.run.workdir} was imported without {', '.join(fresh)}, which have random "
+            "values: features of the layers before them are good, predictions mean nothing",
             stacklevel=2,
         )
     return classifier_of(weights, compute_dtype, orientation, colours)
@@ -355,14 +332,7 @@ def classifier_of(
     orientation: Orientation | None = None,
     colours: Colours | None = None,
 ) -> Classifier:
-    """Returns the classifier of weights that are in memory already.
-
-    Args:
-      weights: from `load_weights`.
-      compute_dtype: see `load`.
-      orientation: see `load`.
-      colours: see `load`.
-    """
+    """Returns the classifier of weights in memory; the options are those of `load`."""
     run = weights.run
     return Classifier(
         run.network,
@@ -377,17 +347,12 @@ def classifier_of(
             orientation or run.appearance.orientation, colours or run.appearance.colours
         ),
         dtype=jnp.dtype(compute_dtype or run.config.compute_dtype),
-        batch_size=min(_LARGEST_BATCH, run.config.batch_size),
+        batch_size=min(MAX_BATCH_SIZE, run.config.batch_size),
     )
 
 
 def capture_name(network: Network, layer: str, before_relu: bool = False) -> str:
     """Returns the name of the layer whose output `Classifier.features` takes.
-
-    Args:
-      network: whose layers are meant.
-      layer: name of a layer, perhaps with `:linear`.
-      before_relu: the sums of a layer instead of its activations.
 
     Raises:
       InputError: the network has no layer of that name.
@@ -396,64 +361,14 @@ def capture_name(network: Network, layer: str, before_relu: bool = False) -> str
     layer, _, form = layer.partition(":")
     if form not in ("", "linear"):
         raise InputError(f"'{layer}:{form}' is no layer; {layer}:linear precedes the ReLU")
-    before_relu = before_relu or form == "linear"
     if layer not in names:
         raise InputError(
             f"network '{network.name}' has no layer '{layer}'.{did_you_mean(layer, names)} "
             f"Layers: {', '.join(names)}"
         )
     place = names.index(layer)
-    followed = place + 1 < len(names) and isinstance(network.layers[place + 1], Activation)
-    if followed and isinstance(network.layers[place], Parametric) and not before_relu:
-        return names[place + 1]
-    return layer
-
-
-def _power_of_two(count: int) -> int:
-    return 1 << max(0, count - 1).bit_length()
-
-
-def _stored_batches(
-    images: Sequence[UserImage],
-    read: Callable[[UserImage], np.ndarray],
-    batch_size: int,
-    unreadable: list[Unreadable] | None,
-) -> Iterator[np.ndarray]:
-    """Yields uint8 `[k, size, size, 3]`; all but the last are full, though files drop out."""
-    ready: list[np.ndarray] = []
-    for index, result in enumerate(_read_ahead(images, read, 2 * batch_size)):
-        if isinstance(result, np.ndarray):
-            ready.append(result)
-        elif unreadable is None:
-            raise InputError(f"{name_of(images[index], index)} cannot be read: {result}")
-        else:
-            unreadable.append(Unreadable(index, name_of(images[index], index), str(result)))
-        if len(ready) == batch_size:
-            yield np.stack(ready)
-            ready = []
-    if ready:
-        yield np.stack(ready)
-
-
-def _read_ahead(
-    images: Sequence[UserImage], read: Callable[[UserImage], np.ndarray], ahead: int
-) -> Iterator[np.ndarray | BadImageError]:
-    """Yields every image or why it cannot be read, in order, `ahead` of them read by threads."""
-
-    def try_to_read(image: UserImage) -> np.ndarray | BadImageError:
-        try:
-            return read(image)
-        except BadImageError as error:
-            return error
-
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="read_image")
-    pending: deque[Future[np.ndarray | BadImageError]] = deque()
-    try:
-        for image in images:
-            pending.append(pool.submit(try_to_read, image))
-            if len(pending) > ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    if before_relu or form == "linear" or not isinstance(network.layers[place], Parametric):
+        return layer
+    following = network.layers[place + 1 : place + 2]
+    activated = bool(following) and isinstance(following[0], Activation)
+    return names[place + 1] if activated else layer

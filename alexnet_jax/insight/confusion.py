@@ -1,8 +1,13 @@
-"""What a confusion matrix says: errors per class, the pairs most confused, a picture."""
+"""A confusion matrix, read: errors by class, the pairs most confused, a picture.
+
+The matrix is int `[classes, classes]`; rows are true classes, columns answers.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
+
+RIGHT_COLOUR, WRONG_COLOUR = (66, 120, 176), (205, 72, 48)
 
 
 class ClassError(NamedTuple):
@@ -38,23 +43,16 @@ def class_errors(confusion: np.ndarray, names: list[str]) -> list[ClassError]:
 
 
 def confused_pairs(confusion: np.ndarray, names: list[str], limit: int) -> list[Pair]:
-    """Returns the `limit` largest entries off the diagonal, largest first, ties in class order.
-
-    Args:
-      confusion: int `[classes, classes]`, rows are labels, columns answers.
-      names: one per class.
-      limit: most pairs to return.
-    """
+    """Returns the `limit` largest entries off the diagonal, largest first, ties in class order."""
     counts = np.array(confusion, np.int64)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:limit]
-    pairs = []
-    for true, predicted in zip(*np.unravel_index(order, counts.shape), strict=True):
-        count = int(counts[true, predicted])
-        if count:
-            share = count / int(confusion[true].sum())
-            pairs.append(Pair(names[true], names[predicted], count, share))
-    return pairs
+    places = zip(*np.unravel_index(order, counts.shape), strict=True)
+    return [
+        Pair(names[i], names[j], int(counts[i, j]), int(counts[i, j]) / int(confusion[i].sum()))
+        for i, j in places
+        if counts[i, j]
+    ]
 
 
 def row_shares(confusion: np.ndarray) -> np.ndarray:
@@ -64,29 +62,26 @@ def row_shares(confusion: np.ndarray) -> np.ndarray:
 
 
 def heat_map(confusion: np.ndarray, side: int = 240) -> np.ndarray:
-    """Returns the matrix as a picture, uint8 RGBA `[h, w, 4]`, blue right answers, red mistakes.
+    """Returns the matrix as a picture, uint8 RGBA `[h, w, 4]`: right answers blue, mistakes red.
 
-    The colours carry their strength in the alpha channel, so that the picture reads on light and
-    dark pages. Large matrices are reduced by taking the largest share of each block, because a
-    mean would hide single confusions; small ones are enlarged by whole pixels. The strength is the
-    square root of the share of the true class: a tenth of a class is still visible. A matrix of
-    more than `side` classes is reduced to at most `side` rows.
+    Alpha is the square root of the share of the true class: a tenth of a class can be seen, on
+    light and on dark pages. A matrix of more than `side` classes is reduced to at most `side` rows,
+    by the largest share of each block, because a mean would hide single confusions. A small one is
+    enlarged by whole pixels.
     """
     shares = row_shares(confusion)
     right = np.diag(np.diag(shares))
-    layers = [_reduce(layer, side) for layer in (shares - right, right)]
-    wrong, right = (np.sqrt(layer) for layer in layers)
+    wrong, right = (np.sqrt(_block_maxima(x, side)) for x in (shares - right, right))
     picture = np.zeros((*wrong.shape, 4), np.uint8)
-    picture[..., :3] = np.where((right > 0)[..., None], (66, 120, 176), (205, 72, 48))
+    picture[..., :3] = np.where((right > 0)[..., None], RIGHT_COLOUR, WRONG_COLOUR)
     picture[..., 3] = np.rint(255 * np.clip(np.where(right > 0, right, wrong), 0, 1))
     magnify = max(1, 4 * side // len(picture))
     return picture.repeat(magnify, axis=0).repeat(magnify, axis=1)
 
 
-def _reduce(values: np.ndarray, side: int) -> np.ndarray:
+def _block_maxima(values: np.ndarray, side: int) -> np.ndarray:
     """Returns the block maxima of a square matrix, so that it has at most `side` rows."""
     block = -(-len(values) // side)
-    missing = -len(values) % block
-    padded = np.pad(values, (0, missing))
+    padded = np.pad(values, (0, -len(values) % block))
     count = len(padded) // block
     return padded.reshape(count, block, count, block).max(axis=(1, 3))

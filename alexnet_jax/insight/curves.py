@@ -1,7 +1,6 @@
 """Training curves as inline SVG: range axes, direct labels, colours from the page's style sheet.
 
-The pictures hold numbers and fixed words only, no text from users, and their colours are CSS
-variables, so that one file reads well on paper, on a dark screen and on a phone.
+Colours are CSS variables, so that one file reads well on paper, on a dark screen and on a phone.
 """
 
 import math
@@ -11,10 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from alexnet_jax.insight import markup
 from alexnet_jax.insight.series import Series, smoothed, thinned
 
 WIDTH, HEIGHT = 480.0, 290.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 124.0, 30.0, 40.0
+MAX_MARKED_RATES, MAX_MARKED_POINTS = 40, 60
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,13 @@ class Line:
     style: str
     smooth: bool = False
 
+    def drawn(self) -> np.ndarray:
+        """Returns the values of the curve, float64 `[n]`."""
+        return smoothed(self.series.values) if self.smooth else self.series.values
+
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Returns about `count` round numbers (1, 2 or 5 times a power of ten) within [low, high].
-
-    Args:
-      low: smallest value.
-      high: largest value.
-      count: about how many.
-    """
+    """Returns about `count` round numbers (1, 2 or 5 times a power of ten) within [low, high]."""
     if not high > low:
         return [low]
     rough = (high - low) / count
@@ -60,7 +59,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def percent(value: float) -> str:
-    """Returns a fraction as text in percent, `12.3 %`, with two digits more below 1 %."""
+    """Returns a fraction as text in percent, `12.3 %`, with one digit more below 1 %."""
     digits = 2 if 0 < abs(value) < 0.00995 else 1
     return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
@@ -72,20 +71,13 @@ def number(value: float) -> str:
     return f"{value:.3g}".replace("e-0", "e-")
 
 
-def measured(value: float) -> str:
-    """Returns a number with three digits, zeros at the end too."""
+def three_digits(value: float) -> str:
+    """Returns a number with three digits, including zeros at the end."""
     return f"{value:#.3g}".rstrip(".")
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Moves label positions apart to at least `gap`, in order, within [low, high] if they fit.
-
-    Args:
-      positions: wished for, pixels.
-      gap: least distance, pixels.
-      low: first allowed position.
-      high: last allowed position.
-    """
+    """Moves label positions (pixels) apart to at least `gap`, in order, within [low, high]."""
     order = sorted(range(len(positions)), key=lambda i: positions[i])
     placed = list(positions)
     floor = low
@@ -99,7 +91,7 @@ def spread(positions: Sequence[float], gap: float, low: float, high: float) -> l
     return placed
 
 
-def draw(
+def draw_curves(
     title: str,
     lines: Sequence[Line],
     *,
@@ -114,43 +106,28 @@ def draw(
       title: short description for screen readers.
       lines: the curves; the last value of each is written at its end.
       rates: (epoch, learning rate) where the rate changes, marked by vertical hairlines.
-      stuck: (first, last) epochs in which nothing was learnt, shaded.
       chance: level of guessing, drawn as a dashed line if the curves come near it.
+      stuck: (first, last) epochs in which nothing was learnt, shaded.
       as_percent: values are fractions to be written in percent, and the axis starts at zero.
     """
     lines = [line for line in lines if len(line.series.values)]
     if not lines:
         return ""
-    ends = [smoothed(line.series.values) if line.smooth else line.series.values for line in lines]
-    high = max(float(end.max()) for end in ends)
-    low = min(float(end.min()) for end in ends)
-    logarithmic = not as_percent and low > 0 and high / low > 30
-    if chance is not None and 0.9 * chance <= high <= 3 * chance:
-        high = max(high, chance)
-    low = low * 0.9 if logarithmic else 0.0
-    high = high * (1.05 if high > 0 else 1) or 1.0
-    if as_percent:
-        high = min(high, 1.0)
-    last = max(float(line.series.epochs.max()) for line in lines) or 1.0
-    scale = _Scale(last, low, high, logarithmic)
-    write = percent if as_percent else measured
+    scale = _scale(lines, chance, as_percent)
+    write = percent if as_percent else three_digits
     parts = [*_stuck_marks(scale, stuck), *_axes(scale, as_percent), *_rate_marks(scale, rates)]
-    seen = chance is not None and low <= chance <= high
-    if chance is not None and seen:
-        parts.append(_stroke(LEFT, scale.y(chance), scale.x(last), scale.y(chance), "chance"))
-    for line, end in zip(lines, ends, strict=True):
-        parts += _curve(scale, line, end, write)
     labels = [
-        _Label(line.name, float(line.series.epochs[-1]), float(end[-1]), line.style)
-        for line, end in zip(lines, ends, strict=True)
+        _Label(line.name, float(line.series.epochs[-1]), float(line.drawn()[-1]), line.style)
+        for line in lines
     ]
-    if chance is not None and seen:
-        labels.append(_Label("guessing", last, chance, "soft"))
+    if chance is not None and scale.low <= chance <= scale.high:
+        y, end = scale.y(chance), scale.x(scale.last)
+        parts.append(markup.line(LEFT, y, end, y, "chance"))
+        labels.append(_Label("guessing", scale.last, chance, "soft"))
+    for line in lines:
+        parts += _curve(scale, line, write)
     parts += _draw_labels(scale, labels, write)
-    return (
-        f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{title}">'
-        f"{''.join(parts)}</svg>"
-    )
+    return markup.drawing(WIDTH, HEIGHT, title, parts)
 
 
 @dataclass(frozen=True)
@@ -173,85 +150,89 @@ class _Scale:
             share = (value - self.low) / (self.high - self.low)
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
 
-    def path(self, epochs: np.ndarray, values: np.ndarray) -> str:
+    def curve(self, epochs: np.ndarray, values: np.ndarray, style: str) -> str:
         points = (f"{self.x(e):.1f} {self.y(v):.1f}" for e, v in zip(epochs, values, strict=True))
-        return "M" + "L".join(points)
+        return markup.element("path", d="M" + "L".join(points), class_=style)
 
 
-def _text(x: float, y: float, words: str, style: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}">{words}</text>'
-
-
-def _stroke(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
-    return f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" class="{style}"/>'
+def _scale(lines: Sequence[Line], chance: float | None, as_percent: bool) -> _Scale:
+    high = max(float(line.drawn().max()) for line in lines)
+    low = min(float(line.drawn().min()) for line in lines)
+    logarithmic = not as_percent and low > 0 and high / low > 30
+    if chance is not None and 0.9 * chance <= high <= 3 * chance:
+        high = max(high, chance)
+    low = low * 0.9 if logarithmic else 0.0
+    high = high * (1.05 if high > 0 else 1) or 1.0
+    if as_percent:
+        high = min(high, 1.0)
+    last = max(float(line.series.epochs.max()) for line in lines) or 1.0
+    return _Scale(last, low, high, logarithmic)
 
 
 def _axes(scale: _Scale, as_percent: bool) -> list[str]:
-    base, parts = HEIGHT - BOTTOM + 6, []
-    parts.append(_stroke(scale.x(0), base, scale.x(scale.last), base, "axis"))
+    base, end, parts = HEIGHT - BOTTOM + 6, scale.x(scale.last), []
+    parts.append(markup.line(scale.x(0), base, end, base, "axis"))
     for tick in ticks(0, scale.last, 6):
         x = scale.x(tick)
-        parts.append(_stroke(x, base, x, base + 4, "axis"))
-        parts.append(_text(x, base + 18, number(tick), "tick", "middle"))
-    # The unit stands at the right end of the axis, where the labels leave room.
-    parts.append(_text(scale.x(scale.last) + 12, base + 18, "epochs", "tick"))
-    if scale.logarithmic:
-        marks = log_ticks(scale.low, scale.high)
-    else:
-        marks = ticks(scale.low, scale.high)
+        parts.append(markup.line(x, base, x, base + 4, "axis"))
+        parts.append(markup.text(x, base + 18, number(tick), "tick", "middle"))
+    # The unit is at the right end of the axis, where the labels leave room.
+    parts.append(markup.text(end + 12, base + 18, "epochs", "tick"))
+    marks = log_ticks(scale.low, scale.high) if scale.logarithmic else ticks(scale.low, scale.high)
     for tick in marks:
-        words = f"{100 * tick:g}" + ("\N{NO-BREAK SPACE}%" if tick == marks[-1] else "")
-        words = words if as_percent else number(tick)
+        words = number(tick)
+        if as_percent:
+            words = f"{100 * tick:g}" + ("\N{NO-BREAK SPACE}%" if tick == marks[-1] else "")
         y = scale.y(tick)
-        parts.append(_stroke(LEFT, y, scale.x(scale.last), y, "grid"))
-        parts.append(_text(LEFT - 7, y + 4.5, words, "tick", "end"))
+        parts.append(markup.line(LEFT, y, end, y, "grid"))
+        parts.append(markup.text(LEFT - 7, y + 4.5, words, "tick", "end"))
     return parts
 
 
 def _stuck_marks(scale: _Scale, stuck: Sequence[tuple[float, float]]) -> list[str]:
-    parts = []
-    for first, last in stuck:
-        x, width = scale.x(first), scale.x(last) - scale.x(first)
-        parts.append(
-            f'<rect x="{x:.1f}" y="{TOP:g}" width="{width:.1f}" height="{HEIGHT - TOP - BOTTOM:g}" '
-            f'class="stuck"><title>epochs {number(first)} to {number(last)}: nothing learnt</title>'
-            "</rect>"
+    return [
+        markup.element(
+            "rect",
+            markup.title(f"epochs {number(first)} to {number(last)}: nothing learnt"),
+            x=scale.x(first),
+            y=TOP,
+            width=scale.x(last) - scale.x(first),
+            height=HEIGHT - TOP - BOTTOM,
+            class_="stuck",
         )
-    return parts
+        for first, last in stuck
+    ]
 
 
 def _rate_marks(scale: _Scale, rates: Sequence[tuple[float, float]]) -> list[str]:
-    parts, free = [], -math.inf
+    parts, free = [], -math.inf  # `free`: where the next word may begin
     for index, (epoch, rate) in enumerate(rates):
         # The first row is logged a few steps into the run, but its rate holds from the start.
         x = scale.x(epoch if index else 0)
-        if index and len(rates) <= 40:
-            parts.append(_stroke(x, TOP - 10, x, HEIGHT - BOTTOM + 6, "rate"))
+        if index and len(rates) <= MAX_MARKED_RATES:
+            parts.append(markup.line(x, TOP - 10, x, HEIGHT - BOTTOM + 6, "rate"))
         if x >= free:
-            words = f"rate {number(rate)}" if not index else number(rate)
-            parts.append(_text(x + (4 if index else 0), TOP - 12, words, "tick"))
+            words = number(rate) if index else f"rate {number(rate)}"
+            parts.append(markup.text(x + (4 if index else 0), TOP - 12, words, "tick"))
             free = x + 7.5 * len(words) + 10
     return parts
 
 
-def _curve(scale: _Scale, line: Line, end: np.ndarray, write: Callable[[float], str]) -> list[str]:
-    series, parts = line.series, []
+def _dot(x: float, y: float, radius: float, style: str, title: str = "") -> str:
+    content = markup.title(title) if title else ""
+    return markup.element("circle", content, cx=x, cy=y, r=radius, class_=f"dot {style}")
+
+
+def _curve(scale: _Scale, line: Line, write: Callable[[float], str]) -> list[str]:
+    series, drawn, parts = line.series, line.drawn(), []
     if line.smooth and len(series.values) > 2:
-        raw = thinned(series)
-        parts.append(f'<path d="{scale.path(*raw)}" class="line raw {line.style}"/>')
-    shown = thinned(Series(series.epochs, end))
-    parts.append(f'<path d="{scale.path(*shown)}" class="line {line.style}"/>')
-    if not line.smooth and len(series.values) <= 60:
+        parts.append(scale.curve(*thinned(series), f"line raw {line.style}"))
+    parts.append(scale.curve(*thinned(Series(series.epochs, drawn)), f"line {line.style}"))
+    if not line.smooth and len(series.values) <= MAX_MARKED_POINTS:
         for epoch, value in zip(*series, strict=True):
-            parts.append(
-                f'<circle cx="{scale.x(epoch):.1f}" cy="{scale.y(value):.1f}" r="2.1" '
-                f'class="dot {line.style}"><title>epoch {number(epoch)}: {line.name} '
-                f"{write(value)}</title></circle>"
-            )
-    parts.append(
-        f'<circle cx="{scale.x(series.epochs[-1]):.1f}" cy="{scale.y(end[-1]):.1f}" r="3.2" '
-        f'class="dot {line.style}"/>'
-    )
+            words = f"epoch {number(epoch)}: {line.name} {write(value)}"
+            parts.append(_dot(scale.x(epoch), scale.y(value), 2.1, line.style, words))
+    parts.append(_dot(scale.x(series.epochs[-1]), scale.y(drawn[-1]), 3.2, line.style))
     return parts
 
 
@@ -265,13 +246,14 @@ class _Label(NamedTuple):
 def _draw_labels(
     scale: _Scale, labels: Sequence[_Label], write: Callable[[float], str]
 ) -> list[str]:
-    """Writes name and value beside the end of each curve, moved apart where they would touch."""
+    """Writes name and value at the end of each curve, moved apart where they would touch."""
     parts, right = [], WIDTH - RIGHT + 14
-    wanted = [scale.y(label.value) for label in labels]
-    places = spread(wanted, 38, TOP + 7, HEIGHT - BOTTOM - 14)
-    for label, y, place in zip(labels, wanted, places, strict=True):
+    ends = [scale.y(label.value) for label in labels]
+    places = spread(ends, 38, TOP + 7, HEIGHT - BOTTOM - 14)
+    for label, y, place in zip(labels, ends, places, strict=True):
         x = scale.x(label.epoch) + 5
-        parts.append(_stroke(x, y, right - 3, place, f"leader {label.style}"))
-        parts.append(_text(right, place + 1, label.name, f"label {label.style}"))
-        parts.append(_text(right, place + 18, write(label.value), f"label value {label.style}"))
+        parts.append(markup.line(x, y, right - 3, place, f"leader {label.style}"))
+        parts.append(markup.text(right, place + 1, label.name, f"label {label.style}"))
+        value = write(label.value)
+        parts.append(markup.text(right, place + 18, value, f"label value {label.style}"))
     return parts

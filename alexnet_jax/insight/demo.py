@@ -1,7 +1,7 @@
-"""A local page to try a network: drop a photo, see what it answers and what its layers see.
+"""A local page to try a network: drop a photo, see its answers and what its layers respond to.
 
-Nothing of a photo is kept. The page asks nobody but this program, and this program answers only
-requests that name the host it listens on, so that other pages in the same browser reach nothing.
+No photo is kept. The page asks nobody but this program, and this program answers only requests
+that name the host it listens on, so that other pages in the same browser reach nothing.
 """
 
 import asyncio
@@ -17,13 +17,15 @@ from alexnet_jax.data.decode import BadImageError
 from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.views import averaged_views, choose_views
 from alexnet_jax.insight.classifier import Classifier
-from alexnet_jax.insight.examples import photo_uri, png_uri
 from alexnet_jax.insight.images import MAX_FILE_BYTES, read_image
+from alexnet_jax.insight.markup import photo_uri, png_uri
 from alexnet_jax.network.filters import colour_shares, tower_pictures
 from alexnet_jax.network.layers import Conv, parametric_layers
 
 ANSWERS, MAPS = 5, 6
 """Best answers, and strongest maps of each tower and layer."""
+VIEW_SIDE = 128  # of the pictures of views, pixels
+_MISSING = "the demo page needs Starlette and uvicorn: pip install 'alexnet_jax[demo]'"
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; "
@@ -36,46 +38,68 @@ _HEADERS = {
 }
 
 
-def look(classifier: Classifier, data: bytes) -> dict[str, Any]:
-    """Returns all that the page shows of one photo: answers, views and maps, pictures as PNG.
+def describe_network(classifier: Classifier, source: str) -> dict[str, Any]:
+    """Returns what the page shows before a photo: the network, and conv1's filters by tower.
 
-    Args:
-      classifier: from `load`.
-      data: an image file.
+    `source` is the reader's name for it, e.g. the run folder.
+    """
+    kernel, towers, filters = classifier.kernel("conv1"), classifier.network.towers, []
+    if kernel is not None:
+        pictures = tower_pictures(kernel, towers, magnify=3)
+        filters = [
+            {"uri": png_uri(picture), "colour": share}
+            for picture, share in zip(pictures, colour_shares(kernel, towers), strict=True)
+        ]
+    return {
+        "network": classifier.network.name,
+        "source": source,
+        "classes": len(classifier.class_names),
+        "filters": filters,
+    }
+
+
+def explain_photo(classifier: Classifier, data: bytes) -> dict[str, Any]:
+    """Returns all that the page shows of an image file: answers, views and maps, pictures as PNG.
 
     Raises:
       BadImageError: it is no image that can be read, or has too many pixels.
     """
     stored = read_image(data, classifier.stored_size, classifier.appearance)
-    by_view = classifier.view_probabilities(stored[None])[0]
-    asked = classifier.stored_size, classifier.image_size, 10, classifier.mirrored_views
-    views = choose_views(*asked)
-    side, pictures = classifier.image_size, []
-    for view, odds in zip(views, by_view, strict=True):
+    by_view = classifier.view_probabilities(stored[None])[0]  # [views, classes]
+    view_options = classifier.stored_size, classifier.image_size, 10, classifier.mirrored_views
+    side, views = classifier.image_size, []
+    for view, odds in zip(choose_views(*view_options), by_view, strict=True):
         window = stored[view.y : view.y + side, view.x : view.x + side]
-        window = window[:, ::-1] if view.mirrored else window
-        best = int(odds.argmax())
-        answer = {"name": classifier.class_names[best], "probability": float(odds[best])}
-        pictures.append({"uri": photo_uri(np.ascontiguousarray(window), 128), **answer})
-    layers = [x for x in parametric_layers(classifier.network.layers) if isinstance(x, Conv)]
-    activations = classifier.features(stored[None], [layer.name for layer in layers])
-    towers = classifier.network.towers
+        window = np.ascontiguousarray(window[:, ::-1] if view.mirrored else window)
+        views.append({"uri": photo_uri(window, VIEW_SIDE), **_best(classifier, odds, 1)[0]})
+    layers = _conv_names(classifier)
+    activations, towers = classifier.features(stored[None], layers), classifier.network.towers
     return {
         "photo": photo_uri(stored),
-        "answers": _best(classifier, by_view.mean(axis=0)),
-        "views": pictures,
-        "averaged": averaged_views(*asked).name,
+        "answers": _best(classifier, by_view.mean(axis=0), ANSWERS),
+        "views": views,
+        "averaged": averaged_views(*view_options).name,
         "layers": [
-            {"name": layer.name, "towers": strongest_maps(activations[layer.name][0], towers)}
-            for layer in layers
+            {"name": name, "towers": strongest_maps(activations[name][0], towers)}
+            for name in layers
         ],
     }
+
+
+def _best(classifier: Classifier, odds: np.ndarray, count: int) -> list[dict[str, Any]]:
+    order = np.argsort(-odds, kind="stable")[:count]
+    return [{"name": classifier.class_names[i], "probability": float(odds[i])} for i in order]
+
+
+def _conv_names(classifier: Classifier) -> list[str]:
+    layers = parametric_layers(classifier.network.layers)
+    return [layer.name for layer in layers if isinstance(layer, Conv)]
 
 
 def strongest_maps(
     activations: np.ndarray, towers: int, count: int = MAPS
 ) -> list[list[dict[str, Any]]]:
-    """Returns the maps with the largest mean activation, of each tower by itself.
+    """Returns the `count` maps with the largest mean activation, of each tower by itself.
 
     Args:
       activations: float32 `[height, width, channels]` after ReLU, towers one after the other.
@@ -90,11 +114,11 @@ def strongest_maps(
     top = max(float(activations.max()), 1e-12)
     found = []
     for numbers in np.split(np.arange(channels), towers):
-        means = activations[..., numbers].mean(axis=(0, 1))
+        means = activations[..., numbers].mean(axis=(0, 1))  # [channels / towers]
         maps = []
         for place in np.argsort(-means, kind="stable")[:count]:
-            values = np.clip(activations[..., numbers[place]] / top, 0, 1)
-            grey = np.rint(255 * np.sqrt(values)).astype(np.uint8)  # faint ones can be seen
+            values = np.clip(activations[..., numbers[place]] / top, 0, 1)  # [height, width]
+            grey = np.rint(255 * np.sqrt(values)).astype(np.uint8)  # the root shows faint ones
             uri = png_uri(np.repeat(grey[..., None], 3, axis=2))
             number, mean = int(numbers[place]) + 1, float(means[place])
             maps.append({"uri": uri, "channel": number, "mean": mean, "size": [height, width]})
@@ -102,42 +126,14 @@ def strongest_maps(
     return found
 
 
-def about(classifier: Classifier, source: str) -> dict[str, Any]:
-    """Returns what the page shows before a photo: the network, and conv1's filters by tower.
-
-    Args:
-      classifier: from `load`.
-      source: what the reader knows the network by.
-    """
-    kernel = classifier.kernel("conv1")
-    towers = classifier.network.towers
-    pictures = [] if kernel is None else tower_pictures(kernel, towers, magnify=3)
-    shares = [] if kernel is None else colour_shares(kernel, towers)
-    filters = [
-        {"uri": png_uri(picture), "colour": share}
-        for picture, share in zip(pictures, shares, strict=True)
-    ]
-    return {
-        "network": classifier.network.name,
-        "source": source,
-        "classes": len(classifier.class_names),
-        "filters": filters,
-    }
-
-
-def _best(classifier: Classifier, odds: np.ndarray) -> list[dict[str, Any]]:
-    order = np.argsort(-odds, kind="stable")[:ANSWERS]
-    return [{"name": classifier.class_names[i], "probability": float(odds[i])} for i in order]
-
-
 def make_app(classifier: Classifier, source: str, hosts: tuple[str, ...]) -> Any:
     """Returns the web application (ASGI).
 
     Args:
-      classifier: what answers.
-      source: see `about`.
-      hosts: names by which browsers may reach it, without port; a request that names another host
-        is refused, which keeps out pages that point a name of theirs to this machine.
+      classifier: gives the answers.
+      source: see `describe_network`.
+      hosts: names by which browsers may reach it, without port. A request that names another host
+        is refused, which stops pages that point a name of theirs to this machine.
 
     Raises:
       InputError: Starlette is not installed.
@@ -153,19 +149,19 @@ def make_app(classifier: Classifier, source: str, hosts: tuple[str, ...]) -> Any
         raise InputError(_MISSING) from None
     page = resources.files("alexnet_jax.insight").joinpath("demo.html").read_text("utf-8")
     one_at_a_time = threading.Lock()
-    told = about(classifier, source)
+    network = describe_network(classifier, source)
 
-    def answer(data: bytes) -> dict[str, Any]:
+    def explain(data: bytes) -> dict[str, Any]:
         with one_at_a_time:
-            return look(classifier, data)
+            return explain_photo(classifier, data)
 
-    async def show(request: Request) -> HTMLResponse:
+    async def get_page(request: Request) -> HTMLResponse:
         return HTMLResponse(page, headers=_HEADERS)
 
-    async def tell(request: Request) -> JSONResponse:
-        return JSONResponse(told, headers=_HEADERS)
+    async def get_network(request: Request) -> JSONResponse:
+        return JSONResponse(network, headers=_HEADERS)
 
-    async def take(request: Request) -> JSONResponse:
+    async def post_photo(request: Request) -> JSONResponse:
         parts, size = [], 0
         async for part in request.stream():
             size += len(part)
@@ -174,21 +170,18 @@ def make_app(classifier: Classifier, source: str, hosts: tuple[str, ...]) -> Any
                 return JSONResponse({"error": text}, 413, _HEADERS)
             parts.append(part)
         try:
-            found = await asyncio.to_thread(answer, b"".join(parts))
+            found = await asyncio.to_thread(explain, b"".join(parts))
         except (BadImageError, InputError) as error:
             return JSONResponse({"error": f"this cannot be read: {error}"}, 422, _HEADERS)
         return JSONResponse(found, headers=_HEADERS)
 
     routes = [
-        Route("/", show),
-        Route("/about", tell),
-        Route("/look", take, methods=["POST"]),
+        Route("/", get_page),
+        Route("/network", get_network),
+        Route("/explain", post_photo, methods=["POST"]),
     ]
     guard = Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     return Starlette(routes=routes, middleware=[guard])
-
-
-_MISSING = "the demo page needs Starlette and uvicorn: pip install 'alexnet_jax[demo]'"
 
 
 def serve(classifier: Classifier, source: str, host: str, port: int) -> None:
@@ -196,7 +189,7 @@ def serve(classifier: Classifier, source: str, host: str, port: int) -> None:
 
     Args:
       classifier: from `load`.
-      source: see `about`.
+      source: see `describe_network`.
       host: address to listen on; anything but loopback lets other machines in.
       port: to listen on.
 
@@ -208,8 +201,7 @@ def serve(classifier: Classifier, source: str, host: str, port: int) -> None:
     except ImportError:
         raise InputError(_MISSING) from None
     loopback = host in ("127.0.0.1", "localhost", "::1")
-    hosts = ("127.0.0.1", "localhost", "[::1]") if loopback else ("*",)
-    app = make_app(classifier, source, hosts)
+    app = make_app(classifier, source, ("127.0.0.1", "localhost", "[::1]") if loopback else ("*",))
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family)
@@ -217,8 +209,8 @@ def serve(classifier: Classifier, source: str, host: str, port: int) -> None:
         why = getattr(error, "strerror", None) or error
         text = f"cannot listen on {host}, port {port} ({why}); choose another --port"
         raise InputError(text) from None
-    shown = f"[{host}]" if ":" in host else host
-    print(f"http://{shown}:{listener.getsockname()[1]}/  (Ctrl-C ends it)", flush=True)
+    address = f"[{host}]" if ":" in host else host
+    print(f"http://{address}:{listener.getsockname()[1]}/  (Ctrl-C ends it)", flush=True)
     if not loopback:
         print("other machines can reach this page: it has no password", flush=True)
     warm_up(classifier)
@@ -227,8 +219,7 @@ def serve(classifier: Classifier, source: str, host: str, port: int) -> None:
 
 
 def warm_up(classifier: Classifier) -> None:
-    """Compiles what the first photo would else wait for."""
+    """Compiles the programs, so that the first photo need not wait for them."""
     blank = np.zeros((1, classifier.stored_size, classifier.stored_size, 3), np.uint8)
     classifier.view_probabilities(blank)
-    convs = [x.name for x in parametric_layers(classifier.network.layers) if isinstance(x, Conv)]
-    jax.block_until_ready(classifier.features(blank, convs))
+    jax.block_until_ready(classifier.features(blank, _conv_names(classifier)))

@@ -1,4 +1,4 @@
-"""Images that are near each other in a layer's activations. Paper §6.1, Figure 4 (right)."""
+"""Images whose activations in a layer are near each other. Paper §6.1, Figure 4 (right)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import numpy as np
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import Network, parametric_layers
 
-_ROWS = 512  # queries at a time, so that a table of distances stays small
+_ROWS = 512  # queries at a time, so that the table of distances stays small
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,7 @@ class Neighbours:
 
 
 def last_hidden_layer(network: Network) -> str | None:
-    """Returns the name of the layer with weights before the classifier: `fc7` of AlexNet.
-
-    None where the classifier is the only one.
-    """
+    """Returns the layer with weights before the classifier (`fc7` of AlexNet), if there is one."""
     hidden = parametric_layers(network.layers)[:-1]
     return hidden[-1].name if hidden else None
 
@@ -46,7 +43,7 @@ def nearest(queries: Any, bank: Any, count: int) -> tuple[np.ndarray, np.ndarray
     Args:
       queries: float `[n, …]`, activations of a layer; all axes but the first are one vector.
       bank: float `[m, …]`.
-      count: how many, at most m.
+      count: 1 to m.
 
     Returns:
       Indices int `[n, count]`, nearest first (ties by index), and distances float32 `[n, count]`.
@@ -62,13 +59,13 @@ def nearest(queries: Any, bank: Any, count: int) -> tuple[np.ndarray, np.ndarray
     queries, bank = queries.reshape(len(queries), -1), bank.reshape(len(bank), -1)
     centre = bank.mean(axis=0)  # smaller numbers lose fewer digits in the squares below
     queries, bank = queries - centre, bank - centre
-    lengths = np.einsum("ij,ij->i", bank, bank)
+    lengths = np.einsum("ij,ij->i", bank, bank)  # [m], squared
     indices = np.empty((len(queries), count), np.int64)
     distances = np.empty((len(queries), count), np.float32)
     for first in range(0, len(queries), _ROWS):
         rows = slice(first, first + _ROWS)
-        part = queries[rows]
-        # The query's own length is the same for all rows of the bank.
+        part = queries[rows]  # [rows, features]
+        # |q - b|^2 without |q|^2, which is the same for all rows of the bank.
         order = np.argsort(lengths - 2 * part @ bank.T, axis=1, kind="stable")[:, :count]
         indices[rows] = order
         distances[rows] = np.linalg.norm(part[:, None] - bank[order], axis=2)
@@ -78,12 +75,12 @@ def nearest(queries: Any, bank: Any, count: int) -> tuple[np.ndarray, np.ndarray
 def precision_at(
     query_labels: np.ndarray, neighbour_labels: np.ndarray, counts: Sequence[int]
 ) -> dict[int, float]:
-    """Returns, for each k, the mean share of the k nearest that are of the query's class.
+    """Returns, for each k of `counts`, the mean share of the k nearest that have the query's class.
 
     Args:
       query_labels: int `[n]`.
       neighbour_labels: int `[n, largest k]`, nearest first.
-      counts: the k.
+      counts: values of k.
     """
     right = np.asarray(neighbour_labels) == np.asarray(query_labels)[:, None]
     return {count: float(right[:, :count].mean()) for count in counts}

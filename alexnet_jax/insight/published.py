@@ -1,4 +1,4 @@
-"""Published errors that a run of an ImageNet preset may be set beside."""
+"""Published errors that a run of an ImageNet preset may be compared with."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from alexnet_jax.config import Config
 
 @dataclass(frozen=True)
 class Rival:
-    """Errors of the best method before, as the paper gives them.
+    """Errors, as fractions, of the best method before, as the paper gives them.
 
     Attributes:
       who: method, in a few words.
       where: the test set.
-      top1_error: fraction; None where only the other is known.
-      top5_error: fraction.
+      top1_error: None where only the other is known.
+      top5_error: always known.
     """
 
     who: str
@@ -22,7 +22,6 @@ class Rival:
     top5_error: float
 
     def __str__(self) -> str:
-        """Returns a clause of a sentence."""
         first = "" if self.top1_error is None else f"{100 * self.top1_error:.1f} / "
         kind = " top-5" if self.top1_error is None else ""
         return f"{self.who} {first}{100 * self.top5_error:.1f} %{kind} ({self.where})"
@@ -34,10 +33,10 @@ class Published:
 
     Attributes:
       who: short head of the column.
-      source: where the numbers stand.
-      images: number of test images; a run on fewer is not comparable.
+      source: where the numbers are published.
+      images: number of test images; a run on fewer cannot be compared.
       errors: `{views: (top-1 error, top-5 error)}`, fractions.
-      rivals: what its authors set it beside.
+      rivals: earlier methods that its authors compare it with.
     """
 
     who: str
@@ -48,24 +47,25 @@ class Published:
 
 
 _FISHER = "SIFT and Fisher vectors"
-BEFORE_2010 = (
+BEFORE_2010 = (  # paper, Table 1
     Rival("sparse coding", "ILSVRC-2010 test", 0.471, 0.282),
     Rival(_FISHER, "ILSVRC-2010 test", 0.457, 0.257),
 )
-"""Paper, Table 1."""
-BEFORE_2012 = (Rival(_FISHER, "ILSVRC-2012 test", None, 0.262),)
-"""Paper, Table 2: the second-best entry of the contest."""
-BEFORE_2009 = (Rival("the best before", "half of Fall 2009", 0.781, 0.609),)
-"""Paper §6, of 10,184 classes."""
+BEFORE_2012 = (  # paper, Table 2: the second-best entry of the contest
+    Rival(_FISHER, "ILSVRC-2012 test", None, 0.262),
+)
+BEFORE_2009 = (  # paper §6, of 10,184 classes
+    Rival("the best before", "half of Fall 2009", 0.781, 0.609),
+)
 
+_VALIDATION_2012 = 50_000
 _PAPER_2012 = Published(
     "paper",
     "Paper, Table 2, 1 CNN, ILSVRC-2012 validation",
-    50_000,
+    _VALIDATION_2012,
     {10: (0.407, 0.182)},
     BEFORE_2012,
 )
-
 PUBLISHED = {
     "imagenet": _PAPER_2012,
     "imagenet-original": _PAPER_2012,
@@ -79,32 +79,31 @@ PUBLISHED = {
     "imagenet-finetune": Published(
         "paper",
         "Paper, Table 2, 1 CNN*, ILSVRC-2012 validation",
-        50_000,
+        _VALIDATION_2012,
         {10: (0.390, 0.166)},
         BEFORE_2012,
     ),
     "imagenet-caffenet": Published(
-        "Caffe", "BVLC CaffeNet model card, ILSVRC-2012 validation", 50_000, {1: (0.426, 0.196)}
+        "Caffe",
+        "BVLC CaffeNet model card, ILSVRC-2012 validation",
+        _VALIDATION_2012,
+        {1: (0.426, 0.196)},
     ),
     "imagenet-one-weird-trick": Published(
         "torchvision",
         "torchvision's AlexNet weights, ILSVRC-2012 validation",
-        50_000,
+        _VALIDATION_2012,
         {1: (0.43478, 0.20934)},
     ),
 }
+"""By preset."""
 
 
 def published_for(config: Config, classes: int, images: int | None) -> Published | None:
-    """Returns the numbers to set beside a run, or None where they would not be comparable.
+    """Returns the published numbers that a run can be compared with, or None.
 
-    A preset's name is not enough: the same recipe on ten classes, or on a part of the test
-    images, is another task.
-
-    Args:
-      config: the experiment.
-      classes: of the data set.
-      images: of the test.
+    The preset is not enough: its recipe on ten classes, or on a part of the test images, is
+    another task.
     """
     published = PUBLISHED.get(config.preset)
     if published is None or classes != 1000 or images != published.images:

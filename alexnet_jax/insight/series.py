@@ -17,20 +17,18 @@ class Series(NamedTuple):
 
 
 def read_series(metrics: Sequence[Mapping[str, Any]], key: str) -> Series:
-    """Returns the finite values of `key`, by epoch; rows without it are passed over."""
-    pairs = {}
-    for row in metrics:
-        epoch, value = _finite(row.get("epoch")), _finite(row.get(key))
-        if epoch is not None and value is not None:
-            pairs[epoch] = value
+    """Returns the finite values of `key`, by epoch; rows without it are left out."""
+    pairs = {
+        float(row["epoch"]): float(row[key])
+        for row in metrics
+        if _is_finite(row.get("epoch")) and _is_finite(row.get(key))
+    }
     epochs = sorted(pairs)
     return Series(np.array(epochs, float), np.array([pairs[e] for e in epochs], float))
 
 
-def _finite(value: Any) -> float | None:
-    if isinstance(value, int | float | np.number) and math.isfinite(value):
-        return float(value)
-    return None
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and math.isfinite(value)
 
 
 def smoothed(values: np.ndarray, share: float = 0.03) -> np.ndarray:
@@ -58,9 +56,8 @@ def thinned(series: Series, limit: int = MAX_POINTS) -> Series:
 
 def rate_changes(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     """Returns `(epoch, learning rate)` at the start and wherever the logged rate changes."""
-    rates = read_series(metrics, "train/learning_rate")
     changes: list[tuple[float, float]] = []
-    for epoch, rate in zip(*rates, strict=True):
+    for epoch, rate in zip(*read_series(metrics, "train/learning_rate"), strict=True):
         if not changes or not math.isclose(rate, changes[-1][1], rel_tol=1e-3):
             changes.append((float(epoch), float(rate)))
     return changes

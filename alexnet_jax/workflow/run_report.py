@@ -13,11 +13,12 @@ from alexnet_jax.data.stream import stream_indices
 from alexnet_jax.errors import CheckpointError, DataError, InputError
 from alexnet_jax.evaluation.metrics import confusion_matrix
 from alexnet_jax.insight.augmentations import Row, training_pictures
-from alexnet_jax.insight.card import is_card, model_card
 from alexnet_jax.insight.classifier import classifier_of
 from alexnet_jax.insight.examples import Example
+from alexnet_jax.insight.model_card import is_card, model_card
 from alexnet_jax.insight.neighbours import Neighbours, last_hidden_layer, nearest
 from alexnet_jax.insight.report import write_report
+from alexnet_jax.insight.report_data import ReportData
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import Run, read_run
 from alexnet_jax.runs.metrics_log import read_rows
@@ -59,8 +60,7 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
         examples = examples_of(run, dataset, probabilities, labels)
         if weights is not None:
             neighbours = _neighbours(weights, dataset, examples)
-    write_report(
-        path,
+    data = ReportData(
         config=run.config,
         run=run.info | {"workdir": str(run.workdir)},
         metrics=read_rows(run.workdir / "metrics.jsonl"),
@@ -76,6 +76,7 @@ def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Pat
         bad_images=_bad_images(run.workdir),
         near_duplicates=_near_duplicates(run.workdir),
     )
+    write_report(path, data)
     results = {int(views): values for views, values in summary.items()}
     run_folder.write_text(run.workdir / CARD, model_card(run, results))
     return path

@@ -21,7 +21,7 @@ from alexnet_jax.evaluation.evaluate import (
     make_predict_step,
     make_view_step,
 )
-from alexnet_jax.evaluation.views import ten_views
+from alexnet_jax.evaluation.views import choose_views, cut_views
 from alexnet_jax.network.layers import Activation, Dense, Flatten, Network
 from alexnet_jax.network.model import AlexNet
 
@@ -97,6 +97,10 @@ def test_every_image_counts_once_whatever_the_batch(params, count, batch_size):
     assert found.top1_error == pytest.approx(1 - right.mean(), abs=1e-6)
     losses = -np.log(expected[np.arange(count), split.labels])
     assert found.loss == pytest.approx(losses.mean(), rel=1e-5)
+
+
+def ten_views(images, size):
+    return cut_views(images, size, choose_views(images.shape[1], size, 10))
 
 
 def test_ten_views_average_the_probabilities(params):

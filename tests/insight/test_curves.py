@@ -50,7 +50,7 @@ def test_the_rate_is_marked_where_it_changes():
     rates = [0.01, 0.01, 0.01, 0.001, 0.001, 0.0001]
     rows = [{"epoch": i + 1.0, "train/learning_rate": rate} for i, rate in enumerate(rates)]
     assert series.rate_changes(rows) == [(1, 0.01), (4, 0.001), (6, 0.0001)]
-    svg = curves.draw("loss", [line([3, 2, 2, 1, 1, 1])], rates=series.rate_changes(rows))
+    svg = curves.draw_curves("loss", [line([3, 2, 2, 1, 1, 1])], rates=series.rate_changes(rows))
     assert svg.count('class="rate"') == 2
     assert ">rate 0.01<" in svg and ">0.001<" in svg
 
@@ -92,26 +92,26 @@ def test_number(value, text):
 
 def test_every_point_lies_inside_the_picture_and_the_last_value_is_written():
     values = np.exp(np.random.default_rng(2).normal(size=3000))
-    svg = curves.draw("loss", [line(values, smooth=True)], chance=2.3)
+    svg = curves.draw_curves("loss", [line(values, smooth=True)], chance=2.3)
     numbers = re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", svg)
     points = np.array(numbers, float)
     assert len(points) > 300 and np.isfinite(points).all()
     assert (points >= 0).all() and (points <= [curves.WIDTH, curves.HEIGHT]).all()
     assert "guessing" in svg
-    assert f">{curves.measured(series.smoothed(values)[-1])}<" in svg
+    assert f">{curves.three_digits(series.smoothed(values)[-1])}<" in svg
 
 
 def test_a_loss_over_several_powers_of_ten_gets_a_logarithmic_axis():
-    svg = curves.draw("loss", [line([2.0, 0.5, 0.02, 0.001])])
+    svg = curves.draw_curves("loss", [line([2.0, 0.5, 0.02, 0.001])])
     assert ">0.1<" in svg and ">0.001<" in svg
 
 
 def test_nothing_to_draw():
-    assert curves.draw("loss", []) == ""
-    assert curves.draw("loss", [line([])]) == ""
+    assert curves.draw_curves("loss", []) == ""
+    assert curves.draw_curves("loss", [line([])]) == ""
 
 
 @pytest.mark.parametrize("values", [[1.0], [0.0, 0.0], [5.0, 5.0]])
 def test_degenerate_curves_are_drawn(values):
-    svg = curves.draw("error", [line(values, smooth=True)], as_percent=False)
+    svg = curves.draw_curves("error", [line(values, smooth=True)], as_percent=False)
     assert svg.startswith("<svg") and "nan" not in svg

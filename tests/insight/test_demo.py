@@ -79,8 +79,8 @@ def ask(url, data=None, **headers):
         return error.code, error.read(), error.headers
 
 
-def test_a_look_is_what_the_classifier_says(classifier, photo):
-    found = demo.look(classifier, photo)
+def test_a_photo_gets_the_answers_of_the_classifier(classifier, photo):
+    found = demo.explain_photo(classifier, photo)
     best = classifier.predict([photo], top_k=5, views=10)[0]
     assert [answer["name"] for answer in found["answers"]] == [one.label for one in best]
     np.testing.assert_allclose(
@@ -92,7 +92,7 @@ def test_a_look_is_what_the_classifier_says(classifier, photo):
     assert [layer["name"] for layer in found["layers"]] == [f"conv{i}" for i in range(1, 6)]
     assert all(len(layer["towers"]) == 2 for layer in found["layers"])
     with pytest.raises(BadImageError):
-        demo.look(classifier, b"junk")
+        demo.explain_photo(classifier, b"junk")
 
 
 def test_the_strongest_maps_of_each_tower_come_first():
@@ -112,16 +112,18 @@ def test_the_server_answers_and_refuses(classifier, photo, monkeypatch):
         assert status == 200 and b"Drop a photo" in page
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert headers["Cache-Control"] == "no-store"
-        status, about, _ = ask(f"{address}/about")
-        assert json.loads(about)["network"] == "digits" and len(json.loads(about)["filters"]) == 2
-        status, found, _ = ask(f"{address}/look", photo)
+        status, network, _ = ask(f"{address}/network")
+        assert (
+            json.loads(network)["network"] == "digits" and len(json.loads(network)["filters"]) == 2
+        )
+        status, found, _ = ask(f"{address}/explain", photo)
         assert status == 200 and len(json.loads(found)["answers"]) == 5
-        status, found, _ = ask(f"{address}/look", b"junk")
+        status, found, _ = ask(f"{address}/explain", b"junk")
         assert status == 422 and "cannot be read" in json.loads(found)["error"]
-        status, found, _ = ask(f"{address}/look", bytes(200_001))
+        status, found, _ = ask(f"{address}/explain", bytes(200_001))
         assert status == 413 and "larger than" in json.loads(found)["error"]
         assert ask(address, Host="evil.example")[0] == 400, "a name that was pointed here"
-        assert ask(f"{address}/look")[0] == 405 and ask(f"{address}/etc/passwd")[0] == 404
+        assert ask(f"{address}/explain")[0] == 405 and ask(f"{address}/etc/passwd")[0] == 404
 
 
 def test_a_port_that_is_taken_is_one_clear_error(classifier):
@@ -140,7 +142,7 @@ def test_a_person_drops_a_photo(classifier, photo, tmp_path):
         page.set_input_files("#file", tmp_path / "photo.png")
         page.wait_for_selector("#answers li")
         names = page.locator("#answers li span:first-child").all_text_contents()
-        assert names == [one["name"] for one in demo.look(classifier, photo)["answers"]]
+        assert names == [one["name"] for one in demo.explain_photo(classifier, photo)["answers"]]
         assert page.locator("#answers b").count() == 0, "names are text, never markup"
         assert page.locator("#views figure").count() == 10
         assert page.locator("#layers .maps").count() == 10 and "conv5" in page.inner_text("#layers")

@@ -16,6 +16,7 @@ from alexnet_jax.insight.augmentations import Picture, Row
 from alexnet_jax.insight.examples import Example, choose_examples
 from alexnet_jax.insight.neighbours import Neighbours
 from alexnet_jax.insight.report import write_report
+from alexnet_jax.insight.report_data import ReportData
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
 
@@ -140,13 +141,15 @@ def whole_run(names=tuple(NAMES), size=32):
 
 
 def read(tmp_path, **arguments):
-    path = write_report(tmp_path / "report.html", **arguments)
+    path = write_report(tmp_path / "report.html", ReportData(**arguments))
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
     return Page(path.read_text(encoding="utf-8"))
 
 
 def read_text(tmp_path, **arguments):
-    return write_report(tmp_path / "report.html", **arguments).read_text(encoding="utf-8")
+    return write_report(tmp_path / "report.html", ReportData(**arguments)).read_text(
+        encoding="utf-8"
+    )
 
 
 def assert_self_contained(page, text):
@@ -369,7 +372,7 @@ def test_a_stretch_in_which_nothing_was_learnt_is_marked(tmp_path):
 
 def test_large_photos_keep_the_page_small(tmp_path):
     arguments = whole_run(size=512)
-    path = write_report(tmp_path / "report.html", **arguments)
+    path = write_report(tmp_path / "report.html", ReportData(**arguments))
     assert path.stat().st_size < 3_000_000
     assert path.read_text().count("data:image/jpeg") == 16 + 4
 
@@ -378,14 +381,14 @@ def test_class_names_must_fit_the_results(tmp_path):
     arguments = whole_run()
     arguments["class_names"] = ["ant", "bee"]
     with pytest.raises(InputError, match="2 class names, but results for"):
-        write_report(tmp_path / "report.html", **arguments)
+        write_report(tmp_path / "report.html", ReportData(**arguments))
 
 
 def test_an_older_report_stays_when_the_new_one_cannot_be_written(tmp_path):
     path = tmp_path / "report.html"
     path.mkdir()
     with pytest.raises(InputError, match="cannot write the report"):
-        write_report(path, config=Config(), run={})
+        write_report(path, ReportData(config=Config(), run={}))
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
@@ -429,7 +432,7 @@ def test_the_page_is_readable_at_every_width(tmp_path, names, scheme):
     arguments = whole_run(names)
     pictures = [Picture(e.image, f"{names[0]}, mirrored", "#c0392b") for e in arguments["examples"]]
     arguments["training"] = [Row("Crops", "A sentence on them. " * 9, tuple(pictures))]
-    path = write_report(tmp_path / "report.html", **arguments)
+    path = write_report(tmp_path / "report.html", ReportData(**arguments))
     with chromium_page() as (page, problems):
         page.emulate_media(color_scheme=scheme)
         page.goto(path.as_uri())

@@ -1,4 +1,4 @@
-"""Which files a pattern names."""
+"""Which files a pattern names, and what is read of one image."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,8 @@ from PIL import Image
 
 from alexnet_jax.data.decode import BadImageError
 from alexnet_jax.errors import InputError
-from alexnet_jax.insight.images import expand_images, read_image
+from alexnet_jax.insight.image_files import find_images
+from alexnet_jax.insight.images import read_image
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc0"
@@ -26,36 +27,40 @@ def folder(tmp_path):
     return tmp_path
 
 
-def names(files, folder):
-    return [file.relative_to(folder).as_posix() for file in files]
+def found(patterns, folder):
+    return [Path(name).relative_to(folder).as_posix() for name in find_images(patterns).names]
 
 
 def test_a_folder_gives_its_images_sorted_and_without_hidden_ones(folder):
-    assert names(expand_images([folder]), folder) == ["a.PNG", "b.jpg", "sub/c.webp"]
+    assert found([folder], folder) == ["a.PNG", "b.jpg", "sub/c.webp"]
 
 
 def test_globs_files_and_folders_mix_and_repeat_nothing(folder):
     patterns = [folder / "b.jpg", f"{folder}/*.jpg", str(folder / "sub"), folder / "notes.txt"]
-    assert names(expand_images(patterns), folder) == ["b.jpg", "sub/c.webp", "notes.txt"]
+    assert found(patterns, folder) == ["b.jpg", "sub/c.webp", "notes.txt"]
 
 
 def test_two_stars_go_to_any_depth(folder):
-    assert names(expand_images([f"{folder}/**/*.webp"]), folder) == ["sub/c.webp"]
+    assert found([f"{folder}/**/*.webp"], folder) == ["sub/c.webp"]
 
 
 def test_a_name_with_glob_characters_is_taken_as_it_is(tmp_path):
     (tmp_path / "photo[1].jpg").write_bytes(b"")
-    assert names(expand_images([tmp_path / "photo[1].jpg"]), tmp_path) == ["photo[1].jpg"]
+    assert found([tmp_path / "photo[1].jpg"], tmp_path) == ["photo[1].jpg"]
 
 
 def test_a_pattern_that_names_nothing_is_an_error(folder, tmp_path):
     with pytest.raises(InputError, match="gone.jpg does not exist and matches no file"):
-        expand_images([tmp_path / "gone.jpg"])
+        find_images([tmp_path / "gone.jpg"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no image"):
-        expand_images([tmp_path / "empty"])
+        find_images([tmp_path / "empty"])
     with pytest.raises(InputError, match="no images were named"):
-        expand_images([])
+        find_images([])
+
+
+def skipped(patterns):
+    return {Path(name).name: reason for name, reason in find_images(patterns).not_taken}
 
 
 def test_what_a_folder_holds_besides_is_named(folder):
@@ -65,12 +70,9 @@ def test_what_a_folder_holds_besides_is_named(folder):
     (folder / "linked").symlink_to(folder / "sub")
     (folder / "gone.jpg").symlink_to(folder / "nowhere")
     os.mkfifo(folder / "pipe.jpg")
-    not_taken = []
-    found = expand_images([folder], not_taken)
-    assert names(found, folder) == [
-        "a.PNG", "b.jpg", "gone.jpg", "no suffix", "photo.dat", "sub/c.webp"
-    ]  # fmt: skip
-    assert {Path(name).name: reason for name, reason in not_taken} == {
+    images = ["a.PNG", "b.jpg", "gone.jpg", "no suffix", "photo.dat", "sub/c.webp"]
+    assert found([folder], folder) == images
+    assert skipped([folder]) == {
         ".cache": "a hidden folder", "linked": "a link to a folder", ".hidden.jpg": "a hidden file",
         "empty": "no image", "notes.txt": "no image", "pipe.jpg": "no regular file",
     }  # fmt: skip
@@ -80,10 +82,8 @@ def test_folders_of_storage_systems_hold_no_photos(folder):
     for name in ("@eaDir/a.PNG/SYNOPHOTO_THUMB_M.jpg", "sub/#recycle/d.jpg", "Thumbs.db"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(PNG)
-    not_taken = []
-    found = expand_images([folder], not_taken)
-    assert names(found, folder) == ["a.PNG", "b.jpg", "sub/c.webp"]
-    reasons = {Path(name).name: reason for name, reason in not_taken}
+    assert found([folder], folder) == ["a.PNG", "b.jpg", "sub/c.webp"]
+    reasons = skipped([folder])
     assert reasons["@eaDir"] == reasons["#recycle"] == "a folder of a storage system"
     assert reasons["Thumbs.db"] == "a file of the operating system"
 
@@ -91,15 +91,14 @@ def test_folders_of_storage_systems_hold_no_photos(folder):
 def test_a_folder_without_an_image_says_what_it_holds(tmp_path):
     (tmp_path / "a.txt").write_text("no image")
     with pytest.raises(InputError, match="holds no image; not taken: 1, e.g. .*a.txt"):
-        expand_images([tmp_path])
+        find_images([tmp_path])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may read every folder")
 def test_a_folder_that_may_not_be_read_is_named(folder):
     (folder / "sub").chmod(0)
-    not_taken = []
-    assert names(expand_images([folder], not_taken), folder) == ["a.PNG", "b.jpg"]
-    assert ("Permission denied") in [reason for _, reason in not_taken]
+    assert found([folder], folder) == ["a.PNG", "b.jpg"]
+    assert "Permission denied" in skipped([folder]).values()
     (folder / "sub").chmod(0o700)
 
 

@@ -7,22 +7,21 @@ import pytest
 from PIL import Image
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.insight import streaming
+from alexnet_jax.insight import feature_files
 from alexnet_jax.insight.classifier import load
-from alexnet_jax.insight.files import write_features
-from alexnet_jax.insight.streaming import stream_features
-from tests.insight.test_files import networks, run  # noqa: F401
+from alexnet_jax.insight.commands import write_features
+from alexnet_jax.insight.feature_files import stream_features
 
 
 @pytest.fixture
-def classifier(run):  # noqa: F811
+def classifier(run):
     return load(run[0])
 
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
     """Eleven photos, of which the fifth is damaged; three are a chunk."""
-    monkeypatch.setattr(streaming, "CHUNK", 3)
+    monkeypatch.setattr(feature_files, "CHUNK", 3)
     random, paths = np.random.default_rng(0), []
     (tmp_path / "photos").mkdir()
     for number in range(11):
@@ -52,7 +51,7 @@ def test_rows_are_those_of_features_and_those_of_unreadable_images_nan(
     good = [path for path in photos if path.name != "04.png"]
     expected = classifier.features(good, LAYERS)
     for layer in LAYERS:
-        rows = np.load(streaming.file_of(tmp_path / "out", layer), mmap_mode="r")
+        rows = np.load(feature_files.layer_file(tmp_path / "out", layer), mmap_mode="r")
         assert rows.dtype == np.float32 and len(rows) == 11 and np.isnan(rows[4]).all()
         np.testing.assert_allclose(np.delete(rows, 4, 0), expected[layer], rtol=1e-4, atol=1e-4)
     assert (expected["fc1:linear"] < 0).any() and (expected["fc1"] >= 0).all()
@@ -112,12 +111,14 @@ def test_other_features_and_other_folders_are_left_alone(classifier, photos, tmp
 def test_a_disk_without_room_is_found_before_anything_is_computed(
     classifier, photos, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(streaming.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100}))
+    monkeypatch.setattr(
+        feature_files.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100})
+    )
     with pytest.raises(InputError, match="GB free; take fewer layers"):
         stream_features(classifier, photos, names_of(photos), tmp_path / "out", ["fc1"])
 
 
-def test_the_command_writes_several_layers_into_a_folder(run, photos, tmp_path):  # noqa: F811
+def test_the_command_writes_several_layers_into_a_folder(run, photos, tmp_path):
     found = write_features(
         run[0], [str(tmp_path / "photos")], tmp_path / "out", layer="fc1:linear, fc2"
     )

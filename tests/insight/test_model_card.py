@@ -4,10 +4,9 @@ import dataclasses
 
 import pytest
 
-from alexnet_jax.insight.card import model_card
+from alexnet_jax.insight.model_card import model_card
 from alexnet_jax.main import main
 from alexnet_jax.runs.folder import read_run
-from tests.insight.test_files import networks, run  # noqa: F401
 
 RESULTS = {
     1: {"loss": 0.5, "top1_error": 0.25, "top5_error": 0.05},
@@ -16,7 +15,7 @@ RESULTS = {
 
 
 @pytest.fixture
-def trained(run):  # noqa: F811
+def trained(run):
     found = read_run(run[0])
     info = {
         "train_images": 1438, "validation_images": 400, "data_fingerprint": "feed" * 16,
@@ -77,7 +76,7 @@ def test_the_head_is_yaml(trained):
     assert head["model-index"][0]["results"][0]["dataset"]["split"]
 
 
-def test_an_export_gets_a_card_and_nothing_is_written_over(run, tmp_path, capsys):  # noqa: F811
+def test_an_export_gets_a_card_and_nothing_is_written_over(run, tmp_path, capsys):
     output = tmp_path / "weights.safetensors"
     words = ["export", "--workdir", str(run[0]), "--output", str(output), "--checkpoint", "last"]
     assert main(words) == 0

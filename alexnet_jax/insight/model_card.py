@@ -1,7 +1,7 @@
 """The model card of a run, in the form of Hugging Face: what it is, and how good.
 
-The head is YAML between two lines of dashes; its values are written as JSON, which YAML includes,
-so that class names and other people's text cannot change what it says.
+The head is YAML between two lines of dashes. Its values are written as JSON, which is valid YAML,
+so that class names and other people's text cannot change its meaning.
 """
 
 import json
@@ -15,17 +15,13 @@ from alexnet_jax.errors import printable
 from alexnet_jax.evaluation.views import averaged_by
 from alexnet_jax.runs.folder import Run
 
-_CLASSES_SHOWN = 20
+MAX_CLASSES_SHOWN = 20
+Results = Mapping[int, Mapping[str, float]]
+"""Of a test, by number of views: `loss`, `top1_error`, perhaps `top5_error`, as fractions."""
 
 
-def model_card(run: Run, results: Mapping[int, Mapping[str, float]]) -> str:
-    """Returns the text of the card.
-
-    Args:
-      run: from `read_run`.
-      results: of the last test by number of views: `loss`, `top1_error`, perhaps `top5_error`, as
-        fractions; empty where the weights were not tested here.
-    """
+def model_card(run: Run, results: Results) -> str:
+    """Returns the text of the card; `results` is empty where the weights were not tested here."""
     name = " on ".join(filter(None, (run.network.name, _set_name(run))))
     head = {
         "library_name": "alexnet_jax",
@@ -38,12 +34,12 @@ def model_card(run: Run, results: Mapping[int, Mapping[str, float]]) -> str:
         head["model-index"] = [{"name": name, "results": [_result(run, results)]}]
     lines = [f"{key}: {json.dumps(value)}" for key, value in head.items()]
     sections = [
-        ("What it is", _what(run)),
+        ("What it is", _description(run)),
         ("How good it is", _table(run, results)),
         ("Data", _data(run)),
         ("Recipe", _recipe(run)),
-        ("Limits", _limits(run)),
-        ("Use", _use(run)),
+        ("Limits", _LIMITS.format(classes=f"{len(run.class_names):,}")),
+        ("Use", _USE),
         ("Licence", _LICENCE),
     ]
     text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections)
@@ -59,7 +55,7 @@ def is_card(path: Path) -> bool:
         return file.read(len(begin)) == begin
 
 
-def _result(run: Run, results: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:
+def _result(run: Run, results: Results) -> dict[str, Any]:
     metrics = []
     for views, values in sorted(results.items()):
         for key, answers in (("top1_error", 1), ("top5_error", 5)):
@@ -76,28 +72,26 @@ def _result(run: Run, results: Mapping[int, Mapping[str, float]]) -> dict[str, A
 
 
 def _set_name(run: Run) -> str:
-    """Returns the name of the prepared set, which a run on `--data.source` alone has been given.
+    """Returns the name of the prepared set; empty for an import that names none.
 
-    Empty: an import that names no set.
+    A run on `--data.source` alone has the name that was made for its source.
     """
     if run.config.data.name or "import" in run.info:
         return run.config.data.name
     return Path(run.info.get("data_path", "")).name
 
 
-def _what(run: Run) -> str:
-    imported = "import" in run.info
-    origin = (
-        "Its weights were imported from another program's file"
-        if imported
-        else f"It was trained from zero with the preset `{run.config.preset}`"
-    )
+def _description(run: Run) -> str:
     if run.config.transfer.run:
         layers = ", ".join(run.config.transfer.layers)
         origin = f"Its layers {layers} were copied from another run, and it was trained on"
-    shown = [_plain(label) for label in run.class_names[:_CLASSES_SHOWN]]
-    more = len(run.class_names) - len(shown)
-    names = ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
+    elif "import" in run.info:
+        origin = "Its weights were imported from another program's file"
+    else:
+        origin = f"It was trained from zero with the preset `{run.config.preset}`"
+    names = ", ".join(_plain(label) for label in run.class_names[:MAX_CLASSES_SHOWN])
+    more = len(run.class_names) - MAX_CLASSES_SHOWN
+    names += f" and {more:,} more" if more > 0 else ""
     return (
         f"An AlexNet (Krizhevsky, Sutskever, Hinton, 2012): the network `{run.network.name}` of "
         f"alexnet_jax ({_plain(run.network.source)}), {run.image_size}x{run.image_size} pixels. "
@@ -105,10 +99,10 @@ def _what(run: Run) -> str:
     )
 
 
-def _table(run: Run, results: Mapping[int, Mapping[str, float]]) -> str:
-    count = run.info.get("validation_images")
+def _table(run: Run, results: Results) -> str:
     if not results:
         return "These weights were not tested here."
+    count = run.info.get("validation_images")
     rows = ["| test | top-1 error (%) | top-5 error (%) | loss |", "|---|---|---|---|"]
     for views, values in sorted(results.items()):
         error = values["top1_error"]
@@ -120,8 +114,8 @@ def _table(run: Run, results: Mapping[int, Mapping[str, float]]) -> str:
         rows.append(f"| {title} | {100 * error:.1f}{spread} | {five} | {values['loss']:.3f} |")
     images = f"{count:,} test images" if count else "the test images"
     return (
-        "\n".join(rows) + f"\n\nOn {images}; ± is the standard error of a test of that size. One "
-        "run with one seed: how much runs differ is not known from it."
+        "\n".join(rows) + f"\n\nOn {images}; ± is the standard error of a test of that size. This "
+        "is one run with one seed: it does not show how much runs differ."
     )
 
 
@@ -134,11 +128,11 @@ def _data(run: Run) -> str:
     ]
     name = f"`{_plain(_set_name(run))}`" if _set_name(run) else "Its training set"
     fingerprint = info.get("data_fingerprint")
-    said = f" Fingerprint `{fingerprint[:16]}`." if fingerprint else ""
+    identity = f" Fingerprint `{fingerprint[:16]}`." if fingerprint else ""
     return (
         f"{name}: {', '.join(counts) or 'not known here'}, stored at "
         f"{run.stored_size}x{run.stored_size} pixels, {run.appearance.orientation}, "
-        f"colours {run.appearance.colours}.{said}"
+        f"colours {run.appearance.colours}.{identity}"
     )
 
 
@@ -147,41 +141,34 @@ def _recipe(run: Run) -> str:
         return "Not known here: the weights were imported."
     config, info = run.config, run.info
     rule = config.optimizer
-    place = f"{len(info.get('devices', []))} x {info.get('platform', 'unknown')}"
+    devices = f"{len(info.get('devices', []))} x {info.get('platform', 'unknown')}"
     return (
         f"Stochastic gradient descent with momentum {rule.momentum:g}, weight decay "
         f"{rule.weight_decay:g}, rates {rule.learning_rate:g} (weights) and "
         f"{rule.bias_learning_rate:g} (biases) at first, schedule `{config.schedule.kind}`; "
         f"batches of {config.batch_size}, {config.epochs:g} epochs, {info.get('step', 0):,} steps, "
-        f"seed {config.seed}, in {duration(info.get('wall_seconds', 0))} on {place}. All "
-        "of it is in `config.json` and `run.json` of the run."
+        f"seed {config.seed}, in {duration(info.get('wall_seconds', 0))} on {devices}. "
+        "`config.json` and `run.json` of the run hold all of it."
     )
 
 
-def _limits(run: Run) -> str:
-    return (
-        f"It answers one of its {len(run.class_names):,} classes whatever it is shown, and its "
-        "probabilities are not calibrated. It has seen photos of its training set's kind only: on "
-        "those of other cameras, places and times it may err more often than the table says. What "
-        "is wrong or one-sided in the training photos and their labels is in its answers, too. Not "
-        "for decisions about people."
-    )
-
-
-def _use(run: Run) -> str:
-    return (
-        "```python\nimport alexnet_jax\n\n"
-        'classifier = alexnet_jax.load("RUN")\n'
-        'classifier.predict(["photo.jpg"], top_k=5, views=10)\n```'
-    )
-
-
+_LIMITS = (
+    "It always answers one of its {classes} classes, and its probabilities are not calibrated. It "
+    "has seen only photos like those of its training set: on photos of other cameras, places and "
+    "times it may make more errors than the table shows. Wrong or one-sided photos and labels in "
+    "the training set affect its answers. Not for decisions about people."
+)
+_USE = (
+    "```python\nimport alexnet_jax\n\n"
+    'classifier = alexnet_jax.load("RUN")\n'
+    'classifier.predict(["photo.jpg"], top_k=5, views=10)\n```'
+)
 _LICENCE = (
     "The program is under Apache-2.0. Weights are made from their training data, whose licence "
-    "says what may be done with them."
+    "governs their use."
 )
 
 
 def _plain(text: str) -> str:
-    """Returns other people's text without what Markdown or a terminal would act on."""
+    """Returns other people's text with all that Markdown or a terminal would act on escaped."""
     return "".join("\\" + c if c in "\\`*_[]<>#|" else c for c in printable(text))

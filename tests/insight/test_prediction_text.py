@@ -9,7 +9,8 @@ import pytest
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.insight.classifier import Prediction
-from alexnet_jax.insight.tables import format_predictions, safe_cell, save_features
+from alexnet_jax.insight.feature_files import save_features
+from alexnet_jax.insight.prediction_text import format_predictions, safe_cell
 
 FOUND = [
     [Prediction("tabby, tiger cat", 1, 0.9), Prediction("=SUM(A1)", 0, 0.1)],

@@ -1,0 +1,227 @@
+"""Image files through a run: the commands `predict` and `features`."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from alexnet_jax.config import Colours, Orientation
+from alexnet_jax.errors import InputError, printable
+from alexnet_jax.files import write_text
+from alexnet_jax.insight.classifier import Classifier, classifier_of, load
+from alexnet_jax.insight.feature_files import check_features_path, save_features, stream_features
+from alexnet_jax.insight.image_files import ImageList, NotTaken, find_images
+from alexnet_jax.insight.images import Unreadable
+from alexnet_jax.insight.prediction_text import (
+    FORMATS,
+    format_predictions,
+    format_submission,
+    submission_column,
+    submission_ids,
+)
+from alexnet_jax.preparation.progress import ProgressLine
+from alexnet_jax.runs.weights import load_weights
+
+MAX_NOTES = 20
+SUBMISSION = "submission"
+
+
+class FilesResult(NamedTuple):
+    """What a command has to say.
+
+    Attributes:
+      text: for standard output.
+      missing: one line per pattern that names no file or image.
+      unreadable: files that were left out.
+      not_taken: what the named folders hold besides images.
+    """
+
+    text: str
+    missing: list[str]
+    unreadable: list[Unreadable]
+    not_taken: list[NotTaken]
+
+    def complaint(self) -> str:
+        """Returns one line per missing or unreadable image, for standard error; empty if none."""
+        lines = self.missing + [f"{x.name} cannot be read: {x.reason}" for x in self.unreadable]
+        return "".join(f"{printable(line)}\n" for line in lines)
+
+    def notes(self) -> str:
+        """Returns at most `MAX_NOTES` lines on files that were not taken, and how many more."""
+        lines = [f"not taken: {x.name} ({x.reason})" for x in self.not_taken]
+        if len(lines) > MAX_NOTES:
+            more = f"not taken: {len(lines) - MAX_NOTES:,} more"
+            lines = [*lines[:MAX_NOTES], more]
+        return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def predict_files(
+    workdir: str | Path,
+    patterns: Iterable[str],
+    *,
+    checkpoint: str | int = "best",
+    top_k: int = 5,
+    views: int = 1,
+    form: str = "table",
+    probability_of: str = "",
+    output: str | Path | None = None,
+    orientation: Orientation | None = None,
+    colours: Colours | None = None,
+    compute_dtype: str = "",
+) -> FilesResult:
+    """Predicts files, folders, zips and globs; a missing or bad image does not stop the others.
+
+    A submission needs a row for every image: there, a missing or bad one is an error.
+
+    Args:
+      workdir: run folder.
+      patterns: see `find_images`.
+      checkpoint: `best`, `last` or a step.
+      top_k: answers per image.
+      views: 1 or 10.
+      form: `table`, `csv`, `json`, or `submission` for competitions.
+      probability_of: the class whose probability a submission gives, instead of the likeliest
+        class.
+      output: file to write the answers to; it may not exist.
+      orientation: this and the following, see `classifier.load`.
+      colours: see there.
+      compute_dtype: see there.
+
+    Raises:
+      InputError: no such run, format, class or files; `output` exists; no submission can be made.
+      CheckpointError: no usable checkpoint.
+    """
+    if form not in (*FORMATS, SUBMISSION):
+        known = ", ".join((*FORMATS, SUBMISSION))
+        raise InputError(f"--format should be one of {known}, not '{form}'")
+    if probability_of and form != SUBMISSION:
+        raise InputError("--probability-of has no effect without --format submission")
+    if output is not None and Path(output).exists():
+        raise InputError(f"{output} exists already; remove it or choose another --output")
+    files = find_images(patterns)
+    classifier = load(workdir, checkpoint, compute_dtype, orientation, colours)
+    unreadable: list[Unreadable] = []
+    if form == SUBMISSION:
+        names, text = files.names, _make_submission(files, classifier, views, probability_of)
+    else:
+        predictions = classifier.predict(files.images, top_k, views, unreadable)
+        names, unreadable = files.by_name(unreadable)
+        text = format_predictions(names, predictions, form)
+    if output is not None:
+        _write_answers(Path(output), text)
+        text = f"wrote answers for {len(names):,} images to {output}\n"
+    return FilesResult(text, files.missing, unreadable, files.not_taken)
+
+
+def _make_submission(
+    files: ImageList, classifier: Classifier, views: int, probability_of: str
+) -> str:
+    """Returns the text of a submission; raises `InputError` where it would lack a row."""
+    if files.missing:
+        raise InputError(f"a submission needs all of its images: {'; '.join(files.missing)}")
+    ids = submission_ids(files.names)
+    column = submission_column(classifier.class_names, probability_of)
+    bad: list[Unreadable] = []
+    probabilities = classifier.probabilities(files.images, views, bad)
+    _, unreadable = files.by_name(bad)
+    if unreadable:
+        first = unreadable[0]
+        raise InputError(
+            f"a submission needs a row for every image, and {len(unreadable):,} of "
+            f"{len(files.images):,} cannot be read, e.g. {first.name}: {first.reason}; repair "
+            "them, or do not name them"
+        )
+    return format_submission(ids, probabilities, classifier.class_names, column)
+
+
+def _write_answers(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def write_features(
+    workdir: str | Path,
+    patterns: Iterable[str],
+    output: str | Path,
+    *,
+    layer: str = "fc7",
+    before_relu: bool = False,
+    checkpoint: str | int = "best",
+    orientation: Orientation | None = None,
+    colours: Colours | None = None,
+    stream: bool = False,
+) -> FilesResult:
+    """Writes activations for files, folders and globs.
+
+    One layer becomes a new `.npz` file (`save_features`). Several layers, or one with `stream`,
+    become a folder of `.npy` files, written chunk by chunk (`stream_features`).
+
+    Args:
+      workdir: run folder.
+      patterns: see `find_images`.
+      output: the file or the folder.
+      layer: see `Classifier.features`; several are separated by commas.
+      before_relu: see `Classifier.features`.
+      checkpoint: `best`, `last` or a step.
+      orientation: see `classifier.load`.
+      colours: see `classifier.load`.
+      stream: write a folder for one layer, too.
+
+    Raises:
+      InputError: no such run, layer or files, no file is readable, or `output` exists.
+      CheckpointError: no usable checkpoint.
+    """
+    layers = [name.strip() for name in layer.split(",")]
+    if stream or len(layers) > 1:
+        if before_relu:
+            layers = [f"{name}:linear" for name in layers]
+        return _stream(workdir, patterns, output, layers, checkpoint, orientation, colours)
+    check_features_path(output)
+    files = find_images(patterns)
+    classifier = load(workdir, checkpoint, orientation=orientation, colours=colours)
+    bad: list[Unreadable] = []
+    features = classifier.features(files.images, layer, before_relu, bad)
+    names, unreadable = files.by_name(bad)
+    if not names:
+        first = unreadable[0]
+        count = len(files.images)
+        raise InputError(f"none of {count} files can be read, e.g. {first.name}: {first.reason}")
+    source = f"{classifier.network.name}, run {Path(workdir).name}, checkpoint {checkpoint}"
+    what = f"{layer} before its nonlinearity" if before_relu else layer
+    written = save_features(output, features, names, what, source)
+    shape = "x".join(map(str, features.shape[1:]))
+    text = f"wrote {what} of {len(features):,} images ({shape} each) to {written}\n"
+    return FilesResult(text, files.missing, unreadable, files.not_taken)
+
+
+def _stream(
+    workdir: str | Path,
+    patterns: Iterable[str],
+    output: str | Path,
+    layers: list[str],
+    checkpoint: str | int,
+    orientation: Orientation | None,
+    colours: Colours | None,
+) -> FilesResult:
+    if Path(output).suffix:
+        raise InputError(
+            f"--output {output}: several layers, or --stream, need the name of a folder, which "
+            "will hold one .npy file per layer"
+        )
+    files = find_images(patterns)
+    weights = load_weights(workdir, checkpoint)
+    classifier = classifier_of(weights, orientation=orientation, colours=colours)
+    source = f"run {weights.run.info.get('run_id', Path(workdir).name)}, step {weights.step}"
+    source += f", orientation {classifier.appearance.orientation}"
+    source += f", colours {classifier.appearance.colours}"
+    progress = ProgressLine("features", len(files.images))
+    try:
+        unreadable = stream_features(
+            classifier, files.images, files.names, output, layers, source=source, show=progress.show
+        )
+    finally:
+        progress.close()
+    text = f"wrote {', '.join(layers)} of {len(files.images):,} images to {output}\n"
+    return FilesResult(text, files.missing, unreadable, files.not_taken)
