@@ -55,9 +55,9 @@ class Predict(ImageOptions):
     output: AbsolutePath | None = None
 
     def run(self) -> int:
-        from alexnet_jax.insight import files
+        from alexnet_jax.insight import inference
 
-        result = files.predict_files(
+        result = inference.predict_files(
             self.workdir,
             self.images,
             checkpoint=self.checkpoint,
@@ -97,9 +97,9 @@ class Features(ImageOptions):
     stream: Flag = False
 
     def run(self) -> int:
-        from alexnet_jax.insight import files
+        from alexnet_jax.insight import inference
 
-        result = files.write_features(
+        result = inference.write_features(
             self.workdir,
             self.images,
             self.output,

@@ -105,6 +105,6 @@ class Evaluate(ProcessOptions, RunOptions):
             self.tune_on,
         )
         if processes.is_chief():
-            from alexnet_jax.insight.tables import format_evaluation
+            from alexnet_jax.evaluation.ensemble import format_ensemble
 
-            print(format_evaluation(result, self.checkpoint))
+            print(format_ensemble(result, self.checkpoint))

@@ -9,8 +9,8 @@ from PIL import Image
 from alexnet_jax.errors import InputError
 from alexnet_jax.insight import feature_files
 from alexnet_jax.insight.classifier import load
-from alexnet_jax.insight.commands import write_features
 from alexnet_jax.insight.feature_files import stream_features
+from alexnet_jax.insight.inference import write_features
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from PIL import Image
 
 import alexnet_jax
 from alexnet_jax.errors import CheckpointError, InputError
-from alexnet_jax.insight.commands import predict_files, write_features
+from alexnet_jax.insight.inference import predict_files, write_features
 from alexnet_jax.insight.prediction_text import format_submission
 from alexnet_jax.runs.weights import load_weights
 
