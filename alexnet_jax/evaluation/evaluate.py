@@ -33,25 +33,31 @@ class Evaluation:
     """The result of a test.
 
     Attributes:
-      loss: mean -log p(label) of the (averaged) probabilities, in nats.
-      top1_error: fraction, ties counted as in `metrics.credit`.
+      values: of the metrics, by their names in `metrics.METRICS`.
       count: images.
       labels: int32 `[count]`, in the split's order.
-      top5_error: the same for five answers; None where there are no more classes than that.
       probabilities: float32 `[count, classes]`; None where they were not kept.
     """
 
-    loss: float
-    top1_error: float
+    values: dict[str, float]
     count: int
     labels: np.ndarray
-    top5_error: float | None = None
     probabilities: np.ndarray | None = None
 
-    def metrics(self) -> dict[str, float]:
-        """Returns loss and errors under their `metrics.jsonl` names, without prefix."""
-        values = {"loss": self.loss, "top1_error": self.top1_error}
-        return values if self.top5_error is None else values | {"top5_error": self.top5_error}
+    @property
+    def loss(self) -> float:
+        """Mean -log p(label) of the (averaged) probabilities, in nats."""
+        return self.values["loss"]
+
+    @property
+    def top1_error(self) -> float:
+        """A fraction; ties are counted as in `metrics.credit`."""
+        return self.values["top1_error"]
+
+    @property
+    def top5_error(self) -> float | None:
+        """A fraction; None with five classes or fewer."""
+        return self.values.get("top5_error")
 
 
 def make_view_step(
@@ -197,14 +203,14 @@ def evaluate(
     micro_batch = -(-micro_batch // replicas) * replicas
     put = np.asarray if mesh is None else placement.batch_putter(mesh, micro_batch)
     rows = placement.own_rows(mesh, micro_batch)
-    total, kept, labels = metrics.ZERO, [], []
+    total, kept, labels = metrics.no_sums(), [], []
     classes = 0
     pending: tuple | None = None
 
-    def collect(batch: Batch, probabilities: jax.Array, sums: metrics.Sums) -> None:
+    def collect(batch: Batch, probabilities: jax.Array, sums: metrics.MetricSums) -> None:
         nonlocal total
         mask = np.asarray(batch.mask)
-        total = metrics.add(total, sums)
+        total += sums
         labels.append(np.asarray(batch.labels)[mask])
         if keep_probabilities:
             kept.append(np.asarray(probabilities)[mask])
@@ -224,7 +230,7 @@ def evaluate(
 
 
 def _result(
-    total: metrics.Sums,
+    total: metrics.MetricSums,
     labels: list[np.ndarray],
     kept: list[np.ndarray] | None,
     expected: int,
@@ -236,8 +242,8 @@ def _result(
             f"the test saw {count} images, but the split has {expected}; prepare the data again"
         )
     return Evaluation(
-        **metrics.means(total, classes),
-        count=count,
+        total.means(classes),
+        count,
         labels=np.concatenate(labels).astype(np.int32),
         probabilities=None if kept is None else np.concatenate(kept).astype(np.float32),
     )
@@ -253,10 +259,8 @@ def evaluation_of(
       labels: int `[n]`.
       chunk_size: images that are counted together.
     """
-    total = metrics.ZERO
+    total = metrics.no_sums()
     for start in range(0, len(labels), chunk_size):
         stop = start + chunk_size
-        total = metrics.add(
-            total, _batch_sums(probabilities[start:stop], labels[start:stop].astype(np.int32))
-        )
+        total += _batch_sums(probabilities[start:stop], labels[start:stop].astype(np.int32))
     return _result(total, [labels], [probabilities], len(labels), probabilities.shape[1])

@@ -1,10 +1,12 @@
-"""Loss and top-1/top-5 errors, exact over any number of images.
+"""Loss and errors, exact over any number of images. A metric is added in `METRICS`, and only there.
 
-The device sums one batch in float32 (counts below 2^24 are exact); the host adds batches up in
-Python floats.
+The device sums one batch in float32 (counts below 2^24 are exact). The host adds batches in Python
+floats.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import chex
@@ -13,50 +15,144 @@ import jax.numpy as jnp
 import numpy as np
 
 
-class Sums(NamedTuple):
-    """Sums over images: float32 scalars for one batch, Python floats over batches.
+class Metric(NamedTuple):
+    """A number per image, and what its mean over images is called and means.
 
     Attributes:
-      loss: sum of -log p(label), in nats.
-      top1, top5: credit for correct answers, fractional on ties.
-      count: images.
+      per_image: `(scores, labels) -> [n]`, with scores float `[n, classes]`, labels int32 `[n]`.
+      label: name in texts.
+      is_error: the number is a credit within 0..1; the metric is 1 - mean, in texts in percent.
+      min_classes: with fewer classes the metric says nothing and is left out.
     """
 
-    loss: Any
-    top1: Any
-    top5: Any
+    per_image: Callable[[jax.Array, jax.Array], jax.Array]
+    label: str
+    is_error: bool = False
+    min_classes: int = 1
+
+    def text(self, value: float) -> str:
+        """Returns a value for people: `39.00 %`, or `1.2345` where it is no error."""
+        return f"{100 * value:.2f} %" if self.is_error else f"{value:.4f}"
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class MetricSums:
+    """Sums over images: arrays for one batch, Python floats over batches.
+
+    Attributes:
+      count: of the images.
+      by_name: sum of each metric's numbers, by its name in `METRICS`.
+    """
+
     count: Any
+    by_name: dict[str, Any]
+
+    def __add__(self, batch: "MetricSums") -> "MetricSums":
+        """Returns the sum in Python floats (waits for the device)."""
+        added = {
+            name: float(total) + float(batch.by_name[name]) for name, total in self.by_name.items()
+        }
+        return MetricSums(float(self.count) + float(batch.count), added)
+
+    @property
+    def loss(self) -> Any:
+        """The sum that training makes small."""
+        return self.by_name["loss"]
+
+    def means(self, classes: int) -> dict[str, float]:
+        """Returns the metrics per image, by name: `loss` in nats, errors as fractions."""
+        if not self.count:
+            raise ValueError("there are no metrics of no images")
+        means = {}
+        for name, metric in METRICS.items():
+            if name in self.by_name and classes >= metric.min_classes:
+                mean = float(self.by_name[name]) / float(self.count)
+                means[name] = 1 - mean if metric.is_error else mean
+        return means
+
+    def as_json(self) -> dict[str, float]:
+        """Returns what a checkpoint stores."""
+        return {"count": self.count, **self.by_name}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, float] | Sequence[float]) -> "MetricSums":
+        """Returns what `as_json` gave.
+
+        A metric that is newer than the checkpoint is left out: its sum would lack images. Older
+        checkpoints store a list without names.
+        """
+        if not isinstance(stored, Mapping):
+            stored = dict(zip(("loss", "top1_error", "top5_error", "count"), stored, strict=True))
+        by_name = {name: stored[name] for name in METRICS if name in stored}
+        return cls(stored["count"], by_name)
 
 
-ZERO = Sums(0.0, 0.0, 0.0, 0.0)
+def no_sums() -> MetricSums:
+    """Returns the sums over no images."""
+    return MetricSums(0.0, dict.fromkeys(METRICS, 0.0))
 
 
-def add(total: Sums, sums: Sums) -> Sums:
-    """Returns `total + sums` in Python floats (waits for the device)."""
-    return Sums(*(float(a) + float(b) for a, b in zip(total, sums, strict=True)))
-
-
-def means(sums: Sums, classes: int) -> dict[str, float]:
-    """Returns `loss` in nats, `top1_error` and `top5_error` as fractions, per image.
-
-    With five classes or fewer no answer among five is wrong, and there is no `top5_error`.
+def batch_sums(scores: jax.Array, labels: jax.Array, mask: jax.Array | None = None) -> MetricSums:
+    """Returns the sums of one batch: float32 scalars, or float64 as the scores.
 
     Args:
-      sums: over any number of images.
-      classes: that the answers are among.
+      scores: float `[n, classes]`, logits or log-probabilities (which are their own logits).
+      labels: int32 `[n]`.
+      mask: bool `[n]`; False rows are padding and count nowhere. None: all count. A counted row
+        that is not finite makes the loss NaN.
     """
-    loss, top1, top5, count = (float(value) for value in sums)
-    if not count:
-        raise ValueError("means of no images")
-    errors = {"loss": loss / count, "top1_error": 1 - top1 / count}
-    return errors | ({"top5_error": 1 - top5 / count} if classes > 5 else {})
+    scores = scores.astype(np.promote_types(scores.dtype, np.float32))
+    if mask is None:
+        mask = jnp.ones(labels.shape, bool)
+    chex.assert_rank(scores, 2)
+    chex.assert_shape([labels, mask], (len(scores),), custom_message="labels, mask")
+    chex.assert_type(mask, bool)
+
+    def masked_sum(values: jax.Array) -> jax.Array:  # [n] -> []
+        # `where`, not a product: a padding row may hold anything, and 0 * NaN is NaN.
+        return jnp.sum(jnp.where(mask, values, jnp.zeros_like(values)))
+
+    by_name = {
+        name: masked_sum(metric.per_image(scores, labels)) for name, metric in METRICS.items()
+    }
+    return MetricSums(masked_sum(jnp.ones(labels.shape, scores.dtype)), by_name)
+
+
+def probability_sums(
+    probabilities: jax.Array, labels: jax.Array, mask: jax.Array | None = None
+) -> MetricSums:
+    """Returns the sums of one batch from probabilities, e.g. averaged ones.
+
+    A probability below the smallest normal float32 counts as that (a loss of 87.3), so that one
+    confident mistake does not make the mean infinite.
+
+    Args:
+      probabilities: float32 `[n, classes]`; a row need not add up to 1 exactly.
+      labels: int32 `[n]`.
+      mask: bool `[n]`, see `batch_sums`.
+    """
+    tiny = jnp.full_like(probabilities, jnp.finfo(jnp.float32).tiny)
+    return batch_sums(jnp.log(jnp.maximum(probabilities, tiny)), labels, mask)
 
 
 def describe_errors(values: Mapping[str, float]) -> str:
-    """Returns the errors of `means` in percent, as in `39.00 % (top-5 17.25 %)`."""
-    text = f"{100 * values['top1_error']:.2f} %"
-    top5 = values.get("top5_error")
-    return text if top5 is None else f"{text} (top-5 {100 * top5:.2f} %)"
+    """Returns the errors among `MetricSums.means`, as in `39.00 % (top-5 17.25 %)`."""
+    first, *others = (
+        (metric.label, metric.text(values[name]))
+        for name, metric in METRICS.items()
+        if metric.is_error and name in values
+    )
+    rest = ", ".join(" ".join(other) for other in others)
+    return first[1] + f" ({rest})" * bool(rest)
+
+
+def cross_entropy(scores: jax.Array, labels: jax.Array) -> jax.Array:
+    """Returns -log p(label) of each image in nats; NaN where a score of it is not finite."""
+    log_probabilities = jax.nn.log_softmax(scores)  # [n, classes]
+    loss = -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]  # [n]
+    finite = jnp.all(jnp.isfinite(scores), axis=1)
+    return jnp.where(finite, loss, jnp.full_like(loss, jnp.nan))
 
 
 def credit(scores: jax.Array, labels: jax.Array, k: int) -> jax.Array:
@@ -77,55 +173,20 @@ def credit(scores: jax.Array, labels: jax.Array, k: int) -> jax.Array:
     Source: 2012 file `layer_kernels.cu`.
     """
     k = min(k, scores.shape[1])
-    own = jnp.take_along_axis(scores, labels[:, None], axis=1)
-    slots = k - jnp.sum(scores > own, axis=1, dtype=jnp.int32)
+    own = jnp.take_along_axis(scores, labels[:, None], axis=1)  # [n, 1]
+    slots = k - jnp.sum(scores > own, axis=1, dtype=jnp.int32)  # [n]
     tied = jnp.maximum(jnp.sum(scores == own, axis=1, dtype=jnp.int32), 1)
     share = jnp.clip(slots.astype(jnp.float32) / tied.astype(jnp.float32), 0.0, 1.0)
     return jnp.where(jnp.all(jnp.isfinite(scores), axis=1), share, jnp.zeros_like(share))
 
 
-def batch_sums(scores: jax.Array, labels: jax.Array, mask: jax.Array | None = None) -> Sums:
-    """Returns the sums of one batch.
-
-    Args:
-      scores: float `[n, classes]`, logits or log-probabilities (which are their own logits).
-      labels: int32 `[n]`.
-      mask: bool `[n]`; False rows are padding and count nowhere. None: all count.
-
-    Returns:
-      `Sums` of float32 scalars, or float64 as the scores. A counted row that is not finite makes
-      the loss NaN.
-    """
-    scores = scores.astype(np.promote_types(scores.dtype, np.float32))
-    if mask is None:
-        mask = jnp.ones(labels.shape, bool)
-    chex.assert_rank(scores, 2)
-    chex.assert_shape([labels, mask], (len(scores),), custom_message="labels, mask")
-    chex.assert_type(mask, bool)
-    log_probabilities = jax.nn.log_softmax(scores)
-    loss = -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
-    finite = jnp.all(jnp.isfinite(scores), axis=1)
-    loss = jnp.where(finite, loss, jnp.full_like(loss, jnp.nan))
-    values = (loss, credit(scores, labels, 1), credit(scores, labels, 5), jnp.ones_like(loss))
-    # `where`, not a product: a padding row may hold anything, and 0 * NaN is NaN.
-    return Sums(*(jnp.sum(jnp.where(mask, value, jnp.zeros_like(value))) for value in values))
-
-
-def probability_sums(
-    probabilities: jax.Array, labels: jax.Array, mask: jax.Array | None = None
-) -> Sums:
-    """Returns the sums of one batch from probabilities, e.g. averaged ones.
-
-    A probability below the smallest normal float32 counts as that (a loss of 87.3), so that one
-    confident mistake does not make the mean infinite.
-
-    Args:
-      probabilities: float32 `[n, classes]`; a row need not add up to 1 exactly.
-      labels: int32 `[n]`.
-      mask: bool `[n]`, see `batch_sums`.
-    """
-    tiny = jnp.full_like(probabilities, jnp.finfo(jnp.float32).tiny)
-    return batch_sums(jnp.log(jnp.maximum(probabilities, tiny)), labels, mask)
+METRICS = {
+    "loss": Metric(cross_entropy, "loss"),
+    "top1_error": Metric(functools.partial(credit, k=1), "top-1", is_error=True),
+    # With five classes or fewer no answer among five is wrong.
+    "top5_error": Metric(functools.partial(credit, k=5), "top-5", is_error=True, min_classes=6),
+}
+"""What is measured in training and in tests, by its name in `metrics.jsonl` (`train/loss`, …)."""
 
 
 def confusion_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from alexnet_jax.config import AugmentConfig, OptimizerConfig, PreprocessConfig
 from alexnet_jax.data.preprocess import Inputs, preprocess
 from alexnet_jax.data.stream import Batch
 from alexnet_jax.errors import DataError
-from alexnet_jax.evaluation.metrics import Sums, batch_sums
+from alexnet_jax.evaluation.metrics import MetricSums, batch_sums
 from alexnet_jax.network import placement, towers
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.model import AlexNet, Params, fresh_params
@@ -58,7 +58,7 @@ def make_train_step(
     accumulation: int = 1,
     mesh: Mesh | None = None,
     frozen: frozenset[str] = frozenset(),
-) -> Callable[[TrainState, Batch, Inputs, RateTree, Any], tuple[TrainState, Sums]]:
+) -> Callable[[TrainState, Batch, Inputs, RateTree, Any], tuple[TrainState, MetricSums]]:
     """Returns `step(state, batch, inputs, rates, colour_on) -> (state, sums)`, jitted.
 
     The state is donated. `rates` and `colour_on` are arrays, so a schedule never recompiles, and

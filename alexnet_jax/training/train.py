@@ -23,7 +23,7 @@ from alexnet_jax.display import Display, duration
 from alexnet_jax.errors import CheckpointError, DivergedError
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
 from alexnet_jax.evaluation.guessing import STEPS, Guess, Watch
-from alexnet_jax.evaluation.metrics import ZERO, Sums, add, describe_errors, means
+from alexnet_jax.evaluation.metrics import MetricSums, describe_errors, no_sums
 from alexnet_jax.network import placement
 from alexnet_jax.network.filters import colour_shares, filter_picture
 from alexnet_jax.network.model import count_params
@@ -122,7 +122,7 @@ class _Loop:
         self.best_error: float | None = None
         self.checkpoints = Checkpoints(run.workdir)
         self.plateau = PlateauState()
-        self.window = ZERO
+        self.window = no_sums()
         self.watch = Watch(Guess.of_run(run.info))
         self.saved_step = -1
         self.evaluated_epochs = 0.0
@@ -245,7 +245,7 @@ class _Loop:
             **meta["plateau"] | {"best_error": math.inf if best is None else best}
         )
         self.plateau = taken_up(self.config.schedule, plateau)
-        self.window = Sums(*meta["window"])
+        self.window = MetricSums.from_json(meta["window"])
         self.evaluated_epochs = meta["evaluated_epochs"]
         self.saved_step = meta["step"]
         self.validation_due = meta.get("validation_due", False)
@@ -274,7 +274,7 @@ class _Loop:
         self.told_to_stop = lambda: vote(signals.received)
         mark = time.monotonic()
         first_step = mark_step = step
-        pending: Sums | None = None
+        pending: MetricSums | None = None
         rates = self._rates(step)
         tree = rate_tree(rates, config.optimizer, state.params)
         goes_on = not self.validation_due or self._pause(state, step, records, True, True)
@@ -339,11 +339,11 @@ class _Loop:
             self.plateau,
         )
 
-    def _count(self, sums: Sums | None, step: int, rates: CurrentRates) -> None:
+    def _count(self, sums: MetricSums | None, step: int, rates: CurrentRates) -> None:
         """Adds a step's sums to the window; raises `DivergedError` when they are not finite."""
         if sums is None:
             return
-        self.window = add(self.window, sums)
+        self.window += sums
         if not math.isfinite(self.window.loss):
             kept = f"the checkpoint of step {self.saved_step} is good"
             have = kept if self.saved_step >= 0 else "nothing was saved yet"
@@ -363,12 +363,12 @@ class _Loop:
 
     def _log(self, step: int, rates: CurrentRates, rate: float, records: MetricsLog) -> None:
         classes = self.run.network.classes
-        values = {f"train/{name}": value for name, value in means(self.window, classes).items()}
+        values = {f"train/{name}": value for name, value in self.window.means(classes).items()}
         values["train/learning_rate"] = rates.weights
         epoch = self.clock.epochs(step)
         if step % self.config.log_every_steps == 0:
             records.add({"step": step, "epoch": epoch, **values, "images_per_second": rate})
-            self.window = ZERO
+            self.window = no_sums()
             self._watch(step, values["train/loss"], rates)
         eta = (self.total_steps - step) * self.config.batch_size / max(rate, 1e-9)
         self.progress.update(
@@ -445,7 +445,7 @@ class _Loop:
             progress=self._heed,
             mesh=self.mesh,
         )
-        metrics = {f"validation/{name}": value for name, value in result.metrics().items()}
+        metrics = {f"validation/{name}": value for name, value in result.values.items()}
         epoch = self.clock.epochs(step)
         kernel, groups = self._filters(state), run.network.towers
         shares = [] if kernel is None else colour_shares(kernel, groups)
@@ -459,7 +459,7 @@ class _Loop:
         improved = before is None or error < before
         best = "the best" if improved else f"best {100 * self.best_error:.2f} %"
         self.progress.say(
-            f"epoch {epoch:.2f}: validation error {describe_errors(result.metrics())}, "
+            f"epoch {epoch:.2f}: validation error {describe_errors(result.values)}, "
             f"loss {result.loss:.4f}" + (f" ({best})" if before is not None else "")
         )
         passed = config.evaluate_every_epochs
@@ -486,7 +486,7 @@ class _Loop:
             "network": self.run.network.name,
             "data": {"next_step": int(state.step)},
             "plateau": plateau,
-            "window": list(self.window),
+            "window": self.window.as_json(),
             "evaluated_epochs": self.evaluated_epochs,
             "validation_due": self.validation_due,
             "run": run_folder.description(self.config, self.run.info),

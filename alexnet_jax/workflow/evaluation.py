@@ -163,8 +163,8 @@ def _write_ensemble(workdir: Path, result: Ensemble, how: dict[str, Any]) -> Non
             for name, value, averaged in rows
         ],
         "images": result.evaluation.count,
-        "result": result.evaluation.metrics(),
-        "equal_weights": result.equal.metrics(),
+        "result": result.evaluation.values,
+        "equal_weights": result.equal.values,
         "optimistic": result.optimistic,
         "tuning": result.tuning and result.tuning._asdict(),
     }

@@ -77,12 +77,12 @@ def write_final(run: Run, step: int, results: dict[int, Evaluation], dataset: Da
     best_views = max(results)
     probabilities = results[best_views].probabilities
     assert probabilities is not None
-    summary = {str(views): result.metrics() for views, result in results.items()}
+    summary = {str(views): result.values for views, result in results.items()}
     log = MetricsLog(run.workdir, step)
     for views, result in results.items():
         row = {"step": step, "epoch": epochs_of(run, step), "test_views": views}
         row["views_averaged"] = averaged_by(run, views).views
-        log.add(row | {f"final/{k}": v for k, v in result.metrics().items()})
+        log.add(row | {f"final/{k}": v for k, v in result.values.items()})
     labels = results[best_views].labels
     for place, example in enumerate(examples_of(run, dataset, probabilities, labels)):
         answer = run.class_names[int(np.argmax(example.probabilities))]

@@ -71,7 +71,7 @@ def memorize(
     for number in range(max_steps):
         state, sums = step(state, batch, inputs, rates, np.bool_(False))
         losses.append(float(sums.loss) / count)
-        errors.append(1 - float(sums.top1) / count)
+        errors.append(1 - float(sums.by_name["top1_error"]) / count)
         print(
             f"step {number + 1}  loss {losses[-1]:.4f}  error {100 * errors[-1]:.1f} %", flush=True
         )

@@ -21,7 +21,7 @@ from alexnet_jax.data.pipeline import training_batches
 from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.preprocess import make_inputs
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
-from alexnet_jax.evaluation.metrics import ZERO, add
+from alexnet_jax.evaluation.metrics import no_sums
 from alexnet_jax.network.layers import Layer, Lrn, MaxPool, Network, ResponseNorm, with_changes
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation.prepare import ensure_prepared
@@ -111,7 +111,7 @@ def learn(change: Change, dataset: Dataset, folder: Path) -> list[dict[str, Any]
     results = []
     for seed in SEEDS:
         state = init_state(network, config.optimizer, 28, seed)
-        total = ZERO
+        total = no_sums()
         with closing(
             training_batches(
                 split,
@@ -127,9 +127,9 @@ def learn(change: Change, dataset: Dataset, folder: Path) -> list[dict[str, Any]
                 tree = rate_tree(rates, config.optimizer, state.params)
                 state, sums = step(state, next(batches), inputs, tree, np.bool_(True))
                 if done >= config.epochs - 1:
-                    total = add(total, sums)
+                    total += sums
         found = evaluate(predict, state.params, inputs, test, 128, keep_probabilities=False)
-        results.append(found.metrics() | {"seed": seed, "training_loss": total.loss / total.count})
+        results.append(found.values | {"seed": seed, "training_loss": total.means(10)["loss"]})
         print(change.__name__, {k: round(v, 4) for k, v in results[-1].items()}, flush=True)
     return results
 

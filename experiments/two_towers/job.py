@@ -133,7 +133,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     if is_reference:
         reference.write("probabilities", tested.probabilities)
     expected = reference.read("probabilities", tested.probabilities)
-    found["test"] = tested.metrics() | {
+    found["test"] = tested.values | {
         "images": tested.count,
         "other_answers": int(np.sum(tested.probabilities.argmax(1) != expected.argmax(1))),
         "probability_difference": float(np.abs(tested.probabilities - expected).max()),

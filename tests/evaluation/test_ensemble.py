@@ -95,9 +95,9 @@ def test_weights_are_normalized_so_that_only_their_ratios_matter():
     assert found.probabilities is not None
     np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-5)
-    assert found.metrics() == pytest.approx(scaled.metrics(), rel=1e-5)
+    assert found.values == pytest.approx(scaled.values, rel=1e-5)
     equal = ensemble(some, (0.35,) * 3)
-    assert equal.metrics() == pytest.approx(ensemble(some).metrics(), rel=1e-6)
+    assert equal.values == pytest.approx(ensemble(some).values, rel=1e-6)
 
 
 @pytest.mark.parametrize("bad", [(1.0,), (1.0, -1.0), (0.0, 0.0), (1.0, float("nan"))])
@@ -123,8 +123,8 @@ def test_one_half_tunes_and_the_other_tests():
     found = evaluate_members(odd, even)
     assert found.tuning == tune(even) and not found.optimistic
     assert found.evaluation.count == 150
-    assert found.evaluation.metrics() == ensemble(odd, tune(even).coefficients).metrics()
-    assert found.equal.metrics() == ensemble(odd).metrics()
+    assert found.evaluation.values == ensemble(odd, tune(even).coefficients).values
+    assert found.equal.values == ensemble(odd).values
 
 
 def test_tuning_on_the_images_of_the_test_is_optimistic():
@@ -141,9 +141,7 @@ def test_tuning_on_the_images_of_the_test_is_optimistic():
         same, honest = evaluate_members(even, even), evaluate_members(odd, even)
         assert same.optimistic and same.coefficients == honest.coefficients
         for result, gains in ((same, claimed), (honest, true)):
-            gains.append(
-                result.equal.metrics()["top5_error"] - result.evaluation.metrics()["top5_error"]
-            )
+            gains.append(result.equal.values["top5_error"] - result.evaluation.values["top5_error"])
     assert np.mean(claimed) > 0.03 and min(claimed) > 0
     assert abs(np.mean(true)) < 0.02
 

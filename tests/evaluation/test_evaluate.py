@@ -221,7 +221,7 @@ def member(name, seed, **changes):
 def test_an_ensemble_of_one_is_that_one():
     one = member("a", 0)
     found = ensemble([one])
-    assert found.metrics() == pytest.approx(one.evaluation.metrics())
+    assert found.values == pytest.approx(one.evaluation.values)
 
 
 def test_an_ensemble_averages_probabilities_with_equal_weight():

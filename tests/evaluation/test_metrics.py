@@ -1,13 +1,17 @@
 """Metrics against a plain NumPy loop, ties and padding included."""
 
+import json
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from alexnet_jax.evaluation import metrics
+from alexnet_jax.runs.metrics_log import read_rows
+from alexnet_jax.training.start import train
 
 
 def credit_loop(scores, labels, k):
@@ -47,9 +51,12 @@ def test_sums_of_logits_are_those_of_a_loop():
     log_p = wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
     losses = -log_p[np.arange(50), labels]
     assert float(sums.count) == mask.sum()
-    np.testing.assert_allclose(sums.loss, losses[mask].sum(), rtol=1e-5)
-    np.testing.assert_allclose(sums.top1, credit_loop(logits, labels, 1)[mask].sum(), rtol=1e-6)
-    np.testing.assert_allclose(sums.top5, credit_loop(logits, labels, 5)[mask].sum(), rtol=1e-6)
+    expected = {
+        "loss": losses[mask].sum(),
+        "top1_error": credit_loop(logits, labels, 1)[mask].sum(),
+        "top5_error": credit_loop(logits, labels, 5)[mask].sum(),
+    }
+    assert jax.tree.map(float, sums.by_name) == pytest.approx(expected, rel=1e-5)
 
 
 def test_sums_of_probabilities_are_those_of_their_logits():
@@ -57,26 +64,26 @@ def test_sums_of_probabilities_are_those_of_their_logits():
     labels = np.arange(20, dtype=np.int32) % 7
     first = metrics.batch_sums(jnp.asarray(logits), jnp.asarray(labels))
     second = metrics.probability_sums(jax.nn.softmax(logits), jnp.asarray(labels))
-    np.testing.assert_allclose(first, second, rtol=1e-5)
+    chex.assert_trees_all_close(first, second, rtol=1e-5)
 
 
 def test_averaged_probabilities_that_do_not_add_up_exactly_keep_their_loss():
     probabilities = jnp.array([[0.25, 0.75]], jnp.float32)
     sums = metrics.probability_sums(probabilities, jnp.array([0], jnp.int32))
-    np.testing.assert_allclose(sums.loss, math.log(4), rtol=1e-6)
+    assert sums.loss == pytest.approx(math.log(4), rel=1e-6)
 
 
 def test_a_probability_of_zero_costs_much_but_not_infinity():
     sums = metrics.probability_sums(jnp.array([[1.0, 0.0]], jnp.float32), jnp.array([1], jnp.int32))
     assert 80 < float(sums.loss) < 100
-    assert float(sums.top1) == 0
+    assert sums.by_name["top1_error"] == 0
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_scores_that_are_not_finite_are_wrong_and_poison_the_loss(bad):
     scores = jnp.array([[bad, 1.0, 0.0], [0.0, 5.0, 0.0]], jnp.float32)
     sums = metrics.batch_sums(scores, jnp.array([1, 1], jnp.int32))
-    assert float(sums.top1) == 1 and float(sums.top5) == 1 and float(sums.count) == 2
+    assert sums.by_name["top1_error"] == 1 and sums.by_name["top5_error"] == 1 and sums.count == 2
     assert not math.isfinite(float(sums.loss))
 
 
@@ -84,7 +91,7 @@ def test_padding_counts_nowhere_whatever_it_holds():
     scores = jnp.array([[0.0, 5.0], [math.nan, math.nan]], jnp.float32)
     labels = jnp.array([1, 0], jnp.int32)
     sums = metrics.batch_sums(scores, labels, jnp.array([True, False]))
-    assert float(sums.count) == 1 and float(sums.top1) == 1
+    assert sums.count == 1 and sums.by_name["top1_error"] == 1
     assert math.isfinite(float(sums.loss))
 
 
@@ -96,27 +103,61 @@ def test_the_gradient_of_the_loss_is_that_of_cross_entropy():
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_means_add_batches_in_double_precision():
-    total = metrics.ZERO
+def sums_of(count=2.0, loss=0.1, top1=1.0, top5=2.0):
+    by_name = {"loss": loss, "top1_error": top1, "top5_error": top5}
+    return metrics.MetricSums(jnp.float32(count), jax.tree.map(jnp.float32, by_name))
+
+
+def test_batches_are_added_in_double_precision():
+    total = metrics.no_sums()
     for _ in range(3):
-        total = metrics.add(total, metrics.Sums(*(jnp.float32(v) for v in (0.1, 1.0, 2.0, 2.0))))
+        total += sums_of()
     assert total.count == 6.0 and isinstance(total.count, float)
-    found = metrics.means(total, 6)
-    assert found["top1_error"] == 0.5 and found["top5_error"] == 0.0
-    assert found["loss"] == pytest.approx(0.05)
+    found = total.means(classes=6)
+    assert found == {"loss": pytest.approx(0.05), "top1_error": 0.5, "top5_error": 0.0}
     with pytest.raises(ValueError, match="no images"):
-        metrics.means(metrics.ZERO, 6)
+        metrics.no_sums().means(classes=6)
 
 
-def test_there_is_no_top_5_error_of_five_classes_or_fewer():
-    for classes in (2, 5):
-        assert metrics.means(metrics.Sums(1.0, 1.0, 2.0, 2.0), classes).keys() == {
-            "loss", "top1_error",
-        }  # fmt: skip
-    assert metrics.describe_errors({"top1_error": 0.5}) == "50.00 %"
+@pytest.mark.parametrize("classes", [2, 5])
+def test_there_is_no_top_5_error_of_five_classes_or_fewer(classes):
+    assert sums_of().means(classes).keys() == {"loss", "top1_error"}
+
+
+def test_errors_are_described_in_percent():
+    assert metrics.describe_errors({"loss": 1.0, "top1_error": 0.5}) == "50.00 %"
     assert metrics.describe_errors({"top1_error": 0.5, "top5_error": 0.25}) == (
         "50.00 % (top-5 25.00 %)"
     )
+
+
+def test_sums_survive_a_checkpoint():
+    sums = metrics.no_sums() + sums_of()
+    assert metrics.MetricSums.from_json(json.loads(json.dumps(sums.as_json()))) == sums
+    old = [sums.loss, 1.0, 2.0, 2.0]  # loss, top-1, top-5, count: of older checkpoints
+    assert metrics.MetricSums.from_json(old) == sums
+
+
+def test_a_metric_is_added_in_one_place(config, dataset, tmp_path, monkeypatch):
+    def confidence(scores, labels):
+        return jnp.max(jax.nn.softmax(scores), axis=1)
+
+    jax.clear_caches()  # programs that sum the other metrics
+    old = metrics.no_sums()
+    monkeypatch.setitem(metrics.METRICS, "confidence", metrics.Metric(confidence, "confidence"))
+    train(config, tmp_path / "run", dataset)
+    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
+    names = {name for row in rows for name in row}
+    assert {"train/confidence", "validation/confidence"} <= names
+    assert "train/confidence" in (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0]
+    jax.clear_caches()
+
+    resumed = metrics.MetricSums.from_json(
+        old.as_json()
+    )  # of a checkpoint from before it was there
+    batch = metrics.batch_sums(jnp.zeros((1, 2), jnp.float32), jnp.zeros(1, jnp.int32))
+    assert "confidence" in batch.by_name
+    assert (resumed + batch).means(classes=2).keys() == {"loss", "top1_error"}
 
 
 def test_the_confusion_matrix_has_labels_in_rows():
