@@ -17,7 +17,7 @@ from alexnet_jax.training.schedule import rate_tree, rates_at
 from experiments import programs
 from experiments.after_drop import run as after_drop
 from experiments.benchmarks.records import read
-from experiments.sweep.claims import MINIATURE
+from experiments.sweep.variants import MINIATURE
 
 
 def test_the_drop_is_that_of_the_miniature():

@@ -22,8 +22,8 @@ from experiments.retrieval import run as retrieval
 from experiments.specialise import figure3
 from experiments.specialise import run as specialise
 from experiments.sweep import page
-from experiments.sweep.claims import CLAIMS, quick
-from experiments.sweep.runner import digest_of
+from experiments.sweep.claims import CLAIMS, toy_claim
+from experiments.sweep.digest import digest_of
 
 
 @pytest.fixture
@@ -385,7 +385,7 @@ def test_the_colour_of_towers_is_told_from_that_of_random_halves():
 def test_a_run_is_looked_at_after_each_stretch_and_goes_on(
     tmp_path, monkeypatch, few_optimizations
 ):
-    monkeypatch.setitem(CLAIMS, "towers", quick(CLAIMS["towers"]))
+    monkeypatch.setitem(CLAIMS, "towers", toy_claim(CLAIMS["towers"]))
     monkeypatch.setattr(specialise, "EPOCHS", (0.1, 0.2))
     found = specialise.train("one whole tower", 0, tmp_path / "runs", "", tmp_path / "data")
     assert [point["epoch"] for point in found["course"]] == [0.1, 0.2]

@@ -26,8 +26,10 @@ from experiments.paired import paired
 from experiments.specialise import figure3
 from experiments.sweep import page, runner
 from experiments.sweep.__main__ import ROOT, main, with_epochs, with_source
-from experiments.sweep.claims import CLAIMS, FIGURE1_RATES, Goal, quick
+from experiments.sweep.claims import CLAIMS, Goal, toy_claim
+from experiments.sweep.digest import digest_of
 from experiments.sweep.drawing import draw_claim
+from experiments.sweep.variants import FIGURE1_RATES
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +47,7 @@ def test_every_run_of_a_claim_can_begin_at_full_and_at_toy_size(name):
     assert claim.baseline in claim.variants and claim.seeds >= 1
     configs = [variant.config for variant in claim.variants.values()]
     assert len(set(configs)) == len(configs), "no two variants are the same run"
-    for form in (claim, quick(claim)):
+    for form in (claim, toy_claim(claim)):
         for variant in form.variants.values():
             config = variant.config
             assert bool(config.transfer.layers) == (variant.before is not None)
@@ -227,13 +229,13 @@ def test_a_record_holds_the_runs_that_its_claim_states(name):
     record = read(ROOT / name / "results" / f"{name}.json") or {"runs": []}
     for run in record["runs"]:
         variant = CLAIMS[name].variants[run["variant"]]
-        assert run["config"] == runner.digest_of(variant, run["seed"]), run["variant"]
+        assert run["config"] == digest_of(variant, run["seed"]), run["variant"]
 
 
 def test_a_digest_is_that_of_what_is_not_usual(monkeypatch):
     variant, other = (CLAIMS["velocity"].variants[name] for name in ("inside", "outside"))
-    digest = runner.digest_of(variant, 0)
-    assert len({digest, runner.digest_of(variant, 1), runner.digest_of(other, 0)}) == 3
+    digest = digest_of(variant, 0)
+    assert len({digest, digest_of(variant, 1), digest_of(other, 0)}) == 3
     to_json = Config.to_json
 
     def with_a_field_of_tomorrow(config):
@@ -242,7 +244,7 @@ def test_a_digest_is_that_of_what_is_not_usual(monkeypatch):
         return json.dumps(fields)
 
     monkeypatch.setattr(Config, "to_json", with_a_field_of_tomorrow)
-    assert runner.digest_of(variant, 0) == digest
+    assert digest_of(variant, 0) == digest
 
 
 def test_the_epoch_that_reaches_an_error_is_counted():
@@ -308,7 +310,7 @@ def started(monkeypatch):
 
 
 def test_a_run_before_comes_first_and_is_that_of_its_seed(tmp_path, started):
-    claim = quick(CLAIMS["transfer"])
+    claim = toy_claim(CLAIMS["transfer"])
     only = {"a fifth": claim.variants["a fifth"]}
     claim = claim._replace(variants=only, baseline="a fifth", seeds=2)
     options = {"data_dir": tmp_path / "data", "say": lambda _: None}
@@ -337,7 +339,7 @@ def test_variants_that_share_a_run_before_wait_for_it_and_name_it(tmp_path, star
         at_once.remove(workdir)
 
     monkeypatch.setattr(runner, "_train", slowly)
-    claim = quick(CLAIMS["transfer"])._replace(seeds=2)
+    claim = toy_claim(CLAIMS["transfer"])._replace(seeds=2)
     record = runner.run_claim(
         claim, "t", tmp_path / "runs", tmp_path / "record.json", jobs=4, say=lambda _: None
     )
@@ -345,7 +347,7 @@ def test_variants_that_share_a_run_before_wait_for_it_and_name_it(tmp_path, star
     for seed in (0, 1):
         tuned = [run for run in record["runs"] if "before" in run and run["seed"] == seed]
         assert [run["variant"] for run in tuned] == ["the whole rate", "a fifth"]
-        before = runner.digest_of(claim.variants["a fifth"].before or pytest.fail(), seed)
+        before = digest_of(claim.variants["a fifth"].before or pytest.fail(), seed)
         assert {run["before"]["params_sha256"] for run in tuned} == {before}
 
 
@@ -360,7 +362,7 @@ def test_all_that_is_fine_tuned_began_with_one_network_of_its_seed():
 
 
 def test_a_variant_with_another_name_keeps_its_runs(tmp_path, started):
-    claim, output = quick(CLAIMS["dropout"]), tmp_path / "record.json"
+    claim, output = toy_claim(CLAIMS["dropout"]), tmp_path / "record.json"
     runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
     names = {"dropout": "with", "none": "without"}
     renamed = {names[name]: variant for name, variant in claim.variants.items()}
@@ -381,7 +383,7 @@ def test_a_rate_that_is_too_high_is_a_result(tmp_path, started, monkeypatch):
             (workdir / "metrics.jsonl").unlink()  # it diverged before its first row
 
     monkeypatch.setattr(runner, "_train", diverge)
-    claim, output = quick(CLAIMS["dropout"])._replace(seeds=2), tmp_path / "record.json"
+    claim, output = toy_claim(CLAIMS["dropout"])._replace(seeds=2), tmp_path / "record.json"
     record = runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
     assert [run.get("diverged", False) for run in record["runs"]] == [False, False, True, True]
     text = page.page("dropout", claim, record)
@@ -409,7 +411,7 @@ def test_nothing_is_taken_from_a_run_that_diverged(tmp_path, started, monkeypatc
         (workdir / "run.json").write_text(json.dumps({"status": "failed", "wall_seconds": 1.0}))
 
     monkeypatch.setattr(runner, "_train", diverge)
-    claim = quick(CLAIMS["transfer"])
+    claim = toy_claim(CLAIMS["transfer"])
     only = {"a fifth": claim.variants["a fifth"]}
     claim = claim._replace(variants=only, baseline="a fifth")
     with pytest.raises(RuntimeError, match="has diverged"):
@@ -445,7 +447,7 @@ time.sleep({3000 if ends == "running" else 0})
 def test_a_run_ends_when_its_goal_is_reached_and_is_not_begun_again(
     name, variant, goal, tmp_path, monkeypatch, sooner
 ):
-    claim = quick(CLAIMS[name], epochs=50)._replace(goal=goal)
+    claim = toy_claim(CLAIMS[name], epochs=50)._replace(goal=goal)
     config = dataclasses.replace(claim.variants[variant].config, evaluate_every_epochs=1)
     only = {variant: claim.variants[variant]._replace(config=config)}
     claim = claim._replace(variants=only, baseline=variant)
@@ -484,7 +486,7 @@ def test_the_error_of_the_run_that_failed_is_told_not_of_those_stopped_for_it(
         raise RuntimeError("was stopped")
 
     monkeypatch.setattr(runner, "_train", fail)
-    claim, output = quick(CLAIMS["dropout"]), tmp_path / "record.json"
+    claim, output = toy_claim(CLAIMS["dropout"]), tmp_path / "record.json"
     with pytest.raises(RuntimeError, match="no space"):
         runner.run_claim(claim, "dropout", tmp_path / "runs", output, jobs=2)
 
@@ -497,7 +499,7 @@ def test_after_an_error_nothing_else_is_begun(tmp_path, started, monkeypatch):
         raise RuntimeError("no space")
 
     monkeypatch.setattr(runner, "_train", fail)
-    claim, output = quick(CLAIMS["dropout"])._replace(seeds=5), tmp_path / "record.json"
+    claim, output = toy_claim(CLAIMS["dropout"])._replace(seeds=5), tmp_path / "record.json"
     with pytest.raises(RuntimeError, match="no space"):
         runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
     assert len(begun) == 1 and not output.exists()
@@ -582,7 +584,7 @@ def test_the_command_ends_two_variants_of_every_claim_at_toy_size_with_a_page(
 
 
 def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, started):
-    claim = quick(CLAIMS["dropout"])._replace(seeds=2)
+    claim = toy_claim(CLAIMS["dropout"])._replace(seeds=2)
     options = {"data_dir": tmp_path / "data", "say": lambda _: None}
     output = tmp_path / "record.json"
     first = claim._replace(seeds=1)

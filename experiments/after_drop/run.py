@@ -38,9 +38,9 @@ from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.pages import table
 from experiments.paired import difference_text, paired, spread
-from experiments.sweep.claims import CLAIMS, MINIATURE, Variant
-from experiments.sweep.claims import quick as toy_of
-from experiments.sweep.runner import digest_of
+from experiments.sweep.claims import CLAIMS
+from experiments.sweep.digest import digest_of
+from experiments.sweep.variants import Variant, toy_variant
 
 OUTPUT = Path(__file__).parent / "results" / "after_drop.json"
 SEEDS = 5
@@ -56,7 +56,8 @@ _COLOURS = {INSIDE: "#1f4e79", OUTSIDE: "#a8321e", KEPT: "#888888"}
 
 def recipe(toy: bool = False) -> Config:
     """Returns the configuration that is trained until the drop: the miniature, or at toy size."""
-    made = toy_of(CLAIMS["velocity"], 0.5).variants[INSIDE].config if toy else MINIATURE
+    made = CLAIMS["velocity"].variants[INSIDE]
+    made = toy_variant(made, 0.5).config if toy else made.config
     epochs = made.epochs if toy else EPOCHS
     constant = ScheduleConfig("constant")
     return dataclasses.replace(

@@ -35,9 +35,8 @@ from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.pages import table
 from experiments.specialise.run import followed, gap, often_of, shares_of
-from experiments.sweep.claims import Claim, Variant
-from experiments.sweep.claims import quick as toy_of
-from experiments.sweep.runner import digest_of
+from experiments.sweep.digest import digest_of
+from experiments.sweep.variants import Variant, toy_variant
 
 OUTPUT = Path(__file__).parent / "results" / "figure3.json"
 EPOCHS = (0.5, 1.0, 2.0, 4.0, 6.0)
@@ -74,7 +73,7 @@ RECIPE = Config(
 def recipe(toy: bool = False) -> Variant:
     """Returns network and configuration; `toy`: on digits, in few epochs."""
     made = Variant(RECIPE, NETWORK)
-    return toy_of(Claim("", "", "", {"": made}, "")).variants[""] if toy else made
+    return toy_variant(made) if toy else made
 
 
 def train(seed: int, scratch: Path, data: str, data_dir: Path | None, toy: bool) -> Any:

@@ -30,8 +30,9 @@ from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.pages import each_made_with, table
 from experiments.paired import difference_text, paired, spread
-from experiments.sweep.claims import CLAIMS, Variant, quick
-from experiments.sweep.runner import digest_of
+from experiments.sweep.claims import CLAIMS
+from experiments.sweep.digest import digest_of
+from experiments.sweep.variants import Variant, toy_variant
 
 OUTPUT = Path(__file__).parent / "results" / "specialise.json"
 EPOCHS = (0.1, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0)
@@ -59,8 +60,8 @@ def gap(kernel: np.ndarray) -> dict[str, Any]:
 
 def recipe(variant: str, toy: bool = False) -> Variant:
     """Returns what is trained: one of `VARIANTS`, tested once, at the end; at toy size if asked."""
-    claim = quick(CLAIMS["towers"]) if toy else CLAIMS["towers"]
-    made = claim.variants[variant]
+    made = CLAIMS["towers"].variants[variant]
+    made = toy_variant(made) if toy else made
     config = dataclasses.replace(made.config, final_views=1, evaluate_every_epochs=EPOCHS[-1])
     return made._replace(config=config)
 

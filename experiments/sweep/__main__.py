@@ -16,9 +16,10 @@ from pathlib import Path
 
 from experiments import programs
 from experiments.sweep import page
-from experiments.sweep.claims import CLAIMS, Claim, Variant, quick
+from experiments.sweep.claims import CLAIMS, Claim, toy_claim
 from experiments.sweep.drawing import draw_claim
 from experiments.sweep.runner import run_claim
+from experiments.sweep.variants import Variant
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -70,7 +71,7 @@ def main(words: list[str] | None = None) -> None:
             signal.signal(one, lambda number, _: sys.exit(128 + number))
     name = arguments.claim
     scratch = arguments.scratch or arguments.output or Path("runs/sweep")
-    stated = quick(CLAIMS[name]) if arguments.quick else CLAIMS[name]
+    stated = toy_claim(CLAIMS[name]) if arguments.quick else CLAIMS[name]
     claim = with_source(stated, arguments.data)
     claim = claim._replace(seeds=arguments.seeds or claim.seeds)
     if arguments.epochs:

@@ -7,7 +7,8 @@ from alexnet_jax.network.layers import summarize
 from alexnet_jax.network.networks import NETWORKS
 from experiments import pages
 from experiments.paired import contrast, difference_text, paired, reached, spread
-from experiments.sweep.claims import CLAIMS, Claim, Goal, Variant
+from experiments.sweep.claims import CLAIMS, Claim, Goal
+from experiments.sweep.variants import Variant
 from experiments.view_names import common_heading, view_name
 
 MEASURES = {

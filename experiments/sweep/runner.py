@@ -1,6 +1,5 @@
 """Runs the variants of a claim, each in a process of its own, and records the results."""
 
-import hashlib
 import json
 import math
 import os
@@ -24,7 +23,9 @@ from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.metrics_log import read_rows
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.sweep.claims import CLAIMS, Claim, Goal, Variant
+from experiments.sweep.claims import CLAIMS, Claim, Goal
+from experiments.sweep.digest import config_text, digest_of, text_digest
+from experiments.sweep.variants import Variant
 
 Run = dict[str, Any]
 CLASSES = 10
@@ -153,8 +154,8 @@ class _Sweep:
             before = self._train(variant.before, seed)
             if self._info(before.name)["status"] == "failed":
                 raise RuntimeError(f"{before}, whose layers are to be copied, has diverged")
-        text = _text_of(variant, seed, self.places)
-        workdir = self.places / _digest(text)
+        text = config_text(variant, seed, self.places)
+        workdir = self.places / text_digest(text)
         workdir.parent.mkdir(parents=True, exist_ok=True)
         with self.lock:
             lock = self.locks.setdefault(workdir, threading.Lock())
@@ -228,41 +229,6 @@ def _reached(workdir: Path, goal: Goal) -> int | None:
     last = max((row["epoch"] for row in rows), default=0.0)
     found = errors_by_epoch(rows, goal.of)
     return next((e for e, error in found if e <= last and error <= goal.error), None)
-
-
-def _text_of(variant: Variant, seed: int, places: Path) -> str:
-    """Returns a run's configuration, with the folder below `places` of the run before it."""
-    config = json.loads(variant.config.to_json()) | {"seed": seed}
-    if variant.before is not None:
-        config["transfer"]["run"] = str(places / digest_of(variant.before, seed))
-    return json.dumps(config, indent=2)
-
-
-def digest_of(variant: Variant, seed: int) -> str:
-    """Returns the digest of a run's configuration, which names it in a record."""
-    return _digest(_text_of(variant, seed, Path()))
-
-
-def _digest(text: str) -> str:
-    """Returns a digest of a configuration, without the place of its images.
-
-    Only values that differ from the defaults count, so that a new field of the library whose
-    default changes nothing keeps all digests (except a field of the schedule's phases). If a
-    default changes, digests do not notice.
-    """
-    config = json.loads(text)
-    config["data"]["source"] = ""
-    config["transfer"]["run"] = Path(config["transfer"]["run"]).name
-    text = json.dumps(_not_default(config, json.loads(Config().to_json())), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _not_default(config: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: _not_default(value, default[name]) if isinstance(value, dict) else value
-        for name, value in config.items()
-        if value != default[name]
-    }
 
 
 def measured(workdir: Path, goal: Goal | None) -> Run:
