@@ -1,14 +1,14 @@
-"""Lays cats and dogs out as Kaggle's competition does: train.zip, test1.zip, sampleSubmission.csv.
+"""Packs cats and dogs like Kaggle's competition: train.zip, test1.zip, sampleSubmission.csv.
 
 python -m experiments.cats_vs_dogs.kaggle lay-out --data CATS_VS_DOGS --into FOLDER --key KEY.csv
 python -m experiments.cats_vs_dogs.kaggle walk FOLDER --key KEY.csv --epochs 10
 python -m experiments.cats_vs_dogs.kaggle score submission.csv --key KEY.csv
 
 `--data` is a folder with train.tar.gz and test.tar.gz of class folders. The test photos lose their
-names and are numbered from 1 in an order that mixes the classes; what they are goes into the key.
-`walk` types the three commands of the page in FOLDER, and the third once more for probabilities (a
-run that was begun there goes on; submissions are made anew), scores what comes out, and writes
-record and page.
+names and get numbers from 1 in an order that mixes the classes; their labels go into the key.
+`walk` runs the three commands of the page in FOLDER, and the third again for probabilities (an
+unfinished run there continues; submissions are made anew), scores the submissions, and writes the
+record and the page.
 """
 
 import csv
@@ -33,7 +33,7 @@ CLASSES = ("cat", "dog")  # by their labels
 SUBMISSION = "submission.csv"
 REDUX = "redux.csv"
 RUN = "runs/cats-vs-dogs"
-TOLD = ("test error", "trained", "loss", "top-1 error", "wrote answers")
+KEPT_LINES = ("test error", "trained", "loss", "top-1 error", "wrote answers")
 COMMANDS = (
     f"train --preset cats-vs-dogs-224 --data.source train.zip --workdir {RUN}",
     f"evaluate --workdir {RUN} --views 1",
@@ -43,15 +43,11 @@ LATER = COMMANDS[-1].replace(SUBMISSION, f"{REDUX} --probability-of dog")
 
 
 def lay_out(data: Path, folder: Path, key: Path) -> dict[str, int]:
-    """Writes the three files of the competition, and what its photos are.
+    """Writes the three files of the competition, and the key; returns the photos by file.
 
     Args:
       data: folder with the two tars.
-      folder: for train.zip, test1.zip and sampleSubmission.csv; made where it is missing.
       key: CSV to write, `id,label`.
-
-    Returns:
-      Photos by file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     train = [(f"train/{name}", photo) for _, name, photo in _photos(data / "train.tar.gz")]
@@ -68,20 +64,20 @@ def lay_out(data: Path, folder: Path, key: Path) -> dict[str, int]:
 
 
 def score(submission: Path, key: Path) -> dict[str, float]:
-    """Returns what both editions of the competition score: share of right ones, and log loss.
+    """Returns the scores of both editions of the competition: share of right labels, and log loss.
 
     Args:
-      submission: CSV of `id,label`, whose labels are 0 and 1, or probabilities of 1.
+      submission: CSV of `id,label`; labels are 0 and 1, or probabilities of 1.
       key: CSV of `id,label`.
 
     Raises:
-      SystemExit: the two have not the same ids, each once.
+      SystemExit: the ids differ, or one is there twice.
     """
     given, wanted = _read_labels(submission), _read_labels(key)
     if given.keys() != wanted.keys():
-        raise SystemExit(f"{submission} has not the ids of {key}, each once")
+        raise SystemExit(f"{submission} does not have the ids of {key}, each once")
     right = sum((given[name] > 0.5) == bool(label) for name, label in wanted.items())
-    # Clipped as scikit-learn's log loss is, so that a wrong 0 or 1 costs much, not everything.
+    # Clipped like scikit-learn's log loss: a wrong 0 or 1 costs much, but not infinity.
     chances = {name: min(max(value, 1e-15), 1 - 1e-15) for name, value in given.items()}
     losses = (math.log(chances[n] if label else 1 - chances[n]) for n, label in wanted.items())
     return {
@@ -92,19 +88,19 @@ def score(submission: Path, key: Path) -> dict[str, float]:
 
 
 def walk(folder: Path, key: Path, epochs: float) -> dict[str, Any]:
-    """Types the commands in a folder as `lay_out` makes it; returns what they said.
+    """Runs the commands in a folder of `lay_out`; returns their output and the scores.
 
     Args:
-      folder: with train.zip and test1.zip; a run that was begun in it goes on.
+      folder: an unfinished run in it continues.
       key: CSV of `id,label`.
-      epochs: of the training; 0: as many as the preset has.
+      epochs: 0: as many as the preset has.
     """
     shorter = ["--epochs", f"{epochs:g}"] if epochs else []
     (folder / SUBMISSION).unlink(missing_ok=True)
     (folder / REDUX).unlink(missing_ok=True)
     commands = [shlex.split(command) for command in (*COMMANDS, LATER)]
     commands[0] += shorter
-    steps = [timed(words, folder, TOLD) for words in commands]
+    steps = [timed(words, folder, KEPT_LINES) for words in commands]
     said = [[line.replace(f"{folder.resolve()}/", "") for line in step["said"]] for step in steps]
     return {
         "steps": [
@@ -146,22 +142,22 @@ def _read_labels(path: Path) -> dict[str, float]:
         rows = list(csv.DictReader(file))
     labels = {row["id"]: float(row["label"]) for row in rows}
     if len(labels) < len(rows):
-        raise SystemExit(f"{path} has an id twice")
+        raise SystemExit(f"{path} has an id twice; keep one of the rows")
     return labels
 
 
 def main() -> None:
-    """Lays out, walks, or scores."""
+    """Packs, runs the commands, or scores."""
     parser = programs.parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    make, judge = commands.add_parser("lay-out"), commands.add_parser("score")
-    type_them = commands.add_parser("walk")
-    make.add_argument("--data", type=Path, required=True)
-    make.add_argument("--into", type=Path, required=True)
-    judge.add_argument("submission", type=Path)
-    type_them.add_argument("folder", type=Path)
-    type_them.add_argument("--epochs", type=float, default=0, help="0: as the preset")
-    for command in (make, judge, type_them):
+    pack, scoring = commands.add_parser("lay-out"), commands.add_parser("score")
+    walking = commands.add_parser("walk")
+    pack.add_argument("--data", type=Path, required=True)
+    pack.add_argument("--into", type=Path, required=True)
+    scoring.add_argument("submission", type=Path)
+    walking.add_argument("folder", type=Path)
+    walking.add_argument("--epochs", type=float, default=0, help="0: as the preset")
+    for command in (pack, scoring, walking):
         command.add_argument("--key", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.command == "lay-out":

@@ -39,7 +39,7 @@ def _turn(how: Image.Transpose) -> Change:
 
 
 def _crop(across: float, down: float, centre: bool) -> Change:
-    """Takes shares of width and height away, in the middle or anywhere; squeezed back."""
+    """Crops away shares of width and height, evenly or anywhere; keeps the size of the image."""
 
     def change(image: Image.Image, draw: np.random.Generator) -> Image.Image:
         lost = np.array([image.width * across, image.height * down])
@@ -115,7 +115,7 @@ CHANGES: dict[str, Change] = {
 
 
 def photos(source: str, count: int) -> tuple[list[str], list[Image.Image]]:
-    """Returns names and pictures of `count` photos of a folder or tar, in an order of hashes."""
+    """Returns names and pictures of `count` photos of a folder or tar, ordered by hashes."""
     with tempfile.TemporaryDirectory() as work:
         data = DataConfig(source_kind="folder", source=source, validation_fraction=0.0)
         listed = list_images(data, Path(work)).splits
@@ -126,19 +126,18 @@ def photos(source: str, count: int) -> tuple[list[str], list[Image.Image]]:
 
 
 def thumbnails(images: list[Image.Image]) -> Thumbnails:
-    """Returns what is compared of pictures."""
+    """Returns the thumbnails that the search compares."""
     parts = [thumbnail(image) for image in images]
     grey, colour = (np.stack(arrays) for arrays in zip(*parts, strict=True))
     return Thumbnails(grey, colour, np.array([min(i.size) < LEAST_SIDE for i in images]))
 
 
 def shares(images: list[Image.Image], copied: int, others: int) -> dict[str, float]:
-    """Returns the share of copies that are found, by kind.
+    """Returns the share of copies that are found, by kind of change.
 
     Args:
-      images: photos.
-      copied: so many of the first are changed.
-      others: so many more stand beside them and their copies.
+      copied: how many of the first images are changed.
+      others: how many of the following images are searched, too.
     """
     beside = thumbnails(images[: copied + others])
     found = {}
@@ -153,7 +152,7 @@ def shares(images: list[Image.Image], copied: int, others: int) -> dict[str, flo
 
 
 def joined(names: list[str], pictures: Thumbnails) -> dict[str, Any]:
-    """Returns how many pairs there are of photos as they are, and those that are joined."""
+    """Returns the number of pairs of unchanged photos, and the pairs that are joined."""
     copies = find_copies(pictures)
     pairs = len(names) * (len(names) - 1) // 2
     listed = [[names[c.first], names[c.second], c.agreement, c.change] for c in copies]
@@ -161,12 +160,12 @@ def joined(names: list[str], pictures: Thumbnails) -> dict[str, Any]:
 
 
 def seconds(pictures: Thumbnails) -> dict[str, dict[str, float]]:
-    """Returns how long the search takes among so many photos, by the clock and of processors."""
+    """Returns wall time and processor time of a search among each of `SIZES` photos."""
     taken = {}
     for size in SIZES:
         rows = np.arange(size) % len(pictures.grey)
         part = Thumbnails(*(array[rows] for array in pictures))
-        for again in range(len(pictures.grey), size):  # no equal ones: other windows of them
+        for again in range(len(pictures.grey), size):  # shifted, so that none are equal
             part.grey[again] = np.roll(part.grey[again], (again, 2 * again), (0, 1))
         clock, processors = time.perf_counter(), time.process_time()
         find_copies(part)

@@ -1,9 +1,8 @@
-"""Draws what training sees of a photo and of a digit, and a test of both: augmentation.jpg.
+"""Draws a photo and a digit as training and test see them: augmentation.jpg.
 
 python -m experiments.gallery.augmentation
 """
 
-import argparse
 import dataclasses
 from pathlib import Path
 
@@ -22,17 +21,16 @@ from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation.prepare import ensure_prepared
 from alexnet_jax.preparation.statistics import Sums, reduce
 from alexnet_jax.presets import PRESETS
+from experiments import programs
 
 PICTURE = Path(__file__).with_name("augmentation.jpg")
 
 
 def rows(config: Config, split: TrainingSource, statistics: Statistics) -> list[Row]:
-    """Returns what training shows of the first image of a split, named by the preset.
+    """Returns the pictures that training makes of the first image of a split.
 
     Args:
-      config: a preset, perhaps changed.
-      split: with the image.
-      statistics: of what takes the place of the training set.
+      statistics: of the images that replace the training set.
     """
     size = config.image_size or NETWORKS[config.network].image_size
     inputs = make_inputs(config.preprocess, config.augment, statistics, size)
@@ -41,7 +39,7 @@ def rows(config: Config, split: TrainingSource, statistics: Statistics) -> list[
 
 
 def made(data_dir: Path) -> Image.Image:
-    """Returns the picture; the colour components of the photo are those of its own pixels.
+    """Returns the picture; the photo's colour components come from its own pixels.
 
     Args:
       data_dir: folder of the prepared sets, for the digits.
@@ -62,10 +60,8 @@ def made(data_dir: Path) -> Image.Image:
 
 
 def main() -> None:
-    """Draws it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Draws the picture."""
+    parser = programs.parser(__doc__)
     parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
     arguments = parser.parse_args()
     page = made(arguments.data_dir or Path(default_data_dir()))

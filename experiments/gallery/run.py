@@ -4,7 +4,6 @@ pip install playwright
 python -m experiments.gallery.run RUN --chromium /usr/bin/chromium
 """
 
-import argparse
 import io
 import subprocess
 import sys
@@ -15,18 +14,14 @@ from PIL import Image
 
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.runs.folder import read_run
+from experiments import programs
 
 HERE = Path(__file__).parent
 WIDTH, HEIGHT = 1300, 1500
 
 
 def save(screenshot: bytes, path: Path) -> None:
-    """Writes a screenshot at two thirds of its size, with few colours.
-
-    Args:
-      screenshot: PNG.
-      path: to write.
-    """
+    """Writes a PNG screenshot at two thirds of its size, with few colours."""
     picture = Image.open(io.BytesIO(screenshot)).convert("RGB")
     size = (2 * picture.width // 3, 2 * picture.height // 3)
     small = picture.resize(size, Image.Resampling.LANCZOS)
@@ -41,10 +36,8 @@ def a_digit(workdir: Path, path: Path) -> None:
 
 
 def main() -> None:
-    """Takes them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Takes the pictures."""
+    parser = programs.parser(__doc__)
     parser.add_argument("run", type=Path, help="finished run of the digits")
     parser.add_argument("--chromium", help="its program (default: Playwright's own)")
     arguments = parser.parse_args()

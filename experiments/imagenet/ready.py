@@ -9,7 +9,7 @@ from experiments.benchmarks import accelerator, contestants
 from experiments.benchmarks.records import RESULTS, read
 
 MEASURED = "original"
-"""Network whose rates were measured; others take time in proportion to their multiplications."""
+"""The network whose rates were measured; the time of others is in proportion to their products."""
 IMAGES = {
     "imagenet2010": 1_261_406, "imagenet2012": 1_281_167,
     "fall2009": 8_900_000, "fall2011": 15_000_000,
@@ -20,7 +20,7 @@ CHAIN = ("imagenet-original", "fall-2009", "fall-2011-pretrain", "imagenet-finet
 
 
 class Line(NamedTuple):
-    """A row of the paper: where it stands, its errors, and the presets that are run for it."""
+    """A row of the paper's tables: its place, its errors, and the presets of its runs."""
 
     place: str
     who: str
@@ -53,7 +53,7 @@ LINES = (
 
 
 def work(preset: str) -> float:
-    """Returns the images that a preset trains on in all, as if each cost what `MEASURED` does."""
+    """Returns the images of a whole training, weighted by their cost relative to `MEASURED`."""
     config = PRESETS[preset]
 
     def products(network: str) -> int:
@@ -64,12 +64,12 @@ def work(preset: str) -> float:
 
 
 def work_of(line: Line) -> float:
-    """Returns the images of all runs of a row, each counted as `work` does."""
+    """Returns the sum of `work` over the runs of a row."""
     return sum(work(name) for name in line.runs)
 
 
 def rates() -> tuple[float, float, float, str]:
-    """Returns images/s in training (two cores; a GPU; what its machine feeds) and the processor."""
+    """Returns images/s (training on two cores, on a GPU; its input pipeline) and the processor."""
     networks, device = read(RESULTS / "networks.json"), read(RESULTS / "accelerator.json")
     assert networks and device
     entry = networks["entries"][f"{MEASURED}/train"]

@@ -60,7 +60,7 @@ def _final(place: str) -> str:
 def _value(words: str) -> str:
     """Returns a number of a record: `place > key > … | form`.
 
-    A key is one of a dictionary, or the name that an entry of a list has.
+    A key is a key of a dictionary, or the name of an entry in a list.
     """
     path, form = words.split(" | ")
     place, *keys = path.split(" > ")
@@ -129,7 +129,7 @@ FIGURES: dict[str, Callable[[str], str]] = {
     "parameters": _counted("params", "weights"),
     "units": _counted("neurons", "units"),
 }
-"""What makes the text of a number, by the first word of a row's `figure`."""
+"""Functions that return the text of a number, by the first word of a row's `figure`."""
 
 
 def figure(row: Row) -> str:

