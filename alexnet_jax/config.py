@@ -10,7 +10,7 @@ import json
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from alexnet_jax.errors import InputError, did_you_mean
 
@@ -40,8 +40,22 @@ AS_STORED = Appearance("stored", "stored")
 AUTO = "auto"
 """The network of a configuration that is completed once the photos are known."""
 
-IMAGE_FILES = ("folder", "imagenet2012", "tfds")
-"""Kinds of sources whose images are image files."""
+SOURCE_KINDS = {
+    "digits": False,
+    "folder": True,
+    "cifar10": False,
+    "imagenet2012": True,
+    "tfds": True,
+}
+"""Kinds of sources, and whether their images are image files, which have an appearance.
+
+Each has a module of its name in `preparation/sources/`.
+"""
+
+if TYPE_CHECKING:
+    SourceKindName = str
+else:
+    SourceKindName = Literal[tuple(SOURCE_KINDS)]
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ class DataConfig:
     """
 
     name: str = ""
-    source_kind: Literal["digits", "folder", "cifar10", "imagenet2012", "tfds"] = "digits"
+    source_kind: SourceKindName = "digits"
     source: str = ""
     stored_size: int = 256
     store: Literal["jpeg", "raw"] = "jpeg"

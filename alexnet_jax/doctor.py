@@ -258,7 +258,7 @@ def _read_through(split: Any) -> str:
 
 def _imagenet(folder: Path) -> Iterator[Finding]:
     """Compares the archives of ILSVRC-2012 with their sizes, then with their MD5 sums."""
-    from alexnet_jax.preparation.sources.imagenet import ARCHIVES
+    from alexnet_jax.preparation.sources.imagenet2012 import ARCHIVES
 
     remedy = "fetch it again from image-net.org"
     for name, (expected_bytes, md5) in ARCHIVES.items():

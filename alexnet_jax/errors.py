@@ -50,6 +50,10 @@ class PeerLostError(AlexNetError):
     exit_code = 6
 
 
+class BadImageError(Exception):
+    """An image that cannot be used; the message is the reason, a few words for a list of images."""
+
+
 def did_you_mean(value: str, choices) -> str:
     """Returns ` Did you mean 'x'?` for the choice nearest to `value`, or an empty string."""
     import difflib

@@ -5,12 +5,12 @@ and when a run is opened again.
 """
 
 import math
-from typing import NamedTuple, get_args, get_type_hints
+from typing import NamedTuple
 
 import jax
 
 from alexnet_jax.config import (
-    IMAGE_FILES,
+    SOURCE_KINDS,
     Appearance,
     Config,
     DataConfig,
@@ -243,7 +243,7 @@ def check_data(data: DataConfig) -> None:
         )
     for name in Appearance._fields:
         choice = getattr(data, name)
-        if choice != "auto" and data.source_kind not in IMAGE_FILES:
+        if choice != "auto" and not SOURCE_KINDS[data.source_kind]:
             raise InputError(
                 f"data.{name} '{choice}' has no effect: {data.source_kind} holds no image files; "
                 "leave it at auto"
@@ -252,9 +252,8 @@ def check_data(data: DataConfig) -> None:
 
 def check_kind(kind: str) -> None:
     """Raises `InputError` unless `kind` is a kind of source."""
-    kinds = get_args(get_type_hints(DataConfig)["source_kind"])
-    if kind not in kinds:
+    if kind not in SOURCE_KINDS:
         raise InputError(
-            f"unknown kind of source '{kind}'; one of {', '.join(kinds)}."
-            f"{did_you_mean(kind, kinds)}"
+            f"unknown kind of source '{kind}'; one of {', '.join(SOURCE_KINDS)}."
+            f"{did_you_mean(kind, SOURCE_KINDS)}"
         )

@@ -1,16 +1,16 @@
 """The verb that stores images ready for training: prepare."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args, get_type_hints
+from typing import Annotated, Literal
 
 import tyro
 
 from alexnet_jax.commands.options import AbsolutePath, Options
-from alexnet_jax.config import Colours, DataConfig, Orientation
+from alexnet_jax.config import SOURCE_KINDS, Colours, DataConfig, Orientation
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.locations import default_data_dir
 
-SOURCES = get_args(get_type_hints(DataConfig)["source_kind"])
+_SOURCE_HELP = f"one of {', '.join(SOURCE_KINDS)}; a catalogue's set with its name: tfds:NAME."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,6 @@ class Prepare(Options):
 
     Attributes:
       path: folder or archive that holds the images; not for digits and tfds:NAME.
-      source: digits, folder, cifar10, imagenet2012, or tfds:NAME of the TFDS catalogue.
       name: name of the set in the data folder; by default from the source.
       data_dir: folder of prepared data sets; by default $ALEXNET_DATA_DIR, else the user's cache.
       stored_size: height and width of the stored images; by default 256, or 32 for small sets.
@@ -50,7 +49,7 @@ class Prepare(Options):
     """
 
     path: tyro.conf.Positional[AbsolutePath | None] = None
-    source: str
+    source: Annotated[str, tyro.conf.arg(help=_SOURCE_HELP)]
     name: str = ""
     data_dir: AbsolutePath | None = None
     stored_size: int | None = None
@@ -74,15 +73,17 @@ class Prepare(Options):
     def data(self) -> DataConfig:
         """Returns the data set that the options describe; raises `InputError` if they cannot."""
         from alexnet_jax.preparation.options import default_options
+        from alexnet_jax.preparation.sources import source_kind
 
         kind, _, catalogue_name = self.source.partition(":")
-        known = ["tfds:NAME" if name == "tfds" else name for name in SOURCES]
-        if kind not in SOURCES or (kind == "tfds") != bool(catalogue_name):
+        locations = {name: source_kind(name).location for name in SOURCE_KINDS}
+        if kind not in locations or (locations[kind] == "name") != bool(catalogue_name):
+            known = [name + ":NAME" * (place == "name") for name, place in locations.items()]
             raise InputError(
                 f"unknown --source '{self.source}'.{did_you_mean(self.source, known)} "
                 f"Known: {', '.join(known)}"
             )
-        if (self.path is None) != (kind in ("digits", "tfds")):
+        if (self.path is None) != (locations[kind] != "path"):
             needs = "takes no path" if self.path else "needs the path of its images"
             raise InputError(f"--source {self.source} {needs}; --help has an example")
         names = (

@@ -10,7 +10,7 @@ The method, in three steps:
    mirroring with a change of size.
 
 Pictures with little detail (a drawing, a digit, a disc on one colour) look alike without being
-copies: they have to agree almost exactly, uncropped. So have pictures smaller than `LEAST_SIDE`,
+copies: they have to agree almost exactly, uncropped. So have pictures smaller than `MIN_SIDE`,
 of which most things look alike. Flat ones are left out.
 
 What it misses: crops by more than a third of a side, and some of those by 30 %; photos turned by 10
@@ -30,10 +30,10 @@ from alexnet_jax.data.copy_alignment import Aligned, align
 from alexnet_jax.data.copy_candidates import WHOLE, WINDOWS, candidates, of_wholes
 from alexnet_jax.data.copy_textures import texture_candidates
 
-MOST_IMAGES = 60_000
+MAX_IMAGES = 60_000
 """Of more pictures only those of the same bytes are found."""
-LEAST_SIDE = 48
-SIDE, COLOURS = 64, 16
+MIN_SIDE = 48
+GREY_SIZE, COLOUR_SIZE = 64, 16
 _DETAIL = 0.85
 _CHROMA, _GREY_BELOW = 0.8, 4.0
 _TEXTURE, _ALL_TEXTURE, _PLAIN_CHROMA, _PLAIN_CAST = 0.6, 0.95, 0.95, 8.0
@@ -48,7 +48,7 @@ class Thumbnails(NamedTuple):
     Attributes:
       grey: uint8 [n, 64, 64].
       colour: uint8 [n, 16, 16, 3].
-      small: bool [n]: the shorter side was less than `LEAST_SIDE`.
+      small: bool [n]: the shorter side was less than `MIN_SIDE`.
     """
 
     grey: np.ndarray
@@ -63,21 +63,25 @@ class Copy(NamedTuple):
       first, second: their indices, ascending.
       agreement: correlation of their detail.
       change: what makes the second of the first.
-      back: what makes the first of the second.
+      change_back: what makes the first of the second.
     """
 
     first: int
     second: int
     agreement: float
     change: str
-    back: str
+    change_back: str
 
 
 def thumbnail(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
     """Returns an RGB picture squeezed to a square: uint8 [64, 64] grey, [16, 16, 3] colours."""
-    square = image.resize((SIDE, SIDE), Image.Resampling.HAMMING)  # BOX is not the same mirrored
-    part = SIDE // COLOURS
-    colour = np.asarray(square, np.float32).reshape(COLOURS, part, COLOURS, part, 3).mean((1, 3))
+    square = image.resize(
+        (GREY_SIZE, GREY_SIZE), Image.Resampling.HAMMING
+    )  # BOX is not the same mirrored
+    part = GREY_SIZE // COLOUR_SIZE
+    colour = (
+        np.asarray(square, np.float32).reshape(COLOUR_SIZE, part, COLOUR_SIZE, part, 3).mean((1, 3))
+    )
     return np.asarray(square.convert("L")), np.rint(colour).astype(np.uint8)
 
 
@@ -87,7 +91,7 @@ def find_copies(
     """Returns the pairs of pictures that show one photo, see the module's text.
 
     Args:
-      pictures: to be compared, not more than `MOST_IMAGES`.
+      pictures: to be compared, not more than `MAX_IMAGES`.
       show: called now and then with how many have been compared with all.
       asked: index from which on pictures are of interest: of small ones, which are compared
         uncropped, those before need not be compared with each other.

@@ -16,7 +16,7 @@ from PIL import Image, ImageFile, features
 
 from alexnet_jax.config import AS_STORED, Appearance
 from alexnet_jax.data import colours, depth, jpeg_end, samples
-from alexnet_jax.data.depth import BadImageError as BadImageError
+from alexnet_jax.errors import BadImageError
 
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 256 * 1024**2
@@ -55,7 +55,7 @@ def decode_rgb(
     data: bytes,
     appearance: Appearance = AS_STORED,
     notes: list[str] | None = None,
-    least_side: int | None = None,
+    min_side: int | None = None,
 ) -> Image.Image:
     """Decodes an image file of any usual kind to RGB.
 
@@ -70,7 +70,7 @@ def decode_rgb(
       appearance: which way up, and in which colours. TIFF and HEIC files are turned by their own
         readers, always; `depth.scaled` says what is white in more than 8 bits.
       notes: gets `NO_END` where a JPEG lacks its end marker, though not one of its pixels.
-      least_side: that a smaller picture may have, where its kind makes such a one faster (JPEG: a
+      min_side: that a smaller picture may have, where its kind makes such a one faster (JPEG: a
         half, a quarter or an eighth, with sides not shorter than this).
 
     Returns:
@@ -91,8 +91,8 @@ def decode_rgb(
                 image = _opened(data)
                 if notes is not None:
                     notes.append(NO_END)
-            if least_side:
-                image.draft(None, (least_side, least_side))
+            if min_side:
+                image.draft(None, (min_side, min_side))
             return appear(samples.load(image, data), appearance)
         except BadImageError:
             raise

@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from alexnet_jax.errors import BadImageError
+
 _DEPTHS = (8, 10, 12, 14, 16)
 _HOT_PIXELS = 10_000
 _PHOTOMETRIC, _BITS_PER_SAMPLE = 262, 258  # TIFF tags
 _LARGEST_SAMPLE = (281, 341)  # MaxSampleValue, SMaxSampleValue
 _J2K_START = b"\xff\x4f\xff\x51"  # SOC and SIZ
-
-
-class BadImageError(Exception):
-    """An image that can not be used; the message is the reason, a few words long."""
 
 
 def to_eight_bits(image: Image.Image, data: bytes = b"") -> Image.Image:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from alexnet_jax.data.copies import LEAST_SIDE, MOST_IMAGES, Thumbnails, find_copies, thumbnail
+from alexnet_jax.data.copies import MAX_IMAGES, MIN_SIDE, Thumbnails, find_copies, thumbnail
 from alexnet_jax.data.dataset import Split
 
 COPIES = "copies.csv"
@@ -102,7 +102,7 @@ def near_duplicates(train: Split, test: Split) -> list[Pair] | None:
     """Returns the test images that show what a training image shows; None: it was not looked.
 
     For sets without a `copies.csv`: prepared before there was one, or of a kind whose source is not
-    searched. The images are compared as they are stored, unless they are more than `MOST_IMAGES` or
+    searched. The images are compared as they are stored, unless they are more than `MAX_IMAGES` or
     stored below 24 pixels.
 
     Args:
@@ -112,7 +112,7 @@ def near_duplicates(train: Split, test: Split) -> list[Pair] | None:
     Raises:
       DataError: the files are damaged.
     """
-    if len(train) + len(test) > MOST_IMAGES or train.stored_size < LEAST_SIDE // 2:
+    if len(train) + len(test) > MAX_IMAGES or train.stored_size < MIN_SIDE // 2:
         return None
     parts = [_thumbnails(split) for split in (train, test)]
     pictures = Thumbnails(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
@@ -134,5 +134,5 @@ def _thumbnails(split: Split) -> Thumbnails:
             one = thumbnail(Image.fromarray(pixels))
             grey.append(one[0])
             colour.append(one[1])
-    small = np.full(len(grey), split.stored_size < LEAST_SIDE)
+    small = np.full(len(grey), split.stored_size < MIN_SIDE)
     return Thumbnails(np.stack(grey), np.stack(colour), small)

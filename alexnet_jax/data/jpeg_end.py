@@ -4,7 +4,7 @@ import re
 
 import simplejpeg
 
-from alexnet_jax.data.depth import BadImageError
+from alexnet_jax.errors import BadImageError
 
 _END = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff+([\x02-\xcf\xd8-\xfe])")  # no escaped 255, no restart

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alexnet_jax.config import AS_STORED, AS_VIEWED, IMAGE_FILES, Appearance
+from alexnet_jax.config import AS_STORED, AS_VIEWED, SOURCE_KINDS, Appearance
 from alexnet_jax.errors import DataError
 from alexnet_jax.files import read_arrays
 
@@ -107,7 +107,7 @@ def appearance_in(prepared: dict[str, Any]) -> Appearance:
     Sets without image files have no such choice; their networks see photos as a viewer shows them.
     """
     options = prepared["options"]
-    first = AS_STORED if options["source_kind"] in IMAGE_FILES else AS_VIEWED
+    first = AS_STORED if SOURCE_KINDS.get(options["source_kind"]) else AS_VIEWED
     return Appearance(*(options.get(name, getattr(first, name)) for name in first._fields))
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from alexnet_jax.data.depth import (
-    BadImageError,
     made,
     precision,
     scaled,
@@ -21,6 +20,7 @@ from alexnet_jax.data.depth import (
     stated_by_png,
     to_eight_bits,
 )
+from alexnet_jax.errors import BadImageError
 
 _CERTAINLY_16_BITS = 1 << 14  # a sample of at least this is none of 14 bits
 _COLOURS_OF_16_BITS = re.compile(r"(RGB|RGBA|RGBX|RGBa|LA|R);16[BLN]")

@@ -13,8 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from alexnet_jax.data.decode import BadImageError
-from alexnet_jax.errors import InputError
+from alexnet_jax.errors import BadImageError, InputError
 from alexnet_jax.evaluation.views import averaged_views, choose_views
 from alexnet_jax.insight.classifier import Classifier
 from alexnet_jax.insight.images import MAX_FILE_BYTES, read_image

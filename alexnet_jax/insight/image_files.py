@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from alexnet_jax.data.decode import SUFFIXES, BadImageError, is_image
+from alexnet_jax.data.decode import SUFFIXES, is_image
 from alexnet_jax.data.system_files import system_file, system_folder
-from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.errors import BadImageError, DataError, InputError
 from alexnet_jax.insight.images import Unreadable, read_limited
 from alexnet_jax.locations import readable
-from alexnet_jax.preparation.sources.tree import Entry
-from alexnet_jax.preparation.sources.zips import list_zip
+from alexnet_jax.preparation.file_trees.tree import Entry
+from alexnet_jax.preparation.file_trees.zip import list_zip
 
 STANDARD_INPUT = "-"
 
@@ -163,7 +163,7 @@ def _images_in_zip(path: str, not_taken: list[NotTaken]) -> dict[str, Entry]:
             found[name] = entry
         else:
             not_taken.append(NotTaken(name, "no image by its name"))
-    not_taken += [NotTaken(f"{n:,} in {path}", why) for why, n in tree.ignored.items()]
+    not_taken += [NotTaken(f"{n:,} in {path}", why) for why, n in tree.left_out.items()]
     if not found:
         inner = next((e.name for e in tree.entries if e.name.lower().endswith(".zip")), "")
         remedy = f"; unpack it and name the {inner} in it" if inner else ""

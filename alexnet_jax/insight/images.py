@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from alexnet_jax.config import AS_VIEWED, Appearance
-from alexnet_jax.data.decode import MAX_FILE_BYTES, BadImageError, appear, decode_rgb
+from alexnet_jax.data.decode import MAX_FILE_BYTES, appear, decode_rgb
 from alexnet_jax.data.square import fit_square
-from alexnet_jax.errors import DataError, InputError
-from alexnet_jax.preparation.sources.tree import Entry
+from alexnet_jax.errors import BadImageError, DataError, InputError
+from alexnet_jax.preparation.file_trees.tree import Entry
 
 UserImage = str | os.PathLike | bytes | Entry | Image.Image | np.ndarray
 """A path, bytes of an image file, a file in a zip, a Pillow image or an array."""

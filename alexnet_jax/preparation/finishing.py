@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,35 +25,30 @@ from alexnet_jax.files import write_arrays, write_text
 from alexnet_jax.preparation import storage
 from alexnet_jax.preparation.copies import Copies, write_copies
 from alexnet_jax.preparation.options import described_options
-from alexnet_jax.preparation.origin import remember
 from alexnet_jax.preparation.progress import say
 from alexnet_jax.preparation.shards import MAX_BAD_IN_A_ROW
 from alexnet_jax.preparation.source_files import SourceFiles
-from alexnet_jax.preparation.sources.source import Source
+from alexnet_jax.preparation.source_record import record_source
+from alexnet_jax.preparation.sources.listing import Listing
 from alexnet_jax.preparation.statistics import reduce, save_statistics
 from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
 
 MAX_BAD_FRACTION = 0.1
+_PACKAGES = ("numpy", "pillow", "simplejpeg", "tensorflow-datasets")
 
 
 def stop_for_bad(results: list[ShardResult], folder: Path, data: DataConfig) -> NoReturn:
-    """Lists the bad images of `results` and raises the `DataError` that ends a preparation.
-
-    Args:
-      results: of the shards that were written.
-      folder: of the set.
-      data: what is prepared.
-    """
+    """Lists the bad images of `results` and raises the `DataError` that ends a preparation."""
     bad = _write_bad(folder, results)
     first = f"{bad[0]['key']}: {bad[0]['reason']}" if bad else ""
     raise DataError(
         f"{len(bad)} bad images in {data.source or data.source_kind} (first: {first}); all are "
-        f"listed in {folder / BAD_IMAGES}. Mend or remove them, or skip them; more "
+        f"listed in {folder / BAD_IMAGES}. Repair or remove them, or skip them; more "
         f"than {MAX_BAD_FRACTION:.0%} or {MAX_BAD_IN_A_ROW} in a row are never skipped"
     )
 
 
-def _write_bad(folder: Path, results: list[ShardResult]) -> list[dict[str, str]]:
+def _write_bad(folder: Path, results: Iterable[ShardResult]) -> list[dict[str, str]]:
     bad = [row for result in results for row in result.bad]
     bad.sort(key=lambda row: (row["split"], row["key"]))
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in bad)
@@ -63,7 +59,7 @@ def _write_bad(folder: Path, results: list[ShardResult]) -> list[dict[str, str]]
 def finish(
     folder: Path,
     data: DataConfig,
-    source: Source,
+    listing: Listing,
     files: SourceFiles | None,
     stored: Storage,
     shards: list[Shard],
@@ -74,80 +70,82 @@ def finish(
     """Reduces the sidecars and writes everything that makes the shards a data set.
 
     Args:
-      folder: of the set.
-      data: what is prepared.
-      source: its images.
-      files: those of the source, from before its images were listed; None: it has none.
-      stored: how they are stored.
-      shards: all of them.
-      results: of every shard.
-      copies: photos of the source that show one scene.
-      progress: print lines for the user.
+      files: of the source, from before its images were listed; None: it has none.
+      results: of every shard, by its file.
     """
     by_split: dict[str, list[ShardResult]] = {}
     for shard in shards:
         by_split.setdefault(shard.split, []).append(results[shard.file])
-    bad = _write_bad(folder, list(results.values()))
-    counts = {
-        split: np.bincount(
-            np.concatenate([result.labels for result in parts]), minlength=len(source.class_names)
-        )
-        for split, parts in by_split.items()
-    }
+    bad = _write_bad(folder, results.values())
     if bad and shards[0].bad_images == "error":
         stop_for_bad(list(results.values()), folder, data)
-    for label, count in enumerate(counts["train"]):
-        if not count:
-            raise DataError(
-                f"class '{source.class_ids[label]}' has no readable training image; reasons in "
-                f"{folder / BAD_IMAGES}"
-            )
+    counts = _class_counts(folder, listing, by_split)
     sums = (storage.load_sums(folder, result.file) for result in by_split["train"])
     save_statistics(folder, reduce(sums, data.stored_size))
+    _write_examples(folder, by_split)
+    title = f"{data.name}, prepared by alexnet_jax from {data.source_kind}"
+    storage.write_tfds_metadata(folder, stored, by_split, title)
+    if files is not None:
+        record_source(folder, files, copies.images, shards, results)
+    prepared: dict[str, Any] = {"set_version": number_of(folder, data.name)}
+    prepared |= _description(data, listing, by_split, counts)
+    prepared["copies"] = write_copies(folder, listing, copies, bad, progress)
+    storage.write_json(folder / PREPARED, prepared)
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+    sizes = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
+    say(f"{data.name}: {sizes}, {len(listing.class_names)} classes, in {folder}", progress)
+    if bad:  # printed even without progress
+        say(f"{len(bad)} bad images left out, listed in {folder / BAD_IMAGES}")
+    if without_end := prepared["without_end_marker"]:
+        say(f"{without_end} JPEGs lack their end marker; all pixels are there", progress)
+
+
+def _class_counts(
+    folder: Path, listing: Listing, by_split: Mapping[str, list[ShardResult]]
+) -> dict[str, np.ndarray]:
+    """Returns the stored images of each class, by split; every class must have one in training."""
+    classes = len(listing.class_ids)
+    counts = {
+        split: np.bincount(np.concatenate([r.labels for r in parts]), minlength=classes)
+        for split, parts in by_split.items()
+    }
+    for class_id, count in zip(listing.class_ids, counts["train"], strict=True):
+        if not count:
+            raise DataError(
+                f"class '{class_id}' has no readable training image; reasons in "
+                f"{folder / BAD_IMAGES}"
+            )
+    return counts
+
+
+def _write_examples(folder: Path, by_split: Mapping[str, list[ShardResult]]) -> None:
     arrays = {}
     for split, parts in by_split.items():
         arrays[f"{split}_labels"] = np.concatenate([result.labels for result in parts])
         arrays[f"{split}_keys"] = pack_strings([key for r in parts for key in r.keys])
         arrays[f"{split}_checksums"] = np.concatenate([result.checksums for result in parts])
     write_arrays(folder / EXAMPLES, compressed=True, **arrays)
-    title = f"{data.name}, prepared by alexnet_jax from {data.source_kind}"
-    storage.write_tfds_metadata(folder, stored, by_split, title)
-    if files is not None:
-        remember(folder, files, copies.records, shards, results)
-    prepared: dict[str, Any] = {"set_version": number_of(folder, data.name)}
-    without_end = sum(result.without_end for result in results.values())
-    prepared |= _describe(data, source, by_split, counts, len(bad), without_end)
-    prepared["copies"] = write_copies(folder, source, copies, bad, progress)
-    storage.write_json(folder / PREPARED, prepared)
-    shutil.rmtree(folder / WORK, ignore_errors=True)
-    sizes = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
-    say(f"{data.name}: {sizes}, {len(source.class_names)} classes, in {folder}", progress)
-    if bad:  # what is wrong is said in any case
-        say(f"{len(bad)} bad images left out, listed in {folder / BAD_IMAGES}")
-    if without_end:
-        say(f"{without_end} JPEGs lack their end marker; all pixels are there", progress)
 
 
-def _describe(
+def _description(
     data: DataConfig,
-    source: Source,
-    by_split: dict[str, list[ShardResult]],
-    counts: dict[str, np.ndarray],
-    bad: int,
-    without_end: int,
+    listing: Listing,
+    by_split: Mapping[str, list[ShardResult]],
+    counts: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
+    """Returns the contents of `prepared.json`."""
     fingerprint = hashlib.sha256()
     for split, parts in by_split.items():
         for result in parts:
             fingerprint.update(f"{split} {len(result.labels)} {result.digest}\n".encode())
-    fingerprint.update(json.dumps(source.class_names).encode())
-    packages = ("numpy", "pillow", "simplejpeg", "tensorflow-datasets")
+    fingerprint.update(json.dumps(listing.class_names).encode())
+    results = [result for parts in by_split.values() for result in parts]
     return {
         "format_version": FORMAT_VERSION,
         "name": data.name,
         "options": described_options(data),
-        "class_names": list(source.class_names),
-        "class_ids": list(source.class_ids),
+        "class_names": list(listing.class_names),
+        "class_ids": list(listing.class_ids),
         "counts": {split: int(count.sum()) for split, count in counts.items()},
         "splits": {
             split: {
@@ -158,9 +156,9 @@ def _describe(
             }
             for split, parts in by_split.items()
         },
-        "bad_images": bad,
-        "without_end_marker": without_end,
-        "ignored": dict(source.ignored),
+        "bad_images": sum(len(result.bad) for result in results),
+        "without_end_marker": sum(result.without_end for result in results),
+        "ignored": dict(listing.left_out),
         "fingerprint": fingerprint.hexdigest(),
-        "versions": {name: version(name) for name in packages},
+        "versions": {name: version(name) for name in _PACKAGES},
     }

@@ -1,4 +1,4 @@
-"""Cuts a source into shards, and remembers the plan while it is being carried out."""
+"""Cuts a source into shards, and records the plan while it is being carried out."""
 
 import hashlib
 import json
@@ -14,59 +14,47 @@ from alexnet_jax.errors import DataError
 from alexnet_jax.preparation import storage
 from alexnet_jax.preparation.options import described_options
 from alexnet_jax.preparation.progress import say
-from alexnet_jax.preparation.sources.source import Source
+from alexnet_jax.preparation.sources.listing import Listing
 from alexnet_jax.preparation.splitting import shuffled
 from alexnet_jax.preparation.storage import Shard, Storage
 
 _SHARD_BYTES = 256 * 1024**2
+_MIN_IMAGES, _MAX_IMAGES = 256, 4096  # of a shard
 _SPLIT_ORDER = ("train", "validation", "test")
 
 
 def plan_shards(
-    data: DataConfig, source: Source, bad_images: Literal["error", "skip"] = "skip"
+    data: DataConfig, listing: Listing, bad_images: Literal["error", "skip"] = "skip"
 ) -> list[Shard]:
-    """Cuts the records of a source into shards, independent of workers and machine.
+    """Cuts the images of a source into shards, independent of workers and machine.
 
-    Training records are shuffled, once and for all; the others keep the source's order.
-
-    Args:
-      data: what is prepared.
-      source: its images.
-      bad_images: whether to skip them or to stop.
+    Training images are shuffled, once and for all; the others keep the source's order.
     """
-    record_bytes = 3 * data.stored_size**2 // (1 if data.store == "raw" else 5) + 64
-    most = max(1, min(4096, _SHARD_BYTES // record_bytes))
+    image_bytes = 3 * data.stored_size**2 // (1 if data.store == "raw" else 5) + 64
+    max_images = max(1, min(_MAX_IMAGES, _SHARD_BYTES // image_bytes))
     shards = []
-    for split in sorted(source.splits, key=_SPLIT_ORDER.index):
-        records = source.splits[split]
+    for split in sorted(listing.splits, key=_SPLIT_ORDER.index):
+        images = listing.splits[split]
         if split == "train":
-            records = shuffled(records)
-        length = min(most, max(256, len(records) // 16))
-        count = -(-len(records) // length)
+            images = shuffled(images)
+        length = min(max_images, max(_MIN_IMAGES, len(images) // 16))
+        count = -(-len(images) // length)
         for index in range(count):
-            part = records[index * len(records) // count : (index + 1) * len(records) // count]
+            part = images[index * len(images) // count : (index + 1) * len(images) // count]
             file = storage.shard_file(data.name, split, index, count)
             shards.append(Shard(file, split, part, bad_images))
     return shards
 
 
 def check_plan(
-    folder: Path, data: DataConfig, source: Source, shards: Sequence[Shard], progress: bool
+    folder: Path, data: DataConfig, listing: Listing, shards: Sequence[Shard], progress: bool
 ) -> None:
-    """Remembers what is being prepared; refuses to continue something else.
-
-    Args:
-      folder: of the set.
-      data: what is prepared.
-      source: its images.
-      shards: from `plan_shards`.
-      progress: print lines for the user.
-    """
-    digest = hashlib.sha256(json.dumps(source.class_names).encode())
+    """Records what is being prepared in `folder`; refuses to continue a preparation of another."""
+    digest = hashlib.sha256(json.dumps(listing.class_names).encode())
     for shard in shards:
         digest.update(f"{shard.file}\n".encode())
-        for record in shard.records:
-            digest.update(f"{record.label} {record.size} {record.key}\n".encode())
+        for image in shard.images:
+            digest.update(f"{image.label} {image.size} {image.key}\n".encode())
     plan = {
         "set": [data.name, number_of(folder, data.name)],
         "options": described_options(data),
@@ -82,20 +70,14 @@ def check_plan(
             )
         if begun["images"] == plan["images"]:
             return
-        say("the source has changed since the interruption; starting afresh", progress)
+        say("the source has changed since the interruption; starting again", progress)
         for stale in (*folder.glob("*.array_record-*"), *path.parent.glob("*.npz")):
             stale.unlink()
     storage.write_json(path, plan)
 
 
 def check_space(folder: Path, images: int, stored: Storage) -> None:
-    """Stops at once, not after hours, where the set can not fit on the disk.
-
-    Args:
-      folder: of the set.
-      images: number of them.
-      stored: how they are stored.
-    """
+    """Stops at once, not after hours, if the set cannot fit on the disk."""
     needed = images * stored.stored_size**2 * 3 // (1 if stored.store == "raw" else 12)
     free = _free_bytes(folder)
     if needed > free:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_jax.data.decode import NO_END, BadImageError, decode_jpeg, encode_jpeg
+from alexnet_jax.data.decode import NO_END, decode_jpeg, encode_jpeg
 from alexnet_jax.data.prepared import WORK
+from alexnet_jax.errors import BadImageError
 from alexnet_jax.preparation import storage
-from alexnet_jax.preparation.sources.source import Record, content_digest, read_square
-from alexnet_jax.preparation.statistics import Sums
+from alexnet_jax.preparation.images import SourceImage, content_digest, read_square
+from alexnet_jax.preparation.statistics import PixelSums
 from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
 
 MAX_BAD_IN_A_ROW = 20
@@ -44,10 +45,10 @@ class _Part:
         self.bad: list[dict[str, str]] = []
         self.contents: list[int] = []
         self.notes: list[str] = []
-        self.sums = Sums(stored.stored_size)
+        self.sums = PixelSums(stored.stored_size)
         self.digest = hashlib.sha256()
 
-    def add(self, record: Record, image: Any) -> None:
+    def add(self, record: SourceImage, image: Any) -> None:
         """Notes a stored image; the lengths in the digest keep its parts apart."""
         image = bytes(image)
         for part in (record.key.encode(), struct.pack("<q", record.label), image):
@@ -93,7 +94,7 @@ def _fill(writer: Any, part: _Part, shard: Shard, stored: Storage, progress: Sha
     """Writes the records; returns why it stopped early, or nothing."""
     serializer = _features(stored)
     in_a_row = 0
-    for record in shard.records:
+    for record in shard.images:
         if progress.stop():
             return "interrupted"
         # Before it is decoded: what changes in between counts as a change later, and is not missed.

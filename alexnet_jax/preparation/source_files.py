@@ -1,7 +1,7 @@
-"""The files of a source by name, size and time of change: what tells that it may have changed.
+"""The files of a source by name, size and time of change, which show whether it may have changed.
 
-This knows nothing of layouts and archives. Where all files are as they were, so are the images in
-them; where one is not, `currency` looks at the images.
+This knows nothing of layouts and archives. If all files are as they were, so are the images in
+them; if one is not, `currency` compares the images.
 """
 
 import contextlib
@@ -20,29 +20,28 @@ import numpy as np
 from alexnet_jax.data.prepared import pack_strings, unpack_strings
 from alexnet_jax.errors import DataError
 from alexnet_jax.locations import readable
+from alexnet_jax.preparation.photo_folders.label_tables import tables_above
 from alexnet_jax.preparation.progress import say
-from alexnet_jax.preparation.sources.tables import tables_above
 
-_TICK_SECONDS = 3  # FAT counts time in steps of two
-_SKEW_SECONDS = 600  # between clocks of this machine and of one that keeps files
+_CLOCK_TICK_SECONDS = 3  # FAT counts time in steps of two
+_CLOCK_SKEW_SECONDS = 600  # between this machine and one that keeps the files
 _SLOW_SECONDS = 2
 _UNCERTAIN = -1
 
 
-class NotThereError(Exception):
+class SourceMissingError(Exception):
     """The source as a whole is missing, unplugged or unreachable; the text says why."""
 
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """Files below a source, in the order of their names.
+    """Files below a source, sorted by name.
 
     Attributes:
-      names: relative to the source, as text; one empty name where it is a file; with `../` that of
-        a table above.
+      names: relative to the source; one empty name where it is a file; a table above has `../`.
       sizes: int64 [n], bytes.
       times: int64 [n], when they last changed, nanoseconds; -1: so shortly before they were listed
-        that the next change may bear the same time.
+        that a later change may get the same time.
     """
 
     names: list[str]
@@ -56,7 +55,6 @@ class SourceFiles:
 
     @property
     def digest(self) -> str:
-        """Hexadecimal digest of all of it."""
         digest = hashlib.blake2b(digest_size=16)
         for part in (pack_strings(self.names), self.sizes, self.times):
             digest.update(part.tobytes())
@@ -65,61 +63,57 @@ class SourceFiles:
     @cached_property
     def known(self) -> dict[str, tuple[int, int]]:
         """Sizes and times by name, of the files whose times are certain."""
-        pairs = zip(self.names, self.sizes.tolist(), self.times.tolist(), strict=True)
-        return {name: (size, ns) for name, size, ns in pairs if ns != _UNCERTAIN}
+        triples = zip(self.names, self.sizes.tolist(), self.times.tolist(), strict=True)
+        return {name: (size, ns) for name, size, ns in triples if ns != _UNCERTAIN}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Returns what `from_arrays` takes."""
         names = pack_strings(self.names)
         return {"file_names": names, "file_sizes": self.sizes, "file_times": self.times}
 
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "SourceFiles":
+        """Undoes `arrays`; raises `KeyError` or `ValueError` if it cannot."""
+        names = unpack_strings(arrays["file_names"])
+        sizes, times = arrays["file_sizes"], arrays["file_times"]
+        if not len(names) == len(sizes) == len(times):
+            raise ValueError("it does not have as many names as sizes and times")
+        return cls(names, sizes, times)
 
-def from_arrays(arrays: dict[str, np.ndarray]) -> SourceFiles:
-    """Undoes `SourceFiles.arrays`; raises `KeyError` or `ValueError` if it cannot."""
-    names = unpack_strings(arrays["file_names"])
-    sizes, times = arrays["file_sizes"], arrays["file_times"]
-    if not len(names) == len(sizes) == len(times):
-        raise ValueError("it has not as many names as sizes and times")
-    return SourceFiles(names, sizes, times)
 
+def list_files(root: Path, max_seconds: float | None = None) -> SourceFiles | None:
+    """Lists the files of a source, and the tables above it that may give its labels.
 
-def list_files(root: Path, quickly: float | None = None) -> SourceFiles | None:
-    """Lists the files of a source, and the tables above it that may tell its labels.
-
-    Hidden ones are no images and are left out, links are followed.
+    Hidden files are left out, links are followed.
 
     Args:
       root: folder or file.
-      quickly: give up after so many seconds; None: say so when it takes long, and go on.
-
-    Returns:
-      The files; None where they were too many.
+      max_seconds: give up then and return None; None: never, but print a line if it takes long.
 
     Raises:
-      NotThereError: there is nothing, or an empty folder, as where a disk is not mounted.
+      SourceMissingError: there is nothing, or an empty folder, as where a disk is not mounted.
       DataError: a folder inside cannot be read.
     """
-    begin, rows, said = time.time_ns(), [], False
+    begin, rows, printed = time.time_ns(), [], False
     for row in _files(root):
         rows.append(row)
         if len(rows) % 1024:
             continue
         seconds = (time.time_ns() - begin) / 1e9
-        if quickly is not None and seconds > quickly:
+        if max_seconds is not None and seconds > max_seconds:
             return None
-        if quickly is None and seconds > _SLOW_SECONDS and not said:
+        if max_seconds is None and seconds > _SLOW_SECONDS and not printed:
             say(f"looking at the files of {readable(root)}: {len(rows):,} so far")
-            said = True
+            printed = True
     if not rows:
-        raise NotThereError("empty")
+        raise SourceMissingError("empty")
     for table in tables_above(root):
         with contextlib.suppress(OSError):
             rows.append((table.parts[0], table.size, os.stat(table.path).st_mtime_ns))
     rows.sort()
     sizes = np.array([size for _, size, _ in rows], np.int64)
     times = np.array([ns for _, _, ns in rows], np.int64)
-    recent = (times > begin - _TICK_SECONDS * 10**9) & (times < begin + _SKEW_SECONDS * 10**9)
-    times[recent] = _UNCERTAIN
+    first, last = begin - _CLOCK_TICK_SECONDS * 10**9, begin + _CLOCK_SKEW_SECONDS * 10**9
+    times[(times > first) & (times < last)] = _UNCERTAIN
     return SourceFiles([name for name, _, _ in rows], sizes, times)
 
 
@@ -137,13 +131,13 @@ def _files(root: Path) -> Iterator[tuple[str, int, int]]:
             return
         os.scandir(root).close()
     except OSError as error:
-        raise NotThereError(error.strerror or str(error)) from None
+        raise SourceMissingError(error.strerror or str(error)) from None
     seen = {(status.st_dev, status.st_ino)}  # folders that links lead to: each once, no circles
     folders = [("", os.fspath(root))]
     while folders:
-        prefix, place = folders.pop()
+        prefix, folder = folders.pop()
         try:
-            with os.scandir(place) as entries:
+            with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name[0] == ".":
                         continue
@@ -154,11 +148,11 @@ def _files(root: Path) -> Iterator[tuple[str, int, int]]:
                             yield name, status.st_size, status.st_mtime_ns
                     elif not entry.is_symlink() or _is_new(entry, seen):
                         folders.append((f"{name}/", entry.path))
-        except FileNotFoundError:  # it has gone since its name was read
+        except FileNotFoundError:  # it was removed after its name was read
             continue
         except OSError as error:
             raise DataError(
-                f"cannot read {readable(error.filename or place)}: {error.strerror}; make it "
+                f"cannot read {readable(error.filename or folder)}: {error.strerror}; make it "
                 "readable"
             ) from None
 
@@ -166,12 +160,12 @@ def _files(root: Path) -> Iterator[tuple[str, int, int]]:
 def _is_folder(entry: os.DirEntry) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads in a circle, or where nobody may look
+    except OSError:  # a link that leads in a circle, or into a folder that may not be read
         return False
 
 
 def _status(entry: os.DirEntry) -> os.stat_result | None:
-    """Returns the status of a file, or of a link that leads nowhere; None: it has just gone."""
+    """Returns the status of a file, or of a link that leads nowhere; None: it was just removed."""
     for follow in (True, False):
         try:
             return entry.stat(follow_symlinks=follow)
@@ -183,10 +177,10 @@ def _status(entry: os.DirEntry) -> os.stat_result | None:
 
 def _is_new(entry: os.DirEntry, seen: set[tuple[int, int]]) -> bool:
     status = _status(entry)
-    place = (status.st_dev, status.st_ino) if status else None
-    if place is None or place in seen:
+    identity = (status.st_dev, status.st_ino) if status else None
+    if identity is None or identity in seen:
         return False
-    seen.add(place)
+    seen.add(identity)
     return True
 
 

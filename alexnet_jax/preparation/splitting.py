@@ -1,40 +1,39 @@
-"""Choices among records that depend on their names only: held-out share and shuffled order."""
+"""Choices among images that depend on their names only: held-out share and shuffled order."""
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
-from alexnet_jax.preparation.sources.source import Record
+from alexnet_jax.preparation.images import SourceImage
 
 
 def hold_out(
-    records: list[Record], fraction: float, groups: Sequence[Sequence[int]] = ()
-) -> tuple[list[Record], list[Record]]:
+    images: list[SourceImage], fraction: float, groups: Sequence[Sequence[int]] = ()
+) -> tuple[list[SourceImage], list[SourceImage]]:
     """Sets the same share of every class aside.
 
     Within a class the images with the smallest hash of their name are held out, so the choice is
-    the same on every machine, and adding images moves few others. A class of two or more keeps at
+    the same on every machine, and new images move few others. A class of two or more keeps at
     least one image on each side. A group is held out as a whole or not at all, by the hash of the
-    first of its names, where that brings its classes nearer to their share; so a class that is one
+    first of its names, if that brings its classes nearer to their share; so a class that is one
     group stays whole.
 
     Args:
-      records: all images.
       fraction: share to hold out, 0 to 1.
-      groups: indices of records that belong together, of any classes; each index at most once.
+      groups: indices of images that belong together, of any classes; each index at most once.
 
     Returns:
-      Records kept and records held out, both in the order given.
+      Images kept and images held out, both in the order given.
     """
-    together = {index for group in groups for index in group}
+    grouped = {index for group in groups for index in group}
     units = [tuple(group) for group in groups]
-    units += [(index,) for index in range(len(records)) if index not in together]
-    hashes = {unit: _hash("hold out", min(records[i].key for i in unit)) for unit in units}
+    units += [(index,) for index in range(len(images)) if index not in grouped]
+    hashes = {unit: _hash("hold out", min(images[i].key for i in unit)) for unit in units}
     units.sort(key=lambda unit: hashes[unit])
-    counts = {unit: Counter(records[i].label for i in unit) for unit in units}
-    sizes = Counter(record.label for record in records)
+    counts = {unit: Counter(images[i].label for i in unit) for unit in units}
+    sizes = Counter(image.label for image in images)
     wanted = {label: _share(size, fraction) for label, size in sizes.items()}
-    held: dict[int, int] = defaultdict(int)
+    held: Counter[int] = Counter()  # images held out, by label
     chosen = []
     for unit in units:
         change = sum(
@@ -43,7 +42,7 @@ def hold_out(
         )
         if change <= 0 and _leaves_some(counts[unit], held, sizes):
             chosen.append(unit)
-            held.update({label: held[label] + count for label, count in counts[unit].items()})
+            held.update(counts[unit])
     for label in sorted(sizes):
         if not wanted[label] or held[label]:
             continue  # as nearly all have; each search is through all units
@@ -52,10 +51,10 @@ def hold_out(
         if left:  # its smallest group is above its share
             unit = min(left, key=lambda unit: (len(unit), hashes[unit]))
             chosen.append(unit)
-            held.update({label: held[label] + count for label, count in counts[unit].items()})
+            held.update(counts[unit])
     indices = {index for unit in chosen for index in unit}
-    kept = [record for index, record in enumerate(records) if index not in indices]
-    return kept, [record for index, record in enumerate(records) if index in indices]
+    kept = [image for index, image in enumerate(images) if index not in indices]
+    return kept, [image for index, image in enumerate(images) if index in indices]
 
 
 def _share(size: int, fraction: float) -> int:
@@ -63,20 +62,20 @@ def _share(size: int, fraction: float) -> int:
     return min(max(wanted, 1), size - 1) if fraction > 0 and size > 1 else wanted
 
 
-def _leaves_some(unit: Counter[int], held: dict[int, int], sizes: Counter[int]) -> bool:
-    """Says whether classes of two or more keep an image on the other side without `unit`."""
+def _leaves_some(unit: Counter[int], held: Counter[int], sizes: Counter[int]) -> bool:
+    """Returns whether classes of two or more keep an image on the other side without `unit`."""
     return all(
         held[label] + count < sizes[label] or sizes[label] == 1 for label, count in unit.items()
     )
 
 
-def shuffled(records: list[Record]) -> list[Record]:
-    """Returns the records in the order of a hash of their names: a fixed shuffle.
+def shuffled(images: list[SourceImage]) -> list[SourceImage]:
+    """Returns the images in the order of a hash of their names: a fixed shuffle.
 
     The 2012 training batches were shuffled once at creation too. A hash instead of a random
-    generator: the order outlives versions of NumPy.
+    generator: the order does not depend on the version of NumPy.
     """
-    return sorted(records, key=lambda record: _hash("shuffle", record.key))
+    return sorted(images, key=lambda image: _hash("shuffle", image.key))
 
 
 def _hash(purpose: str, key: str) -> bytes:

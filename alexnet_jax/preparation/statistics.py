@@ -14,7 +14,7 @@ from alexnet_jax.errors import DataError
 from alexnet_jax.files import write_arrays
 
 
-class Sums:
+class PixelSums:
     """Running sums over images: their number, pixels [s, s, 3], and RGB products [3, 3]."""
 
     def __init__(self, size: int):
@@ -28,19 +28,16 @@ class Sums:
         self.count += 1
         self.pixels += pixels
         # int64 products do not go through a threaded BLAS, which would fight the other workers.
-        colours = np.ascontiguousarray(pixels.reshape(-1, 3).T, dtype=np.int64)
+        colours = np.ascontiguousarray(pixels.reshape(-1, 3).T, dtype=np.int64)  # [3, s * s]
         self.products += colours @ colours.T
 
 
 def reduce(parts: Iterable[tuple[int, np.ndarray, np.ndarray]], size: int) -> Statistics:
-    """Combines the sums of all shards.
+    """Combines the sums of all shards; float64 inside.
 
     Args:
       parts: per shard: number of images, pixel sums [s, s, 3], RGB products [3, 3] (integers).
       size: s.
-
-    Returns:
-      The statistics; float64 inside.
 
     Raises:
       DataError: no image at all.
@@ -54,26 +51,16 @@ def reduce(parts: Iterable[tuple[int, np.ndarray, np.ndarray]], size: int) -> St
         products += product
     if not count:
         raise DataError("the training split has no readable image")
-    mean_image = total / np.float64(count)
-    mean = mean_image.mean(axis=(0, 1))
-    covariance = products / np.float64(count * size * size) - np.outer(mean, mean)
-    variances, vectors = np.linalg.eigh(covariance)
+    mean_image = total / np.float64(count)  # [s, s, 3]
+    mean = mean_image.mean(axis=(0, 1))  # [3]
+    covariance = products / np.float64(count * size * size) - np.outer(mean, mean)  # [3, 3]
+    variances, vectors = np.linalg.eigh(covariance)  # ascending [3]; columns of [3, 3]
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     vectors = vectors * np.where(largest < 0, -1.0, 1.0)
-    return Statistics(
-        *(
-            array.astype(np.float32)
-            for array in (
-                mean_image,
-                mean,
-                np.sqrt(covariance.diagonal().clip(0)),
-                np.sqrt(variances.clip(0)),
-                vectors,
-            )
-        )
-    )
+    deviations = np.sqrt(covariance.diagonal().clip(0))
+    arrays = mean_image, mean, deviations, np.sqrt(variances.clip(0)), vectors
+    return Statistics(*(array.astype(np.float32) for array in arrays))
 
 
 def save_statistics(folder: Path, statistics: Statistics) -> None:
-    """Writes `statistics.npz` into the folder of a prepared set."""
     write_arrays(folder / STATISTICS, **statistics._asdict())

@@ -15,7 +15,7 @@ from alexnet_jax.config import AS_STORED, Appearance
 from alexnet_jax.data.prepared import WORK, pack_strings, unpack_strings
 from alexnet_jax.errors import DataError
 from alexnet_jax.files import read_arrays, write_arrays, write_text
-from alexnet_jax.preparation.sources.source import Record
+from alexnet_jax.preparation.images import SourceImage
 
 
 class Storage(NamedTuple):
@@ -29,19 +29,26 @@ class Storage(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """One file to write: its name, split, and the records in the order of writing."""
+    """One file to write: its name, its split, and its images in the order of writing."""
 
     file: str
     split: str
-    records: list[Record]
+    images: list[SourceImage]
     bad_images: Literal["error", "skip"]
 
 
 class ShardResult(NamedTuple):
     """What is known of a written shard.
 
-    `contents`, uint64, has a digest of the bytes of each of its records, bad ones included;
-    `stopped` says why it was not finished, if so; `without_end` counts JPEGs without end marker.
+    Attributes:
+      labels: int32 [n].
+      checksums: uint32 [n], CRC-32 of each stored image.
+      digest: of keys, labels and stored images.
+      bad: rows of `bad_images.jsonl`.
+      pixels, products: as of `PixelSums`; empty once they are in the sidecar.
+      contents: uint64, a digest of the source's bytes for each image, also for bad ones.
+      stopped: why it was not finished; empty: it was.
+      without_end: number of JPEGs without end marker.
     """
 
     file: str
@@ -59,22 +66,11 @@ class ShardResult(NamedTuple):
     without_end: int = 0
 
 
-def tfds_name(name: str) -> str:
-    """Returns `name` as TFDS allows it: letters, digits and underscores, a letter first."""
-    plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()
-    return plain if plain[:1].isalpha() else f"set_{plain}"
-
-
 def shard_file(name: str, split: str, index: int, count: int) -> str:
-    """Returns the file name of a shard in TFDS's convention.
-
-    Args:
-      name: of the set.
-      split: name of the split.
-      index: of the shard, from 0.
-      count: of shards in the split.
-    """
-    return f"{tfds_name(name)}-{split}.array_record-{index:05d}-of-{count:05d}"
+    """Returns the file name of a shard by TFDS's convention."""
+    plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()
+    plain = plain if plain[:1].isalpha() else f"set_{plain}"
+    return f"{plain}-{split}.array_record-{index:05d}-of-{count:05d}"
 
 
 def features(storage: Storage) -> Any:
@@ -94,7 +90,7 @@ def features(storage: Storage) -> Any:
 
 @contextlib.contextmanager
 def write_errors(folder: Path) -> Iterator[None]:
-    """Turns what a full or broken disk raises into one line."""
+    """Turns the errors of a full or broken disk into one line."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -107,7 +103,7 @@ def write_error(folder: Path, error: Exception) -> DataError:
     free = shutil.disk_usage(parent).free / 1e9
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
     if isinstance(error, FileExistsError | NotADirectoryError):
-        return DataError(f"{folder} is or lies in a file; choose another --data-dir")
+        return DataError(f"{folder} is a file or is inside a file; choose another --data-dir")
     return DataError(
         f"cannot write in {folder}: {reason} ({free:.1f} GB free); free space there or choose "
         "another --data-dir; finished parts are kept"
@@ -121,11 +117,11 @@ def _sidecar(folder: Path, file: str) -> Path:
 def save_result(folder: Path, result: ShardResult) -> None:
     """Writes the sidecar of a finished shard, which makes it count as finished."""
     names = ("split", "digest", "num_bytes", "without_end")
-    text = {name: getattr(result, name) for name in names}
+    facts = {name: getattr(result, name) for name in names}
     with write_errors(folder):
         write_arrays(
             _sidecar(folder, result.file),
-            text=pack_strings([json.dumps(text), json.dumps(result.bad)]),
+            text=pack_strings([json.dumps(facts), json.dumps(result.bad)]),
             labels=result.labels,
             keys=pack_strings(result.keys),
             checksums=result.checksums,
@@ -138,18 +134,19 @@ def save_result(folder: Path, result: ShardResult) -> None:
 def load_result(folder: Path, file: str) -> ShardResult | None:
     """Reads the sidecar of a finished shard; None if the shard must be written (again).
 
-    That is also so where images were bad: they may have been mended since.
+    A shard with bad images is written again, because they may have been repaired.
     """
     try:
         arrays = read_arrays(_sidecar(folder, file))
-        about, bad = (json.loads(text) for text in unpack_strings(arrays["text"]))
+        facts, bad = (json.loads(text) for text in unpack_strings(arrays["text"]))
+        if bad or (folder / file).stat().st_size != facts["num_bytes"]:
+            return None
         result = ShardResult(
-            file, about["split"], arrays["labels"], unpack_strings(arrays["keys"]),
-            arrays["checksums"], about["digest"], about["num_bytes"], bad, arrays["pixels"],
-            arrays["products"], arrays["contents"], without_end=about.get("without_end", 0),
+            file, facts["split"], arrays["labels"], unpack_strings(arrays["keys"]),
+            arrays["checksums"], facts["digest"], facts["num_bytes"], bad, arrays["pixels"],
+            arrays["products"], arrays["contents"], without_end=facts.get("without_end", 0),
         )  # fmt: skip
-        whole = (folder / file).stat().st_size == result.num_bytes and not result.bad
-        return without_sums(result) if whole else None
+        return without_sums(result)
     except (OSError, ValueError, KeyError):
         return None
 
@@ -160,7 +157,7 @@ def forget_result(folder: Path, file: str) -> None:
 
 
 def without_sums(result: ShardResult) -> ShardResult:
-    """Returns the result without its sums, which are large and wait in the sidecar."""
+    """Returns the result without its sums, which are large and are kept in the sidecar."""
     nothing = np.zeros(0, np.int64)
     return result._replace(pixels=nothing, products=nothing)
 
@@ -172,25 +169,22 @@ def load_sums(folder: Path, file: str) -> tuple[int, np.ndarray, np.ndarray]:
 
 
 def write_tfds_metadata(
-    folder: Path, storage: Storage, shards: Mapping[str, list[ShardResult]], description: str
+    folder: Path, storage: Storage, results: Mapping[str, list[ShardResult]], description: str
 ) -> None:
     """Writes the JSON files with which `tfds.builder_from_directory` reads the set.
 
     Args:
-      folder: of the set.
-      storage: how images are stored.
-      shards: results by split, in the order of the files.
-      description: a sentence about the set.
+      results: by split, in the order of the files.
     """
     import tensorflow_datasets as tfds
 
     infos = [
         tfds.core.SplitInfo(
             name=split,
-            shard_lengths=[len(result.labels) for result in results],
-            num_bytes=sum(result.num_bytes for result in results),
+            shard_lengths=[len(result.labels) for result in parts],
+            num_bytes=sum(result.num_bytes for result in parts),
         )
-        for split, results in shards.items()
+        for split, parts in results.items()
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=os.fspath(folder),
@@ -203,8 +197,5 @@ def write_tfds_metadata(
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON, whole or not at all.
-
-    What UTF-8 cannot hold (a source whose path is none) becomes JSON's own escapes.
-    """
+    """Writes indented JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

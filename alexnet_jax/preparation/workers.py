@@ -1,4 +1,4 @@
-"""A pool of processes that write shards: spawned, stoppable, gone when the parent is gone."""
+"""A pool of processes that write shards: spawned, stoppable, and ended with their parent."""
 
 import multiprocessing
 import os
@@ -15,34 +15,34 @@ from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
 from alexnet_jax.processes import start_processes
 
 _POLL_SECONDS = 0.2
-_REPORT_EVERY = 16
+_REPORT_EVERY = 16  # images
 
 
-class _Shared(ShardProgress):
+class _SharedProgress(ShardProgress):
     """Progress of a worker process: shared counters, updated now and then."""
 
     def __init__(self, good: Any, bad: Any, stopping: Any):
         self._good, self._bad, self._stopping = good, bad, stopping
-        self._waiting = [0, 0]
+        self._unreported = [0, 0]
 
     def add(self, good: int, bad: int) -> None:
-        self._waiting[0] += good
-        self._waiting[1] += bad
-        if bad or sum(self._waiting) >= _REPORT_EVERY:
+        self._unreported[0] += good
+        self._unreported[1] += bad
+        if bad or sum(self._unreported) >= _REPORT_EVERY:
             self.flush()
 
     def flush(self) -> None:
-        for counter, count in zip((self._good, self._bad), self._waiting, strict=True):
+        for counter, count in zip((self._good, self._bad), self._unreported, strict=True):
             with counter.get_lock():
                 counter.value += count
-        self._waiting = [0, 0]
+        self._unreported = [0, 0]
 
     def stop(self) -> bool:
         return bool(self._stopping.value)
 
 
-class _Local(ShardProgress):
-    """Progress in this process: shows itself after every image."""
+class _ShownProgress(ShardProgress):
+    """Progress in this process: shown after every image."""
 
     def __init__(self, show: Callable[[int, int], None]):
         self._show, self._counts = show, [0, 0]
@@ -53,7 +53,7 @@ class _Local(ShardProgress):
         self._show(*self._counts)
 
 
-_job: tuple[Path, Storage, _Shared]
+_job: tuple[Path, Storage, _SharedProgress]
 
 
 def write_shards(
@@ -66,12 +66,9 @@ def write_shards(
     """Writes shards, in this process or in `workers` spawned ones, and yields each result.
 
     Leaving the iterator early (an exception, Ctrl-C) stops the workers after their current image;
-    what they had begun is discarded, what they had finished stays.
+    unfinished shards are discarded, finished ones stay.
 
     Args:
-      folder: of the prepared set.
-      shards: what to write.
-      storage: how images are stored.
       workers: number of processes; 0 or 1: this one.
       show: called often with the numbers of good and bad images so far.
 
@@ -79,10 +76,10 @@ def write_shards(
       One result per shard, in order of completion.
 
     Raises:
-      DataError: a shard can not be written, or a worker process died.
+      DataError: a shard cannot be written, or a worker process died.
     """
     if workers <= 1 or len(shards) <= 1:
-        progress = _Local(show)
+        progress = _ShownProgress(show)
         for shard in shards:
             yield write_shard(folder, shard, storage, progress)
         return
@@ -111,7 +108,7 @@ def write_shards(
 def _start(folder: Path, storage: Storage, good: Any, bad: Any, stopping: Any) -> None:
     """Begins a worker process, which ends with its parent."""
     global _job
-    _job = (folder, storage, _Shared(good, bad, stopping))
+    _job = (folder, storage, _SharedProgress(good, bad, stopping))
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -26,9 +26,9 @@ from PIL import Image
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.prepared import read_prepared
-from alexnet_jax.preparation.currency import compare
-from alexnet_jax.preparation.origin import SOURCE
+from alexnet_jax.preparation.currency import compare_source
 from alexnet_jax.preparation.prepare import prepare
+from alexnet_jax.preparation.source_record import SOURCE
 from experiments.benchmarks.records import RESULTS, row, write_rows
 
 _CLASSES = 100
@@ -57,7 +57,7 @@ def measure(place: Path, photos: int, rounds: int) -> tuple[list[dict[str, Any]]
     assert prepared is not None
 
     def check(state: str) -> None:
-        found = compare(folder, prepared, data, progress=False)
+        found = compare_source(folder, prepared, data, progress=False)
         assert found.state == state, found
 
     def command() -> None:

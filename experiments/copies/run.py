@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from alexnet_jax.config import DataConfig
-from alexnet_jax.data.copies import LEAST_SIDE, Thumbnails, find_copies, thumbnail
+from alexnet_jax.data.copies import MIN_SIDE, Thumbnails, find_copies, thumbnail
 from alexnet_jax.data.decode import decode_rgb
+from alexnet_jax.preparation.images import read_encoded
 from alexnet_jax.preparation.sources import list_images
-from alexnet_jax.preparation.sources.source import read_encoded
 from experiments import pages, programs
 from experiments.benchmarks.records import Record
 
@@ -129,7 +129,7 @@ def thumbnails(images: list[Image.Image]) -> Thumbnails:
     """Returns the thumbnails that the search compares."""
     parts = [thumbnail(image) for image in images]
     grey, colour = (np.stack(arrays) for arrays in zip(*parts, strict=True))
-    return Thumbnails(grey, colour, np.array([min(i.size) < LEAST_SIDE for i in images]))
+    return Thumbnails(grey, colour, np.array([min(i.size) < MIN_SIDE for i in images]))
 
 
 def shares(images: list[Image.Image], copied: int, others: int) -> dict[str, float]:

@@ -15,12 +15,11 @@ import numpy as np
 from alexnet_jax import workflow
 from alexnet_jax.config import AS_VIEWED, Config, DataConfig
 from alexnet_jax.data.dataset import open_dataset
-from alexnet_jax.data.decode import BadImageError, decode_rgb
+from alexnet_jax.data.decode import decode_rgb
 from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.square import fit_square
-from alexnet_jax.errors import AlexNetError
-from alexnet_jax.preparation.sources import cifar10 as cifar10_source
-from alexnet_jax.preparation.sources import folder as folder_source
+from alexnet_jax.errors import AlexNetError, BadImageError
+from alexnet_jax.preparation.sources import list_images
 from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.weights import load_weights
 from alexnet_jax.weights.importing import newest_checkpoint
@@ -159,7 +158,7 @@ def _archives(root: Path) -> Target:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         data = DataConfig(source_kind="folder", source=str(path))
-        source = folder_source.list_images(data, work)
+        source = list_images(data, work)
         if outside := [p for p in root.iterdir() if p.name not in ("photos.tar", "work")]:
             raise AssertionError(f"it wrote {outside} beside its folder")
         return source
@@ -171,7 +170,7 @@ def _cifar10(root: Path) -> Target:
     path, work = root / "cifar.tar", root / "work"
     work.mkdir(exist_ok=True)
     data = DataConfig(source_kind="cifar10", source=str(path))
-    return Target(seeds.cifar10(), _file(path, lambda _: cifar10_source.list_images(data, work)))
+    return Target(seeds.cifar10(), _file(path, lambda _: list_images(data, work)))
 
 
 def _replaced(path: Path, read: Callable[[], object], same_size: bool = False) -> Target:

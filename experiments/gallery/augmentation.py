@@ -19,7 +19,7 @@ from alexnet_jax.insight.images import read_image
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation.prepare import ensure_prepared
-from alexnet_jax.preparation.statistics import Sums, reduce
+from alexnet_jax.preparation.statistics import PixelSums, reduce
 from alexnet_jax.presets import PRESETS
 from experiments import programs
 
@@ -47,7 +47,7 @@ def made(data_dir: Path) -> Image.Image:
     config, digits = PRESETS["imagenet"], PRESETS["digits"]
     size = config.data.stored_size
     photo = read_image(load_sample_image("china.jpg"), size)
-    sums = Sums(size)
+    sums = PixelSums(size)
     sums.add(photo)
     statistics = reduce([(sums.count, sums.pixels, sums.products)], size)
     of_photo = rows(config, OneImage(photo), statistics)

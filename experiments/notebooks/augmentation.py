@@ -52,7 +52,7 @@ from alexnet_jax.data.preprocess import make_inputs
 from alexnet_jax.evaluation.views import averaged_views
 from alexnet_jax.insight.augmentations import OneImage, Row, sheet, training_pictures
 from alexnet_jax.insight.images import read_image
-from alexnet_jax.preparation.statistics import Sums, reduce
+from alexnet_jax.preparation.statistics import PixelSums, reduce
 
 logging.disable(logging.WARNING)  # what the libraries tell each other
 
@@ -77,7 +77,7 @@ print(f"{photo.shape[1]}x{photo.shape[0]} pixels, {config.data.stored_size} a si
 # `prepare` sums them up; here it is those of this one photo, summed by the same function.
 
 # %%
-sums = Sums(config.data.stored_size)
+sums = PixelSums(config.data.stored_size)
 sums.add(photo)
 statistics = reduce([(sums.count, sums.pixels, sums.products)], config.data.stored_size)
 print("standard deviation    red  green   blue")

@@ -74,7 +74,7 @@ def test_a_changed_copy_is_found_among_others_and_its_change_is_named(change):
     found = pairs([*images, jpeg(copy)])
     assert list(found) == [(5, 12)]
     assert change in found[5, 12].change
-    assert ("mirrored" in change) == ("mirrored" in found[5, 12].back)
+    assert ("mirrored" in change) == ("mirrored" in found[5, 12].change_back)
 
 
 def test_a_crop_of_a_mirrored_copy_is_found():

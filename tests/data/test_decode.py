@@ -9,13 +9,9 @@ import pytest
 from PIL import IcoImagePlugin, Image, features
 
 from alexnet_jax.data import decode
-from alexnet_jax.data.decode import (
-    BadImageError,
-    decode_jpeg,
-    decode_rgb,
-    encode_jpeg,
-)
+from alexnet_jax.data.decode import decode_jpeg, decode_rgb, encode_jpeg
 from alexnet_jax.data.square import fit_square
+from alexnet_jax.errors import BadImageError
 
 
 def picture(width=40, height=30, seed=0):

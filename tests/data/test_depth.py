@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_jax.data.decode import BadImageError, decode_rgb
+from alexnet_jax.data.decode import decode_rgb
 from alexnet_jax.data.depth import scaled
+from alexnet_jax.errors import BadImageError
 
 ACROSS = (np.arange(64) / 63 * 0.9 + np.arange(48)[:, None] / 47 * 0.1).clip(0, 1)
 EIGHT = np.floor(255 * ACROSS).astype(int)

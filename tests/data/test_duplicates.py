@@ -83,7 +83,7 @@ def test_flat_pictures_are_no_copies_of_each_other():
 
 def test_large_sets_and_tiny_pictures_are_not_searched(monkeypatch):
     twice = Split([picture(0)] * 2)
-    monkeypatch.setattr(duplicates, "MOST_IMAGES", 3)
+    monkeypatch.setattr(duplicates, "MAX_IMAGES", 3)
     assert near_duplicates(twice, twice) is None
     monkeypatch.undo()
     assert len(near_duplicates(twice, twice) or ()) == 2

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_jax.data.decode import NO_END, BadImageError, decode_rgb
+from alexnet_jax.data.decode import NO_END, decode_rgb
+from alexnet_jax.errors import BadImageError
 
 FORMS = {
     "baseline": {},

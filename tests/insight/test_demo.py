@@ -15,9 +15,8 @@ from browser import chromium_page
 from PIL import Image
 
 from alexnet_jax.config import AugmentConfig, PreprocessConfig
-from alexnet_jax.data.decode import BadImageError
 from alexnet_jax.data.preprocess import Inputs
-from alexnet_jax.errors import InputError
+from alexnet_jax.errors import BadImageError, InputError
 from alexnet_jax.insight import demo
 from alexnet_jax.insight.classifier import Classifier
 from alexnet_jax.network.model import init_params

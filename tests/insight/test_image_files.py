@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_jax.data.decode import BadImageError
-from alexnet_jax.errors import InputError
+from alexnet_jax.errors import BadImageError, InputError
 from alexnet_jax.insight.image_files import find_images
 from alexnet_jax.insight.images import read_image
 

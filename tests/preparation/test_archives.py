@@ -11,11 +11,10 @@ from photo_folders import counts, keys, listed, png
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
-from alexnet_jax.data.decode import BadImageError
-from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.errors import BadImageError, DataError, InputError
+from alexnet_jax.preparation.file_trees.unpacking import MAX_RATIO
+from alexnet_jax.preparation.images import read_square
 from alexnet_jax.preparation.prepare import prepare
-from alexnet_jax.preparation.sources.source import read_square
-from alexnet_jax.preparation.sources.tars import MAX_RATIO
 
 FILES = {f"{c}/{i}.png": png(10 * k + i) for k, c in enumerate(("cat", "dog")) for i in range(3)}
 THREE = {"train": {"cat": 3, "dog": 3}}
@@ -85,7 +84,7 @@ def test_zips_in_a_zip_as_a_competition_gives_them(tmp_path, method, folder):
     source = listed(root if folder else archive, tmp_path, validation_fraction=0.0)
     assert counts(source) == THREE
     assert values(source) == [0, 1, 2, 10, 11, 12]
-    assert source.ignored["photos of test that have no label"] == 4
+    assert source.left_out["photos of test that have no label"] == 4
 
 
 def test_a_zip_with_a_table_of_labels(tmp_path):
@@ -94,7 +93,7 @@ def test_a_zip_with_a_table_of_labels(tmp_path):
     files |= {f"train/p{i}.jpg": png() for i in range(6)} | {"test/q.jpg": png()}
     source = listed(pack_zip(tmp_path / "x.zip", files), tmp_path, validation_fraction=0.0)
     assert counts(source) == {"train": {"lab": 3, "pug": 3}}
-    assert source.ignored == {"photos of test that have no label": 1}
+    assert source.left_out == {"photos of test that have no label": 1}
 
 
 def test_what_macos_adds_to_a_zip_is_left_out(tmp_path):
@@ -102,7 +101,7 @@ def test_what_macos_adds_to_a_zip_is_left_out(tmp_path):
     files |= {"__MACOSX/p/cat/._0.png": b"x", "p/.DS_Store": b"x"}
     source = listed(pack_zip(tmp_path / "x.zip", files), tmp_path, validation_fraction=0.0)
     assert counts(source) == THREE
-    assert source.ignored == {
+    assert source.left_out == {
         "hidden files and folders": 1, "'__MACOSX' folders of a storage system or program": 1,
     }  # fmt: skip
 
@@ -126,7 +125,7 @@ def test_the_last_of_a_name_counts(tmp_path):
         again.writestr("cat/0.png", png(99))
     source = listed(archive, tmp_path, validation_fraction=0.0)
     assert values(source)[0] == 99
-    assert source.ignored == {"files of a name that comes again later": 1}
+    assert source.left_out == {"files of a name that comes again later": 1}
 
 
 def test_a_zip_can_not_reach_outside(tmp_path):
@@ -140,7 +139,7 @@ def test_a_zip_can_not_reach_outside(tmp_path):
     source = listed(pack_zip(tmp_path / "x.zip", files, links), tmp_path, validation_fraction=0.0)
     assert keys(source)["train"][3] == "cat/in.png"
     assert values(source) == [0, 1, 2, 10, 10, 11, 12]
-    assert source.ignored == {
+    assert source.left_out == {
         "absolute or upward paths": 3,
         "links that lead outside an archive or nowhere: "
         "cat/abs.png, cat/up.png, dog/me, … (4 in all)": 4,
@@ -160,9 +159,9 @@ DAMAGED = {
     "encrypted": (lambda a: _patched(a, 8, 1, 2), "cat/0.png is encrypted; unpack it"),
     "another method": (lambda a: _patched(a, 10, 9, 2), "cat/0.png is compressed by method 9"),
     "a size that reaches over": (lambda a: _patched(a, 20, 10**6), "reaches into what follows"),
-    "a damaged directory": (lambda a: _patched(a, 0, 0), "can not be read"),
+    "a damaged directory": (lambda a: _patched(a, 0, 0), "cannot be read"),
     "no name": (lambda a: _patched(a, 28, 0, 2), "."),
-    "cut": (lambda a: a.write_bytes(a.read_bytes()[:-40]) and a, "can not be read"),
+    "cut": (lambda a: a.write_bytes(a.read_bytes()[:-40]) and a, "cannot be read"),
 }  # fmt: skip
 
 
@@ -224,7 +223,7 @@ def test_archives_that_are_not_read_are_named(tmp_path, name):
     root.mkdir()
     (root / name).write_bytes(head + bytes(600))
     for place in (root, root / name):
-        with pytest.raises(InputError, match=f"{name} is {kind}, which is not read here; unpack"):
+        with pytest.raises(InputError, match=f"{name} is {kind}, which is not supported; unpack"):
             listed(place, tmp_path)
 
 
@@ -266,8 +265,8 @@ def test_symbolic_links_of_a_tar_lead_inside_or_are_told(tmp_path):
     source = listed(add_links(archive, links), tmp_path, validation_fraction=0.0)
     assert counts(source) == {"train": {"cat": 3, "dog": 3, "eel": 1}}
     assert values(source) == [0, 1, 2, 10, 11, 12, 11]
-    assert source.ignored["files in the folder 'store'"] == 6
-    assert sum(n for why, n in source.ignored.items() if "lead outside" in why) == 3
+    assert source.left_out["files in the folder 'store'"] == 6
+    assert sum(n for why, n in source.left_out.items() if "lead outside" in why) == 3
 
 
 def test_links_that_multiply_are_refused(tmp_path):

@@ -92,15 +92,15 @@ def test_a_set_is_taken_as_it_is_unless_other_colours_are_asked_for(tmp_path, ca
 
 
 def test_names_of_sets_are_those_from_before_there_was_the_choice():
-    name = options.resolve(DataConfig("", "folder", "/photos")).name
+    name = options.resolve_options(DataConfig("", "folder", "/photos")).name
     assert name == "photos-cfb2a9b0"
-    other = options.resolve(DataConfig("", "folder", "/photos", colours="stored")).name
+    other = options.resolve_options(DataConfig("", "folder", "/photos", colours="stored")).name
     assert other != name
 
 
 def test_sets_without_image_files_have_no_such_choice():
     with pytest.raises(InputError, match="colours 'shown' has no effect: digits holds no"):
-        options.resolve(DataConfig(colours="shown"))
+        options.resolve_options(DataConfig(colours="shown"))
 
 
 @pytest.mark.parametrize(

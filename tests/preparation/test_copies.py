@@ -13,9 +13,9 @@ from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.errors import DataError
 from alexnet_jax.preparation import copies
-from alexnet_jax.preparation.options import resolve
+from alexnet_jax.preparation.images import SourceImage
+from alexnet_jax.preparation.options import resolve_options
 from alexnet_jax.preparation.prepare import prepare
-from alexnet_jax.preparation.sources.source import Record
 from alexnet_jax.preparation.splitting import hold_out
 
 T = Image.Transpose
@@ -57,12 +57,12 @@ def scenes(keys):
     return {key[:3] for key in keys}
 
 
-def records(*counts):
-    return [Record(f"{c}/{i}.jpg", c) for c, count in enumerate(counts) for i in range(count)]
+def images(*counts):
+    return [SourceImage(f"{c}/{i}.jpg", c) for c, count in enumerate(counts) for i in range(count)]
 
 
 def test_groups_are_held_out_whole_and_near_the_share():
-    photos = records(80, 40)
+    photos = images(80, 40)
     groups = [range(first, first + 4) for first in range(0, 120, 4)]
     kept, held = hold_out(photos, 0.1, groups)
     assert [sum(r.label == label for r in held) for label in (0, 1)] == [8, 4]
@@ -73,21 +73,21 @@ def test_groups_are_held_out_whole_and_near_the_share():
 
 def test_photos_without_copies_are_held_out_as_before():
     """Recorded sets must come out the same: the smallest hashes of each class."""
-    photos = records(9, 2, 1)
+    photos = images(9, 2, 1)
     _, held = hold_out(photos, 0.3)
     assert [r.key for r in held] == ["0/0.jpg", "0/4.jpg", "0/5.jpg", "1/0.jpg"]
     assert hold_out(photos, 0.0)[1] == [] and hold_out(photos, 0.0)[0] == photos
 
 
 def test_one_group_of_all_stays_whole_and_a_large_one_is_taken_where_there_is_no_other():
-    kept, held = hold_out(records(6), 0.5, [range(6)])
+    kept, held = hold_out(images(6), 0.5, [range(6)])
     assert len(kept) == 6 and held == []
-    _, held = hold_out(records(8), 0.1, [range(4), range(4, 8)])
+    _, held = hold_out(images(8), 0.1, [range(4), range(4, 8)])
     assert len(held) == 4
 
 
 def test_a_group_of_two_classes_stays_together():
-    photos = records(10, 10)
+    photos = images(10, 10)
     for fraction in (0.1, 0.3, 0.5):
         _, held = hold_out(photos, fraction, [(i, 10 + i) for i in range(10)])
         assert {r.key[2:] for r in held if not r.label} == {r.key[2:] for r in held if r.label}
@@ -142,7 +142,7 @@ def test_copies_are_left_alone_where_that_is_asked_for(tmp_path, capsys):
 
 def test_the_name_of_a_set_is_that_of_before_there_was_a_choice(tmp_path):
     data = DataConfig("", "folder", "/photos", stored_size=32)
-    assert resolve(data).name == "photos-f8085afd"
+    assert resolve_options(data).name == "photos-f8085afd"
 
 
 def test_a_source_with_splits_keeps_them_and_copies_across_are_listed(tmp_path, capsys):
@@ -183,12 +183,12 @@ def test_one_photo_in_two_classes_is_told(tmp_path, capsys):
 def test_of_very_many_photos_only_equal_files_are_looked_for_and_it_is_said(
     tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(copies, "MOST_IMAGES", 10)
+    monkeypatch.setattr(copies, "MAX_IMAGES", 10)
     root = augmented(tmp_path / "photos", 2)
     shutil.copy(root / "a" / "0.png", root / "a" / "same.png")
     folder = prepared(root, tmp_path / "data")
     said = capsys.readouterr().err
-    assert "17 photos are more than 10: of copies only those of the same bytes" in said
+    assert "17 photos are more than 10: only copies with the same bytes" in said
     assert [row["photo"] for row in rows(folder)] == ["a/0.png", "a/same.png"]
 
 

@@ -18,8 +18,9 @@ from alexnet_jax import doctor
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.errors import DataError, InputError
-from alexnet_jax.preparation import currency, origin, source_files, workers
+from alexnet_jax.preparation import currency, source_files, source_record, workers
 from alexnet_jax.preparation.prepare import ensure_prepared, prepare
+from alexnet_jax.preparation.sources import folder as folder_source
 from alexnet_jax.preparation.survey import survey
 
 LONG_AGO = 1_500_000_000 * 10**9
@@ -283,7 +284,7 @@ def test_a_run_goes_on_though_nothing_can_be_prepared_from_its_source(photos, tm
 
 def test_an_older_set_cannot_tell(photos, tmp_path, capsys):
     first = prepare(folder_of(photos), tmp_path / "data")
-    (first / origin.SOURCE).unlink()
+    (first / source_record.SOURCE).unlink()
     grow(photos)
     capsys.readouterr()
     assert ensure_prepared(folder_of(photos), tmp_path / "data") == first
@@ -294,7 +295,7 @@ def test_an_older_set_cannot_tell(photos, tmp_path, capsys):
 @pytest.mark.parametrize("size", [0, 100, 1000])
 def test_a_damaged_note_of_the_source_is_none(photos, tmp_path, capsys, size):
     first = prepare(folder_of(photos), tmp_path / "data")
-    os.truncate(first / origin.SOURCE, size)
+    os.truncate(first / source_record.SOURCE, size)
     assert ensure_prepared(folder_of(photos), tmp_path / "data") == first
     assert "nothing tells whether" in capsys.readouterr().err
 
@@ -445,7 +446,8 @@ def test_a_photo_that_goes_while_it_is_listed_is_named(photos, tmp_path, monkeyp
     def vanish(data, work):
         raise FileNotFoundError(2, "No such file or directory", str(photos / "cat" / "3.png"))
 
-    monkeypatch.setattr("alexnet_jax.preparation.sources.folder.list_images", vanish)
+    vanishing = dataclasses.replace(folder_source.SOURCE, list_images=vanish)
+    monkeypatch.setattr(folder_source, "SOURCE", vanishing)
     with pytest.raises(DataError, match=r"cat/3.png: No such file.* try again when that is done"):
         prepare(folder_of(photos), tmp_path / "data")
     assert not (tmp_path / "data" / "set").exists()
@@ -483,6 +485,6 @@ def test_a_long_look_is_told_and_may_be_given_up(photos, monkeypatch, capsys):
     monkeypatch.setattr(source_files, "_files", lambda root: many)
     clock = iter(range(0, 10**15, 10**10))
     monkeypatch.setattr(time, "time_ns", lambda: next(clock))
-    assert source_files.list_files(photos, quickly=5) is None
+    assert source_files.list_files(photos, max_seconds=5) is None
     files = source_files.list_files(photos)
     assert files is not None and "looking at the files of" in capsys.readouterr().err

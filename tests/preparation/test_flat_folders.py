@@ -5,8 +5,8 @@ from photo_folders import counts, in_classes, keys, listed, write
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import DataError
+from alexnet_jax.preparation.photo_folders.labelling import classes_in_names
 from alexnet_jax.preparation.prepare import prepare
-from alexnet_jax.preparation.sources.file_names import classes_in_names
 
 
 def named(pattern, *words, count=3):
@@ -59,7 +59,7 @@ def test_a_heap_with_names_is_told_before_it_is_read(tmp_path):
         "splits: train, test from 'test1'", "classes are taken from file names",
         "classes: cat 30, dog 30",
     )  # fmt: skip
-    assert source.ignored == {
+    assert source.left_out == {
         "photos of train that have no label": 1, "photos of test that have no label": 5,
     }  # fmt: skip
 
@@ -117,7 +117,7 @@ def test_tables_of_labels(tmp_path, name, place):
     assert counts(source) == {"train": {"ant": 4, "bee": 4}}
     assert [record.label for record in source.splits["train"]] == [0, 1] * 4
     assert any(f"taken from {file}" in line for line in source.understood)
-    assert not source.ignored
+    assert not source.left_out
 
 
 def test_rows_without_photos_and_photos_without_rows_are_told(tmp_path):
@@ -129,7 +129,7 @@ def test_rows_without_photos_and_photos_without_rows_are_told(tmp_path):
     source = listed(root, tmp_path, validation_fraction=0.0)
     assert counts(source) == {"train": {"0": 4, "1": 4}}
     assert source.understood[0].endswith("2 rows without a photo (10, …)")
-    assert source.ignored == {
+    assert source.left_out == {
         "photos of train that have no label": 2, "files beside the photos": 1,
     }  # fmt: skip
 
@@ -147,7 +147,7 @@ def test_a_test_with_the_same_names_is_not_labelled_by_the_table_of_the_training
     (root / "labels.csv").write_text("id,label\n" + "".join(f"{i},k{i % 2}\n" for i in range(6)))
     source = listed(root, tmp_path, validation_fraction=0.0)
     assert counts(source) == {"train": {"k0": 3, "k1": 3}}
-    assert source.ignored == {"photos of test that have no label": 6}
+    assert source.left_out == {"photos of test that have no label": 6}
     (root / "test.csv").write_text("id,label\n" + "".join(f"{i},k{i // 3}\n" for i in range(6)))
     assert counts(listed(root, tmp_path))["test"] == {"k0": 3, "k1": 3}
 
@@ -156,12 +156,12 @@ def test_a_table_in_the_folder_of_a_split_is_of_that_split(tmp_path):
     root = write(tmp_path / "x", *(f"{s}/{i}.png" for s in ("train", "test") for i in range(6)))
     rows = "file_name,label\n" + "".join(f"{i}.png,k{i % 2}\n" for i in range(6))
     (root / "train" / "metadata.csv").write_text(rows)
-    assert listed(root, tmp_path).ignored == {"photos of test that have no label": 6}
+    assert listed(root, tmp_path).left_out == {"photos of test that have no label": 6}
     rows = "file_name,label\n" + "".join(f"{i}.png,k{i // 4}\n" for i in range(6))
     (root / "test" / "metadata.csv").write_text(rows)
     source = listed(root, tmp_path, validation_fraction=0.0)
     assert counts(source) == {"train": {"k0": 3, "k1": 3}, "test": {"k0": 4, "k1": 2}}
-    assert not source.ignored
+    assert not source.left_out
 
 
 def test_a_column_may_tell_the_splits(tmp_path):
@@ -184,7 +184,7 @@ def test_a_table_decides_where_folders_are_only_parts(tmp_path):
 def test_a_flat_validation_takes_only_a_table_of_the_same_classes(tmp_path):
     root = write(tmp_path / "x", *in_classes("train"), *(f"val/v{i}.png" for i in range(4)))
     (root / "val.csv").write_text("file,label\n" + "".join(f"v{i},{i % 2}\n" for i in range(4)))
-    assert listed(root, tmp_path).ignored["photos of validation that have no label"] == 4
+    assert listed(root, tmp_path).left_out["photos of validation that have no label"] == 4
     rows = "".join(f"v{i},{('cat', 'dog')[i % 2]}\n" for i in range(4))
     (root / "val.csv").write_text("file,label\n" + rows)
     assert counts(listed(root, tmp_path))["validation"] == {"cat": 2, "dog": 2}

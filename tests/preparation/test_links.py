@@ -23,7 +23,7 @@ def test_classes_and_photos_may_be_links(tmp_path):
     links = [("eel", store / "eel"), ("dog/far.png", store / "dog" / "4.png")]
     source = listed(linked(tmp_path, *links), tmp_path, validation_fraction=0.0)
     assert counts(source) == {"train": {"cat": 2, "dog": 3, "eel": 5}}
-    assert not source.ignored
+    assert not source.left_out
 
 
 def test_a_set_of_links_alone(tmp_path):
@@ -50,13 +50,13 @@ def test_the_same_photo_counts_once_in_a_class(tmp_path):
     assert keys(source) == {
         "train": ["cat/0.png", "cat/1.png", "cat/c.png", "dog/0.png", "dog/1.png"]
     }
-    assert source.ignored == {"links to photos of the same class": 3}
+    assert source.left_out == {"links to photos of the same class": 3}
 
 
 def test_circles_of_links_end(tmp_path):
     links = [("cat/up", ".."), ("cat/me", "."), ("dog/cat", "../cat")]
     source = listed(linked(tmp_path, *links), tmp_path, validation_fraction=0.0)
-    assert source.ignored == {"links to a folder around them": 4}
+    assert source.left_out == {"links to a folder around them": 4}
     assert {key for key in keys(source)["train"] if key.count("/") == 1} == {
         "cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png",
     }  # fmt: skip
@@ -73,7 +73,7 @@ def test_two_classes_that_are_one_folder_are_refused(tmp_path, count):
 
 def test_a_link_to_nowhere_is_named(tmp_path):
     source = listed(linked(tmp_path, ("cat/gone.png", "/nowhere")), tmp_path)
-    assert source.ignored == {"links that lead outside an archive or nowhere: cat/gone.png": 1}
+    assert source.left_out == {"links that lead outside an archive or nowhere: cat/gone.png": 1}
     with pytest.raises(DataError, match="the class eel of .* is a link to /nowhere/eel, which is"):
         listed(linked(tmp_path / "y", ("eel", "/nowhere/eel")), tmp_path)
     root = linked(tmp_path / "z")
@@ -111,10 +111,10 @@ def test_folders_of_storage_systems_are_no_classes(tmp_path):
     root = write(tmp_path / "x", *in_classes("."), *SYSTEMS, *HIDDEN, *FILES)
     source = listed(root, tmp_path, validation_fraction=0.0)
     assert counts(source) == {"train": TWO}
-    assert source.ignored["'@eaDir' folders of a storage system or program"] == 2
-    assert source.ignored["hidden files and folders"] == len(HIDDEN)
-    assert source.ignored["files of the operating system"] == len(FILES)
-    assert sum(source.ignored.values()) == len(SYSTEMS) + len(HIDDEN) + len(FILES)
+    assert source.left_out["'@eaDir' folders of a storage system or program"] == 2
+    assert source.left_out["hidden files and folders"] == len(HIDDEN)
+    assert source.left_out["files of the operating system"] == len(FILES)
+    assert sum(source.left_out.values()) == len(SYSTEMS) + len(HIDDEN) + len(FILES)
 
 
 @pytest.mark.parametrize("name", ["trash", "recycle", "snapshot", "@home", "#1", "lost"])

@@ -146,7 +146,7 @@ def test_a_set_is_taken_as_it_is_unless_another_orientation_is_asked_for(tmp_pat
 
 def test_sets_without_image_files_have_no_orientation(tmp_path):
     with pytest.raises(InputError, match="orientation 'stored' has no effect: digits holds no"):
-        options.resolve(DataConfig(orientation="stored"))
+        options.resolve_options(DataConfig(orientation="stored"))
 
 
 @pytest.mark.parametrize(

@@ -53,10 +53,10 @@ def many_shards(monkeypatch):
     def plan(data, source, bad_images: Literal["error", "skip"] = "skip"):
         shards = []
         for shard in real(data, source, bad_images):
-            parts = [shard.records[i : i + 2] for i in range(0, len(shard.records), 2)]
+            parts = [shard.images[i : i + 2] for i in range(0, len(shard.images), 2)]
             for i, part in enumerate(parts):
                 file = storage.shard_file(data.name, shard.split, i, len(parts))
-                shards.append(shard._replace(file=file, records=part))
+                shards.append(shard._replace(file=file, images=part))
         return shards
 
     monkeypatch.setattr(preparation, "plan_shards", plan)
@@ -321,9 +321,11 @@ def test_impossible_options_are_one_clear_line(tmp_path, changes, text):
 def test_a_data_folder_that_can_not_be_written(tmp_path):
     root = write_images(tmp_path / "photos")
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="file is or lies in a file; choose another --data-dir"):
+    with pytest.raises(
+        DataError, match="file is a file or is inside a file; choose another --data-dir"
+    ):
         prepare(folder_config(root), tmp_path / "file")
-    with pytest.raises(DataError, match="file/below is or lies in a file"):
+    with pytest.raises(DataError, match="file/below is a file or is inside"):
         prepare(folder_config(root), tmp_path / "file" / "below")
 
 

@@ -13,9 +13,9 @@ from photo_folders import keys, listed, png, write
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.preparation.images import read_square
 from alexnet_jax.preparation.prepare import prepare
 from alexnet_jax.preparation.sources import cifar10
-from alexnet_jax.preparation.sources.source import read_square
 
 
 def test_split_folders(tmp_path):
@@ -49,7 +49,7 @@ def test_hidden_files_are_left_out_and_counted(tmp_path):
     )
     source = listed(root, tmp_path, validation_fraction=0.0)
     assert keys(source) == {"train": ["a/1.png", "b/2.png"]}
-    assert source.ignored == {"hidden files and folders": 2, "files of the operating system": 1}
+    assert source.left_out == {"hidden files and folders": 2, "files of the operating system": 1}
 
 
 def test_files_beside_the_classes_are_counted(tmp_path):
@@ -58,7 +58,7 @@ def test_files_beside_the_classes_are_counted(tmp_path):
     (root / "class_names.csv").write_text("a,ant\n")  # that one is read
     source = listed(root, tmp_path, validation_fraction=0.0)
     assert source.class_names == ("ant", "b")
-    assert source.ignored == {"files beside the class folders": 2}
+    assert source.left_out == {"files beside the class folders": 2}
     root = write(
         tmp_path / "y",
         "train/a/1.png",
@@ -68,17 +68,17 @@ def test_files_beside_the_classes_are_counted(tmp_path):
         "val/odd.png",
         "read me",
     )
-    assert listed(root, tmp_path).ignored == {
+    assert listed(root, tmp_path).left_out == {
         "files beside the class folders": 2, "files outside train, validation and test": 1,
     }  # fmt: skip
     wrapped = {name: png() for name in ("y/a/1.png", "y/b/2.png", "y/odd.png", "y/read me")}
     source = listed(pack(tmp_path / "y.tar", wrapped), tmp_path, validation_fraction=0.0)
     assert source.class_names == ("a", "b")
-    assert source.ignored == {"files beside the class folders": 2}
+    assert source.left_out == {"files beside the class folders": 2}
     root = write(tmp_path / "z", "odd.png")
     files = {name.removeprefix("x/train/"): data for name, data in FILES.items() if "train" in name}
     pack(root / "train.tar", files | {"odd.png": png()})
-    assert listed(root, tmp_path).ignored == {
+    assert listed(root, tmp_path).left_out == {
         "files outside train, validation and test": 1, "files beside the class folders": 1,
     }  # fmt: skip
 
@@ -188,7 +188,7 @@ def test_an_archive_can_not_reach_outside(tmp_path):
         tar.addfile(device)
     source = listed(archive, tmp_path, validation_fraction=0.0)
     assert keys(source) == {"train": ["a/1.png", "b/1.png"]}
-    assert source.ignored == {
+    assert source.left_out == {
         "absolute or upward paths": 2,
         "special files": 1,
         "links that lead outside an archive or nowhere: a/link.png": 1,
@@ -214,13 +214,13 @@ BAD_FOLDERS = {
         lambda t: _file(t, __import__("gzip").compress(b"hello" * 500)),
     ),
     "tar cut between two files": (
-        DataError, "can not be read as a tar", lambda t: _cut(pack(t / "x.tar", FILES), .5),
+        DataError, "cannot be read as a tar", lambda t: _cut(pack(t / "x.tar", FILES), .5),
     ),
     "tar cut in a file": (
-        DataError, "can not be read as a tar", lambda t: _cut(pack(t / "x.tar", FILES), .53),
+        DataError, "cannot be read as a tar", lambda t: _cut(pack(t / "x.tar", FILES), .53),
     ),
     "tar cut in a header": (
-        DataError, "can not be read as a tar", lambda t: _cut(pack(t / "x.tar", FILES), .57),
+        DataError, "cannot be read as a tar", lambda t: _cut(pack(t / "x.tar", FILES), .57),
     ),
     "cut gzip": (DataError, "is damaged", lambda t: _cut(pack(t / "x.tgz", FILES, "w:gz"), .5)),
     "empty folder": (DataError, "no class folders", lambda t: _made(t)),
@@ -322,7 +322,7 @@ def test_cifar10_in_a_zip(tmp_path):
     source = listed(pack_zip(tmp_path / "cifar.zip", files), tmp_path, "cifar10")
     np.testing.assert_array_equal(read_square(source.splits["train"][0], 32), images[0])
     files, _, _ = cifar_files("binary")
-    with pytest.raises(DataError, match="data_batch_1.bin lies compressed in .*; unpack that"):
+    with pytest.raises(DataError, match="data_batch_1.bin is compressed in .*; unpack that"):
         listed(pack_zip(tmp_path / "binary.zip", files), tmp_path, "cifar10")
 
 
@@ -460,7 +460,7 @@ def test_imagenet_as_kaggle_packs_it(tmp_path, place):
     assert source.class_names == ("crane (n00000001)", "tench", "crane (n00000003)")
     assert [record.label for record in source.splits["validation"]] == [2, 0, 1]
     assert len(source.splits["train"]) == 6
-    assert source.ignored == {"photos of test that have no label": 2}
+    assert source.left_out == {"photos of test that have no label": 2}
     assert source.understood[-1] == "labels of the validation images from LOC_val_solution.csv"
 
 
@@ -493,7 +493,7 @@ def test_what_is_no_image_of_imagenet_is_counted(tmp_path):
     assert {split: len(records) for split, records in source.splits.items()} == {
         "train": 3, "validation": 3,
     }  # fmt: skip
-    assert source.ignored == {
+    assert source.left_out == {
         "training files outside the classes' folders": 2,
         "validation files of no class of the training set": 1,
         "hidden files and folders": 1,

@@ -4,7 +4,7 @@ import pytest
 from photo_folders import counts, in_classes, listed, write
 
 from alexnet_jax.errors import DataError
-from alexnet_jax.preparation.sources.split_names import split_name
+from alexnet_jax.preparation.photo_folders.split_names import split_name
 
 TWO = {"cat": 2, "dog": 2}
 
@@ -68,8 +68,8 @@ def test_photos_of_a_split_without_labels_are_left_out_and_counted(tmp_path):
         root = write(tmp_path / unlabelled[0].replace("/", "-"), *in_classes("train"), *unlabelled)
         source = listed(root, tmp_path, validation_fraction=0.0)
         assert counts(source) == {"train": TWO}
-        assert source.ignored == {"photos of test that have no label": 6}
-        assert "left out    6 photos of test that have no label" in source.told()
+        assert source.left_out == {"photos of test that have no label": 6}
+        assert "left out    6 photos of test that have no label" in source.summary()
 
 
 def test_classes_with_kinds_of_their_own_may_be_called_as_a_split_is(tmp_path):
@@ -94,7 +94,10 @@ def test_what_lies_beside_the_splits_is_named(tmp_path):
     )
     source = listed(root, tmp_path)
     assert counts(source) == {"train": TWO, "test": TWO}
-    assert source.ignored == {"files in the folder 'again'": 4, "files in the folder 'seg_pred'": 3}
+    assert source.left_out == {
+        "files in the folder 'again'": 4,
+        "files in the folder 'seg_pred'": 3,
+    }
 
 
 def test_folders_of_classes_that_hold_the_splits_are_turned(tmp_path):
@@ -102,7 +105,7 @@ def test_folders_of_classes_that_hold_the_splits_are_turned(tmp_path):
     root = write(tmp_path / "x", *paths, "cat/notes.txt", "read me.txt")
     source = listed(root, tmp_path)
     assert counts(source) == {"train": TWO, "validation": TWO}
-    assert sum(source.ignored.values()) == 2
+    assert sum(source.left_out.values()) == 2
     assert source.understood[0] == "the folder of every class holds its splits"
 
 
@@ -117,7 +120,7 @@ def test_classes_that_differ_in_case_between_splits_are_one(tmp_path):
     assert counts(source)["test"] == {"cat": 2, accented[0]: 2}
     assert "class 'Cat' of test is 'cat' of train" in source.understood
     write(root, *in_classes("train", names=("CAT",)))  # now it is not clear which is meant
-    with pytest.raises(DataError, match="class 'Cat' of the test split .* is not in train; lay"):
+    with pytest.raises(DataError, match="class 'Cat' of the test split .* is not in train; add"):
         listed(root, tmp_path)
 
 
@@ -141,30 +144,30 @@ REFUSED = {
         r"day1, day2 of \S*train hold the same folders \(cat, dog\)",
     ),
     "no folder for the training": (
-        in_classes("images", "test"), "beside it images, but no train folder; .* rename it to train"
+        in_classes("images", "test"), "next to it images, but no train folder; .* rename it to train"
     ),
     "classes beside a test": (
-        in_classes(".", "test"), "beside it cat, dog, but no train folder; lay the training photos"
+        in_classes(".", "test"), "next to it cat, dog, but no train folder; put the training photos"
     ),
     "train alone beside classes": (
         in_classes("train") + ["bus/1.png", "car/1.png"],
-        "holds 'train', in which there are the folders cat, dog, beside bus, car; if 'train' is",
+        "holds 'train' with the folders cat, dog, and next to it bus, car; if 'train' is",
     ),
     "splits of each class by name": (
         [f"{c}_{s}/{i}.png" for c in ("cat", "dog") for s in ("train", "test") for i in range(2)],
-        "several sets of splits: cat_test, cat_train, dog_test, dog_train; lay them out as",
+        "several sets of splits: cat_test, cat_train, dog_test, dog_train; arrange them as",
     ),
     "a set before and after it was split": (
         in_classes("input", "output/train", "output/val"),
-        r"'output' of \S*x holds splits \(train, val\), beside input; .* folder \S*x/output ",
+        r"'output' of \S*x holds splits \(train, val\), .* input; .* folder \S*x/output ",
     ),
     "the set once more in itself": (
         in_classes(".", "x"),
-        r"'x' of \S*x holds folders that are called as those beside it \(cat, dog\).* move it "
-        r"away, or to take it alone, type: .* \S*x/x \(in train"
+        r"'x' of \S*x holds folders with the names of those next to it \(cat, dog\).* move "
+        r"it away, or to take it alone, type: .* \S*x/x \(in train"
     ),
     "the set once more beside itself": (
-        in_classes("Plants", "plants/Plants"), r"'plants' of \S*x holds .* beside it \(Plants\)"
+        in_classes("Plants", "plants/Plants"), r"'plants' of \S*x holds .* next to it \(Plants\)"
     ),
     "splits without classes": (
         ["train/a.png", "train/b.png", "test/c.png"], "x has only one class .*or no class folders"
@@ -201,7 +204,7 @@ def test_folders_that_only_wrap_are_looked_through(tmp_path, wrapper):
     source = listed(root, tmp_path, validation_fraction=0.0)
     assert counts(source) == {"train": TWO}
     assert source.understood[0] == f"the photos are those in the folder {wrapper}"
-    assert source.ignored == {f"files beside the folder '{wrapper.partition('/')[0]}'": 1}
+    assert source.left_out == {f"files beside the folder '{wrapper.partition('/')[0]}'": 1}
 
 
 def test_annotations_beside_the_images_are_no_class(tmp_path):
@@ -209,7 +212,7 @@ def test_annotations_beside_the_images_are_no_class(tmp_path):
     (root / "annotations" / "list.txt").write_text("")
     source = listed(root, tmp_path, validation_fraction=0.0)
     assert counts(source) == {"train": TWO}
-    assert source.ignored == {"files in the folder 'annotations'": 2}
+    assert source.left_out == {"files in the folder 'annotations'": 2}
 
 
 def test_what_programs_lay_beside_every_photo_is_left_out_and_counted(tmp_path):
@@ -219,4 +222,4 @@ def test_what_programs_lay_beside_every_photo_is_left_out_and_counted(tmp_path):
             path.with_suffix(f".{ending}").write_bytes(b"{}")
     source = listed(root, tmp_path, validation_fraction=0.0)
     assert counts(source) == {"train": TWO}
-    assert source.ignored == {"files among the photos that are none by their names": 16}
+    assert source.left_out == {"files among the photos that are none by their names": 16}

@@ -45,7 +45,7 @@ def test_a_folder_and_its_archives_tell_the_same(photos, tmp_path, packed):
     assert found is not None and found.stored is None
     assert sum(map(sum, found.counts.values())) == 7
     assert found.shorter_sides == (30, 30, 31, 31, 32, 33)
-    assert found.strange == 1 and "1 of 7 files" in found.doubts()[0]
+    assert found.unknown_headers == 1 and "1 of 7 files" in found.doubts()[0]
     text = "\n".join(found.lines())
     assert "\x1b" not in text and "cat 4" in text
     assert list((tmp_path / "data").iterdir()) == [], "nothing is left"

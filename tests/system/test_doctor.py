@@ -15,7 +15,7 @@ from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.prepared import EXAMPLES, PREPARED, STATISTICS
 from alexnet_jax.doctor import findings
 from alexnet_jax.main import main
-from alexnet_jax.preparation.sources import imagenet
+from alexnet_jax.preparation.sources import imagenet2012
 
 DAMAGES = ("missing", "empty", "cut", "flipped")
 RUN_FILES = ("run.json", "config.json", "inputs.npz", "final.npz", "metrics.jsonl")
@@ -167,7 +167,7 @@ def test_the_archives_of_imagenet_have_their_published_sums(tmp_path, monkeypatc
         "c.tar.gz": (None, hashlib.md5(b"another").hexdigest()),
         "d.tar": (None, ""),
     }
-    monkeypatch.setattr("alexnet_jax.preparation.sources.imagenet.ARCHIVES", archives)
+    monkeypatch.setattr("alexnet_jax.preparation.sources.imagenet2012.ARCHIVES", archives)
     for name in ("a.tar", "b.tar", "c.tar.gz"):
         (tmp_path / name).write_bytes(content)
     found = [f for f in findings(None, tmp_path, tmp_path) if f.subject == "imagenet"]
@@ -178,9 +178,9 @@ def test_the_archives_of_imagenet_have_their_published_sums(tmp_path, monkeypatc
 
 
 def test_the_published_sums_are_those_of_every_archive():
-    for bytes_of, md5 in imagenet.ARCHIVES.values():
+    for bytes_of, md5 in imagenet2012.ARCHIVES.values():
         assert len(bytes.fromhex(md5)) == 16 and (bytes_of is None or bytes_of % 512 == 0)
-    assert list(imagenet.ARCHIVES) == [
+    assert list(imagenet2012.ARCHIVES) == [
         "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz",
     ]  # fmt: skip
 

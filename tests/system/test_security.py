@@ -12,7 +12,8 @@ import pytest
 
 import alexnet_jax
 from alexnet_jax import files
-from alexnet_jax.data.decode import BadImageError, decode_rgb
+from alexnet_jax.data.decode import decode_rgb
+from alexnet_jax.errors import BadImageError
 
 PACKAGE = Path(alexnet_jax.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))

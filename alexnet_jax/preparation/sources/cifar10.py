@@ -14,10 +14,11 @@ import numpy as np
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import DataError, InputError
-from alexnet_jax.preparation.sources import folder
-from alexnet_jax.preparation.sources.archives import read_tree
-from alexnet_jax.preparation.sources.source import Record, Source
-from alexnet_jax.preparation.sources.tree import Entry, Tree
+from alexnet_jax.preparation.file_trees.reading import read_tree
+from alexnet_jax.preparation.file_trees.tree import Entry, Tree
+from alexnet_jax.preparation.images import SourceImage
+from alexnet_jax.preparation.sources.folder import list_photos
+from alexnet_jax.preparation.sources.listing import SMALL_IMAGES, Listing, SourceKind
 
 CLASS_NAMES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -25,11 +26,11 @@ CLASS_NAMES = (
 _PYTHON = {**{f"data_batch_{i}": "train" for i in range(1, 6)}, "test_batch": "test"}
 _BINARY = {f"{name}.bin": split for name, split in _PYTHON.items()}
 _ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz")
-_RECORD_BYTES = 1 + 3 * 32 * 32
+_IMAGE_BYTES = 3 * 32 * 32
 _MAX_BATCH_BYTES = 64 * 1024**2
 
 
-def list_images(data: DataConfig, work: Path) -> Source:
+def _list_images(data: DataConfig, work: Path) -> Listing:
     """Lists the images of `data.source`, an archive or a folder in any of the four forms.
 
     Raises:
@@ -48,62 +49,64 @@ def list_images(data: DataConfig, work: Path) -> Source:
         missing = [name for name in files if name not in batches]
         if missing:
             raise DataError(f"{root} lacks {', '.join(missing)} of CIFAR-10")
-        splits: dict[str, list[Record]] = {"train": [], "test": []}
+        splits: dict[str, list[SourceImage]] = {"train": [], "test": []}
         for name, split in files.items():
             splits[split] += read(batches[name])
-        return Source(CLASS_NAMES, CLASS_NAMES, splits)
+        return Listing(CLASS_NAMES, CLASS_NAMES, splits)
     return _read_folders(data, tree, work)
 
 
-def _read_folders(data: DataConfig, tree: Tree, work: Path) -> Source:
+def _read_folders(data: DataConfig, tree: Tree, work: Path) -> Listing:
     if not tree.folders and not any(e.parts[0].startswith("train.") for e in tree.entries):
         raise DataError(f"{data.source} holds no CIFAR-10: no batches, no class folders")
-    source = folder.list_images(data, work)
-    if source.class_ids != CLASS_NAMES:
+    listing = list_photos(data, work)
+    if listing.class_ids != CLASS_NAMES:
         raise DataError(
-            f"the class folders of {data.source} are {', '.join(source.class_ids[:12])}; CIFAR-10 "
+            f"the class folders of {data.source} are {', '.join(listing.class_ids[:12])}; CIFAR-10 "
             f"has {', '.join(CLASS_NAMES)}"
         )
-    return source
+    return listing
 
 
-def _read_binary(entry: Entry) -> list[Record]:
-    """Lists a binary batch: per image one byte of label, then 32x32 of red, green and blue."""
-    if entry.size == 0 or entry.size % _RECORD_BYTES:
-        raise DataError(f"{entry.name} has {entry.size} bytes, no multiple of {_RECORD_BYTES}")
+def _read_binary(entry: Entry) -> list[SourceImage]:
+    """Lists a binary batch: for each image one byte of label, then 32x32 of red, green and blue."""
+    stride = 1 + _IMAGE_BYTES
+    if entry.size == 0 or entry.size % stride:
+        raise DataError(f"{entry.name} has {entry.size} bytes, no multiple of {stride}")
     if entry.packed:
-        raise DataError(f"{entry.name} lies compressed in {entry.path}; unpack that")
-    images = np.frombuffer(_read(entry), np.uint8).reshape(-1, _RECORD_BYTES)
+        raise DataError(f"{entry.name} is compressed in {entry.path}; unpack that")
+    labels = np.frombuffer(_read(entry), np.uint8)[::stride]
+    name = entry.name.removesuffix(".bin")
     return [
-        Record(
-            f"{entry.name.removesuffix('.bin')}/{index:05d}",
+        SourceImage(
+            f"{name}/{index:05d}",
             _label(entry, label),
             entry.path,
-            entry.offset + index * _RECORD_BYTES + 1,
-            _RECORD_BYTES - 1,
+            entry.offset + index * stride + 1,
+            _IMAGE_BYTES,
             form="planar",
         )
-        for index, label in enumerate(images[:, 0])
+        for index, label in enumerate(labels)
     ]
 
 
-def _read_python(entry: Entry) -> list[Record]:
+def _read_python(entry: Entry) -> list[SourceImage]:
     """Lists a pickled batch; its file names become the keys."""
     try:
-        read = _Restricted(io.BytesIO(_read(entry)), encoding="latin1").load()
+        read = _BatchUnpickler(io.BytesIO(_read(entry)), encoding="latin1").load()
         # Python 2 wrote the published files; copies that Python 3 wrote anew have bytes for text.
         batch = {_text(name): value for name, value in read.items()}
         for name in ("data", "labels", "filenames"):
             if name not in batch:
                 raise ValueError(f"it has no '{name}'")
         images = np.asarray(batch["data"])
-        if images.dtype != np.uint8 or images.shape != (len(batch["labels"]), 3072):
+        if images.dtype != np.uint8 or images.shape != (len(batch["labels"]), _IMAGE_BYTES):
             raise ValueError(f"data is {images.dtype} {images.shape}")
         names = [_text(name) for name in batch["filenames"]]
-        images = images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        images = images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # [n, 32, 32, 3]
         return [
-            # The batch is part of the key: nothing promises that file names are unique over all.
-            Record(f"{entry.name}/{name}", _label(entry, label), form="pixels", pixels=image)
+            # The batch is part of the key: file names may repeat in another batch.
+            SourceImage(f"{entry.name}/{name}", _label(entry, label), form="pixels", pixels=image)
             for name, label, image in zip(names, batch["labels"], images, strict=True)
         ]
     except (DataError, OSError):
@@ -117,7 +120,7 @@ def _text(value: Any) -> str:
     return value.decode("latin1") if isinstance(value, bytes) else str(value)
 
 
-class _Restricted(pickle.Unpickler):
+class _BatchUnpickler(pickle.Unpickler):
     """Builds arrays, text and plain containers; any other object is refused, not made."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -154,3 +157,11 @@ def _label(entry: Entry, label: Any) -> int:
     if not 0 <= int(label) < len(CLASS_NAMES):
         raise DataError(f"{entry.name} has the label {label}; CIFAR-10 has 0 to 9")
     return int(label)
+
+
+SOURCE = SourceKind(
+    _list_images,
+    how_to_get="cifar-10-python.tar.gz from cs.toronto.edu/~kriz/cifar.html",
+    defaults=SMALL_IMAGES,
+    set_name=lambda _, storage: f"cifar10{storage}",
+)

@@ -1,6 +1,6 @@
-"""What says the names of ILSVRC-2012's classes and the labels of its validation images.
+"""The names of ILSVRC-2012's classes, and the labels of its validation images.
 
-The development kit of image-net.org, or the two files that Kaggle gives instead.
+From the development kit of image-net.org, or from the two files that Kaggle gives instead.
 """
 
 import csv
@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alexnet_jax.errors import DataError
-from alexnet_jax.preparation.sources.archives import read_tree
-from alexnet_jax.preparation.sources.tree import Tree
+from alexnet_jax.preparation.file_trees.reading import read_tree
+from alexnet_jax.preparation.file_trees.tree import Tree
 
 DEVKIT = "ILSVRC2012_devkit_t12"
 SOLUTION, MAPPING = "LOC_val_solution.csv", "LOC_synset_mapping.txt"
 KAGGLE = ("ILSVRC", "Data", "CLS-LOC")
-"""The folders in which Kaggle's archive has train, val and test; its two files lie above them."""
+"""The folders in which Kaggle's archive has train, val and test; its two files are above them."""
 _NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})(\.JPEG)?", re.IGNORECASE)
 _MAX_BYTES = 64 * 1024**2
 
 
 class ImagenetLabels(NamedTuple):
-    """What the files beside the images say.
+    """What the files next to the images say.
 
     Attributes:
       names: readable, by WordNet id; in the order of 2012 where `ordered`.
@@ -38,17 +38,13 @@ class ImagenetLabels(NamedTuple):
 
 
 def validation_number(name: str) -> int | None:
-    """Returns the number of a validation image by its name; None: it is none of them."""
+    """Returns the number in the name of a validation image; None for another name."""
     number = _NUMBER.fullmatch(name)
     return int(number[1]) if number else None
 
 
 def read_labels(root: Path, work: Path) -> ImagenetLabels | None:
-    """Reads the development kit, or Kaggle's files; None: neither is there.
-
-    Args:
-      root: folder with the images.
-      work: where the kit is unpacked.
+    """Reads the development kit or Kaggle's files in the images' folder; None: neither is there.
 
     Raises:
       DataError: what is there cannot be read.
@@ -77,14 +73,14 @@ def _read_devkit(root: Path, tree: Tree) -> ImagenetLabels:
         if not all(1 <= number <= len(leaves) for number in validation):
             raise ValueError("a validation label is out of range")
     except (KeyError, ValueError, TypeError, OSError) as error:
-        raise DataError(f"the devkit in {root} can not be read: {error!r}") from None
-    names = {wordnet_id: _first(words) for _, wordnet_id, words in leaves}
+        raise DataError(f"the devkit in {root} cannot be read: {error!r}") from None
+    names = {wordnet_id: _first_word(words) for _, wordnet_id, words in leaves}
     ids = list(names)
     return ImagenetLabels(names, {i: ids[n - 1] for i, n in enumerate(validation, 1)}, True)
 
 
 def _read_kaggle(root: Path) -> ImagenetLabels | None:
-    """Reads the files beside the images, or above them as Kaggle's archive has it."""
+    """Reads the files next to the images, or above them as Kaggle's archive has them."""
     folders = [root]
     for name in reversed(KAGGLE):
         if folders[-1].name == name:
@@ -96,7 +92,7 @@ def _read_kaggle(root: Path) -> ImagenetLabels | None:
     names, validation, understood = {}, {}, []
     if mapping:
         lines = [line.split(maxsplit=1) for line in _text(mapping).splitlines() if line.strip()]
-        names = {line[0]: _first(line[-1]) for line in lines}
+        names = {line[0]: _first_word(line[-1]) for line in lines}
         understood.append(f"names of the classes from {MAPPING}")
     if solution:
         for row in csv.reader(io.StringIO(_text(solution))):
@@ -114,8 +110,8 @@ def _text(path: Path) -> str:
         with open(path, "rb") as file:
             return file.read(_MAX_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} can not be read: {error}") from None
+        raise DataError(f"{path} cannot be read: {error}") from None
 
 
-def _first(words: str) -> str:
+def _first_word(words: str) -> str:
     return words.split(",")[0].strip()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from alexnet_jax.data.prepared import read_prepared
 from alexnet_jax.errors import AlexNetError, InputError
-from alexnet_jax.preparation.sources.source import unique_names
+from alexnet_jax.preparation.sources.listing import unique_names
 from alexnet_jax.weights.readers.kinds import check_kind
 from alexnet_jax.weights.readers.label_forms import EXPECTED, parse
 from alexnet_jax.weights.readers.label_lines import Entries, are_ids

@@ -26,7 +26,7 @@ from alexnet_jax.network.layers import (
     Network,
 )
 from alexnet_jax.network.networks import NETWORKS, find_network
-from alexnet_jax.preparation.sources.source import unique_names
+from alexnet_jax.preparation.sources.listing import unique_names
 from alexnet_jax.weights.readers.kinds import check_kind, kind_of
 from alexnet_jax.weights.readers.reading import Reading, make_arrays
 from alexnet_jax.weights.readers.safetensors import FORMAT, read_safetensors

@@ -1,11 +1,10 @@
 """Sets of the TFDS catalogue (`cats_vs_dogs`, `imagenet2012`, …), or any prepared TFDS folder.
 
 The catalogue's own builders need TensorFlow to write a set, so this module may import it; a TFDS
-set that lies prepared as ArrayRecord (`data.source` is then its folder) needs none. The encoded
-images are read from there as they are; they are stored once more, fitted to the stored size.
+set that is prepared as ArrayRecord (`data.source` is then its folder) needs none. The encoded
+images are read from there, fitted to the stored size, and stored once more.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,24 @@ import numpy as np
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import DataError, InputError
-from alexnet_jax.preparation.sources.source import Record, Source, unique_names
-from alexnet_jax.preparation.splitting import hold_out
+from alexnet_jax.preparation.images import SourceImage
+from alexnet_jax.preparation.sources.listing import (
+    Listing,
+    SourceKind,
+    slug,
+    unique_names,
+    with_validation,
+)
 
-_SPLITS: dict[str, Sequence[str]] = {
-    "train": ("train",),
-    "validation": ("validation", "valid", "val"),
-    "test": ("test",),
-}
+_SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 
 
-def list_images(data: DataConfig, work: Path) -> Source:
+def _list_images(data: DataConfig, work: Path) -> Listing:
     """Lists the examples of the TFDS set `data.source`, a catalogue name or a prepared folder.
 
     Raises:
       InputError: an unknown name, or TensorFlow is missing.
-      DataError: the set is not one of images with one label, or can not be prepared.
+      DataError: the set does not hold images with one label, or cannot be prepared.
     """
     del work
     if not data.source:
@@ -37,27 +38,23 @@ def list_images(data: DataConfig, work: Path) -> Source:
     names = _class_names(builder, data.source)
     splits = {}
     unlabelled = 0
-    for split, theirs in _SPLITS.items():
-        found = next((name for name in theirs if name in builder.info.splits), None)
-        if found:
-            labels = _labels(builder, found)
-            # A label below 0 is TFDS's mark for "not published", as of many test splits.
-            path = str(builder.data_dir)
-            splits[split] = [
-                Record(f"{found}/{i:08d}", int(label), path, i, form="tfds", split=found)
-                for i, label in enumerate(labels)
-                if label >= 0
-            ]
-            unlabelled += len(labels) - len(splits[split])
-    splits = {split: records for split, records in splits.items() if records}
+    for split, catalogue_names in _SPLITS.items():
+        found = next((name for name in catalogue_names if name in builder.info.splits), None)
+        labels = _labels(builder, found) if found else np.zeros(0, np.int64)
+        path = str(builder.data_dir)
+        images = [
+            SourceImage(f"{found}/{i:08d}", int(label), path, i, form="tfds", split=str(found))
+            for i, label in enumerate(labels)
+            if label >= 0  # -1 is TFDS's mark for "not published", as of many test splits
+        ]
+        unlabelled += len(labels) - len(images)
+        if images:
+            splits[split] = images
     if "train" not in splits:
         raise DataError(f"the TFDS set {data.source} has no split 'train'")
-    held_out = list(splits) == ["train"] and data.validation_fraction > 0
-    if held_out:
-        train, validation = hold_out(splits["train"], data.validation_fraction)
-        splits = {"train": train, "validation": validation}
-    ignored = {"examples without a label": unlabelled} if unlabelled else {}
-    return Source(unique_names(names, names), tuple(names), splits, ignored, held_out=held_out)
+    splits, held_out = with_validation(data, splits)
+    left_out = {"examples without a label": unlabelled} if unlabelled else {}
+    return Listing(unique_names(names, names), tuple(names), splits, left_out, held_out=held_out)
 
 
 def _open(source: str) -> Any:
@@ -88,7 +85,7 @@ def _open(source: str) -> Any:
         builder.download_and_prepare()
     except Exception as error:  # any of TFDS's 1,000 builders: network, disk, manual downloads
         reason = " ".join(str(error).split())[:300]
-        raise DataError(f"TFDS can not prepare '{source}': {reason}") from error
+        raise DataError(f"TFDS cannot prepare '{source}': {reason}") from error
     return builder
 
 
@@ -96,13 +93,11 @@ def _class_names(builder: Any, source: str) -> list[str]:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    own = dict(features.items()) if hasattr(features, "items") else {}
-    image, label = own.get("image"), own.get("label")
-    if not isinstance(image, tfds.features.Image) or not isinstance(
-        label, tfds.features.ClassLabel
-    ):
+    by_name = dict(features.items()) if hasattr(features, "items") else {}
+    image, label = by_name.get("image"), by_name.get("label")
+    if not (isinstance(image, tfds.features.Image) and isinstance(label, tfds.features.ClassLabel)):
         raise DataError(
-            f"the TFDS set {source} has the features {', '.join(own) or features}; needed are an "
+            f"the TFDS set {source} has the features {', '.join(by_name) or features}; it needs an "
             "'image' and one 'label'"
         )
     return list(label.names)
@@ -113,3 +108,21 @@ def _labels(builder: Any, split: str) -> np.ndarray:
 
     source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
     return np.array([example["label"] for example in source], np.int64)
+
+
+def _set_name(data: DataConfig, storage: str) -> str:
+    """Returns the catalogue's name; of a prepared folder nothing, as paths may share a name."""
+    named = data.source and not Path(data.source).is_absolute()
+    return f"{slug(data.source)}{storage}" if named else ""
+
+
+SOURCE = SourceKind(
+    _list_images,
+    how_to_get=(
+        "its name in the TFDS catalogue (tensorflow.org/datasets) and `pip install tensorflow`"
+    ),
+    location="name",
+    options=("validation_fraction", "copies"),
+    set_name=_set_name,
+    may_load_tensorflow=True,
+)

@@ -8,8 +8,8 @@ Expected in one folder, each packed or unpacked:
                                        or LOC_val_solution.csv and LOC_synset_mapping.txt
 
 or, from Kaggle, ILSVRC/Data/CLS-LOC/{train,val,test} with the last two files above it. Nothing is
-unpacked: an inner tar of a class lies uncompressed in the training tar. Without a file of labels,
-classes are named by their WordNet ids, and only a validation set in class folders is known.
+unpacked: an inner tar of a class is read inside the training tar. Without a file of labels, classes
+are named by their WordNet ids, and a validation set is read only from class folders.
 """
 
 import re
@@ -17,10 +17,13 @@ import tarfile
 from collections import Counter
 from pathlib import Path
 
-from alexnet_jax.config import DataConfig
+from alexnet_jax.config import AS_STORED, DataConfig
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.locations import readable
-from alexnet_jax.preparation.sources.archives import read_tree
+from alexnet_jax.preparation.file_trees.folder import walk_folder
+from alexnet_jax.preparation.file_trees.reading import read_tree
+from alexnet_jax.preparation.file_trees.tree import Entry, Tree
+from alexnet_jax.preparation.images import SourceImage
 from alexnet_jax.preparation.sources.imagenet_labels import (
     DEVKIT,
     KAGGLE,
@@ -30,9 +33,7 @@ from alexnet_jax.preparation.sources.imagenet_labels import (
     read_labels,
     validation_number,
 )
-from alexnet_jax.preparation.sources.source import Record, Source, unique_names
-from alexnet_jax.preparation.sources.tree import Entry, Tree
-from alexnet_jax.preparation.sources.walk import walk_folder
+from alexnet_jax.preparation.sources.listing import Listing, SourceKind, unique_names
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train", "ILSVRC2012_img_val"
 ARCHIVES = {
@@ -44,7 +45,7 @@ ARCHIVES = {
 _WORDNET_ID = re.compile(r"n\d{8}")
 
 
-def list_images(data: DataConfig, work: Path) -> Source:
+def _list_images(data: DataConfig, work: Path) -> Listing:
     """Lists training and validation images of the folder `data.source`.
 
     Raises:
@@ -57,87 +58,85 @@ def list_images(data: DataConfig, work: Path) -> Source:
             f"{VALIDATION}.tar and {DEVKIT}.tar.gz, or {'/'.join(KAGGLE)} of Kaggle"
         )
     root = _folder_of_images(Path(data.source))
-    ignored: Counter[str] = Counter()
-    told = read_labels(root, work)
-    train = _training_entries(root, work, ignored)
-    ids = _ordered_ids(data, root, sorted(train), told)
-    names = [told.names.get(wordnet_id, wordnet_id) if told else wordnet_id for wordnet_id in ids]
+    left_out: Counter[str] = Counter()
+    known = read_labels(root, work)
+    train = _training_entries(root, work, left_out)
+    ids = _ordered_ids(data, root, sorted(train), known)
+    names = [known.names.get(wordnet_id, wordnet_id) if known else wordnet_id for wordnet_id in ids]
     labels = {wordnet_id: label for label, wordnet_id in enumerate(ids)}
     splits = {
         "train": [
-            entry.record(f"{wordnet_id}/{entry.name}", labels[wordnet_id])
+            entry.image(f"{wordnet_id}/{entry.name}", labels[wordnet_id])
             for wordnet_id in ids
             for entry in train[wordnet_id]
         ]
     }
-    validation = _validation_records(root, work, labels, told, ignored)
+    validation = _validation_images(root, work, labels, known, left_out)
     if validation:
         splits["validation"] = validation
     if (root / "test").is_dir():
-        ignored["photos of test that have no label"] += len(walk_folder(root / "test").entries)
+        left_out["photos of test that have no label"] += len(walk_folder(root / "test").entries)
     place = [f"the images are those in {root}"] if root != Path(data.source) else []
-    understood = (*place, *(told.understood if told else ()))
-    names, ignored = unique_names(names, ids), +ignored
-    return Source(names, tuple(ids), splits, dict(ignored), understood=understood)
+    understood = (*place, *(known.understood if known else ()))
+    return Listing(unique_names(names, ids), tuple(ids), splits, dict(+left_out), understood)
 
 
 def _ordered_ids(
-    data: DataConfig, root: Path, ids: list[str], told: ImagenetLabels | None
+    data: DataConfig, root: Path, ids: list[str], known: ImagenetLabels | None
 ) -> list[str]:
     """Returns the WordNet ids of the training images in the order of the labels."""
-    if told and told.names:
-        unknown = sorted(set(ids) - set(told.names))
+    if known and known.names:
+        unknown = sorted(set(ids) - set(known.names))
         if unknown:
-            where = "the devkit" if told.ordered else MAPPING
+            where = "the devkit" if known.ordered else MAPPING
             raise DataError(f"class {unknown[0]} of {root} is not in {where}")
     if data.class_order != "ilsvrc":
         return ids
-    if told is None or not told.ordered:
+    if known is None or not known.ordered:
         raise InputError(f"data.class_order 'ilsvrc' needs {DEVKIT}.tar.gz in {root}")
-    return [wordnet_id for wordnet_id in told.names if wordnet_id in ids]
+    return [wordnet_id for wordnet_id in known.names if wordnet_id in ids]
 
 
 def _folder_of_images(given: Path) -> Path:
     """Returns the folder that holds the images; Kaggle's archive has it three folders down."""
     places = [given, *(given.joinpath(*KAGGLE[first:]) for first in (2, 1, 0))]
-    found = (p for p in places if _training_place(p))
-    return next(found, given)
+    return next((place for place in places if _training_path(place)), given)
 
 
-def _training_place(root: Path) -> Path | None:
+def _training_path(root: Path) -> Path | None:
     return next((root / n for n in (f"{TRAIN}.tar", TRAIN, "train") if (root / n).exists()), None)
 
 
-def _training_entries(root: Path, work: Path, ignored: Counter[str]) -> dict[str, list[Entry]]:
-    """Returns the training images by WordNet id; counts what else there is in `ignored`."""
-    place = _training_place(root)
-    if place is None:
+def _training_entries(root: Path, work: Path, left_out: Counter[str]) -> dict[str, list[Entry]]:
+    """Returns the training images by WordNet id; counts all other files in `left_out`."""
+    path = _training_path(root)
+    if path is None:
         raise DataError(
             f"{root} has neither {TRAIN}.tar nor a folder 'train', here or in {'/'.join(KAGGLE)}"
         )
-    tree = read_tree(place, work)
-    _count_left_out(tree, ignored)
+    tree = read_tree(path, work)
+    _count_left_out(tree, left_out)
     classes: dict[str, list[Entry]] = {}
     for entry in tree.entries:
         stem, dot, ending = entry.name.rpartition(".")
         if dot and ending == "tar" and _WORDNET_ID.fullmatch(stem):
-            classes[stem] = _inner_entries(entry, ignored)
+            classes[stem] = _inner_entries(entry, left_out)
         elif len(entry.parts) > 1 and _WORDNET_ID.fullmatch(entry.parts[-2]):
             classes.setdefault(entry.parts[-2], []).append(entry)
         else:
-            ignored["training files outside the classes' folders"] += 1
+            left_out["training files outside the classes' folders"] += 1
     if not classes:
         raise DataError(f"the training images of {root} have no WordNet ids (n01440764 …)")
     return classes
 
 
-def _count_left_out(tree: Tree, ignored: Counter[str]) -> None:
-    ignored.update(tree.ignored)
-    ignored["links that lead outside an archive or nowhere"] += len(tree.broken)
+def _count_left_out(tree: Tree, left_out: Counter[str]) -> None:
+    left_out.update(tree.left_out)
+    left_out["links that lead outside an archive or nowhere"] += len(tree.broken_links)
 
 
-def _inner_entries(outer: Entry, ignored: Counter[str]) -> list[Entry]:
-    """Lists the images of one class: a tar that lies in `outer`, perhaps inside another tar."""
+def _inner_entries(outer: Entry, left_out: Counter[str]) -> list[Entry]:
+    """Lists the images of one class: a tar, which may itself be a member of the training tar."""
     entries = []
     end = outer.offset + outer.size
     try:
@@ -148,45 +147,53 @@ def _inner_entries(outer: Entry, ignored: Counter[str]) -> list[Entry]:
                     if member.offset_data + member.size > end:
                         raise tarfile.ReadError("a file reaches over the end")
                     if member.isreg() and not member.issparse():
-                        place = (outer.path, member.offset_data, member.size)
-                        entries.append(Entry((readable(Path(member.name).name),), *place))
+                        name = readable(Path(member.name).name)
+                        entries.append(Entry((name,), outer.path, member.offset_data, member.size))
                     elif not member.isdir():
-                        ignored["links and special files"] += 1
+                        left_out["links and special files"] += 1
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(f"{outer.name} in {outer.path} is damaged: {error}") from None
     return sorted(entries)
 
 
-def _validation_records(
+def _validation_images(
     root: Path,
     work: Path,
     labels: dict[str, int],
-    told: ImagenetLabels | None,
-    ignored: Counter[str],
-) -> list[Record]:
-    tree = _validation_tree(root, work)
-    records = []
+    known: ImagenetLabels | None,
+    left_out: Counter[str],
+) -> list[SourceImage]:
+    names = (f"{VALIDATION}.tar", VALIDATION, "val", "validation")
+    path = next((root / name for name in names if (root / name).exists()), None)
+    tree = read_tree(path, work) if path else Tree()
+    images = []
     for entry in tree.entries:
         wordnet_id = entry.parts[-2] if len(entry.parts) > 1 else ""
         number = validation_number(entry.name)
         if wordnet_id not in labels and number is not None:
-            if told is None or not told.validation:
+            if known is None or not known.validation:
                 raise DataError(
                     f"the labels of {entry.name} are in {DEVKIT}.tar.gz (or in {SOLUTION} of "
-                    f"Kaggle), which {root} lacks; lay it there"
+                    f"Kaggle), which {root} lacks; put it there"
                 )
-            if number not in told.validation:
+            if number not in known.validation:
                 raise DataError(f"there is no label for {entry.name}")
-            wordnet_id = told.validation[number]
+            wordnet_id = known.validation[number]
         if wordnet_id in labels:
-            records.append(entry.record(entry.name, labels[wordnet_id]))
+            images.append(entry.image(entry.name, labels[wordnet_id]))
         else:
-            ignored["validation files of no class of the training set"] += 1
-    _count_left_out(tree, ignored)
-    return sorted(records, key=lambda record: record.key)
+            left_out["validation files of no class of the training set"] += 1
+    _count_left_out(tree, left_out)
+    return sorted(images, key=lambda image: image.key)
 
 
-def _validation_tree(root: Path, work: Path) -> Tree:
-    names = (f"{VALIDATION}.tar", VALIDATION, "val", "validation")
-    found = next((root / name for name in names if (root / name).exists()), None)
-    return read_tree(found, work) if found else Tree()
+SOURCE = SourceKind(
+    _list_images,
+    how_to_get=(
+        "ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz from "
+        "image-net.org"
+    ),
+    options=("class_order",),
+    appearance=AS_STORED,  # Deviation: 2012 read all photos as they are stored; this only here.
+    set_name=lambda _, storage: f"imagenet2012{storage}",
+)

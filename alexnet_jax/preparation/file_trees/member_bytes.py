@@ -1,21 +1,21 @@
-"""The bytes of a file that lies alone, in a tar, or in a zip, read without unpacking the whole."""
+"""The bytes of a file, or of a member of a tar or zip, read without unpacking the archive."""
 
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-_BLOCK = 2**18
+_BLOCK_BYTES = 2**18
 
 
-def read_place(path: str, offset: int, size: int, packed: int, most: int) -> bytes:
-    """Returns the file that lies at a place.
+def read_member(path: str, offset: int, size: int, packed: int, max_bytes: int) -> bytes:
+    """Returns at most the first `max_bytes` of a file or of a member of an archive.
 
     Args:
       path: the file, or the archive around it.
       offset: where it begins; 0: `path` is the file itself, whatever `size` says.
       size: its bytes.
-      packed: the bytes it takes as a deflate stream; 0: it lies there as it is.
-      most: no more than that many of its first bytes are returned, and not many more inflated.
+      packed: bytes of its deflate stream; 0: it is not compressed.
+      max_bytes: not many more are inflated.
 
     Raises:
       OSError: it cannot be read.
@@ -23,27 +23,17 @@ def read_place(path: str, offset: int, size: int, packed: int, most: int) -> byt
     """
     if not offset:
         with open(path, "rb") as file:
-            return file.read(most)
+            return file.read(max_bytes)
     data = bytearray()
-    for block in blocks_at(path, offset, size, packed):
+    for block in member_blocks(path, offset, size, packed):
         data += block
-        if len(data) > most:
+        if len(data) > max_bytes:
             break
-    return bytes(data[:most])
+    return bytes(data[:max_bytes])
 
 
-def blocks_at(path: str, offset: int, size: int, packed: int) -> Iterator[bytes]:
-    """Yields the file that lies at a place of an archive in blocks of at most 256 KiB.
-
-    Args:
-      path: the archive.
-      offset: where the file begins in it.
-      size: its bytes.
-      packed: the bytes it takes there as a deflate stream; 0: it lies there as it is.
-
-    Raises:
-      OSError, ValueError: as `read_place`.
-    """
+def member_blocks(path: str, offset: int, size: int, packed: int) -> Iterator[bytes]:
+    """Yields a member of an archive in blocks of at most 256 KiB; arguments as `read_member`."""
     total = 0
     with open(path, "rb") as file:
         file.seek(offset)
@@ -57,18 +47,17 @@ def blocks_at(path: str, offset: int, size: int, packed: int) -> Iterator[bytes]
 
 
 def _plain(file: BinaryIO, left: int) -> Iterator[bytes]:
-    while block := file.read(min(left, _BLOCK)):
+    while block := file.read(min(left, _BLOCK_BYTES)):
         left -= len(block)
         yield block
 
 
 def _inflated(file: BinaryIO, packed: int) -> Iterator[bytes]:
-    """Yields the raw deflate stream of `packed` bytes that begins here."""
-    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)  # a raw deflate stream
     try:
         for block in _plain(file, packed):
             while block:
-                yield stream.decompress(block, _BLOCK)
+                yield stream.decompress(block, _BLOCK_BYTES)
                 block = stream.unconsumed_tail
         yield stream.flush()
     except zlib.error as error:

@@ -1,61 +1,60 @@
-"""What links make of a source: the same photo twice, the same class twice, links to nowhere."""
+"""Links among the photos: the same photo twice, the same class twice, links to nowhere."""
 
 from collections import Counter, defaultdict
 
 from alexnet_jax.errors import DataError
-from alexnet_jax.preparation.sources.layouts import listed
-from alexnet_jax.preparation.sources.split_names import split_name
-from alexnet_jax.preparation.sources.splits import Layout
-from alexnet_jax.preparation.sources.tree import Entry, Parts
+from alexnet_jax.preparation.file_trees.tree import Parts
+from alexnet_jax.preparation.photo_folders.class_folders import listed
+from alexnet_jax.preparation.photo_folders.labelling import LabelledPhotos
+from alexnet_jax.preparation.photo_folders.split_folders import SourceLayout
+from alexnet_jax.preparation.photo_folders.split_names import is_split_name
 
-_Photos = list[tuple[str, Entry]]
 
-
-def settle_links(layout: Layout, splits: dict[str, _Photos]) -> dict[str, _Photos]:
+def resolve_links(
+    layout: SourceLayout, splits: dict[str, LabelledPhotos]
+) -> dict[str, LabelledPhotos]:
     """Returns the photos by split, each class's photo once; notes in `layout` what was left out.
 
     Raises:
       DataError: a link that stands for a class or split leads nowhere, or two classes are links to
         the same photos.
     """
-    _settle_broken(layout)
-    settled = {}
+    _check_broken(layout)
+    resolved = {}
     for split, photos in splits.items():
         if any(entry.linked for _, entry in photos):
             _refuse_twin_classes(layout, split, photos)
-            photos = _each_once(layout, photos)
-        settled[split] = photos
-    training = {entry.place for _, entry in settled.get("train", ())}
-    for split, photos in settled.items():
+            photos = _once(layout, photos)
+        resolved[split] = photos
+    training = {entry.place for _, entry in resolved.get("train", ())}
+    for split, photos in resolved.items():
         shared = sum(entry.place in training for _, entry in photos) if split != "train" else 0
         if shared:
             layout.understood.append(f"{shared:,} photos of {split} are photos of train, by links")
-    return settled
+    return resolved
 
 
-def _settle_broken(layout: Layout) -> None:
-    for parts, target in layout.broken.items():
-        said = split_name(parts[-1])
-        if said and not said.rest and "." not in parts[-1]:
+def _check_broken(layout: SourceLayout) -> None:
+    for parts, target in layout.broken_links.items():
+        if is_split_name(parts[-1]) and "." not in parts[-1]:
             _refuse_broken("split", layout, parts, target)
     for folder in layout.splits.values():
-        for parts, target in folder.tree.broken.items():
-            if len(parts) == 1 and "." not in parts[0] and folder.holders:
+        for parts, target in folder.tree.broken_links.items():
+            if len(parts) == 1 and "." not in parts[0] and folder.with_photos:
                 _refuse_broken("class", layout, (*folder.inside, *parts), target)
-    names = ["/".join(parts) for parts in layout.broken]
-    layout.ignored[f"links that lead outside an archive or nowhere: {listed(names, 3)}"] += len(
-        names
-    )
+    names = ["/".join(parts) for parts in layout.broken_links]
+    why = f"links that lead outside an archive or nowhere: {listed(names, 3)}"
+    layout.left_out[why] += len(names)
 
 
-def _refuse_broken(kind: str, layout: Layout, parts: Parts, target: str) -> None:
+def _refuse_broken(kind: str, layout: SourceLayout, parts: Parts, target: str) -> None:
     raise DataError(
         f"the {kind} {'/'.join(parts)} of {layout.root} is a link to {target}, which is not there; "
-        "mend it or remove it"
+        "repair it or remove it"
     )
 
 
-def _refuse_twin_classes(layout: Layout, split: str, photos: _Photos) -> None:
+def _refuse_twin_classes(layout: SourceLayout, split: str, photos: LabelledPhotos) -> None:
     places: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
     for class_id, entry in photos:
         places[class_id].add(entry.place)
@@ -69,15 +68,15 @@ def _refuse_twin_classes(layout: Layout, split: str, photos: _Photos) -> None:
             )
 
 
-def _each_once(layout: Layout, photos: _Photos) -> _Photos:
-    """Returns the photos without links to others of their class; files before links."""
+def _once(layout: SourceLayout, photos: LabelledPhotos) -> LabelledPhotos:
+    """Returns the photos without links to others of their class; files go before links."""
     counts = Counter((c, entry.place) for c, entry in photos if not entry.linked)
     kept = []
     for class_id, entry in photos:
         if entry.linked:
             counts[class_id, entry.place] += 1
             if counts[class_id, entry.place] > 1:
-                layout.ignored["links to photos of the same class"] += 1
+                layout.left_out["links to photos of the same class"] += 1
                 continue
         kept.append((class_id, entry))
     return kept

@@ -1,0 +1,1 @@
+"""Folders, tars and zips as one tree of files."""

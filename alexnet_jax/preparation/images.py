@@ -1,0 +1,119 @@
+"""One image of a source: where its bytes are, and how they are read."""
+
+import functools
+import hashlib
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from alexnet_jax.config import AS_STORED, Appearance
+from alexnet_jax.data.decode import MAX_FILE_BYTES, decode_rgb
+from alexnet_jax.data.square import fit_square
+from alexnet_jax.errors import BadImageError
+from alexnet_jax.preparation.file_trees.member_bytes import read_member
+
+
+class SourceImage(NamedTuple):
+    """One image of a source.
+
+    Attributes:
+      key: name of the image inside its source; unique within a split.
+      label: class index.
+      path: file that holds the bytes (an image, an archive, a CIFAR batch), or a TFDS folder.
+      offset: where the bytes begin in that file; 0: the whole file, because no member of an archive
+        begins there. For `tfds`: the index of the example.
+      size: number of bytes.
+      form: `file` is an encoded image, `planar` 32x32 bytes of red, then green, then blue,
+        `pixels` an array in memory, `tfds` an example of a prepared TFDS set.
+      pixels: uint8 [h, w, 3] where `form` is `pixels`.
+      split: split of the TFDS set where `form` is `tfds`.
+      packed: bytes of its deflate stream in a zip; 0: it is not compressed.
+    """
+
+    key: str
+    label: int
+    path: str = ""
+    offset: int = 0
+    size: int = 0
+    form: Literal["file", "planar", "pixels", "tfds"] = "file"
+    pixels: np.ndarray | None = None
+    split: str = ""
+    packed: int = 0
+
+
+def read_square(
+    image: SourceImage,
+    size: int,
+    appearance: Appearance = AS_STORED,
+    notes: list[str] | None = None,
+) -> np.ndarray:
+    """Reads an image and fits it to the stored square, uint8 [size, size, 3].
+
+    Args:
+      appearance: how encoded images are read.
+      notes: see `decode_rgb`.
+
+    Raises:
+      BadImageError: the image cannot be read or decoded.
+    """
+    from PIL import Image
+
+    if image.form == "pixels":
+        assert image.pixels is not None
+        return fit_square(Image.fromarray(image.pixels), size)
+    if image.form == "planar":
+        planes = np.frombuffer(_read_bytes(image), np.uint8).reshape(3, 32, 32)
+        return fit_square(Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0))), size)
+    return fit_square(decode_rgb(read_encoded(image), appearance, notes), size)
+
+
+def read_encoded(image: SourceImage, max_middle_bytes: int | None = None) -> bytes:
+    """Returns the bytes of an image file (`file` or `tfds`) as the source has them.
+
+    Args:
+      max_middle_bytes: read only so many bytes from the middle of a larger file; None: all.
+        Examples of TFDS and compressed members of a zip are always read whole.
+
+    Raises:
+      BadImageError: they cannot be read.
+    """
+    if image.form == "tfds":
+        return _open_tfds(image.path, image.split)[image.offset]["image"]
+    if max_middle_bytes is None or image.size <= max_middle_bytes:
+        return _read_bytes(image)
+    if image.form != "file" or image.packed:
+        return _read_bytes(image)
+    try:
+        with open(image.path, "rb") as file:
+            file.seek(image.offset + (image.size - max_middle_bytes) // 2)
+            return file.read(max_middle_bytes)
+    except OSError as error:
+        raise BadImageError(error.strerror or str(error)) from None
+
+
+def content_digest(image: SourceImage) -> int:
+    """Returns a 64-bit digest of an image's bytes in its source; 0: they cannot be read."""
+    if image.form == "tfds":
+        return 1  # a version of the catalogue never changes
+    try:
+        data = image.pixels.tobytes() if image.pixels is not None else _read_bytes(image)
+    except BadImageError:
+        return 0
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
+
+
+def _read_bytes(image: SourceImage) -> bytes:
+    if image.size > MAX_FILE_BYTES:
+        raise BadImageError(f"file of {image.size} bytes is over {MAX_FILE_BYTES}")
+    try:
+        return read_member(image.path, image.offset, image.size, image.packed, MAX_FILE_BYTES)
+    except (OSError, ValueError) as error:
+        raise BadImageError(getattr(error, "strerror", None) or str(error)) from None
+
+
+@functools.lru_cache(maxsize=8)
+def _open_tfds(path: str, split: str) -> Any:
+    import tensorflow_datasets as tfds
+
+    builder: Any = tfds.builder_from_directory(path)
+    return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})

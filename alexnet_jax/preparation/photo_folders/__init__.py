@@ -1,0 +1,1 @@
+"""Photos in folders or archives: which are the splits and the classes."""

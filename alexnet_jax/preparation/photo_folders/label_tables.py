@@ -1,0 +1,149 @@
+"""Tables of labels (.csv, .tsv, .txt) next to the photos of a source, or above them."""
+
+import contextlib
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from alexnet_jax.errors import DataError
+from alexnet_jax.locations import readable
+from alexnet_jax.preparation.file_trees.tree import Entry
+from alexnet_jax.preparation.photo_folders.class_folders import CLASS_NAMES, PhotoFolder
+from alexnet_jax.preparation.photo_folders.label_table import (
+    LabelTable,
+    PhotoNames,
+    find_labels,
+    read_table,
+)
+from alexnet_jax.preparation.photo_folders.split_names import split_name
+
+_ENDINGS = (".csv", ".tsv", ".txt")
+_MAX_BYTES = 256 * 1024**2
+_MAX_TABLES_ABOVE = 20
+_NOT_LABELS = ("submission", "submit")  # a competition's example of an answer
+_EITHER = {"evaluation": ("validation", "test")}
+
+
+class LabelTables:
+    """The tables of a source; each is read when photos have to be labelled."""
+
+    def __init__(self, beside: Iterable[tuple[Entry, str]], folders: Mapping[str, PhotoFolder]):
+        """Collects the tables `beside` the folders of the splits, and in these."""
+        entries = [entry for entry, _ in beside if _is_table(entry.name)]
+        self._split_of: dict[tuple[str, int], str] = {}
+        for split, folder in folders.items():
+            tables = [entry for entry in folder.tree.entries if _is_table(entry.name)]
+            self._split_of |= {entry.place: split for entry in tables}
+            entries += tables
+        self._entries = list({entry.place: entry for entry in entries}.values())
+        self._tables: dict[tuple[str, int], LabelTable | None] = {}
+        self._used: dict[tuple[str, int], tuple[str, frozenset[str]]] = {}
+        self._training_stems: set[str] = set()
+
+    def labels(
+        self,
+        split: str,
+        photos: list[Entry],
+        known: Collection[str] | None = None,
+        above: Path | None = None,
+    ) -> tuple[dict[int, str], dict[int, str]]:
+        """Returns classes and splits of photos by index, as far as tables give them.
+
+        A table that is named after a split, or is in its folder, belongs to that split; tables of
+        other splits count only if no others give labels. A photo of another split that has the name
+        of a training photo is not meant by a table that belongs to no split.
+
+        Args:
+          split: of the photos.
+          photos: without class folders.
+          known: the only possible classes; a column with other values is something else.
+          above: the source; tables in the folder around it count if no others give labels.
+
+        Raises:
+          DataError: tables contradict each other or themselves.
+        """
+        own = [e for e in self._entries if self._split_of.get(e.place, split) == split]
+        found = self._labels_in(split, photos, own, known)
+        if not found[0]:
+            found = self._labels_in(split, photos, self._entries, known)
+        if not found[0] and above is not None:
+            found = self._labels_in(split, photos, tables_above(above), known)
+        if split == "train":
+            self._training_stems = {_stem(photos[index]) for index in found[0]}
+        return found
+
+    def _labels_in(
+        self, split: str, photos: list[Entry], entries: list[Entry], known: Collection[str] | None
+    ) -> tuple[dict[int, str], dict[int, str]]:
+        classes: dict[int, str] = {}
+        splits: dict[int, str] = {}
+        for entry in entries:
+            named = split_name(PurePosixPath(entry.name).stem)
+            if named and split not in (named.split, *_EITHER.get(named.split, ())):
+                continue
+            table = self._read(entry)
+            if table is None:
+                continue
+            certain = bool(named) or self._split_of.get(entry.place) == split
+            meant = [certain or _stem(photo) not in self._training_stems for photo in photos]
+            paths = (p.parts if m else () for p, m in zip(photos, meant, strict=True))
+            found = find_labels(table, PhotoNames(paths), sum(meant), known)
+            if not found:
+                continue
+            for index, value in found.classes.items():
+                if classes.setdefault(index, value) != value:
+                    raise DataError(
+                        f"{entry.name} says '{value}' of {photos[index].name}, and another table "
+                        f"'{classes[index]}'; keep one of them"
+                    )
+            splits |= found.splits
+            summary, unknown = self._used.get(entry.place, (found.summary, found.unknown))
+            self._used[entry.place] = summary, unknown & found.unknown
+        return classes, splits
+
+    def _read(self, entry: Entry) -> LabelTable | None:
+        if entry.place not in self._tables:
+            table = entry.size <= _MAX_BYTES and read_table(entry.name, entry.read(_MAX_BYTES))
+            self._tables[entry.place] = table or None
+        return self._tables[entry.place]
+
+    def used(self, entry: Entry) -> bool:
+        """Returns whether labels came from this file."""
+        return entry.place in self._used
+
+    def summary(self) -> list[str]:
+        """Returns a line on each table that labels came from."""
+        lines = []
+        for line, unknown in self._used.values():
+            if unknown:
+                example = f"{sorted(unknown)[0]}{', …' if len(unknown) > 1 else ''}"
+                line += f"; {len(unknown):,} rows without a photo ({example})"
+            lines.append(line)
+        return lines
+
+    def unused(self) -> str:
+        """Returns a note on the tables without labels of these photos; empty: there are none."""
+        names = [entry.name for entry in self._entries if not self.used(entry)]
+        return f"{', '.join(names)} names no photos, or no classes of them" if names else ""
+
+
+def _is_table(name: str, endings: tuple[str, ...] = _ENDINGS) -> bool:
+    lower = name.lower()
+    is_labels = name != CLASS_NAMES and not any(word in lower for word in _NOT_LABELS)
+    return lower.endswith(endings) and is_labels
+
+
+def tables_above(source: Path) -> list[Entry]:
+    """Returns the tables in the folder around the source, as far as it may be read."""
+    with contextlib.suppress(OSError):
+        if source.is_dir():
+            paths = sorted(source.absolute().parent.iterdir())
+            tables = [p for p in paths if _is_table(p.name, _ENDINGS[:2]) and p.is_file()]
+            return [
+                Entry((f"../{readable(p.name)}",), str(p), 0, p.stat().st_size)
+                for p in tables[:_MAX_TABLES_ABOVE]
+            ]
+    return []
+
+
+def _stem(entry: Entry) -> str:
+    return entry.name.rpartition(".")[0]
