@@ -144,7 +144,7 @@ REFUSED = {
         r"day1, day2 of \S*train hold the same folders \(cat, dog\)",
     ),
     "no folder for the training": (
-        in_classes("images", "test"), "next to it images, but no train folder; .* rename it to train"
+        in_classes("images", "test"), "next to it images, but no train folder; .* to train"
     ),
     "classes beside a test": (
         in_classes(".", "test"), "next to it cat, dog, but no train folder; put the training photos"
