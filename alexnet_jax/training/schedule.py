@@ -1,4 +1,4 @@
-"""Learning rates per layer and epoch, as pure functions of the configuration and the past.
+"""Learning rates per layer and epoch, from the configuration and the past.
 
 `rates_at` says which rates hold; the loop hands them to the jitted step as numbers, so no
 schedule ever recompiles it. Epochs are counted as finished passes (0.0 at the start); the rows
@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alexnet_jax.config import OptimizerConfig, ScheduleConfig
+from alexnet_jax.config import Config, OptimizerConfig, ScheduleConfig
+from alexnet_jax.network.model import Params
+from alexnet_jax.training.optimizer import RateTree
 
 
 class Clock(NamedTuple):
@@ -59,7 +61,7 @@ class CurrentRates(NamedTuple):
     colour_noise: bool
 
 
-def taken_up(schedule: ScheduleConfig, plateau: PlateauState) -> PlateauState:
+def resume_plateau(schedule: ScheduleConfig, plateau: PlateauState) -> PlateauState:
     """Returns the memory of a resumed run, which a changed schedule may let go on after a stop."""
     ends = schedule.kind == "plateau" and plateau.drops >= schedule.drops
     return plateau if ends else plateau._replace(stopped=False)
@@ -184,3 +186,36 @@ def after_validation(
     if plateau.drops == schedule.drops:
         return plateau._replace(stalled_epochs=stalled, stopped=True)
     return plateau._replace(drops=plateau.drops + 1, stalled_epochs=0.0)
+
+
+class StepRates(NamedTuple):
+    """The rates of a step, as the train step takes them.
+
+    Attributes:
+      now: the rates in force.
+      tree: one float32 scalar per parameter array.
+      colour_on: whether the colour noise is on.
+    """
+
+    now: CurrentRates
+    tree: RateTree
+    colour_on: np.bool_
+
+
+class RateSource:
+    """The rates of a run, step by step."""
+
+    def __init__(self, config: Config, clock: Clock, params: Params):
+        self._config, self._clock, self._params = config, clock, params
+        self._newest: StepRates | None = None
+
+    def at(self, step: int, plateau: PlateauState) -> StepRates:
+        """Returns the rates after `step` steps; the same arrays while they do not change."""
+        config = self._config
+        now = rates_at(
+            config.schedule, config.optimizer, self._clock.epochs(step), config.epochs, plateau
+        )
+        if self._newest is None or now != self._newest.now:
+            tree = rate_tree(now, config.optimizer, self._params)
+            self._newest = StepRates(now, tree, np.bool_(now.colour_noise))
+        return self._newest

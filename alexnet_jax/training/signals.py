@@ -9,7 +9,7 @@ from alexnet_jax import processes
 
 
 class Signals:
-    """Notes SIGINT, SIGTERM and SIGHUP for the loop; a second one ends the process at once."""
+    """Notes SIGINT, SIGTERM and SIGHUP; a second one ends the process at once."""
 
     def __init__(self, say: Callable[[str], None]):
         self.received = processes.stop_asked
@@ -17,6 +17,7 @@ class Signals:
         self._old: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
+        self._vote = processes.StopVote()
         for number in processes.STOPS:
             # Of a job in the background a shell has SIGINT ignored, but who sends it means it.
             if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:  # nohup
@@ -30,6 +31,10 @@ class Signals:
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
+
+    def told_to_stop(self) -> bool:
+        """Returns whether all processes stop now; each calls it as often as the others."""
+        return self._vote(self.received)
 
     def _note(self, number: int, frame: Any) -> None:
         del frame

@@ -21,8 +21,12 @@ from alexnet_jax.network import placement, towers
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.model import AlexNet, Params, fresh_params
 from alexnet_jax.network.modules import DATA
+from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.optimizer import RateTree, update_rule
+from alexnet_jax.training.schedule import frozen_layers
+
+TrainStep = Callable[[TrainState, Batch, Inputs, RateTree, Any], tuple[TrainState, MetricSums]]
 
 _COUNT = itertools.count()
 
@@ -58,7 +62,7 @@ def make_train_step(
     accumulation: int = 1,
     mesh: Mesh | None = None,
     frozen: frozenset[str] = frozenset(),
-) -> Callable[[TrainState, Batch, Inputs, RateTree, Any], tuple[TrainState, MetricSums]]:
+) -> TrainStep:
     """Returns `step(state, batch, inputs, rates, colour_on) -> (state, sums)`, jitted.
 
     The state is donated. `rates` and `colour_on` are arrays, so a schedule never recompiles, and
@@ -127,6 +131,21 @@ def make_train_step(
         return state, sums
 
     return jax.jit(_traced_once(train_step), donate_argnums=0)
+
+
+def make_run_step(run: Run, mesh: Mesh | None) -> TrainStep:
+    """Returns the train step of a run."""
+    config = run.config
+    return make_train_step(
+        run.network,
+        config.optimizer,
+        config.preprocess,
+        config.augment,
+        jnp.dtype(config.compute_dtype),
+        config.accumulation,
+        mesh=mesh,
+        frozen=frozen_layers(config.schedule, config.optimizer),
+    )
 
 
 def _check_batch(batch: Batch, parts: int) -> None:

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from alexnet_jax.main import main
-from alexnet_jax.training import train as train_module
+from alexnet_jax.training import restoring, steps
 
 
 @contextlib.contextmanager
@@ -34,7 +34,7 @@ def as_float64(tree: Any) -> Any:
 @contextlib.contextmanager
 def training() -> Iterator[None]:
     """A context in which `train` computes and keeps float64; validation is float32."""
-    init, make = train_module.init_state, train_module.make_train_step
+    init, make = restoring.init_state, steps.make_train_step
 
     def make_train_step(network, optimizer, preprocess, augment, dtype, *others, **options):
         step = make(network, optimizer, preprocess, augment, np.float64, *others, **options)
@@ -42,8 +42,8 @@ def training() -> Iterator[None]:
 
     with (
         precision(),
-        mock.patch.object(train_module, "init_state", lambda *given: as_float64(init(*given))),
-        mock.patch.object(train_module, "make_train_step", make_train_step),
+        mock.patch.object(restoring, "init_state", lambda *given: as_float64(init(*given))),
+        mock.patch.object(steps, "make_train_step", make_train_step),
     ):
         yield
 

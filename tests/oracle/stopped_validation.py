@@ -9,15 +9,15 @@ import float64
 import jax
 
 from alexnet_jax.main import main
-from alexnet_jax.training import train as train_module
+from alexnet_jax.training import validation as validation_module
 
 if __name__ == "__main__":
-    evaluate = train_module.evaluate
+    evaluate = validation_module.evaluate
 
     def stopped(*arguments, **options):
         if jax.process_index() == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return evaluate(*arguments, **options)
 
-    with float64.training(), mock.patch.object(train_module, "evaluate", stopped):
+    with float64.training(), mock.patch.object(validation_module, "evaluate", stopped):
         sys.exit(main())

@@ -3,13 +3,13 @@
 import dataclasses
 
 from alexnet_jax import workflow
-from alexnet_jax.training.train import memory_in_use, progress_parts
+from alexnet_jax.training.reporting import memory_in_use, progress_parts
 
 VALUES = {"train/loss": 0.5, "train/top1_error": 0.25, "train/learning_rate": 0.01}
 
 
 def test_a_line_tells_rate_memory_best_and_time_left():
-    parts = progress_parts(10, 10, 1.0, VALUES, 1234.5, 125.0, best=0.125)
+    parts = progress_parts(10, 10, 1.0, VALUES, 1234.5, 125.0, best_error=0.125)
     memory = parts.pop(7)
     assert "  ".join(parts) == (
         "step 10/10  epoch 1.00  loss 0.5000  error 25.0 %  best 12.5 %  rate 0.01  "

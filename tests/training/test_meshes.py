@@ -25,7 +25,6 @@ from alexnet_jax.network.layers import (
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.checkpoint import Checkpoints
 from alexnet_jax.training import steps as steps_module
-from alexnet_jax.training import train as train_module
 from alexnet_jax.training.start import train
 
 TOWERS = Network(
@@ -120,7 +119,7 @@ def test_a_run_goes_on_with_other_devices(sharded, dataset, tmp_path, one_device
 
     folder = tmp_path / "run"
     every = dataclasses.replace(sharded, checkpoint_every_steps=3)
-    broken = mock.patch.object(train_module, "make_train_step", make_breaking)
+    broken = mock.patch.object(steps_module, "make_train_step", make_breaking)
     with broken, float64.training(), pytest.raises(KeyboardInterrupt):
         train(on(every, *first), folder, dataset)
     assert Checkpoints(folder, read_only=True).steps() == [3, 4]

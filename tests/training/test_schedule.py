@@ -11,7 +11,7 @@ from alexnet_jax.training.schedule import (
     after_validation,
     rate_tree,
     rates_at,
-    taken_up,
+    resume_plateau,
 )
 
 OPTIMIZER = OptimizerConfig()
@@ -93,7 +93,7 @@ def test_a_plateau_that_stopped_goes_on_when_the_schedule_allows_it():
         (ScheduleConfig("plateau", drops=4), False),
         (ScheduleConfig("constant"), False),
     ):
-        assert taken_up(schedule, stopped) == stopped._replace(stopped=stops)
+        assert resume_plateau(schedule, stopped) == stopped._replace(stopped=stops)
 
 
 def test_plateau_ignores_nan():

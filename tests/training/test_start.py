@@ -8,7 +8,7 @@ from alexnet_jax.config import AUTO, OptimizerConfig, Phase, ScheduleConfig
 from alexnet_jax.errors import DivergedError, InputError
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.resolution import resolve
-from alexnet_jax.training import train as train_module
+from alexnet_jax.training import batches as batches_module
 from alexnet_jax.training.start import train
 
 
@@ -45,13 +45,13 @@ def test_presets_name_layers_of_their_networks(name):
 
 def test_a_run_that_diverges_closes_its_stream(config, dataset, tmp_path, monkeypatch):
     streams = []
-    make = train_module.device_prefetch
+    make = batches_module.device_prefetch
 
     def make_and_keep(source, **options):
         streams.append(source)
         return make(source, **options)
 
-    monkeypatch.setattr(train_module, "device_prefetch", make_and_keep)
+    monkeypatch.setattr(batches_module, "device_prefetch", make_and_keep)
     wild = dataclasses.replace(config, optimizer=OptimizerConfig(1e30, 1e30), epochs=30)
     with pytest.raises(DivergedError):
         train(wild, tmp_path / "run", dataset)

@@ -25,7 +25,7 @@ from alexnet_jax.runs.checkpoint import Checkpoints, digest_of
 from alexnet_jax.runs.folder import read_config, read_run
 from alexnet_jax.runs.metrics_log import MetricsLog, read_rows
 from alexnet_jax.training import steps as steps_module
-from alexnet_jax.training import train as train_module
+from alexnet_jax.training import validation as validation_module
 from alexnet_jax.training.start import train
 
 
@@ -57,7 +57,7 @@ def train_and_break(config, folder, dataset, monkeypatch, last_step):
         return breaking
 
     with monkeypatch.context() as patch, pytest.raises(_Stop):
-        patch.setattr(train_module, "make_train_step", make_breaking)
+        patch.setattr(steps_module, "make_train_step", make_breaking)
         train(config, folder, dataset)
 
 
@@ -129,7 +129,7 @@ def test_the_display_says_once_that_nothing_is_learnt_and_once_that_something_is
 def test_a_finished_run_does_no_work(unbroken, config, dataset, monkeypatch):
     _, folder = unbroken
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.name != ".lock"}
-    monkeypatch.setattr(train_module, "make_train_step", None)
+    monkeypatch.setattr(steps_module, "make_train_step", None)
     outcome = train(config, folder, dataset)
     assert outcome.finished and outcome.steps_done == 0
     after = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
@@ -161,7 +161,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
         return signalling
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "make_train_step", make_signalling)
+        patch.setattr(steps_module, "make_train_step", make_signalling)
         stopped = train(config, tmp_path / "run", dataset)
     assert not stopped.finished and int(stopped.state.step) == 6
     assert "interrupted: saved step 6" in capsys.readouterr().out
@@ -175,7 +175,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
 def test_a_signal_in_a_validation_stops_it_and_it_is_repeated(
     config, dataset, tmp_path, monkeypatch, capsys, validation
 ):
-    make = train_module.make_predict_step
+    make = validation_module.make_predict_step
     calls = 0
 
     def make_signalling(*arguments, **options):
@@ -194,7 +194,7 @@ def test_a_signal_in_a_validation_stops_it_and_it_is_repeated(
     folder, straight = tmp_path / "run", tmp_path / "straight"
     unbroken = train(config, straight, dataset)
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "make_predict_step", make_signalling)
+        patch.setattr(validation_module, "make_predict_step", make_signalling)
         stopped = train(config, folder, dataset)
     assert not stopped.finished
     step = int(stopped.state.step)
@@ -359,7 +359,7 @@ def test_the_step_compiles_once_and_donates(config, dataset, tmp_path, monkeypat
         made.append(make(*arguments, **options))
         return made[-1]
 
-    monkeypatch.setattr(train_module, "make_train_step", make_and_keep)
+    monkeypatch.setattr(steps_module, "make_train_step", make_and_keep)
     train(config, tmp_path / "run", dataset)
     assert [step._cache_size() for step in made] == [1]
     network, size = read_run(tmp_path / "run").network, 8

@@ -1,0 +1,31 @@
+"""The training batches of a run, on its devices."""
+
+from collections.abc import Generator
+
+from jax.sharding import Mesh
+
+from alexnet_jax.data.pipeline import device_prefetch, training_batches, usable_cores
+from alexnet_jax.data.stream import Batch, TrainingSource
+from alexnet_jax.network import placement
+from alexnet_jax.runs.folder import Run
+
+MAX_THREADS = 16
+
+
+def batches_on_device(
+    run: Run, source: TrainingSource, mesh: Mesh | None, first_step: int
+) -> Generator[Batch, None, None]:
+    """Returns the endless stream of a run's batches from `first_step` on."""
+    config = run.config
+    batches = training_batches(
+        source,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        image_size=run.image_size,
+        augment=config.augment,
+        first_step=first_step,
+        workers=config.workers,
+        threads=min(usable_cores(), MAX_THREADS),
+        rows=placement.own_rows(mesh, config.batch_size),
+    )
+    return device_prefetch(batches, put=placement.batch_putter(mesh, config.batch_size))

@@ -1,0 +1,135 @@
+"""The metrics of training: summed step by step, checked, logged and shown."""
+
+import contextlib
+import math
+import resource
+import time
+from pathlib import Path
+
+import jax
+
+from alexnet_jax.display import Display, duration
+from alexnet_jax.errors import DivergedError
+from alexnet_jax.evaluation.guessing import Guess
+from alexnet_jax.evaluation.metrics import MetricSums, no_sums
+from alexnet_jax.runs.folder import Run
+from alexnet_jax.runs.metrics_log import MetricsLog
+from alexnet_jax.training.position import Position
+from alexnet_jax.training.saving import Saving
+from alexnet_jax.training.schedule import Clock, CurrentRates
+from alexnet_jax.training.watching import LearningWatch
+
+DISPENSABLE = (5, 7, 1, 4, 6, 3)
+"""Indices of the parts of a line of progress that a narrow terminal loses, the first one first."""
+
+
+class Reporting:
+    """Counts the metrics of the steps, and reports them every `log_every_steps`."""
+
+    def __init__(
+        self,
+        run: Run,
+        clock: Clock,
+        log: MetricsLog,
+        display: Display,
+        saving: Saving,
+    ):
+        self._run, self._clock, self._log, self._display = run, clock, log, display
+        self._watch = LearningWatch(run.config, Guess.of_run(run.info), display)
+        self._saving = saving
+        self._pending: tuple[MetricSums, int, float] | None = None
+        self._measured_at, self._measured_step = 0.0, 0
+
+    def restart_clock(self, step: int) -> None:
+        """Measures the speed from here on: what was done before is not training."""
+        self._measured_at, self._measured_step = time.monotonic(), step
+
+    def add(self, position: Position, sums: MetricSums, rates: CurrentRates) -> Position:
+        """Counts the step before this one, so that the device never waits for the host."""
+        position = self.settle(position)
+        self._pending = (sums, position.step, rates.weights)
+        return position
+
+    def settle(self, position: Position) -> Position:
+        """Counts the step that is left; raises `DivergedError` if the loss is not finite."""
+        if self._pending is None:
+            return position
+        (sums, step, rate), self._pending = self._pending, None
+        window = position.window + sums
+        if not math.isfinite(window.loss):
+            saved = self._saving.saved_step
+            have = "nothing was saved yet"
+            if saved is not None:
+                have = f"the checkpoint of step {saved} is good"
+            raise DivergedError(
+                f"the loss is not finite at step {step} (learning rate {rate:g}); {have}: "
+                "start in another --workdir with lower rates (--optimizer, --schedule)"
+            )
+        return position._replace(window=window)
+
+    def is_due(self, position: Position) -> bool:
+        return position.step % self._run.config.log_every_steps == 0
+
+    def report(self, position: Position, rates: CurrentRates, best_error: float | None) -> Position:
+        """Shows the metrics since the last row; where a row is due, writes it and begins anew."""
+        position = self.settle(position)
+        step, config = position.step, self._run.config
+        seconds = max(time.monotonic() - self._measured_at, 1e-9)
+        speed = (step - self._measured_step) * config.batch_size / seconds
+        self.restart_clock(step)
+        means = position.window.means(self._run.network.classes)
+        values = {f"train/{name}": mean for name, mean in means.items()}
+        values["train/learning_rate"] = rates.weights
+        epoch, total_steps = self._clock.epochs(step), self._clock.step_after(config.epochs)
+        if self.is_due(position):
+            self._log.add({"step": step, "epoch": epoch, **values, "images_per_second": speed})
+            position = position._replace(window=no_sums())
+            self._watch.add(step, values["train/loss"], rates)
+        eta = (total_steps - step) * config.batch_size / max(speed, 1e-9)
+        parts = progress_parts(step, total_steps, epoch, values, speed, eta, best_error)
+        self._display.update(parts, DISPENSABLE, last=step == total_steps)
+        return position
+
+
+def progress_parts(
+    step: int,
+    total_steps: int,
+    epoch: float,
+    values: dict[str, float],
+    speed: float,
+    eta: float,
+    best_error: float | None,
+) -> list[str]:
+    """Returns the parts of a line of progress.
+
+    Args:
+      step: finished steps.
+      total_steps: of the run.
+      epoch: finished epochs.
+      values: `train/loss`, `train/top1_error`, `train/learning_rate`.
+      speed: images per second.
+      eta: seconds left at this speed.
+      best_error: smallest validation error up to now, a fraction.
+    """
+    return [
+        f"step {step}/{total_steps}",
+        f"epoch {epoch:.2f}",
+        f"loss {values['train/loss']:.4f}",
+        f"error {100 * values['train/top1_error']:.1f} %",
+        "" if best_error is None else f"best {100 * best_error:.1f} %",
+        f"rate {values['train/learning_rate']:.3g}",
+        f"{speed:,.0f} images/s",
+        f"{memory_in_use() / 1e9:.1f} GB",
+        f"ETA {duration(eta)}",
+    ]
+
+
+def memory_in_use() -> int:
+    """Returns the bytes that the first device holds; of a CPU those that the process holds."""
+    with contextlib.suppress(Exception):  # devices differ in what they report
+        stats = jax.local_devices()[0].memory_stats()
+        if stats:
+            return int(stats["bytes_in_use"])
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return 0
