@@ -20,14 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from experiments import pages
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.fuzz import targets
-from experiments.generated import made_with, rewrite, table, with_parts
 
-HERE = Path(__file__).parent
-OUTPUT = HERE / "results" / "fuzz.json"
-README = HERE / "README.md"
+OUTPUT = Path(__file__).parent / "results" / "fuzz.json"
 SECONDS_PER_INPUT = 20
 MEGABYTES = 3000
 """Of the whole process; JAX, Orbax and the instrumented package take 700 of them."""
@@ -82,35 +80,6 @@ def added(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def rows(record: dict[str, Any]) -> str:
-    """Returns the table of a record."""
-    head = ["reader", "inputs", "edges: files as they are, mutated", "wrong errors", "crashes"]
-    head += ["hangs", "too much memory", "peak, MB"]
-    counts = ("wrong", "crashes", "hangs", "too_large")
-    lines = []
-    for name, found in record["targets"].items():
-        numbers = [str(len(found["wrong"])), *(str(found[key]) for key in counts[1:])]
-        edges = "{:,}, {:,}".format(*found["edges"])
-        lines.append([name, f"{found['inputs']:,}", edges, *numbers, f"{found['peak_mb']:,}"])
-    each = record["targets"].values()
-    total = [sum(found["inputs"] for found in each), sum(len(found["wrong"]) for found in each)]
-    total += [sum(found[key] for found in each) for key in counts[1:]]
-    words = [f"**{number:,}**" for number in total]
-    peak = max(found["peak_mb"] for found in each)
-    lines.append(["**in all**", words[0], "", *words[1:], f"**{peak:,}**"])
-    hours = record["cpu_seconds"] / 3600
-    return (
-        f"{table(head, lines)}\n\n{hours:.1f} hours of processor time. "
-        f"{made_with(record, OUTPUT.name)}."
-    )
-
-
-def updated(text: str) -> str:
-    """Returns the README with the table of today's record."""
-    record = read(OUTPUT)
-    return with_parts(text, {"fuzz": rows(record)}, "experiments.fuzz.run") if record else text
-
-
 def main() -> None:
     """Fuzzes all readers in turns."""
     parser = argparse.ArgumentParser(
@@ -143,7 +112,7 @@ def main() -> None:
     while record["cpu_seconds"] < arguments.seconds:
         with ThreadPoolExecutor(arguments.jobs) as pool:
             list(pool.map(one, names))
-    rewrite({README: updated})
+    pages.write("fuzz")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from alexnet_jax.network.networks import NETWORKS
 from experiments import reproduction
 from experiments.imagenet import ready
 from experiments.pages import record
-from experiments.parity.page import largest
+from experiments.parity.compare import largest
 from experiments.results import test_errors
 
 ROWS = Path(__file__).parent / "rows.toml"

@@ -1,6 +1,8 @@
 """Logits and gradients of our networks, and how far apart two computations are."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +12,7 @@ import numpy as np
 from alexnet_jax.network.layers import Activation, MaxPool, Network, layer_names
 from alexnet_jax.network.model import AlexNet
 
+RESULTS = Path(__file__).parent / "results" / "parity.json"
 TARGETS = {"float32": 1e-4, "float64": 1e-9}
 """Largest difference that is asked for, relative to the largest value of the array."""
 
@@ -128,3 +131,32 @@ def differences(found: Outcome, expected: Outcome) -> dict[str, Any]:
         result[f"{leaf} gradients"] = leaves[worst]
         result[f"worst {leaf}"] = worst.split()[0]
     return result
+
+
+def worst(rows: Sequence[dict[str, Any]], key: str) -> float:
+    """Returns the largest number in the differences `key` of some rows."""
+    return max(largest(row[key]) for row in rows)
+
+
+def largest(differences: dict[str, Any]) -> float:
+    """Returns the largest number in a row of differences; infinity if one is not finite."""
+    numbers = [value for value in differences.values() if isinstance(value, float)]
+    return max(number if math.isfinite(number) else math.inf for number in numbers)
+
+
+def missed(record: dict[str, Any]) -> list[str]:
+    """Returns a line for every target that the record misses."""
+    lines = []
+    for rows, key in ((record["networks"], "network"), (record["layers"], "name")):
+        for row in rows:
+            for dtype, target in record["targets"].items():
+                if not largest(row[dtype]) <= target:
+                    lines.append(f"{row[key]}, {dtype}: {largest(row[dtype]):.1e} > {target:g}")
+    for row in record["steps"]:
+        found = {key: row[key] for key in ("losses", "parameters", "velocities")}
+        if not largest(found) <= record["targets"]["float64"] or not row["conv1 rests from step 6"]:
+            lines.append(f"ten steps of {row['network']}: {largest(found):.1e}")
+    for row in record["round_trips"]:
+        if not row.get("bit_equal", row.get("difference", 1) <= record["targets"]["float32"]):
+            lines.append(f"round trip {row['way']}")
+    return lines

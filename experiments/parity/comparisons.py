@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from alexnet_jax.network.networks import NETWORKS
-from experiments.parity import page, torch_reference
-from experiments.parity.compare import TARGETS, Outcome, differences, other_decisions, ours
+from experiments.parity import torch_reference
+from experiments.parity.compare import TARGETS, Outcome, differences, largest, other_decisions, ours
 from experiments.parity.layers_alone import CASES, compare_layer
 from experiments.parity.round_trips import compare_round_trips
 from experiments.parity.samples import make_images, make_params
@@ -64,11 +64,11 @@ def compare_network(name: str, count: int, draws: int) -> dict[str, Any]:
         row["PyTorch float32 to float64"] = differences(rounded, exact)
         row["float32"] = differences(ours(network, params, images, labels, np.float32), rounded)
         row["passed over"] = passed_over
-        reached = page.largest(row["float32"]) <= TARGETS["float32"]
+        reached = largest(row["float32"]) <= TARGETS["float32"]
         others = [] if reached else other_decisions(network, params, images)
         if not others:
             break
-        found = {"draw": draw, "float32": page.largest(row["float32"]), "layers": others}
+        found = {"draw": draw, "float32": largest(row["float32"]), "layers": others}
         passed_over = [*passed_over, found]
         print(f"{name}, passed over: {found}", flush=True)
     return row
@@ -85,7 +85,7 @@ def compare_draws(name: str, count: int, draws: int) -> dict[str, Any]:
         rounded = Outcome(*torch_reference.outcome(network, params, images, labels, np.float32))
         own = ours(network, params, images, labels, np.float32)
         found = {"PyTorch": differences(rounded, exact), "ours": differences(own, exact)}
-        rows.append({side: page.largest(row) for side, row in found.items()})
+        rows.append({side: largest(row) for side, row in found.items()})
         if not rows[-1]["ours"] <= TARGETS["float32"]:
             rows[-1]["layers"] = other_decisions(network, params, images)
         print(f"{name}, draw {draw}: {rows[-1]}", flush=True)
@@ -109,5 +109,5 @@ def _margins(name: str, params: Any, count: int, draws: int) -> list[float]:
 
 def say_row(name: str, row: dict[str, Any]) -> None:
     """Prints the largest differences of a row."""
-    parts = [f"{dtype} {page.largest(row[dtype]):.1e}" for dtype in TARGETS]
+    parts = [f"{dtype} {largest(row[dtype]):.1e}" for dtype in TARGETS]
     print(f"{name}: {', '.join(parts)}", flush=True)

@@ -14,14 +14,11 @@ from pathlib import Path
 import jax
 
 from alexnet_jax.network.networks import NETWORKS
+from experiments import pages
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.generated import rewrite
-from experiments.parity import page
-from experiments.parity.compare import TARGETS
+from experiments.parity.compare import RESULTS, TARGETS, missed
 from experiments.parity.samples import OTHERS, REQUIRED
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -36,7 +33,7 @@ def main() -> None:
     parser.add_argument(
         "--draws", type=int, default=8, help="of images; the clearest decisions win"
     )
-    parser.add_argument("--output", type=Path, default=RESULTS / "parity.json")
+    parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     if importlib.util.find_spec("torch") is None:
         parser.error("PyTorch, the reference, is not installed: pip install torch==2.13.0")
@@ -57,11 +54,11 @@ def main() -> None:
         say_row(f"{name} ({time.monotonic() - began:.0f} s)", rows[name])
     record["networks"] = list(rows.values())
     write(arguments.output, record)
-    if arguments.output == RESULTS / "parity.json":
-        rewrite({page.README: page.updated})
-    missed = page.missed(record)
-    print(*(missed or ["every target is met"]), sep="\n")
-    raise SystemExit(bool(missed))
+    if arguments.output == RESULTS:
+        pages.write("parity")
+    lines = missed(record)
+    print(*(lines or ["every target is met"]), sep="\n")
+    raise SystemExit(bool(lines))
 
 
 if __name__ == "__main__":

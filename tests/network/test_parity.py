@@ -12,8 +12,8 @@ import pytest
 import quick
 
 from alexnet_jax.network.layers import Lrn, with_changes
-from experiments.parity import compare, golden, page
-from experiments.parity.compare import TARGETS, apart, ours
+from experiments.parity import compare, golden
+from experiments.parity.compare import RESULTS, TARGETS, apart, missed, ours
 
 GOLDEN = json.loads(golden.PATH.read_text())
 DOUBLE = (
@@ -88,25 +88,20 @@ def test_values_that_are_not_finite_are_infinitely_far_apart():
     assert golden.largest_difference({"a": [math.nan]}, {"a": [1.0]}) == math.inf
 
 
-def test_the_page_is_generated_from_the_results():
-    text = page.README.read_text()
-    assert page.updated(text) == text
-
-
 def test_the_results_meet_the_targets():
-    record = json.loads(page.RESULTS.read_text())
-    assert page.missed(record) == []
+    record = json.loads(RESULTS.read_text())
+    assert missed(record) == []
     names = {row["network"] for row in record["networks"]}
     assert names >= set(golden.NAMES)
 
 
 @pytest.mark.parametrize("quantity", ["logits", "kernel gradients"])
 def test_a_missed_target_is_named(quantity):
-    record = json.loads(page.RESULTS.read_text())
+    record = json.loads(RESULTS.read_text())
     for dtype, value in (("float64", 2e-9), ("float32", math.inf)):
         worse = copy.deepcopy(record)
         worse["networks"][0][dtype][quantity] = value
-        assert len(page.missed(worse)) == 1
+        assert len(missed(worse)) == 1
     worse = copy.deepcopy(record)
     worse["round_trips"][0]["bit_equal"] = False
-    assert len(page.missed(worse)) == 1
+    assert len(missed(worse)) == 1

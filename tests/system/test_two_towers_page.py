@@ -2,28 +2,21 @@
 
 import copy
 
-import pytest
-
 from alexnet_jax.network.networks import NETWORKS
 from experiments.benchmarks.records import read
-from experiments.two_towers import figure, page, run
-
-
-def test_the_generated_parts_are_those_of_the_results():
-    text = page.README.read_text(encoding="utf-8")
-    assert page.page(text) == text
-    assert "Not run yet" not in text
+from experiments.two_towers import exchanges, figure, run
+from experiments.two_towers.run import RESULTS
 
 
 def test_the_picture_states_the_bytes_of_the_formula():
-    picture = (page.RESULTS / "towers.svg").read_text(encoding="utf-8")
+    picture = (RESULTS / "towers.svg").read_text(encoding="utf-8")
     words = figure.description(NETWORKS["paper"])
     assert words in picture
     assert "before conv3: 13×13×128, 86,528 bytes there and 86,528 bytes back" in words
 
 
 def test_the_compiled_programs_send_what_the_formula_says():
-    scale, equality = read(page.RESULTS / "scale.json"), read(page.RESULTS / "two_towers.json")
+    scale, equality = read(RESULTS / "scale.json"), read(RESULTS / "two_towers.json")
     assert scale and equality
     for row in scale["rows"]:
         # XLA's CPU backend exchanges bfloat16 as float32.
@@ -58,12 +51,9 @@ def _drift(row):
 
 
 def test_what_was_not_found_is_not_claimed():
-    record = copy.deepcopy(read(page.RESULTS / "two_towers.json"))
+    record = copy.deepcopy(read(RESULTS / "two_towers.json"))
     assert record
     row = next(row for row in record["rows"] if row["towers"] == 2)
     row["float32"]["collectives"]["backward_bytes_per_image"].remove(86528.0)
-    text = page.parts(record, None)["exchanges"]
-    assert "| `conv3` | 13×13×128 | 86,528 | 86,528 | 86,528 | none |" in text
-    assert page.parts(None, None)["scale"] == "Not run yet."
-    with pytest.raises(ValueError, match="no place for 'equality'"):
-        page.page("# A page without markers")
+    exchange, pairs = exchanges.rows(record)[0]
+    assert exchange.layer == "conv3" and pairs == [(86528, 86528), (86528, None)]
