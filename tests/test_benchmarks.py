@@ -13,23 +13,17 @@ from alexnet_jax.network.layers import parametric_layers, with_features
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.network.networks import NETWORKS
 from experiments.benchmarks import (
+    cells,
     contest,
     plots,
     profile,
     records,
-    table,
     targets,
     torch_contestant,
     work,
 )
 from experiments.benchmarks import contestants as who
 from experiments.benchmarks.networks import CIFAR, DEFAULT, ratios
-
-
-@pytest.mark.parametrize("page", table.PAGES)
-def test_the_tables_are_generated_from_the_records(page):
-    text = page.read_text("utf-8")
-    assert table.PAGES[page](text) == text
 
 
 @pytest.mark.slow
@@ -156,20 +150,32 @@ def test_ratios_take_the_faster_rival_and_the_faster_product():
     assert entry["ratios"] == {"PyTorch": 2.5, "bound": 0.8}
 
 
-def test_tables_and_pictures_of_invented_results(tmp_path):
-    place = {"versions": {"jax": "1"}, "processor": "abacus", "cpu_cores": 2, "date": "2012-12-03"}
-    entries = {f"paper/{what}": _networks_entry(what) for what in ("train", "inference")}
-    records.write(tmp_path / "networks.json", {"environment": place, "entries": entries})
-    rows = [{"name": "peak", "value": 1234.5, "unit": "MiB", "low": 1.0, "high": 2.0, "note": ""}]
-    records.write(tmp_path / "memory.json", {"environment": place, "rows": rows})
-    text = table.tables(tmp_path)
-    assert "| `paper`, training, batch 128 | 40.0 (39.0–41.0) |" in text
-    assert "no answer within 1 s" in text
-    assert "| peak | 1,234 (1.00–2.00) | MiB |" in text
-    assert "| `paper`, training: ours / PyTorch | at least 2.8 | 2.50 | no |" in text
-    assert "at least 9 | not measured |" in targets.table(tmp_path)
+def test_cells_of_scores_and_rows():
+    assert cells.rate(_score(40.0)) == "40.0 (39.0–41.0)"
+    assert cells.rate(_score(1234.5) | {"cold": True}) == "1,234 (one turn)"
+    assert cells.milliseconds(_score(400.0)) == "2.50 (2.50–2.50)"
+    assert cells.rate({"failed": "no answer"}) == cells.milliseconds({"failed": "no answer"})
+    assert cells.rate(None) == cells.milliseconds(None) == cells.number(None) == "–"
+    row = {"name": "peak", "value": 1234.5, "unit": "MiB", "low": 1.0, "high": 2.0, "note": ""}
+    assert cells.measurement(row) == ("peak", "1,234 (1.00–2.00)", "MiB", "")
 
+
+def test_targets_are_compared_with_the_records():
+    entries = {f"paper/{what}": _networks_entry(what) for what in ("train", "inference")}
+    found: Any = {
+        "networks": {"entries": entries},
+        "startup": {"rows": [{"name": "first step, warm cache", "value": 3.1}]},
+    }
+    rows = {words: rest for words, *rest in targets.rows(found.get)}
+    assert rows["`paper`, training: ours / PyTorch"] == ["at least 2.8", "2.50", "no"]
+    assert rows["`paper`, training: ours / plain Flax"] == ["at least 9", "not measured", ""]
+    first = rows["seconds from the default command to the first step, warm cache"]
+    assert first == ["at most 8", "3.10", "yes"]
+
+
+def test_pictures_of_invented_results(tmp_path):
     pytest.importorskip("matplotlib", reason="the pictures need matplotlib")
+    entries = {f"paper/{what}": _networks_entry(what) for what in ("train", "inference")}
     plots.draw_networks(entries, ("paper", "absent"), tmp_path / "networks.svg")
     scaling = {
         f"paper/{what}/{batch}": _networks_entry(what) | {"batch": batch}
