@@ -1,8 +1,7 @@
-"""Pictures of first-layer filters, laid out as the 2012 code and the paper's Figure 3 do.
+"""Pictures of first-layer filters, laid out as in the paper's Figure 3 and the 2012 `shownet.py`.
 
-Sixteen filters per row, one black pixel between neighbours, and one common scale: the smallest
-weight of the whole layer is black and the largest is white, so that filters can be compared with
-each other and a tower that learnt nothing looks flat. Source: 2012 file `shownet.py`; Paper §6.1.
+All filters of a layer have one scale, so that they can be compared, and a tower that has learned
+nothing looks flat.
 """
 
 import numpy as np
@@ -13,7 +12,7 @@ FILTERS_PER_ROW = 16
 
 
 def scale_filters(kernel: np.ndarray) -> np.ndarray:
-    """Maps a kernel to grey or colour values with one minimum and maximum for the whole layer.
+    """Returns pictures of filters: the layer's smallest weight is black, its largest white.
 
     Args:
       kernel: float `[height, width, channels, filters]`, 1 or 3 channels in RGB order.
@@ -21,9 +20,6 @@ def scale_filters(kernel: np.ndarray) -> np.ndarray:
     Returns:
       uint8 `[filters, height, width, 3]`. A constant kernel becomes middle grey; weights that are
       not finite become black.
-
-    Raises:
-      InputError: the kernel has not four axes, or its channels are neither grey nor RGB.
     """
     kernel = np.asarray(kernel, np.float32)
     if kernel.ndim != 4 or kernel.shape[2] not in (1, 3):
@@ -46,16 +42,13 @@ def scale_filters(kernel: np.ndarray) -> np.ndarray:
 def tile_filters(
     filters: np.ndarray, per_row: int = FILTERS_PER_ROW, gap: int = 1, magnify: int = 1
 ) -> np.ndarray:
-    """Lays filters out row by row with a black gap, then enlarges every pixel to a square.
+    """Returns filters in rows, uint8 `[height, width, 3]`; places without a filter are black.
 
     Args:
       filters: uint8 `[n, height, width, 3]`.
-      per_row: filters per row; fewer filters than that make one shorter row.
-      gap: black pixels around and between filters, before enlarging.
-      magnify: side of the square that one filter pixel becomes (nearest neighbour).
-
-    Returns:
-      uint8 `[rows, columns, 3]`; places without a filter stay black.
+      per_row: filters per row.
+      gap: black pixels around and between filters, before they are enlarged.
+      magnify: side of the square that a pixel becomes.
     """
     count, height, width, _ = filters.shape
     columns = min(per_row, count)
@@ -72,16 +65,13 @@ def tile_filters(
 def tower_pictures(
     kernel: np.ndarray, groups: int = 2, per_row: int = FILTERS_PER_ROW, magnify: int = 1
 ) -> list[np.ndarray]:
-    """Returns one picture per tower; all towers share one scale (Paper, Figure 3).
+    """Returns one picture per tower, with one scale for all (Paper, Figure 3).
 
     Args:
       kernel: float `[height, width, 3, filters]` of conv1, towers one after another.
-      groups: number of towers; 1 for a network without towers.
+      groups: number of towers.
       per_row: filters per row.
-      magnify: side of the square that one filter pixel becomes.
-
-    Raises:
-      InputError: the filters do not divide into `groups` towers.
+      magnify: side of the square that a pixel becomes.
     """
     filters = scale_filters(kernel)
     if groups < 1 or len(filters) % groups:
@@ -90,13 +80,7 @@ def tower_pictures(
 
 
 def filter_picture(kernel: np.ndarray, groups: int = 2, magnify: int = 6) -> np.ndarray:
-    """Returns all towers in one picture, a white band between them, uint8 `[h, w, 3]`.
-
-    Args:
-      kernel: float `[h, w, 3, filters]`.
-      groups: towers, each of which gets rows of its own.
-      magnify: pixels of the picture per weight.
-    """
+    """Returns all towers in one picture, uint8 `[h, w, 3]`, with a white band between them."""
     pictures = tower_pictures(kernel, groups, magnify=magnify)
     height, width = kernel.shape[0] * magnify // 2, pictures[0].shape[1]
     band = np.full((height, width, 3), 255, np.uint8)

@@ -1,4 +1,4 @@
-"""Which pixels of the image each unit of a layer sees."""
+"""The pixels of the image that each unit of a layer sees."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,6 @@ class ReceptiveField(NamedTuple):
     """What the units of a layer see of the image, along one side (both are alike).
 
     Attributes:
-      layer: name of the layer.
       units: units along a side; 1 for dense layers.
       size: pixels that a unit sees, those beyond the image's edges included.
       stride: pixels between neighbouring units; 0 where there is one unit.
@@ -37,7 +36,7 @@ class ReceptiveField(NamedTuple):
     first_centre: float
 
     def centre(self, unit: int) -> float:
-        """Returns the pixel on which the field of a unit is centred, counted as the units are."""
+        """Returns the pixel on which the field of a unit is centred; the first unit is 0."""
         return self.first_centre + unit * self.stride
 
     def bounds(self, unit: int) -> tuple[float, float]:
@@ -52,13 +51,6 @@ def receptive_fields(network: Network, image_size: int | None = None) -> list[Re
     A window of k at a stride of s, on units that lie j pixels apart and see r, makes units that lie
     j s apart and see r + (k - 1) j. The sums of `Lrn` run over channels and change nothing. A dense
     layer sees the whole image, whatever part of it the fields of its inputs leave out or repeat.
-
-    Args:
-      network: e.g. `NETWORKS["paper"]`.
-      image_size: height and width of the input, pixels; None: the network's own.
-
-    Raises:
-      InputError: the size does not fit the network.
 
     >>> fields = {field.layer: field for field in receptive_fields(NETWORKS["paper"])}
     >>> fields["conv5"].size, fields["conv5"].stride, fields["conv5"].units

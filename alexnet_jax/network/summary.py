@@ -1,4 +1,4 @@
-"""A network as a table: what every layer is, makes, sees, holds and costs, and on which tower."""
+"""A network as a table: kind, shapes, receptive field, parameters, cost and tower of each layer."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -47,16 +47,12 @@ class LayerRow:
     """One layer of a `NetworkSummary`, for one image.
 
     Attributes:
-      layer: its name (`conv1`, `relu1`, …, `fc8`).
-      kind: in words.
       kernel_shape: of its parameter `kernel`; empty: it has none.
-      window: pixels along a side of what its units read of their input; None: no window.
-      stride: pixels between windows.
+      window: pixels along a side that a unit reads of its input; None: no window.
       output_shape: without the batch axis.
       receptive_field: pixels of the image that a unit sees, along a side.
-      params: weights and biases.
       macs: multiply-adds of convolutions and matrix products.
-      neurons: outputs, of a layer with parameters.
+      neurons: outputs of a layer with parameters.
       tower_units: channels or units on each tower; one number: all of them on every tower; empty:
         the network has no towers.
       reads: whose channels it combines: `own` tower, `both` (`all`), or those of the `image`.
@@ -78,11 +74,9 @@ class LayerRow:
 
 @dataclass(frozen=True, repr=False)
 class NetworkSummary:
-    """The table of a network; `print` shows it, and a notebook does as well.
+    """The table of a network; `print` and notebooks show it.
 
     Attributes:
-      network: what is summarized.
-      image_size: height and width of its input, pixels.
       rows: one per layer, from the image to the logits.
       params: weights and biases (paper §3.5: 60 million).
       macs: multiply-adds for an image; those of normalization and pooling are not counted.
@@ -105,14 +99,11 @@ class NetworkSummary:
 
 
 def summary(network: Network | str, image_size: int | None = None) -> NetworkSummary:
-    """Returns the table of a network.
+    """Returns the table of a network, or of the one of that name.
 
     Args:
-      network: e.g. `NETWORKS["paper"].with_classes(10)`, or the name of one.
+      network: e.g. `NETWORKS["paper"].with_classes(10)`.
       image_size: height and width of the input, pixels; None: the network's own.
-
-    Raises:
-      InputError: there is no network of that name, or the size does not fit it.
 
     >>> paper = summary("paper")
     >>> paper.params, paper.macs, paper.neurons

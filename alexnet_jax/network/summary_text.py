@@ -17,16 +17,7 @@ FORMATS = ("table", "markdown", "csv", "json")
 
 
 def format_summary(summary: "NetworkSummary", form: str = "table") -> str:
-    """Returns the table as text.
-
-    Args:
-      summary: of a network.
-      form: `table` or `markdown` for people, `csv` or `json` for programs, whose names are those of
-        the attributes.
-
-    Raises:
-      InputError: another form.
-    """
+    """Returns the table as text: `table` or `markdown` for people, `csv` or `json` for programs."""
     match form:
         case "table":
             return _page(summary, _aligned(_cells(summary)))
@@ -62,7 +53,7 @@ def _page(summary: "NetworkSummary", table: list[str]) -> str:
 
 
 def _cells(summary: "NetworkSummary") -> list[tuple[str, ...]]:
-    """Returns the rows as text, heading first; what no layer has gets no column."""
+    """Returns the rows as text, heading first, without empty columns."""
     heading = "layer kind kernel stride output field parameters mult-adds neurons towers reads"
     cells: list[Sequence[str]] = [heading.split()]
     for row in summary.rows:

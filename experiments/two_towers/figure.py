@@ -21,13 +21,13 @@ _STEP, _HEIGHTS = 100, (135, 365)  # pixels from layer to layer; middle of each 
 
 
 def main() -> None:
-    """Draws `results/towers.svg`, and a PNG where one is asked for."""
+    """Draws `results/towers.svg`, or a PNG if the name of the output ends so."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--network", default="paper")
     parser.add_argument("--output", type=Path, default=RESULTS / "towers.svg")
     arguments = parser.parse_args()
     network = NETWORKS[arguments.network]
-    figure = draw(network)
+    figure = draw_towers(network)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     if arguments.output.suffix == ".svg":
         pictures.save(figure, arguments.output, description(network))
@@ -53,7 +53,7 @@ def size(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
 
 
-def draw(network: Network) -> Any:
+def draw_towers(network: Network) -> Any:
     """Returns the figure of a network that has two towers."""
     from matplotlib.figure import Figure
 
@@ -84,16 +84,7 @@ def draw(network: Network) -> Any:
         if exchange := talk.get(summary.name):
             for own in (0, 1):
                 _arrow(axes, before[own][1], edges[1 - own][0], _CROSSING, 2.0)
-            lines = [size(exchange.shape), f"{exchange.forward_bytes():,} B →"]
-            lines += [f"← {exchange.backward_bytes():,} B" if exchange.backward else "(none back)"]
-            _words(
-                axes,
-                x - _STEP / 2,
-                middle,
-                "\n".join(lines),
-                color=_CROSSING,
-                bbox={"facecolor": "white", "edgecolor": _CROSSING, "pad": 3.0, "lw": 0.8},
-            )
+            _label(axes, x - _STEP / 2, middle, exchange)
         before = edges
     for y, name in zip((_HEIGHTS[0] - 30, _HEIGHTS[1] + 30), ("tower 1", "tower 2"), strict=True):
         _words(axes, 45, y, name, weight="bold", size=11, color=_OWN)
@@ -106,6 +97,14 @@ def draw(network: Network) -> Any:
         color="black",
     )
     return figure
+
+
+def _label(axes: Any, x: float, y: float, exchange: traffic.Exchange) -> None:
+    """Writes what an exchange sends."""
+    lines = [size(exchange.shape), f"{exchange.forward_bytes():,} B →"]
+    lines += [f"← {exchange.backward_bytes():,} B" if exchange.backward else "(none back)"]
+    box = {"facecolor": "white", "edgecolor": _CROSSING, "pad": 3.0, "lw": 0.8}
+    _words(axes, x, y, "\n".join(lines), color=_CROSSING, bbox=box)
 
 
 def _block(
@@ -130,14 +129,10 @@ def _block(
             (right + slant, top - slant),
         ],
     )
-    for corners, shade in zip(sides, (1.0, 0.6, 0.8), strict=True):
-        axes.add_patch(
-            Polygon(corners, closed=True, facecolor=colour, edgecolor="#374151", lw=0.8, alpha=1)
-        )
-        if shade < 1:
-            axes.add_patch(
-                Polygon(corners, closed=True, facecolor="black", lw=0, alpha=(1 - shade) / 4)
-            )
+    for corners, shadow in zip(sides, (0.0, 0.1, 0.05), strict=True):
+        axes.add_patch(Polygon(corners, facecolor=colour, edgecolor="#374151", lw=0.8))
+        if shadow:
+            axes.add_patch(Polygon(corners, facecolor="black", lw=0, alpha=shadow))
     return (left, y), (right + slant, y)
 
 

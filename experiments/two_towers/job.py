@@ -1,11 +1,10 @@
-"""One row of `run.py`: trains and tests on one mesh, and compares with what one device made.
+"""One row of `run.py`: trains and tests on one mesh, and compares with the results of one device.
 
-One device comes first; it leaves its gradients, parameters and probabilities in the folder of the
-job, where the other rows find them.
+One device comes first and leaves its gradients, parameters and probabilities in the folder of the
+job for the other rows.
 """
 
 import json
-import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -35,14 +34,12 @@ from alexnet_jax.preparation.prepare import ensure_prepared
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.schedule import rate_tree, rates_at
 from alexnet_jax.training.steps import init_state, make_train_step
+from experiments.benchmarks import jobs
 from experiments.two_towers import traffic
 
 _AUGMENT = AugmentConfig(colour_noise=0.1)
 _PREPROCESS = PreprocessConfig()
 _TEST_BATCH = 32
-
-VARIABLE = "TWO_TOWERS_JOB"
-"""Of the environment: the job of a process, as JSON."""
 
 
 class _Head:
@@ -52,85 +49,20 @@ class _Head:
         self.num_examples, self.labels, self.images = count, split.labels[:count], split.images
 
 
-def serve(job: dict[str, Any]) -> None:
-    """Computes one row and prints it as JSON in the last line."""
-    if job["dtype"] == "float64":
-        jax.config.update("jax_enable_x64", True)
-    if job["processes"] > 1:
-        processes.connect(job["coordinator"], job["processes"], job["process"])
-    result = measure(job)
-    if processes.is_chief():
-        print(json.dumps(result), flush=True)
-    processes.leave(0)
-
-
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Returns the numbers of one row."""
-    optimizer = OptimizerConfig(job["learning_rate"], 2 * job["learning_rate"])
-    folder = processes.chief_first(_prepared, _prepared)
-    dataset = open_dataset(folder)
-    network = NETWORKS[job["network"]].with_classes(len(dataset.class_names))
-    size, batch_size, dtype = network.image_size, job["batch_size"], jnp.dtype(job["dtype"])
-    mesh = placement.make_mesh(job["towers"], job["replicas"], batch_size=batch_size)
-    shape = dict(mesh.shape)
-    mesh = placement.mesh_or_none(mesh)
-
-    def cast(tree: Any) -> Any:
-        def to(leaf):
-            return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-        return jax.tree.map(to, tree)
-
-    inputs = make_inputs(_PREPROCESS, _AUGMENT, load_statistics(folder), size)
-    inputs = placement.put(mesh, network, cast(inputs))
-    state = cast(init_state(network, optimizer, size, seed=0))
-    if job["moved"]:
-        state = state._replace(params=_moved(state.params))
-    start = jax.tree.map(np.asarray, state.params)
-    state = placement.put(mesh, network, state)
-    rates = cast(rate_tree(rates_at(ScheduleConfig(), optimizer, 0, 1), optimizer, start))
-    put = placement.batch_putter(mesh, batch_size)
-    step = make_train_step(network, optimizer, _PREPROCESS, _AUGMENT, dtype, mesh=mesh)
-    losses, gradients = [], None
-    arguments: tuple[Any, ...] = (inputs, rates, np.bool_(True))
-    with closing(
-        training_batches(
-            dataset.split("train"),
-            seed=0,
-            batch_size=batch_size,
-            image_size=size,
-            augment=_AUGMENT,
-            threads=0,
-            rows=placement.own_rows(mesh, batch_size),
-        )
-    ) as batches:
-        for _ in range(job["steps"]):
-            batch = put(next(batches))
-            state, sums = step(state, batch, *arguments)
-            losses.append(float(sums.loss) / batch_size)
-            if gradients is None:
-                gradients = _gradients(state, start, rates, optimizer)
-    params = jax.tree.map(placement.to_host, state.params)
-    found = {"losses": losses, "compiled": step._cache_size()}  # type: ignore[attr-defined]
-    if job["dtype"] == "float32":
-        text = step.lower(state, batch, *arguments).compile().as_text()  # pyright: ignore[reportFunctionMemberAccess, reportPossiblyUnboundVariable]
-        found["collectives"] = collectives(text, shape, batch_size)
-    del state
-
+    setup = _Setup(job)
     reference = _Reference(Path(job["folder"]), job["dtype"])
-    is_reference = job["reference"]
-    if is_reference:
+    found, gradients, params = setup.train()
+    if job["reference"]:
         reference.write("gradients", gradients)
         reference.write("params", params)
     found["gradient_difference"] = reference.difference("gradients", gradients)
     found["param_difference"] = reference.difference("params", params)
     # The test takes the reference's parameters, so that only the test itself can differ.
-    params = placement.put(mesh, network, reference.read("params", params))
-    predict = make_predict_step(network, _PREPROCESS, size, 1, dtype, _AUGMENT, mesh)
-    head: Any = _Head(dataset.split("test"), job["test_images"])
-    tested = evaluate(predict, params, inputs, head, _TEST_BATCH, mesh=mesh)
+    tested = setup.test(reference.read("params", params))
     assert tested.probabilities is not None
-    if is_reference:
+    if job["reference"]:
         reference.write("probabilities", tested.probabilities)
     expected = reference.read("probabilities", tested.probabilities)
     found["test"] = tested.values | {
@@ -139,6 +71,79 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         "probability_difference": float(np.abs(tested.probabilities - expected).max()),
     }
     return found
+
+
+class _Setup:
+    """Data, network and mesh of one row."""
+
+    def __init__(self, job: dict[str, Any]):
+        self.job = job
+        self.optimizer = OptimizerConfig(job["learning_rate"], 2 * job["learning_rate"])
+        folder = processes.chief_first(_prepared, _prepared)
+        self.dataset = open_dataset(folder)
+        self.network = NETWORKS[job["network"]].with_classes(len(self.dataset.class_names))
+        self.dtype = jnp.dtype(job["dtype"])
+        mesh = placement.make_mesh(job["towers"], job["replicas"], batch_size=job["batch_size"])
+        self.mesh_shape = dict(mesh.shape)
+        self.mesh = placement.mesh_or_none(mesh)
+        size = self.network.image_size
+        inputs = make_inputs(_PREPROCESS, _AUGMENT, load_statistics(folder), size)
+        self.inputs: Any = placement.put(self.mesh, self.network, self.cast(inputs))
+
+    def cast(self, tree: Any) -> Any:
+        """Returns the tree with floating leaves in the dtype of the row."""
+
+        def to(leaf):
+            return leaf.astype(self.dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+        return jax.tree.map(to, tree)
+
+    def train(self) -> tuple[dict[str, Any], Any, Any]:
+        """Returns losses and collectives, the gradients of the first step, and last parameters."""
+        job, network, optimizer, mesh = self.job, self.network, self.optimizer, self.mesh
+        batch_size = job["batch_size"]
+        state = self.cast(init_state(network, optimizer, network.image_size, seed=0))
+        if job["moved"]:
+            state = state._replace(params=_moved(state.params))
+        start = jax.tree.map(np.asarray, state.params)
+        state = placement.put(mesh, network, state)
+        rates = self.cast(rate_tree(rates_at(ScheduleConfig(), optimizer, 0, 1), optimizer, start))
+        put = placement.batch_putter(mesh, batch_size)
+        step = make_train_step(network, optimizer, _PREPROCESS, _AUGMENT, self.dtype, mesh=mesh)
+        losses, gradients = [], None
+        others: tuple[Any, ...] = (self.inputs, rates, np.bool_(True))
+        with closing(
+            training_batches(
+                self.dataset.split("train"),
+                seed=0,
+                batch_size=batch_size,
+                image_size=network.image_size,
+                augment=_AUGMENT,
+                threads=0,
+                rows=placement.own_rows(mesh, batch_size),
+            )
+        ) as batches:
+            for _ in range(job["steps"]):
+                batch = put(next(batches))
+                state, sums = step(state, batch, *others)
+                losses.append(float(sums.loss) / batch_size)
+                if gradients is None:
+                    gradients = _gradients(state, start, rates, optimizer)
+        found = {"losses": losses, "compiled": step._cache_size()}  # type: ignore[attr-defined]
+        if job["dtype"] == "float32":
+            text = step.lower(state, batch, *others).compile().as_text()  # pyright: ignore[reportFunctionMemberAccess, reportPossiblyUnboundVariable]
+            found["collectives"] = collectives(text, self.mesh_shape, batch_size)
+        return found, gradients, jax.tree.map(placement.to_host, state.params)
+
+    def test(self, params: Any) -> Any:
+        """Returns the test of parameters on the first images of the test split."""
+        network, mesh = self.network, self.mesh
+        predict = make_predict_step(
+            network, _PREPROCESS, network.image_size, 1, self.dtype, _AUGMENT, mesh
+        )
+        head: Any = _Head(self.dataset.split("test"), self.job["test_images"])
+        params = placement.put(mesh, network, params)
+        return evaluate(predict, params, self.inputs, head, _TEST_BATCH, mesh=mesh)
 
 
 def _prepared() -> Path:
@@ -215,5 +220,17 @@ def collectives(text: str, mesh_shape: dict[str, int], batch_size: int) -> dict[
     }
 
 
+def main(job: dict[str, Any]) -> None:
+    """Computes one row, in one of its processes, and prints it as JSON in the last line."""
+    if job["dtype"] == "float64":
+        jax.config.update("jax_enable_x64", True)
+    if job["processes"] > 1:
+        processes.connect(job["coordinator"], job["processes"], job["process"])
+    result = measure(job)
+    if processes.is_chief():
+        print(json.dumps(result), flush=True)
+    processes.leave(0)
+
+
 if __name__ == "__main__":
-    serve(json.loads(os.environ[VARIABLE]))
+    main(jobs.current() or {})

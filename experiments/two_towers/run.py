@@ -11,22 +11,17 @@ the embedded digits, enlarged to 256x256. Writes `results/two_towers.json`.
 
 import argparse
 import json
-import os
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from experiments.benchmarks import jobs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
-from experiments.two_towers.job import VARIABLE
 
 RESULTS = Path(__file__).parent / "results"
-_ROOT = Path(__file__).resolve().parents[2]
-_MODULE = "experiments.two_towers.job"
 CONTROL = "1 device, start moved by one rounding"
 ROWS = (  # name, replicas, towers, processes
     ("1 device", 1, 1, 1),
@@ -38,7 +33,7 @@ ROWS = (  # name, replicas, towers, processes
     ("1x2 in 2 processes", 1, 2, 2),
     ("2x1 in 2 processes", 2, 1, 2),
 )
-_PATIENCE_SECONDS = 1800
+_MAX_SECONDS = 1800
 
 
 def main() -> None:
@@ -108,25 +103,18 @@ def _kept(path: Path, settings: dict[str, Any], here: dict[str, Any]) -> dict[st
 def in_processes(job: dict[str, Any]) -> dict[str, Any]:
     """Returns the result of one row, computed by as many processes as it names."""
     count = job["processes"]
-    devices = str(job["replicas"] * job["towers"] // count)
-    variables = os.environ | {"JAX_NUM_CPU_DEVICES": devices, "JAX_PLATFORMS": "cpu"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+        job = job | {"coordinator": f"127.0.0.1:{free.getsockname()[1]}"}
+    devices = str(job["replicas"] * job["towers"] // count)
+    variables = {"JAX_NUM_CPU_DEVICES": devices, "JAX_PLATFORMS": "cpu"}
     began = time.monotonic()
     started = [
-        subprocess.Popen(
-            [sys.executable, "-m", _MODULE],
-            cwd=_ROOT,
-            env=variables | {VARIABLE: json.dumps(job | {"process": number} | where)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for where in ({"coordinator": coordinator},)
+        jobs.start("experiments.two_towers.job", job | {"process": number}, **variables)
         for number in range(count)
     ]
     try:
-        outputs = [process.communicate(timeout=_PATIENCE_SECONDS)[0] for process in started]
+        outputs = [process.communicate(timeout=_MAX_SECONDS)[0] for process in started]
     finally:
         for process in started:
             process.kill()

@@ -9,20 +9,16 @@ replica stay the same, so that the batch grows with the replicas. Writes `result
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from experiments.benchmarks import jobs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import write
 from experiments.two_towers.run import RESULTS
 
 MESHES = ((1, 1), (1, 2), (4, 2), (16, 2), (64, 2), (256, 2))  # replicas, towers
-_ROOT = Path(__file__).resolve().parents[2]
-_MODULE = "experiments.two_towers.scale"
 
 
 def main() -> None:
@@ -40,7 +36,9 @@ def main() -> None:
     for dtype in arguments.dtypes:
         for replicas, towers in MESHES:
             mesh = {"dtype": dtype, "replicas": replicas, "towers": towers}
-            rows.append(mesh | in_a_process(settings | mesh))
+            # Compiled by a process with as many devices.
+            variables = {"JAX_NUM_CPU_DEVICES": str(replicas * towers), "JAX_PLATFORMS": "cpu"}
+            rows.append(mesh | jobs.run(__spec__.name, settings | mesh, **variables))
             print(json.dumps(rows[-1]), flush=True)
     content = {
         "question": "Memory and traffic of one device in a training step, compiled for many.",
@@ -49,20 +47,6 @@ def main() -> None:
         "rows": rows,
     }
     write(arguments.output, content)
-
-
-def in_a_process(job: dict[str, Any]) -> dict[str, Any]:
-    """Returns the result of one mesh, compiled by a process with as many devices."""
-    variables = os.environ | {
-        "JAX_NUM_CPU_DEVICES": str(job["replicas"] * job["towers"]),
-        "JAX_PLATFORMS": "cpu",
-        "TWO_TOWERS_SCALE": json.dumps(job),
-    }
-    command = [sys.executable, "-m", _MODULE]
-    result = subprocess.run(
-        command, cwd=_ROOT, env=variables, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +130,7 @@ def abstract_step(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], dict[str, 
 
 
 if __name__ == "__main__":
-    if "TWO_TOWERS_SCALE" in os.environ:
-        print(json.dumps(measure(json.loads(os.environ["TWO_TOWERS_SCALE"]))))
+    if job := jobs.current():
+        print(json.dumps(measure(job)))
     else:
         main()

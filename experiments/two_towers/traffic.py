@@ -1,7 +1,7 @@
-"""What towers and replicas send one another: by formula, and as a compiled program has it.
+"""What towers and replicas send each other: by formula, and in a compiled program.
 
-The formula reads a tower's layers. The program is the text of `jax.stages.Compiled.as_text()`,
-whose collective operations are all that crosses from device to device. Paper: §3.2, figure 2.
+The formula reads a tower's layers (paper §3.2, figure 2). All that crosses from device to device in
+a program are the collective operations in the text of `jax.stages.Compiled.as_text()`.
 """
 
 import itertools
@@ -35,27 +35,16 @@ class Exchange(NamedTuple):
     backward: int
 
     def forward_bytes(self, dtype: Any = jnp.float32) -> int:
-        """Returns the bytes of activations of `dtype` that one tower sends for one image."""
         return self.forward * jnp.dtype(dtype).itemsize
 
     def backward_bytes(self, dtype: Any = jnp.float32) -> int:
-        """Returns the bytes of gradients of `dtype` that one tower sends for one image."""
         return self.backward * jnp.dtype(dtype).itemsize
 
 
 def exchanges(
     network: Network, image_size: int | None = None, towers: int = 2
 ) -> tuple[Exchange, ...]:
-    """Returns where the towers of a network talk, from the image to the logits.
-
-    Args:
-      network: the whole network.
-      image_size: height and width of the image in pixels; None: the network's own.
-      towers: devices that share the network; 1 has no exchanges.
-
-    Raises:
-      InputError: the network does not divide, see `towers.tower_network`.
-    """
+    """Returns where the towers of a whole network talk, from the image to the logits."""
     summaries = summarize(tower_network(network, towers), image_size)
     found = []
     for place, summary in enumerate(summaries):
@@ -73,11 +62,6 @@ def gradient_bytes(network: Network, towers: int = 1, image_size: int | None = N
     """Returns the bytes of float32 gradients that one device sums over the replicas per step.
 
     They are those of the tower's share of the parameters, whatever the dtype of the activations.
-
-    Args:
-      network: whole, not that of one tower.
-      towers: 1 or 2.
-      image_size: height and width of its input, pixels.
     """
     return 4 * sum(
         summary.params for summary in summarize(tower_network(network, towers), image_size)
@@ -151,16 +135,10 @@ _LIST = r"\{((?:\{[\d,]*\},?\s*)*)\}"
 
 
 def collectives(text: str) -> tuple[Collective, ...]:
-    """Returns the collective operations of a compiled program, in the order of its text.
+    """Returns the collective operations in the text of an optimized HLO module, in order.
 
     An operation that starts and ends at two places (`all-gather-start`) counts once; one in the
-    body of a loop counts once, however often the loop runs.
-
-    Args:
-      text: of an optimized HLO module, as `jax.stages.Compiled.as_text()` returns it.
-
-    Raises:
-      ValueError: an operation is written in a way that this does not understand.
+    body of a loop counts once, however often the loop runs. `ValueError`: unknown syntax.
     """
     found = []
     for line in text.splitlines():
@@ -246,15 +224,7 @@ def _linked(pairs: Groups) -> Groups:
 
 
 def axes_of(groups: Groups, mesh_shape: Mapping[str, int]) -> tuple[str, ...]:
-    """Returns the mesh axes along which the devices of each group differ.
-
-    Args:
-      groups: of a `Collective`.
-      mesh_shape: the axes and their sizes in order, as `Mesh.shape` has them.
-
-    Raises:
-      ValueError: the groups are not those of any axes.
-    """
+    """Returns the axes of a mesh (`Mesh.shape`) along which the devices of each group differ."""
     places = np.arange(math.prod(mesh_shape.values())).reshape(tuple(mesh_shape.values()))
     wide = [axis for axis, size in mesh_shape.items() if size > 1]
     wanted = {frozenset(group) for group in groups}
@@ -269,14 +239,14 @@ def axes_of(groups: Groups, mesh_shape: Mapping[str, int]) -> tuple[str, ...]:
 
 
 class Account(NamedTuple):
-    """The collectives of one program by what they carry; see `account`.
+    """The collectives of one program, by what they carry; see `account`.
 
     Attributes:
       forward: gathers of activations over the towers.
       backward: sums of their gradients over the towers, of which each keeps its part.
       gradients: sums of arrays over the replicas.
       scalars: sums of scalars over the replicas: loss, credits and counts.
-      others: everything else, which a step has no need for.
+      others: everything else; a step needs none.
     """
 
     forward: tuple[Collective, ...]
