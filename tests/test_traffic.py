@@ -252,5 +252,5 @@ def test_a_compiled_step_sends_what_the_formula_says(replicas, towers):
     scalars = [array for one in found.scalars for array in one.arrays]
     assert set(scalars) <= {("f32", ())} and len(scalars) == (5 if replicas > 1 else 0)
     assert found.others == ()
-    # No device holds something of each image of the batch, such as the masks of dropout.
+    # No device has something of each image of the batch, e.g. the masks of dropout.
     assert bool(re.findall(rf"\w\[{IMAGES},\d", text)) == (replicas == 1)

@@ -68,16 +68,16 @@ def measure(place: Path, photos: int, rounds: int) -> tuple[list[dict[str, Any]]
         done = subprocess.run(run, cwd=root, check=True, capture_output=True, text=True)
         assert "is prepared already" in done.stderr, done.stderr
 
-    taken: dict[str, list[tuple[float, float]]] = {"check": [], "command": []}
+    measured: dict[str, list[tuple[float, float]]] = {"check": [], "command": []}
     for _ in range(rounds):
-        taken["check"].append(timed(lambda: check("current")))
-        taken["command"].append(timed(command))
+        measured["check"].append(timed(lambda: check("current")))
+        measured["command"].append(timed(command))
     size = (folder / SOURCE).stat().st_size
     for path in (place / "photos").rglob("*.png"):
         os.utime(path, (_OLD + 1, _OLD + 1))
-    taken["touched"] = [timed(lambda: check("current"))]
+    measured["touched"] = [timed(lambda: check("current"))]
     write_photos(place / "photos", 1, "new")
-    taken["added"] = [timed(lambda: check("changed"))]
+    measured["added"] = [timed(lambda: check("changed"))]
     names = {
         "check": "nothing has changed: the check",
         "command": "nothing has changed: `prepare` as a whole",
@@ -86,7 +86,7 @@ def measure(place: Path, photos: int, rounds: int) -> tuple[list[dict[str, Any]]
     }
     rows = [
         row(f"{photos:,} photos, {names[what]}{more}", [round(pair[i], 2) for pair in pairs])
-        for what, pairs in taken.items()
+        for what, pairs in measured.items()
         for i, more in enumerate(("", ", CPU time"))
     ]
     return rows, {"source_bytes_per_photo": round(size / photos, 1)}

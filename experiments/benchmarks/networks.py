@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def entries(network: str, what: str, batch: int, extra: tuple[str, ...]) -> list[Contestant]:
-    """Returns who takes part, with the contestants named in `extra`."""
+    """Returns the contestants of a network, also those named in `extra`."""
     bfloat16 = (who.OURS_BFLOAT16,) if what == "inference" else ()
     names = (who.OURS, *bfloat16, who.MODULE, who.CHANNELS_LAST, who.CONTIGUOUS, *extra, who.PLAIN)
     networks = [who.contestant(name, network, what, batch) for name in names]

@@ -1,9 +1,9 @@
-"""The contestants in PyTorch, generously: the images lie ready as float32 of the network's size.
+"""The contestants in PyTorch. Their images are already float32 of the network's size.
 
 Options (JSON):
   kind: "torch", or "bound", square float32 matrix products.
   network, batch, what: "train" or "inference".
-  views: images of the test per image; the views, too, lie ready.
+  views: images of the test per image; already cropped, too.
   memory_format: "contiguous" or "channels_last".
   compile: run the network through `torch.compile`.
   keep_freed_memory: give PyTorch the allocator settings of this project.

@@ -3,8 +3,8 @@
     python -m experiments.fuzz.one TARGET CORPUS FINDINGS [options of libFuzzer]
 
 Exceptions that no reader may raise are written to the folder of findings, each once, with the input
-that made it, and the fuzzer goes on; a crash, a hang and a reader that takes too much memory end
-the process, and libFuzzer writes the input.
+that caused it, and the fuzzer continues. A crash, a hang and a reader that takes too much memory
+end the process, and libFuzzer writes the input.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ with instrument(include=["alexnet_jax"], enable_loader_override=False):
     from experiments.fuzz.seeds import narrow_networks
 
 INTERESTING = (0, -1, 1, 2**31, 2**63, 2**64, -(2**63), 1e308, 0.5, True, None, "", "\x1b[31m", "é")
-"""Values that programs stumble over."""
+"""Values that often break programs."""
 
 
 def main() -> None:
-    """Fuzzes until libFuzzer's options say that it is enough."""
+    """Fuzzes until a limit in libFuzzer's options is reached."""
     name, corpus, findings, *options = sys.argv[1:]
     quiet_libraries()
     narrow_networks()
@@ -45,7 +45,7 @@ def main() -> None:
             try:
                 targets.answer(target.call, data)
             except Exception as error:
-                _note(error, data, Path(findings), seen)
+                _write_finding(error, data, Path(findings), seen)
 
         longest = max(map(len, target.seeds)) * 2
         words = [sys.argv[0], corpus, *options, f"-max_len={longest}", "-print_final_stats=1"]
@@ -55,8 +55,8 @@ def main() -> None:
         atheris.Fuzz()
 
 
-def _note(error: Exception, data: bytes, folder: Path, seen: set[str]) -> None:
-    """Writes a finding down, unless one of its kind and place is known."""
+def _write_finding(error: Exception, data: bytes, folder: Path, seen: set[str]) -> None:
+    """Writes a finding, unless one of its kind and place is known."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "alexnet_jax" in frame.filename]
     place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "?"
@@ -88,7 +88,7 @@ def _mutate_json(data: bytes, longest: int, seed: int) -> bytes:
 
 
 def _changed(value: Any, chance: random.Random) -> Any:
-    """Returns JSON with one value, somewhere, put in, taken out, doubled or replaced."""
+    """Returns JSON with one value inserted, removed, doubled or replaced at a random place."""
     if isinstance(value, dict | list) and value and chance.random() < 0.8:
         keys = list(value) if isinstance(value, dict) else range(len(value))
         key: Any = chance.choice(list(keys))
@@ -109,12 +109,12 @@ def _changed(value: Any, chance: random.Random) -> Any:
 
 
 def _mutate_zip(data: bytes, longest: int, seed: int) -> bytes:
-    """Changes one member of a zip, whose check sums then hold; else bytes."""
+    """Changes one member of a zip and keeps its check sums right, or changes bytes."""
     chance = random.Random(seed)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             content = {name: archive.read(name) for name in archive.namelist()[:200]}
-    except Exception:  # whatever `zipfile` has to say of mutated bytes
+    except Exception:  # `zipfile` raises many kinds for mutated bytes
         return atheris.Mutate(data, longest)
     if not content or chance.random() < 1 / 3:
         return atheris.Mutate(data, longest)

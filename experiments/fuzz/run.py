@@ -1,4 +1,4 @@
-"""Mutates files for every reader, guided by the code that they reach, for a given time.
+"""Mutates files for every reader for a given time, guided by the code that they reach.
 
     python -m experiments.fuzz.run --scratch runs/fuzz --seconds 3600
 

@@ -1,4 +1,4 @@
-"""The readers that are fuzzed: what each is given, and what it may answer."""
+"""The readers that are fuzzed: their inputs, and the errors that they may raise."""
 
 import contextlib
 import json
@@ -39,16 +39,16 @@ CHECKPOINT_FILES = (
 )
 Call = Callable[[bytes], object]
 ANSWERS = (AlexNetError, BadImageError)
-"""What a reader may raise: one line for the user."""
+"""The errors that a reader may raise: one line for the user."""
 
 
 class Target(NamedTuple):
-    """A reader with what it is given.
+    """A reader with its inputs.
 
     Attributes:
       seeds: whole files.
       call: reads a mutated file; returns, or raises one of `ANSWERS`.
-      form: `bytes`, `json`, `zip`: what is mutated besides bytes.
+      form: `json`, `zip`: what is mutated besides bytes; `bytes`: nothing.
     """
 
     seeds: list[bytes]
@@ -57,11 +57,7 @@ class Target(NamedTuple):
 
 
 def targets(root: Path) -> dict[str, Callable[[], Target]]:
-    """Returns what makes each target, by name.
-
-    Args:
-      root: folder for the files that are read; in memory, best.
-    """
+    """Returns the function that makes each target, by name; `root` is the folder of its files."""
     root.mkdir(parents=True, exist_ok=True)
     made: dict[str, Callable[[], Target]] = {
         "pickle": lambda: Target(seeds.pickles(), lambda data: read_pickle(memoryview(data), "x")),
@@ -97,7 +93,7 @@ def targets(root: Path) -> dict[str, Callable[[], Target]]:
 
 @contextlib.contextmanager
 def in_memory() -> Iterator[Path]:
-    """Yields a passing folder, in memory where the system has a place for that."""
+    """Yields a temporary folder, in memory if the system has a place for that."""
     shared = Path("/dev/shm")
     place = shared if os.access(shared, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="alexnet_jax-fuzz-", dir=place) as folder:
@@ -105,11 +101,11 @@ def in_memory() -> Iterator[Path]:
 
 
 def answer(call: Call, data: bytes) -> bool:
-    """Returns whether a reader took the file; False: it refused it in one line.
+    """Returns whether a reader accepts the file; False: it refuses it in one line.
 
     Raises:
-      ValueError: the line is more than one, or holds codes for terminals.
-      Exception: whatever else the reader raised, which is a finding.
+      ValueError: the message has more than one line, or codes for terminals.
+      Exception: any other exception of the reader, which is a finding.
     """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -160,7 +156,7 @@ def _archives(root: Path) -> Target:
         data = DataConfig(source_kind="folder", source=str(path))
         source = list_images(data, work)
         if outside := [p for p in root.iterdir() if p.name not in ("photos.tar", "work")]:
-            raise AssertionError(f"it wrote {outside} beside its folder")
+            raise AssertionError(f"it wrote {outside} outside its folder")
         return source
 
     return Target(seeds.archives(), _file(path, read))

@@ -14,11 +14,11 @@ from alexnet_jax.network.model import AlexNet
 
 RESULTS = Path(__file__).parent / "results" / "parity.json"
 TARGETS = {"float32": 1e-4, "float64": 1e-9}
-"""Largest difference that is asked for, relative to the largest value of the array."""
+"""Largest difference that is allowed, relative to the largest value of the array."""
 
 
 class Outcome(NamedTuple):
-    """What one network makes of one batch.
+    """The results of one network for one batch.
 
     Attributes:
       logits: `[n, classes]`.
@@ -49,7 +49,7 @@ def ours(network: Network, params: Any, images: np.ndarray, labels: np.ndarray, 
 
 
 def other_decisions(network: Network, params: Any, images: np.ndarray) -> list[dict[str, Any]]:
-    """Returns the decisions in which float32 goes another way than float64, both by this project.
+    """Returns the decisions that our float32 makes differently from our float64.
 
     A ReLU decides by the sign of its input, a max pooling by the place of a window's largest value.
 
@@ -59,8 +59,8 @@ def other_decisions(network: Network, params: Any, images: np.ndarray) -> list[d
       images: float64 `[n, size, size, 3]`.
 
     Returns:
-      For each layer in which some differ: "layer", "others" of "decisions", and "values", the pair
-      of the first that differs, in float64: a ReLU's input and 0, or the two pixels chosen.
+      For each layer with differences: "layer", "others" of "decisions", and "values", the pair of
+      the first one, in float64: a ReLU's input and 0, or the two pixels chosen.
     """
     names = layer_names(network.layers)
     found = []
@@ -72,7 +72,7 @@ def other_decisions(network: Network, params: Any, images: np.ndarray) -> list[d
         if isinstance(layer, MaxPool):
             single, double = _windows(single, layer), _windows(double, layer)
             chosen, right = single.argmax(-1), double.argmax(-1)
-            # Among equal pixels, as where ReLU has made all of them 0, no gradient can tell.
+            # A choice among equal pixels, e.g. zeros after a ReLU, is no difference.
             pair = [np.take_along_axis(double, i[..., None], -1)[..., 0] for i in (chosen, right)]
             others = pair[0] != pair[1]
         else:

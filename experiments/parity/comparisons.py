@@ -16,12 +16,7 @@ from experiments.parity.update_rule import compare_steps
 
 
 def compare_parts(count: int, draws: int) -> dict[str, Any]:
-    """Returns the part of the record that is about everything but the networks at full width.
-
-    Args:
-      count: images.
-      draws: see `compare_network`.
-    """
+    """Returns the record of everything but the networks at full width; see `compare_network`."""
     record: dict[str, Any] = {"layers": []}
     for case in CASES:
         row: dict[str, Any] = {"name": case.name}
@@ -45,9 +40,9 @@ def compare_network(name: str, count: int, draws: int) -> dict[str, Any]:
     Args:
       name: key in `NETWORKS`.
       count: images.
-      draws: of images, of which that with the clearest decisions is taken, by the reference. Where
-        our float32 misses its target and decides otherwise than our float64, the next clearest is,
-        and the draw is kept under "passed over": gradients of two branches are not to be compared.
+      draws: of images. The draw whose closest decision is clearest in the reference is compared. If
+        our float32 misses its target and decides differently from our float64, that draw is listed
+        under "passed over" and the next one is compared: gradients of two branches differ rightly.
     """
     network = NETWORKS[name]
     params = make_params(network)
@@ -95,7 +90,7 @@ def compare_draws(name: str, count: int, draws: int) -> dict[str, Any]:
 def _margins(name: str, params: Any, count: int, draws: int) -> list[float]:
     """Returns for each draw of images how clear its closest decision is, see `smallest_margin`.
 
-    Only the reference is asked, in float64, so that our results have no part in the choice.
+    Only the reference computes it, in float64: our results have no influence on the choice.
     """
     network = NETWORKS[name]
     theirs = {k: torch_reference.to_torch(v, torch.float64) for k, v in params.items()}

@@ -26,7 +26,7 @@ from experiments.parity.samples import uniform
 
 
 class Case(NamedTuple):
-    """One layer and the images that it gets, `[n, size, size, channels]` within -scale..scale."""
+    """One layer and its images, `[n, size, size, channels]` within -scale..scale."""
 
     name: str
     layer: Layer
@@ -106,7 +106,7 @@ def _params(case: Case) -> dict[str, np.ndarray]:
 
 
 def _ours(layer: Layer, x: Any, params: Any) -> Any:
-    """Returns what the project's kernels make of `x`."""
+    """Returns the output of the project's kernels."""
     windowed = isinstance(layer, Conv | Local | MaxPool | AvgPool)
     edges = padding_of(x.shape[1], layer) if windowed else (0, 0)
     match layer:

@@ -20,7 +20,7 @@ NETWORK = "one-weird-trick"
 
 
 class TorchvisionAlexNet(nn.Module):
-    """The module whose `state_dict` torchvision's files hold, spelt out from its definition."""
+    """The module whose `state_dict` torchvision's files hold, written out from its definition."""
 
     def __init__(self, classes: int):
         super().__init__()

@@ -1,1 +1,1 @@
-"""Two towers, many replicas: what they compute, and what they send one another."""
+"""Two towers, many replicas: what they compute, and what they send each other."""

@@ -1,4 +1,4 @@
-"""Is the network on many devices the network on one?
+"""Does the network on many devices compute what it computes on one?
 
     python -m experiments.two_towers.run
 
@@ -52,7 +52,7 @@ def main() -> None:
         nargs="+",
         metavar="NAME",
         choices=[name for name, *_ in ROWS[1:]],
-        help="measure these again, beside 1 device, and keep the others",
+        help="measure these and 1 device again, and keep the others",
     )
     parser.add_argument("--output", type=Path, default=RESULTS / "two_towers.json")
     arguments = parser.parse_args()

@@ -3,7 +3,7 @@
     python -m experiments.two_towers.scale
 
 Compiles the training step for meshes of virtual devices, without running it: XLA's account of the
-memory of one device, and the collectives in the compiled program beside the formula. The images per
+memory of one device, and the collectives of the compiled program next to the formula. Images per
 replica stay the same, so that the batch grows with the replicas. Writes `results/scale.json`.
 """
 

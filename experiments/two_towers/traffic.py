@@ -168,7 +168,7 @@ def _parts(shape: str) -> Iterator[str]:
 
 
 def _groups(line: str, text: str) -> Groups:
-    """Returns the groups of one instruction; those of a permutation are who is linked by it."""
+    """Returns the groups of an instruction; those of a permutation are the devices it links."""
     if match := re.search(rf"source_target_pairs={_LIST}", line):
         return _linked(_rows(match.group(1)))
     if match := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", line):
@@ -259,7 +259,7 @@ class Account(NamedTuple):
 def account(found: Iterable[Collective], mesh_shape: Mapping[str, int]) -> Account:
     """Sorts collectives by what they carry.
 
-    XLA may combine sums over the replicas to one operation. Its arrays are told apart here, so
+    XLA may combine sums over the replicas to one operation. Its arrays are separated here, so
     that `gradients` and `scalars` hold no mixed ones. An operation whose groups are single devices
     sends nothing and is left out: XLA's CPU backend keeps the sums of a single replica.
     """

@@ -64,7 +64,7 @@ def test_which_tower_holds_and_reads_what():
     reads = [row.reads for row in rows.values() if row.params]
     assert reads == ["image", "own", "both", "own", "own", "both", "both", "both"]
     assert rows["norm1"].reads == "own" and rows["relu1"].reads == ""
-    assert rows_of("caffenet")["norm1"].reads == "both"  # hence it cannot be spread over towers
+    assert rows_of("caffenet")["norm1"].reads == "both"  # so it cannot be spread over towers
     apart = rows_of("no-talk")
     assert apart["flatten5"].tower_units == (4608, 4608) and apart["fc6"].reads == "own"
 

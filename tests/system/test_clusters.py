@@ -1,4 +1,4 @@
-"""The recipes for clusters: their commands are ours, and a stopped run goes on."""
+"""The recipes for clusters: their commands are ours, and a stopped run continues."""
 
 import os
 import re
@@ -18,7 +18,7 @@ POD = yaml.safe_load((CLUSTERS / "gke-tpu.yaml").read_text())["spec"]["replicate
     "template"
 ]["spec"]
 
-# In place of `srun`, `scontrol` and `python`: notes its words, and may leave files and exit codes.
+# Replaces `srun`, `scontrol` and `python`: logs its words, and may leave files and exit codes.
 STAND_IN = """\
 #!/bin/bash
 printf '%q ' "${0##*/}" "$@" >> "$NOTES"; echo >> "$NOTES"

@@ -119,7 +119,7 @@ def test_mutated_files_are_taken_or_refused_in_one_line(made, name, capfd):
         pytest.importorskip("torch", reason="PyTorch, which writes these files, is not installed")
     target = made(name)
     for data in target.seeds:
-        assert targets.answer(target.call, data), "the whole file is taken"
+        assert targets.answer(target.call, data), "the whole file is accepted"
     slow = name.startswith("checkpoint") or name in ("run: metrics.jsonl", "run: final.npz")
     answers = [targets.answer(target.call, data) for data in mutations(target, slow)]
     assert len(answers) > 10
