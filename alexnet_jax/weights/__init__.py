@@ -1,19 +1,105 @@
-"""In from and out to other programs: every form of weights, by the name that users give it."""
+"""The formats of weights, in and out: one entry here adds a reader or a writer."""
 
-from typing import Literal
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-Source = Literal["torchvision", "caffe", "cuda-convnet", "safetensors"]
-"""Where weights may come from; module `readers.NAME`, with `_` for `-`, reads them with `read`."""
+if TYPE_CHECKING:
+    from alexnet_jax.weights.readers.foreign_weights import ForeignWeights
 
-Format = Literal["safetensors", "torchvision", "stablehlo", "onnx", "savedmodel", "tflite"]
-"""What they may go out as; see `WRITERS`."""
 
-WRITERS: dict[Format, str] = {
-    "safetensors": "safetensors",
-    "torchvision": "torchvision",
-    "stablehlo": "stablehlo",
-    "onnx": "onnx",
-    "savedmodel": "tensorflow",
-    "tflite": "tensorflow",
+class Reader(NamedTuple):
+    """A format that weights are imported from.
+
+    Attributes:
+      module: of `readers`. It has `read(file, network_name, mean_file)`, which returns
+        `ForeignWeights`, and, if a folder is accepted, `find_file(folder)`.
+      kinds: the kinds of file that it accepts, keys of `file_kinds.FILE_KINDS`.
+      files: the same in words, for messages.
+      has_mean: the format fixes the preprocessing, so that there is no mean image to name.
+    """
+
+    module: str
+    kinds: tuple[str, ...]
+    files: str
+    has_mean: bool = False
+
+    def read(
+        self, path: str | Path, network_name: str = "", mean: str | Path | None = None
+    ) -> "ForeignWeights":
+        """Reads a file without running anything in it.
+
+        Args:
+          path: the file, or a folder where the format has such.
+          network_name: key in `NETWORKS`; empty: the network that the file says or implies.
+          mean: file of the training's mean image.
+
+        Raises:
+          InputError: the file is of another kind, damaged, tries to run something, or holds no
+            network that is known here.
+        """
+        from alexnet_jax.errors import InputError
+        from alexnet_jax.weights.readers.file_kinds import check_kind
+        from alexnet_jax.weights.readers.source_file import open_source
+
+        module = importlib.import_module(f"{__package__}.readers.{self.module}")
+        if Path(path).is_dir() and hasattr(module, "find_file"):
+            path = module.find_file(Path(path))
+        file = open_source(path)
+        check_kind(file, *self.kinds)
+        if mean is not None and self.has_mean:
+            raise InputError(f"{file.name} comes with its own preprocessing; leave out --mean")
+        return module.read(file, network_name, None if mean is None else open_source(mean))
+
+
+READERS = {
+    "torchvision": Reader(
+        "torchvision",
+        ("pytorch", "torchscript", "pickle", "safetensors"),
+        ".pth and .safetensors files with torchvision's keys",
+        has_mean=True,
+    ),
+    "caffe": Reader(
+        "caffe", ("caffemodel", "npy"), ".caffemodel files, and .npy files of Caffe's layers"
+    ),
+    "cuda-convnet": Reader(
+        "cuda_convnet", ("pickle", "cuda-convnet"), "checkpoints of cuda-convnet"
+    ),
+    "safetensors": Reader(
+        "safetensors", ("safetensors",), ".safetensors files from `export`", has_mean=True
+    ),
 }
-"""The module of `writers` that has `export_FORMAT`."""
+
+
+class Writer(NamedTuple):
+    """A format that weights are exported to.
+
+    Attributes:
+      module: of `writers`.
+      endings: that the file's name may have; none: a folder is written.
+      extra: of this project, which installs what the module needs.
+      function: of the module; called with weights and a path, it returns `Written`.
+      sidecar_ending: of the description, in place of the file's; empty: `.json` is appended.
+    """
+
+    module: str
+    endings: tuple[str, ...] = ()
+    extra: str = ""
+    function: str = "write"
+    sidecar_ending: str = ""
+
+
+WRITERS = {
+    "safetensors": Writer("safetensors", (".safetensors",), sidecar_ending=".config.json"),
+    "torchvision": Writer("torchvision", (".safetensors", ".pth")),
+    "stablehlo": Writer("stablehlo", (".stablehlo",), "export"),
+    "onnx": Writer("onnx", (".onnx",), "export"),
+    "savedmodel": Writer("tensorflow", (), "savedmodel", "write_savedmodel"),
+    "tflite": Writer("tensorflow", (".tflite",), "savedmodel", "write_tflite"),
+}
+
+if TYPE_CHECKING:
+    Source = Format = str
+else:
+    Source = Literal[tuple(READERS)]
+    Format = Literal[tuple(WRITERS)]

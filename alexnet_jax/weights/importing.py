@@ -1,13 +1,11 @@
-"""Weights from outside become an ordinary run folder, with a record of where they came from."""
+"""Weights from outside become an ordinary run folder, with a record of their origin."""
 
-import importlib
 import json
 import math
 import shutil
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,40 +16,38 @@ from alexnet_jax.data.prepared import read_prepared
 from alexnet_jax.errors import InputError, did_you_mean, printable
 from alexnet_jax.files import write_text
 from alexnet_jax.locations import default_data_dir
-from alexnet_jax.network.layers import (
-    Dense,
-    Network,
-    Parametric,
-    parametric_layers,
-    summarize,
-)
+from alexnet_jax.network.layers import Dense, Parametric, parametric_layers, summarize
 from alexnet_jax.network.model import init_params
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.checkpoint import FOLDER, Checkpoints
 from alexnet_jax.runs.state import TrainState
-from alexnet_jax.weights import Source
-from alexnet_jax.weights.readers.checks import Check, check_trained, warning_of
-from alexnet_jax.weights.readers.labels import Labels, default_names, read_labels
-from alexnet_jax.weights.readers.reading import Arrays, Reading
-from alexnet_jax.weights.readers.source_file import SourceFile, check_finite, open_source
-
-SOURCES = get_args(Source)
+from alexnet_jax.weights import READERS
+from alexnet_jax.weights.readers.array_checks import (
+    ArrayCheck,
+    check_finite,
+    check_trained,
+    random_weights_warning,
+)
+from alexnet_jax.weights.readers.foreign_weights import ForeignWeights
+from alexnet_jax.weights.readers.labels import ClassNames, default_names, read_labels
+from alexnet_jax.weights.readers.source_file import open_source
 
 IMAGENET = "imagenet2012"
 _IMPORTING = "importing"
 
 
-class Imported(NamedTuple):
+class ImportResult(NamedTuple):
     """What was imported.
 
     Attributes:
       workdir: the new run folder.
       network: key in `NETWORKS`.
-      imported, fresh: names of the layers from the file, and of those with fresh random values.
+      imported: names of the layers from the file.
+      fresh: names of the layers with fresh random values.
       sha256: of the file.
-      checks: what was examined.
+      checks: statistics of the imported layers.
       warnings: what the user must know, one line each.
-      told: how the file and its labels were understood, one line each, where that was a choice.
+      messages: how the file and its labels were understood, one line each.
     """
 
     workdir: Path
@@ -59,19 +55,19 @@ class Imported(NamedTuple):
     imported: tuple[str, ...]
     fresh: tuple[str, ...]
     sha256: str
-    checks: tuple[Check, ...]
+    checks: tuple[ArrayCheck, ...]
     warnings: tuple[str, ...]
-    told: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
 
     def summary(self) -> str:
-        """Returns lines for the user: what was imported, and `told`; the warnings are not in it."""
+        """Returns lines for the user, without the warnings."""
         checks = [check for check in self.checks if check.expected]
         passed = sum(check.passed for check in checks)
         line = (
             f"imported {', '.join(self.imported)} into {self.workdir}: network '{self.network}', "
             f"SHA-256 {self.sha256[:16]}…, {passed} of {len(checks)} checks passed"
         )
-        return "\n".join([line, *map(printable, self.told)])
+        return "\n".join([line, *map(printable, self.messages)])
 
 
 def import_weights(
@@ -83,93 +79,57 @@ def import_weights(
     mean: str | Path | None = None,
     network: str = "",
     seed: int = 0,
-) -> Imported:
+) -> ImportResult:
     """Makes a run folder of weights that another program has trained.
 
     Args:
-      file: weights; of cuda-convnet also the folder of its checkpoints.
-      source: one of `SOURCES`.
+      file: weights; for cuda-convnet also the folder of its checkpoints.
+      source: key in `READERS`.
       workdir: folder to make; it must not hold a run.
       labels: class names, see `read_labels`; None: those of the file, else ImageNet's WordNet
-        ids, else numbers. A prepared data set's folder also tells `evaluate` where to look.
+        ids, else numbers. The folder of a prepared data set is later used by `evaluate`, too.
       mean: mean image of the training: Caffe's `.binaryproto`, cuda-convnet's `batches.meta`;
         None: that of the file, else the means of ImageNet's channels.
-      network: key in `NETWORKS`, where the file does not tell it.
-      seed: of the values of layers that the file lacks.
+      network: key in `NETWORKS`, if the file does not say it.
+      seed: for the values of layers that the file lacks.
 
     Raises:
       InputError: the file, the labels or the mean cannot be used, or the folder holds a run.
     """
-    if source not in SOURCES:
-        raise InputError(
-            f"unknown --source '{source}'.{did_you_mean(source, SOURCES)} "
-            f"Known: {', '.join(SOURCES)}"
-        )
+    if source not in READERS:
+        known = f"Known: {', '.join(READERS)}"
+        raise InputError(f"unknown --source '{source}'.{did_you_mean(source, READERS)} {known}")
     workdir = Path(workdir).absolute()
     _check_free(workdir)
-    opened = open_source(newest_checkpoint(file) if source == "cuda-convnet" else file)
-    reader: Callable[..., Reading] = importlib.import_module(
-        f"{__package__}.readers.{source.replace('-', '_')}"
-    ).read
-    mean_file = open_source(mean) if mean is not None else None
-    reading = reader(opened, network, mean_file)
-    found = read_labels(labels, reading.class_order) if labels is not None else Labels((), ())
-    names, told = found.names, (*reading.told, *found.told)
-    reading, fresh = _completed(reading, opened, names, seed)
-    names = names or reading.class_names
-    names = names or default_names(reading.network.classes, reading.class_order)
-    layers = [layer.name for layer in parametric_layers(reading.network.layers)]
-    imported = [layer for layer in layers if layer not in fresh]
-    checks = check_trained(reading.params, reading.network, imported)
-    warned = [text for text in (warning_of(checks), _trunk_warning(imported, fresh)) if text]
-    config, info = _describe(reading, source, names, labels, seed)
-    info["import"] = {
-        "source": source,
-        "file": opened.name,
-        "sha256": opened.sha256(),
-        "bytes": len(opened.data),
-        "form": reading.form,
-        "network": reading.network.name,
-        "layers": {"imported": imported, "fresh": fresh},
-        "class_order": reading.class_order,
-        "labels": Path(labels).name if labels is not None else None,
-        "mean": mean_file and {"file": mean_file.name, "sha256": mean_file.sha256()},
-        "notes": [*reading.notes, *told],
-        "checks": [check._asdict() for check in checks],
-        "warnings": warned,
-    }
-    _write(workdir, config, reading, info)
-    for text in warned:
-        warnings.warn(text, stacklevel=1)
-    return Imported(
+    foreign = READERS[source].read(file, network, mean)
+    named = ClassNames((), ()) if labels is None else read_labels(labels, foreign.class_order)
+    foreign, fresh = _complete(foreign, named.names, seed)
+    layers = [layer.name for layer in parametric_layers(foreign.network.layers)]
+    imported = [name for name in layers if name not in fresh]
+    checks = check_trained(foreign.params, foreign.network, imported)
+    warning_lines = (random_weights_warning(checks), _fresh_warning(imported, fresh))
+    result = ImportResult(
         workdir,
-        reading.network.name,
+        foreign.network.name,
         tuple(imported),
         tuple(fresh),
-        info["import"]["sha256"],
+        foreign.file.sha256(),
         tuple(checks),
-        tuple(warned),
-        told,
+        tuple(line for line in warning_lines if line),
+        (*foreign.messages, *named.messages),
     )
+    names = named.names or foreign.class_names
+    names = names or default_names(foreign.network.classes, foreign.class_order)
+    config, data_path = _make_config(foreign, source, labels, seed)
+    record = _make_record(foreign, result, source, labels, mean)
+    _write_run(config, foreign, _run_info(foreign, names, data_path, seed, record), workdir)
+    for line in result.warnings:
+        warnings.warn(line, stacklevel=1)
+    return result
 
 
-def newest_checkpoint(path: str | Path) -> Path:
-    """Returns the file to read: of a folder the checkpoint with the largest epoch and batch."""
-    path = Path(path)
-    if not path.is_dir():
-        return path
-    numbered = []
-    for entry in path.iterdir():
-        parts = entry.name.split(".")
-        if len(parts) == 2 and all(part.isdigit() for part in parts) and entry.is_file():
-            numbered.append((int(parts[0]), int(parts[1]), entry))
-    if not numbered:
-        raise InputError(f"{path} holds no checkpoint of cuda-convnet (files EPOCH.BATCH)")
-    return max(numbered)[2]
-
-
-def _broken_off(workdir: Path) -> bool:
-    """Returns whether the folder holds what an import that was killed has left."""
+def _is_unfinished_import(workdir: Path) -> bool:
+    """Returns whether an import into the folder was killed."""
     try:
         info = json.loads((workdir / "run.json").read_text("utf-8"))
         return info["status"] == _IMPORTING and not (workdir / "config.json").exists()
@@ -178,56 +138,54 @@ def _broken_off(workdir: Path) -> bool:
 
 
 def _check_free(workdir: Path) -> None:
-    if _broken_off(workdir):
+    if _is_unfinished_import(workdir):
         return
     checkpoints = workdir / FOLDER
     if (workdir / "config.json").exists() or (checkpoints.is_dir() and any(checkpoints.iterdir())):
-        raise InputError(f"{workdir} holds a run already; import into another --workdir")
+        raise InputError(f"{workdir} holds a run already; choose another --workdir")
 
 
-def _completed(
-    reading: Reading, file: SourceFile, names: tuple[str, ...], seed: int
-) -> tuple[Reading, list[str]]:
-    """Returns the reading with fresh values in the last layers where the file ends before them.
+def _complete(
+    foreign: ForeignWeights, names: tuple[str, ...], seed: int
+) -> tuple[ForeignWeights, list[str]]:
+    """Returns the weights with fresh values in the last layers if the file lacks them.
 
     Raises:
       InputError: a shape is wrong, a layer in the middle is missing, a value is not finite, or
         the number of names is not that of the outputs.
     """
-    layers = [layer.name for layer in parametric_layers(reading.network.layers)]
-    present = [layer in reading.params for layer in layers]
-    fresh = [layer for layer in layers if layer not in reading.params]
+    params, network, file = foreign.params, foreign.network, foreign.file.name
+    layers = {layer.name: layer for layer in parametric_layers(network.layers)}
+    fresh = [name for name in layers if name not in params]
     if fresh and names:
-        network = reading.network.with_classes(len(names))
-        same = len(names) == reading.network.classes
-        order = reading.class_order if same else "names"
-        reading = reading._replace(network=network, class_order=order)
-    network = reading.network
+        order = foreign.class_order if len(names) == network.classes else "names"
+        network = network.with_classes(len(names))
+        layers = {layer.name: layer for layer in parametric_layers(network.layers)}
+        foreign = foreign._replace(network=network, class_order=order)
     if names and len(names) != network.classes:
         raise InputError(
-            f"{file.name} has {network.classes} classes, but there are {len(names)} labels; name "
-            "the labels that it was trained with"
+            f"{file} has {network.classes} classes, but there are {len(names)} labels; name "
+            "the labels of its training"
         )
-    dense = [layer.name for layer in parametric_layers(network.layers) if isinstance(layer, Dense)]
-    if present != sorted(present, reverse=True) or not set(fresh) <= set(dense):
+    is_end = fresh == list(layers)[len(layers) - len(fresh) :]
+    if not is_end or not all(isinstance(layers[name], Dense) for name in fresh):
         raise InputError(
-            f"{file.name} lacks {fresh[0]}; only dense layers at the end may be missing "
+            f"{file} lacks {fresh[0]}; only dense layers at the end may be missing "
             f"(network '{network.name}': {', '.join(layers)})"
         )
-    shapes = jax.eval_shape(lambda: init_params(network, reading.image_size, seed))
-    _check_shapes(reading.params, shapes, network, file)
-    for layer, leaves in reading.params.items():
-        check_finite({f"{layer}.{leaf}": array for leaf, array in leaves.items()}, file.name)
-    if not fresh:
-        return reading, []
+    shapes = jax.eval_shape(lambda: init_params(network, foreign.image_size, seed))
+    _check_shapes(foreign, shapes)
+    for layer, leaves in params.items():
+        check_finite({f"{layer}.{leaf}": array for leaf, array in leaves.items()}, file)
     rng = np.random.default_rng(seed)
-    by_name = {layer.name: layer for layer in parametric_layers(network.layers)}
-    rest = {name: _fresh(by_name[name], shapes[name], rng) for name in fresh}
-    return reading._replace(params=reading.params | rest), fresh
+    rest = {name: _initial_values(layers[name], shapes[name], rng) for name in fresh}
+    return foreign._replace(params=params | rest), fresh
 
 
-def _fresh(layer: Parametric, shapes: Any, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Returns initial values of a layer, from NumPy: compiling the network's own takes longer."""
+def _initial_values(
+    layer: Parametric, shapes: Any, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Returns initial values from NumPy: compiling the network's own takes longer."""
     kernel, bias = (shapes[leaf].shape for leaf in ("kernel", "bias"))
     if layer.weight_std is None:
         bound = np.float32(1 / math.sqrt(math.prod(kernel[:-1])))
@@ -241,18 +199,19 @@ def _fresh(layer: Parametric, shapes: Any, rng: np.random.Generator) -> dict[str
     }
 
 
-def _check_shapes(params: Arrays, shapes: Any, network: Network, file: SourceFile) -> None:
-    for layer, leaves in params.items():
+def _check_shapes(foreign: ForeignWeights, shapes: Any) -> None:
+    for layer, leaves in foreign.params.items():
         for leaf, array in leaves.items():
             expected = shapes[layer][leaf].shape
             if array.shape != expected:
                 raise InputError(
-                    f"{file.name}: {layer}'s {leaf} is {list(array.shape)} in our layout, but "
-                    f"{list(expected)} in network '{network.name}'; name the right --network"
+                    f"{foreign.file.name}: {layer}'s {leaf} has shape {list(array.shape)} in our "
+                    f"layout, but {list(expected)} in network '{foreign.network.name}'; name the "
+                    "right --network"
                 )
 
 
-def _trunk_warning(imported: list[str], fresh: list[str]) -> str:
+def _fresh_warning(imported: list[str], fresh: list[str]) -> str:
     if not fresh:
         return ""
     return (
@@ -262,64 +221,93 @@ def _trunk_warning(imported: list[str], fresh: list[str]) -> str:
     )
 
 
-def _describe(
-    reading: Reading,
-    source: str,
-    names: tuple[str, ...],
-    labels: str | Path | None,
-    seed: int,
-) -> tuple[Config, dict[str, Any]]:
-    """Returns `config.json` and `run.json` of the new run."""
-    data = DataConfig(stored_size=reading.stored_size)
-    folder = default_data_dir() / (reading.network.name + "-data")
-    if reading.class_order != "names":
-        order = reading.class_order
+def _make_config(
+    foreign: ForeignWeights, source: str, labels: str | Path | None, seed: int
+) -> tuple[Config, Path]:
+    """Returns the new run's configuration, and the folder of its data set."""
+    data = DataConfig(stored_size=foreign.stored_size)
+    folder = default_data_dir() / (foreign.network.name + "-data")
+    if foreign.class_order != "names":
         data = DataConfig(
             name=IMAGENET,
             source_kind=IMAGENET,
-            class_order=order,
-            stored_size=reading.stored_size,
+            class_order=foreign.class_order,
+            stored_size=foreign.stored_size,
         )
         folder = default_data_dir() / IMAGENET
     if labels is not None and Path(labels).is_dir():
         folder = Path(labels).absolute()
         splits = (read_prepared(folder) or {}).get("splits", {})
         split = "validation" if "validation" in splits else "test"
-        data = DataConfig(name=folder.name, validation_split=split, stored_size=reading.stored_size)
-    own_size = reading.image_size == reading.network.image_size
+        data = DataConfig(name=folder.name, validation_split=split, stored_size=foreign.stored_size)
+    has_own_size = foreign.image_size == foreign.network.image_size
     config = Config(
         preset=f"imported-{source}",
-        network=reading.network.name,
-        image_size=0 if own_size else reading.image_size,
+        network=foreign.network.name,
+        image_size=0 if has_own_size else foreign.image_size,
         seed=seed,
         data=data,
-        augment=reading.augment,
-        preprocess=reading.preprocess,
+        augment=foreign.augment,
+        preprocess=foreign.preprocess,
     )
-    info = run_folder.environment() | {
+    return config, folder
+
+
+def _make_record(
+    foreign: ForeignWeights,
+    result: ImportResult,
+    source: str,
+    labels: str | Path | None,
+    mean: str | Path | None,
+) -> dict[str, Any]:
+    """Returns what `run.json` keeps about the import."""
+    return {
+        "source": source,
+        "file": foreign.file.name,
+        "sha256": result.sha256,
+        "bytes": len(foreign.file.data),
+        "form": foreign.form,
+        "network": result.network,
+        "layers": {"imported": list(result.imported), "fresh": list(result.fresh)},
+        "class_order": foreign.class_order,
+        "labels": Path(labels).name if labels is not None else None,
+        "mean": mean and {"file": Path(mean).name, "sha256": open_source(mean).sha256()},
+        "notes": [*foreign.notes, *result.messages],
+        "checks": [check._asdict() for check in result.checks],
+        "warnings": list(result.warnings),
+    }
+
+
+def _run_info(
+    foreign: ForeignWeights, names: tuple[str, ...], data_path: Path, seed: int, record: Any
+) -> dict[str, Any]:
+    """Returns the contents of the new run's `run.json`."""
+    return run_folder.environment() | {
         "status": "imported",
         "seed": seed,
         "step": 0,
         "class_names": list(names),
-        "stored_size": reading.stored_size,
-        **reading.appearance._asdict(),
-        "data_path": str(folder),
+        "stored_size": foreign.stored_size,
+        **foreign.appearance._asdict(),
+        "data_path": str(data_path),
         "data_fingerprint": "",
         "wall_seconds": 0.0,
+        "import": record,
     }
-    return config, info
 
 
-def _write(workdir: Path, config: Config, reading: Reading, info: dict[str, Any]) -> None:
-    summarize(reading.network, reading.image_size)
+def _write_run(
+    config: Config, foreign: ForeignWeights, info: dict[str, Any], workdir: Path
+) -> None:
+    summarize(foreign.network, foreign.image_size)  # raises for a size that does not fit
     with run_folder.locked(workdir):
         _check_free(workdir)
         # `config.json` is written last and makes the folder a run; until then this marks it.
         write_text(workdir / "run.json", json.dumps(info | {"status": _IMPORTING}))
         shutil.rmtree(workdir / FOLDER, ignore_errors=True)
-        params = jax.tree.map(jnp.asarray, reading.params)
+        params = jax.tree.map(jnp.asarray, foreign.params)
         key = jax.random.key_data(jax.random.key(config.seed))
-        # Nobody trains on in this folder; Orbax saves no item without an array.
+        # Nobody continues training in this folder; Orbax saves no item without an array.
         state = TrainState(jnp.zeros((), jnp.int32), params, {"velocities": jnp.zeros(1)}, key)
         checkpoints = Checkpoints(workdir)
         try:
@@ -328,4 +316,4 @@ def _write(workdir: Path, config: Config, reading: Reading, info: dict[str, Any]
             checkpoints.save(state, meta | described, {})
         finally:
             checkpoints.close()
-        run_folder.start_run(workdir, config, reading.inputs, info)
+        run_folder.start_run(workdir, config, foreign.inputs, info)

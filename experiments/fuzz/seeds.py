@@ -266,10 +266,10 @@ def torch_files() -> list[bytes]:
     """Returns weights of a narrow network in both containers of PyTorch, alone or in a training."""
     import torch
 
-    from alexnet_jax.weights.readers.torchvision import keys
+    from alexnet_jax.weights.readers.torchvision import layer_keys
 
     arrays = {}
-    for key in keys(NETWORKS["one-weird-trick"]):
+    for key in layer_keys(NETWORKS["one-weird-trick"]):
         arrays[f"{key.prefix}.weight"] = torch.ones(key.weight_shape) / 7
         arrays[f"{key.prefix}.bias"] = torch.ones(key.weight_shape[:1])
     averaged = {f"module.{name}": array for name, array in arrays.items()}

@@ -22,11 +22,9 @@ from alexnet_jax.errors import AlexNetError, BadImageError
 from alexnet_jax.preparation.sources import list_images
 from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.weights import load_weights
-from alexnet_jax.weights.importing import newest_checkpoint
-from alexnet_jax.weights.readers import caffe, cuda_convnet, safetensors, torchvision
+from alexnet_jax.weights import READERS
 from alexnet_jax.weights.readers.labels import read_labels
 from alexnet_jax.weights.readers.safe_pickle import read_pickle
-from alexnet_jax.weights.readers.source_file import open_source
 from experiments.fuzz import seeds
 
 CHECKPOINT_FILES = (
@@ -62,11 +60,11 @@ def targets(root: Path) -> dict[str, Callable[[], Target]]:
     made: dict[str, Callable[[], Target]] = {
         "pickle": lambda: Target(seeds.pickles(), lambda data: read_pickle(memoryview(data), "x")),
         "torchvision": lambda: Target(
-            seeds.torch_files(), _file(root / "w.pth", lambda p: torchvision.read(open_source(p))),
+            seeds.torch_files(), _file(root / "w.pth", READERS["torchvision"].read),
             "zip",
         ),
         "caffe": lambda: Target(
-            seeds.caffe(), _file(root / "w.caffemodel", lambda p: caffe.read(open_source(p)))
+            seeds.caffe(), _file(root / "w.caffemodel", READERS["caffe"].read)
         ),
         "cuda-convnet": lambda: _cuda_convnet(root),
         "safetensors": lambda: _safetensors(root),
@@ -133,10 +131,9 @@ def _cuda_convnet(root: Path) -> Target:
     folder = root / "cuda-convnet"
     folder.mkdir(exist_ok=True)
     (root / "batches.meta").write_bytes(seeds.batches_meta())
-    mean = open_source(root / "batches.meta")
 
     def read(path: Path) -> object:
-        return cuda_convnet.read(open_source(newest_checkpoint(folder)), "", mean)
+        return READERS["cuda-convnet"].read(folder, mean=root / "batches.meta")
 
     return Target(seeds.cuda_convnet(), _file(folder / "90.1", read), "zip")
 
@@ -144,7 +141,7 @@ def _cuda_convnet(root: Path) -> Target:
 def _safetensors(root: Path) -> Target:
     seeds.prepared_set(root)
     data = seeds.exported(seeds.run(root), "safetensors", ".safetensors")
-    return Target([data], _file(root / "w.st", lambda p: safetensors.read(open_source(p))))
+    return Target([data], _file(root / "w.st", READERS["safetensors"].read))
 
 
 def _archives(root: Path) -> Target:

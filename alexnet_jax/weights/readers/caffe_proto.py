@@ -1,12 +1,12 @@
 """Caffe's messages, as far as weights need them, read by the protobuf library.
 
-The description below names only the fields that are used, by the numbers of Caffe's format; nested
-messages and packed numbers are taken as bytes, and the fields of each message are counted before it
-is parsed, so that memory stays within a few times the size of the file.
+Nested messages and packed numbers are taken as bytes, and the fields of each message are counted
+before it is parsed, so that memory stays within a few times the size of the file.
 Source: BVLC/caffe src/caffe/proto/caffe.proto.
 """
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,12 @@ from google.protobuf.message import DecodeError
 from alexnet_jax.errors import InputError
 from alexnet_jax.weights.readers.source_file import SourceFile
 
-_MOST_FIELDS = 10_000
-_LONGEST_SHAPE = 1024
+_MAX_FIELDS = 10_000
+_MAX_SHAPE_BYTES = 1024
+_PACKAGE = "alexnet_jax.caffe"
 
-# Field numbers and kinds. `bytes*` and `string*` are repeated fields.
-_MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
+# The fields that are used: number in Caffe's format and type; `*`: repeated.
+_MESSAGES = {
     "Net": {"old_layers": (2, "bytes*"), "layers": (100, "bytes*")},
     "OldLayer": {
         "name": (4, "string"),
@@ -56,18 +57,15 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
 
 def blob_array(file: SourceFile, raw: Any) -> np.ndarray:
     """Returns the array of a blob, a view of its message."""
-    blob = parse("Blob", raw, file)
+    blob = parse_message("Blob", raw, file)
     pieces = blob.data or blob.double_data
     data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     dtype = np.dtype("<f4" if blob.data else "<f8")
+    shape = (blob.num, blob.channels, blob.height, blob.width)
     if blob.HasField("shape"):
-        shape = tuple(parse("Shape", blob.shape[:_LONGEST_SHAPE], file).dim)
-    else:
-        shape = blob.num, blob.channels, blob.height, blob.width
-    count = 1
-    for length in shape if 0 < len(shape) <= 8 and min(shape, default=-1) >= 0 else (-1,):
-        count *= length
-    if count * dtype.itemsize != len(data):
+        shape = tuple(parse_message("Shape", blob.shape[:_MAX_SHAPE_BYTES], file).dim)
+    plausible = 0 < len(shape) <= 8 and min(shape) >= 0
+    if not plausible or math.prod(shape) * dtype.itemsize != len(data):
         raise InputError(
             f"{file.name}: an array of shape {list(shape)[:8]} has {len(data):,} bytes; the file "
             "is damaged: get it again"
@@ -75,33 +73,27 @@ def blob_array(file: SourceFile, raw: Any) -> np.ndarray:
     return np.frombuffer(data, dtype).reshape(shape)
 
 
-def parse(name: str, raw: Any, file: SourceFile) -> Any:
-    """Returns the message `name` of `_MESSAGES` in `raw`; raises `InputError` if it is damaged.
-
-    Args:
-      name: of the message's type.
-      raw: its bytes.
-      file: named in errors.
-    """
-    message = _classes()[name]()
+def parse_message(name: str, raw: Any, file: SourceFile) -> Any:
+    """Returns the message of type `name` in the bytes; raises `InputError` if it is damaged."""
+    message = _message_classes()[name]()
     try:
         _check_fields(memoryview(raw))
         message.ParseFromString(raw if isinstance(raw, bytes) else bytes(raw))
     except (DecodeError, ValueError, IndexError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"{file.name} is no whole file of Caffe's: {reason[:120]}; get it again"
+            f"{file.name} is not a whole file of Caffe's: {reason}; get it again"
         ) from None
     return message
 
 
 def _check_fields(data: memoryview) -> None:
-    """Raises `ValueError` or `IndexError` before a message is parsed that is damaged or a bomb.
+    """Raises `ValueError` or `IndexError` for a message that is damaged or has too many fields.
 
     A field takes two bytes in the file but many in memory, and Caffe's messages have few.
     """
     at = 0
-    for _ in range(_MOST_FIELDS):
+    for _ in range(_MAX_FIELDS):
         if at == len(data):
             return
         tag, at = _varint(data, at)
@@ -116,46 +108,36 @@ def _check_fields(data: memoryview) -> None:
             case kind:
                 raise ValueError(f"fields of kind {kind}")
         if at > len(data):
-            raise ValueError(f"a field ends {at - len(data):,} bytes behind its message")
-    raise ValueError(f"more than {_MOST_FIELDS:,} fields in one message")
+            raise ValueError(f"a field ends {at - len(data):,} bytes after its message")
+    raise ValueError(f"more than {_MAX_FIELDS:,} fields in one message")
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """Returns the number that begins at `at`, and the place behind it."""
+    """Returns the number that begins at `at`, and where it ends."""
     value = 0
-    for shift in range(0, 70, 7):
-        byte = data[at + shift // 7]
-        value |= (byte & 127) << shift
+    for i in range(10):
+        byte = data[at + i]
+        value |= (byte & 127) << 7 * i
         if byte < 128:
-            return value, at + shift // 7 + 1
+            return value, at + i + 1
     raise ValueError("a number of more than 64 bits")
 
 
 @functools.cache
-def _classes() -> dict[str, Any]:
-    """Returns the message classes, made from `_MESSAGES`."""
+def _message_classes() -> dict[str, Any]:
     field = descriptor_pb2.FieldDescriptorProto
-    kinds = {
-        "bytes": field.TYPE_BYTES,
-        "string": field.TYPE_STRING,
-        "int32": field.TYPE_INT32,
-        "int64": field.TYPE_INT64,
-        "uint32": field.TYPE_UINT32,
-        "float": field.TYPE_FLOAT,
-    }
-    package = "alexnet_jax.caffe"
     description = descriptor_pb2.FileDescriptorProto(
-        name="alexnet_jax/caffe.proto", package=package, syntax="proto2"
+        name="alexnet_jax/caffe.proto", package=_PACKAGE, syntax="proto2"
     )
     for message, fields in _MESSAGES.items():
-        made = description.message_type.add(name=message)
+        message_type = description.message_type.add(name=message)
         for name, (number, kind) in fields.items():
-            repeated = kind.endswith("*")
-            label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
-            made.field.add(name=name, number=number, label=label, type=kinds[kind.rstrip("*")])
+            label = field.LABEL_REPEATED if kind.endswith("*") else field.LABEL_OPTIONAL
+            scalar = field.Type.Value(f"TYPE_{kind.rstrip('*').upper()}")
+            message_type.field.add(name=name, number=number, label=label, type=scalar)
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(description.SerializeToString())
     return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
         for name in _MESSAGES
     }

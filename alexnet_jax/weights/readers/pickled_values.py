@@ -1,10 +1,11 @@
 """What a pickle of weights may hold: numbers, text, containers, and NumPy arrays.
 
-Classes here stand for the objects of a pickle while `safe_pickle` reads it. None of them runs
+These classes stand for the objects of a pickle while `safe_pickle` reads it. None of them runs
 anything; sizes are checked before an array is made.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,10 +26,10 @@ class Stub:
     """Stands for an object of any class: it keeps what the pickle gave it, and does nothing.
 
     Attributes:
-      made_by: the name of the class or function.
-      arguments: what that was to be called with.
-      state: what its attributes were to be.
-      items: what was to be put into it, where it is a list or a dictionary of its own kind.
+      made_by: name of the class or function.
+      arguments: of the call that would have made it.
+      state: its attributes.
+      items: its contents, if it is a list or a dictionary of its own kind.
     """
 
     __slots__ = ("arguments", "items", "made_by", "state")
@@ -39,91 +40,87 @@ class Stub:
         self.items: Any = None
 
 
-_PLAIN = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
+_NUMBER_TYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 
 
-class DType:
+class PickledType:
     """A NumPy type: `f4` and its byte order."""
 
     def __init__(self, code: Any, *_: Any):
         self.code, self.order = code, "="
 
     def set_state(self, state: Any) -> None:
-        """Takes `(version, byte order, None, None, None, …)`; the Nones would be a struct's."""
+        """Takes `(version, byte order, None, None, None, …)`; a structure has no Nones there."""
         match state:
             case (_, "<" | ">" | "=" | "|" as order, None, None, None, *_):
                 self.order = order
             case _:
                 self.code = "structure"
 
-    def is_plain(self) -> bool:
-        """Returns whether it is a type of plain numbers."""
-        return isinstance(self.code, str) and self.code in _PLAIN
+    def is_number(self) -> bool:
+        return isinstance(self.code, str) and self.code in _NUMBER_TYPES
 
     def numpy(self) -> np.dtype:
-        """Returns the type; raises `ValueError` for anything but plain numbers."""
-        if not self.is_plain():
+        """Returns the type; raises `ValueError` for anything but numbers."""
+        if not self.is_number():
             kind = self.code[:20] if isinstance(self.code, str) else "object"
             raise ValueError(f"an array of type '{kind}'")
         return np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]
 
 
-class Array:
+class PickledArray:
     """A NumPy array while its pickle is read."""
 
     def __init__(self, *_: Any):
         self.state: Any = None
 
     def set_state(self, state: Any) -> None:
-        """Takes `(version, shape, DType, Fortran order, bytes)`."""
-        if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], DType):
+        """Takes `(version, shape, PickledType, Fortran order, bytes)`."""
+        if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], PickledType):
             raise ValueError("an array without shape and type")
         self.state = state
 
     def numpy(self) -> np.ndarray:
-        """Returns the array, a view of the file's bytes where it is large.
+        """Returns the array, a view of the file's bytes if it is large.
 
         Raises:
-          ValueError: no array of plain numbers, or its bytes are not as many as its shape says.
+          ValueError: not an array of numbers, or its shape does not fit the number of its bytes.
         """
         if self.state is None:
             raise ValueError("an array without contents")
         _, shape, dtype, fortran, raw = self.state
-        return _array(shape, dtype.numpy(), raw, "F" if fortran else "C")
+        return _make_array(shape, dtype.numpy(), raw, "F" if fortran else "C")
 
 
-def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> Array:
+def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> PickledArray:
     """Returns an array as protocol 5 writes it."""
-    array = Array()
+    array = PickledArray()
     array.set_state((1, shape, dtype, order == "F", raw))
     return array
 
 
-def _array(shape: Any, dtype: np.dtype, raw: Any, order: Any = "C") -> np.ndarray:
+def _make_array(shape: Any, dtype: np.dtype, raw: Any, order: Any = "C") -> np.ndarray:
     plausible = isinstance(shape, tuple) and len(shape) <= 8
     if not plausible or not all(type(n) is int and 0 <= n < 2**40 for n in shape):
         raise ValueError("an array of impossible shape")
     data = raw.encode("latin1") if isinstance(raw, str) else raw
     if not isinstance(data, bytes | memoryview):
         raise ValueError("an array of objects")
-    count = 1
-    for length in shape:
-        count *= length
-    if count * dtype.itemsize != len(data):
+    if math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError(f"an array of shape {list(shape)} with {len(data):,} bytes")
     return np.frombuffer(data, dtype).reshape(shape, order=order)
 
 
-def _scalar(dtype: Any, raw: Any) -> Any:
-    if not isinstance(dtype, DType):
+def _make_scalar(dtype: Any, raw: Any) -> Any:
+    if not isinstance(dtype, PickledType):
         raise ValueError("a number without type")
-    if not dtype.is_plain():
+    if not dtype.is_number():
         return Stub()  # a date, a text
-    return _array((), dtype.numpy(), raw).item()
+    return _make_array((), dtype.numpy(), raw).item()
 
 
-def _dictionary(*arguments: Any) -> dict[Any, Any]:
-    """Returns a dictionary of any of the standard kinds; what makes a default is left out."""
+def _make_dictionary(*arguments: Any) -> dict[Any, Any]:
+    """Returns a dictionary of any standard kind, without its function for missing keys."""
     content = next((a for a in arguments if isinstance(a, dict | list)), {})
     pairs = content.items() if isinstance(content, dict) else content
     return {as_key(key): value for key, value in pairs}
@@ -135,19 +132,14 @@ def _encode(text: Any, encoding: Any) -> bytes:
     return text.encode("latin1")
 
 
-def _no_bytes() -> bytes:
-    """Python 3 writes empty bytes so in the protocols of Python 2."""
-    return b""
-
-
 def as_key(value: Any) -> Any:
-    """Returns what stands for a key in a dictionary.
+    """Returns the key of a dictionary that stands for a value.
 
-    Text, small numbers and names stay what they are; anything else can take long to hash and is of
-    no interest, so that an object which equals nothing stands for it.
+    Text, small numbers and names stay. Hashing anything else can take very long (nested tuples)
+    and no reader needs it: an object that equals nothing stands for it.
     """
-    small = isinstance(value, int) and abs(value) < 2**31
-    if value is None or small or isinstance(value, str | bytes | Name):
+    is_small = isinstance(value, int) and abs(value) < 2**31
+    if value is None or is_small or isinstance(value, str | bytes | Name):
         return value
     if isinstance(value, list | dict | memoryview):
         raise ValueError("a dictionary with a list as key")
@@ -155,24 +147,24 @@ def as_key(value: Any) -> Any:
 
 
 BUILDERS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _dictionary,
-    "collections.Counter": _dictionary,
-    "collections.defaultdict": _dictionary,
-    "builtins.dict": _dictionary,
-    "__builtin__.dict": _dictionary,
-    "numpy.core.multiarray._reconstruct": Array,
-    "numpy._core.multiarray._reconstruct": Array,
-    "numpy.core.multiarray.scalar": _scalar,
-    "numpy._core.multiarray.scalar": _scalar,
+    "collections.OrderedDict": _make_dictionary,
+    "collections.Counter": _make_dictionary,
+    "collections.defaultdict": _make_dictionary,
+    "builtins.dict": _make_dictionary,
+    "__builtin__.dict": _make_dictionary,
+    "numpy.core.multiarray._reconstruct": PickledArray,
+    "numpy._core.multiarray._reconstruct": PickledArray,
+    "numpy.core.multiarray.scalar": _make_scalar,
+    "numpy._core.multiarray.scalar": _make_scalar,
     "numpy.core.numeric._frombuffer": _from_buffer,
     "numpy._core.numeric._frombuffer": _from_buffer,
-    "numpy.dtype": DType,
+    "numpy.dtype": PickledType,
     "_codecs.encode": _encode,
-    "__builtin__.bytes": _no_bytes,
+    "__builtin__.bytes": lambda: b"",  # so Python 3 writes empty bytes in protocols of Python 2
 }
-"""What is made of the names that mean something here; all of it plain values."""
+"""Makes plain values of the names that mean something here."""
 
-_ATTACKS = frozenset(
+_DANGEROUS = frozenset(
     "os posix nt subprocess sys pty popen2 socket shutil importlib imp runpy ctypes codeop pickle "
     "_pickle cPickle marshal multiprocessing webbrowser pdb bdb timeit cProfile pip pydoc pkgutil "
     "urllib urllib2 ftplib smtplib asyncio tempfile commands "
@@ -181,25 +173,25 @@ _ATTACKS = frozenset(
     "operator.attrgetter operator.methodcaller numpy.load torch.load torch.hub torch.jit.load "
     "pathlib.Path.unlink pathlib.Path.write_text pathlib.Path.write_bytes".split()
 )
-_ATTACKING_PARTS = frozenset(
+_DANGEROUS_PARTS = frozenset(
     "os posix nt subprocess __import__ __builtins__ __globals__ __subclasses__ __code__".split()
 )
-_ATTACKING_ENDS = frozenset("system popen eval exec execfile spawn spawnv".split())
-_BUILTINS = frozenset(
+_DANGEROUS_ENDS = frozenset("system popen eval exec execfile spawn spawnv".split())
+_DANGEROUS_BUILTINS = frozenset(
     "apply breakpoint compile delattr eval exec execfile exit file globals input locals "
     "open quit reload setattr vars __build_class__ __import__".split()
 )
 
 
 @functools.lru_cache(1024)
-def is_of_attacks(name: Name) -> bool:
-    """Returns whether only a pickle that wants to do harm mentions this name.
+def is_dangerous(name: Name) -> bool:
+    """Returns whether only an attack mentions this name.
 
-    Nothing is ever run, whatever the name: who brings such a file should know what it is.
+    Nothing is ever run, whatever the name; but the owner of such a file should know what it is.
     """
     parts = str(name).split(".")
-    if not _ATTACKING_PARTS.isdisjoint(parts) or parts[-1] in _ATTACKING_ENDS:
+    if not _DANGEROUS_PARTS.isdisjoint(parts) or parts[-1] in _DANGEROUS_ENDS:
         return True
     if parts[0] in ("builtins", "__builtin__"):
-        return parts[1] in _BUILTINS
-    return any(".".join(parts[: i + 1]) in _ATTACKS for i in range(min(len(parts), 3)))
+        return parts[1] in _DANGEROUS_BUILTINS
+    return any(".".join(parts[: i + 1]) in _DANGEROUS for i in range(min(len(parts), 3)))

@@ -1,7 +1,4 @@
-"""Our own export read back: `writers.safetensors` in reverse, bit for bit.
-
-All that is needed stands in the header of the file; the `.config.json` beside it is for people.
-"""
+"""Our own export read back, bit for bit: everything needed is in the header of the file."""
 
 import json
 from pathlib import Path
@@ -14,32 +11,23 @@ from alexnet_jax.config import Appearance, AugmentConfig, PreprocessConfig
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.model import Params
 from alexnet_jax.network.networks import find_network
-from alexnet_jax.weights.readers.kinds import check_kind
-from alexnet_jax.weights.readers.reading import Reading, make_arrays
-from alexnet_jax.weights.readers.source_file import SourceFile, check_finite
+from alexnet_jax.weights.readers.array_checks import check_finite
+from alexnet_jax.weights.readers.foreign_weights import ForeignWeights, make_inputs
+from alexnet_jax.weights.readers.source_file import SourceFile
 
 FORMAT = "alexnet_jax"
-_LARGEST_SIDE = 4096
+_MAX_SIDE = 4096
 
 
-def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = None) -> Reading:
-    """Reads a file that `export --format safetensors` wrote.
-
-    Args:
-      file: the file.
-      network_name: must be empty, or the name that the file has itself.
-      mean: must be None: the file holds the arrays of its preprocessing.
-
-    Raises:
-      InputError: the file is damaged, of another program, or of an unknown network.
-    """
-    if mean is not None:
-        raise InputError(f"{file.name} has its own mean; leave --mean out")
-    check_kind(file, "safetensors")
+def read(
+    file: SourceFile, network_name: str = "", mean_file: SourceFile | None = None
+) -> ForeignWeights:
+    """Reads a file that `export --format safetensors` wrote."""
+    del mean_file  # the format has its own
     tensors, metadata = read_safetensors(file.path)
     if metadata.get("format") != FORMAT:
         raise InputError(
-            f"{file.name} was not written by this program's export; of torchvision's layout is "
+            f"{file.name} was not written by `export`; if it has torchvision's keys, name "
             "--source torchvision"
         )
     try:
@@ -48,22 +36,23 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
         settings = json.loads(metadata["preprocessing"])
         names = tuple(str(name) for name in json.loads(metadata["class_names"]))
         stored = int(settings["stored_size"])
-        preprocess = _preprocess(settings)
+        preprocess = _preprocess_config(settings)
         params, arrays = unflatten(tensors)
-        inputs = make_arrays(arrays["mean"], arrays["scale"])
+        inputs = make_inputs(arrays["mean"], arrays["scale"])
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"the header of {file.name} is damaged: {error!r}; export again") from None
     if network_name not in ("", name):
         raise InputError(f"{file.name} holds network '{name}', not '{network_name}'")
-    if not 0 < size <= stored <= _LARGEST_SIDE or len(names) != classes:
+    if not 0 < size <= stored <= _MAX_SIDE or len(names) != classes:
         raise InputError(
             f"the header of {file.name} contradicts itself: {size} of {stored} pixels, "
             f"{len(names)} names for {classes} classes; export again"
         )
     if inputs.scale.shape != (3,) or inputs.mean.shape != _mean_shape(preprocess, size, stored):
-        raise InputError(f"{file.name}: the preprocessing has arrays of wrong shapes")
+        raise InputError(f"{file.name}: the arrays of its preprocessing have wrong shapes")
     check_finite(tensors, file.name)
-    return Reading(
+    return ForeignWeights(
+        file=file,
         network=find_network(name, classes),
         params=params,
         image_size=size,
@@ -81,22 +70,6 @@ def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = Non
     )
 
 
-def _preprocess(settings: dict[str, Any]) -> PreprocessConfig:
-    known = PreprocessConfig.__dataclass_fields__
-    config = PreprocessConfig(**{name: settings[name] for name in known})
-    if config.scale not in ("none", "channel", "imagenet"):
-        raise ValueError(f"scale {str(config.scale)[:20]!r}")
-    return config
-
-
-def _mean_shape(preprocess: PreprocessConfig, size: int, stored: int) -> tuple[int, ...]:
-    sides = {"image": size, "image-aligned": stored, "channel": 0, "imagenet": 0, "none": 0}
-    if preprocess.mean not in sides:
-        raise InputError(f"the file's mean is of unknown kind '{str(preprocess.mean)[:20]}'")
-    side = sides[preprocess.mean]
-    return (side, side, 3) if side else np.zeros(3).shape
-
-
 def unflatten(tensors: dict[str, np.ndarray]) -> tuple[Params, dict[str, np.ndarray]]:
     """Returns the parameter tree and the preprocessing arrays (`mean`, `scale`)."""
     params: dict[str, dict[str, np.ndarray]] = {}
@@ -108,29 +81,43 @@ def unflatten(tensors: dict[str, np.ndarray]) -> tuple[Params, dict[str, np.ndar
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Returns all tensors of a file, and the metadata of its header; bfloat16 becomes float32.
+    """Returns all tensors and the metadata of a file; bfloat16 becomes float32.
 
     Raises:
-      InputError: the file is missing, no whole safetensors file, or has numbers that NumPy lacks.
+      InputError: the file is missing, damaged, or has numbers that NumPy lacks.
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            names = list(file.keys())
-            tensors = {name: _tensor(file, name, path) for name in names}
+            tensors = {name: _read_tensor(file, name, path) for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is not a whole safetensors file: {error}") from None
+        raise InputError(f"{path} is not a whole safetensors file: {error}; get it again") from None
 
 
-def _tensor(file: Any, name: str, path: str | Path) -> np.ndarray:
+def _read_tensor(file: Any, name: str, path: str | Path) -> np.ndarray:
     try:
         array = file.get_tensor(name)
     except (AttributeError, KeyError, TypeError, ValueError):  # float8, and smaller ones
-        kind = file.get_slice(name).get_dtype()
+        dtype = file.get_slice(name).get_dtype()
         raise InputError(
-            f"{path}: '{name[:80]}' has numbers of type {kind}, which are not read here; save it "
-            "as float32"
+            f"{path}: '{name[:80]}' has numbers of type {dtype}, which cannot be read here; save "
+            "it as float32"
         ) from None
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
+def _preprocess_config(settings: dict[str, Any]) -> PreprocessConfig:
+    fields = PreprocessConfig.__dataclass_fields__
+    config = PreprocessConfig(**{name: settings[name] for name in fields})
+    if config.scale not in ("none", "channel", "imagenet"):
+        raise ValueError(f"scale {str(config.scale)[:20]!r}")
+    if config.mean not in ("image", "image-aligned", "channel", "imagenet", "none"):
+        raise ValueError(f"mean {str(config.mean)[:20]!r}")
+    return config
+
+
+def _mean_shape(preprocess: PreprocessConfig, size: int, stored: int) -> tuple[int, ...]:
+    side = {"image": size, "image-aligned": stored}.get(preprocess.mean)
+    return (side, side, 3) if side else (3,)

@@ -1,9 +1,8 @@
-"""Where tensors lie in what PyTorch has saved: a dictionary, whatever it lies in, or modules.
+"""Tensors in what PyTorch has saved: a dictionary, anything around it, or modules.
 
-`torch.save` takes any object. Its pickle was read by `safe_pickle`: dictionaries, lists, and for
-objects of all other classes `Stub`s, which keep what they were given. A module keeps its parameters
-under `_parameters` and the modules below it under `_modules`; without these words the path of a
-tensor is its name in the `state_dict`. Source: pytorch/pytorch torch/nn/modules/module.py.
+`torch.save` takes any object. A module keeps its parameters under `_parameters` and the modules
+below it under `_modules`; without these words the path of a tensor is its name in the
+`state_dict`. Source: pytorch/pytorch torch/nn/modules/module.py.
 """
 
 from collections import deque
@@ -12,12 +11,12 @@ from typing import Any, NamedTuple
 
 from alexnet_jax.weights.readers.pickled_values import Stub
 
-_MOST_TENSORS = 20_000
-_MOST_PARTS = 40
-_LONGEST_KEY = 300
-_OF_MODULES = ("_modules", "_parameters", "_buffers")
-_OF_CLASSES = ("class_to_idx", "classes", "class_names")
-_MOST_NAMES, _LONGEST_NAME = 30_000, 300
+_MAX_TENSORS = 20_000
+_MAX_DEPTH = 40
+_MAX_KEY = 300
+_MAX_NAMES, _MAX_NAME = 30_000, 300
+_MODULE_ATTRIBUTES = ("_modules", "_parameters", "_buffers")
+_CLASS_KEYS = ("class_to_idx", "classes", "class_names")
 
 Path = tuple[str, ...]
 """The parts of a tensor's name: `("model", "features", "0", "weight")`."""
@@ -37,85 +36,84 @@ class Tensor(NamedTuple):
         return (key, self.offset) if isinstance(key, str) and type(self.offset) is int else id(self)
 
 
-class Node(NamedTuple):
+class _Node(NamedTuple):
     """A container on the way to tensors.
 
     Attributes:
-      above: the container that it lies in.
-      parts: of the name that it has there.
+      parent: the container around it.
+      parts: of its name there.
       depth: number of parts from the top.
       program: class of the outermost module around it.
     """
 
-    above: "Node | None"
+    parent: "_Node | None"
     parts: Path
     depth: int
     program: str
 
     def path(self) -> Path:
-        """Returns the parts from the top."""
         parts: list[Path] = []
-        node: Node | None = self
+        node: _Node | None = self
         while node is not None:
             parts.append(node.parts)
-            node = node.above
+            node = node.parent
         return tuple(part for some in reversed(parts) for part in some)
 
 
 def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, str], dict[Path, Stub]]:
     """Returns tensors by path, the class of the outermost module around each, and the modules.
 
-    Each container is looked into once, on its shortest path, so that what refers to itself ends.
+    Each container is visited once, on its shortest path, so that cycles end.
 
     Raises:
-      ValueError: there are more tensors than any training of these networks has, or one's shape is
-        none.
+      ValueError: there are too many tensors, or one's shape is impossible.
     """
     tensors: dict[Path, Tensor] = {}
     programs: dict[Path, str] = {}
     modules: dict[Path, Stub] = {}
     seen: set[int] = set()
-    waiting: deque[tuple[Any, Node]] = deque([(value, Node(None, (), 0, ""))])
+    waiting: deque[tuple[Any, _Node]] = deque([(value, _Node(None, (), 0, ""))])
     while waiting:
         value, node = waiting.popleft()
         if isinstance(value, Tensor):
-            if len(tensors) == _MOST_TENSORS:
-                raise ValueError(f"more than {_MOST_TENSORS:,} tensors")
+            if len(tensors) == _MAX_TENSORS:
+                raise ValueError(f"more than {_MAX_TENSORS:,} tensors")
             path = node.path()
             if not _is_shape(value.shape):
                 raise ValueError(f"a tensor of an impossible shape ('{'.'.join(path)[:80]}')")
             tensors.setdefault(path, value)
             programs[path] = node.program
-        elif isinstance(value, dict | list | tuple | Stub) and id(value) not in seen:
+        elif id(value) not in seen:
             seen.add(id(value))
-            program = node.program or _program(value)
+            program = node.program
             if isinstance(value, Stub) and "_modules" in attributes_of(value):
                 modules[node.path()] = value
-            for key, inside in _inside(value):
-                if isinstance(inside, dict | list | tuple | Stub):
-                    parts = _parts(key)
-                    if parts is not None and node.depth + len(parts) <= _MOST_PARTS:
-                        below = Node(node, parts, node.depth + len(parts), program)
-                        waiting.append((inside, below))
+                program = program or str(value.made_by)
+            for key, inside in _contents(value):
+                parts = _key_parts(key)
+                if isinstance(inside, dict | list | tuple | Stub) and parts is not None:
+                    depth = node.depth + len(parts)
+                    if depth <= _MAX_DEPTH:
+                        waiting.append((inside, _Node(node, parts, depth, program)))
     return tensors, programs, modules
 
 
 def find_class_names(value: Any) -> tuple[str, ...]:
-    """Returns class names by output that somebody saved beside the tensors; empty: there are none.
+    """Returns class names by output that were saved beside the tensors; empty: there are none.
 
     They are `class_to_idx`, as of torchvision's `ImageFolder`, or a list: in the dictionary that
-    was saved, in one inside, or among the attributes of a module there.
+    was saved, in one inside it, or among the attributes of a module there.
     """
     outer = attributes_of(value)
     for inside in (outer, *map(attributes_of, outer.values())):
-        for key in _OF_CLASSES:
+        for key in _CLASS_KEYS:
             names = inside.get(key)
-            if isinstance(names, dict) and len(names) <= _MOST_NAMES:
+            if isinstance(names, dict) and len(names) <= _MAX_NAMES:
                 numbers = list(names.values())
                 if all(type(n) is int for n in numbers) and set(numbers) == set(range(len(names))):
                     names = sorted(names, key=names.__getitem__)
-            if isinstance(names, list | tuple) and 0 < len(names) <= _MOST_NAMES:
-                if all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in names):
+            if isinstance(names, list | tuple) and 0 < len(names) <= _MAX_NAMES:
+                if all(isinstance(name, str) and len(name) <= _MAX_NAME for name in names):
                     return tuple(names)
     return ()
 
@@ -127,7 +125,7 @@ def attributes_of(value: Any) -> dict[Any, Any]:
 
 
 def children_of(module: Stub | None) -> dict[str, Stub]:
-    """Returns the modules right below one by name; none where it is no module."""
+    """Returns the modules directly below one by name; none for anything else."""
     children = attributes_of(module).get("_modules")
     pairs = children.items() if isinstance(children, dict) else ()
     return {str(name): child for name, child in pairs if isinstance(child, Stub)}
@@ -137,30 +135,25 @@ def _is_shape(shape: Any) -> bool:
     return isinstance(shape, tuple) and all(type(n) is int for n in shape) and len(shape) <= 8
 
 
-def _inside(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields what lies in a container, with its key; None where that is no part of the name."""
+def _contents(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yields the contents of a container with their keys; None: no part of the name."""
     if isinstance(value, Stub):
         states = value.state if isinstance(value.state, tuple) else (value.state,)
-        for state in states:  # a pair where the class has slots
+        for state in states:  # a pair if the class has slots
             if isinstance(state, dict):
                 for key, inside in state.items():
-                    yield (None if key in _OF_MODULES else key), inside
+                    yield (None if key in _MODULE_ATTRIBUTES else key), inside
         yield None, value.items
         yield None, value.arguments
     elif isinstance(value, dict):
         yield from value.items()
-    else:
+    elif isinstance(value, list | tuple):
         yield from enumerate(value)
 
 
-def _parts(key: Any) -> Path | None:
-    """Returns the parts of a key; None where it is too long for a name."""
+def _key_parts(key: Any) -> Path | None:
+    """Returns the parts of a key; None if it is too long for a name."""
     if key is None:
         return ()
     text = str(key) if isinstance(key, str | int) else "?"
-    return tuple(text.split(".")) if len(text) <= _LONGEST_KEY else None
-
-
-def _program(value: Any) -> str:
-    is_module = isinstance(value, Stub) and "_modules" in attributes_of(value)
-    return str(value.made_by) if is_module else ""
+    return tuple(text.split(".")) if len(text) <= _MAX_KEY else None

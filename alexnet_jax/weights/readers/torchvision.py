@@ -1,10 +1,10 @@
-"""torchvision's AlexNet: its key layout to ours and back.
+"""torchvision's AlexNet: its keys and layouts to ours and back.
 
 Its `state_dict` numbers the modules of two sequences, `features` and `classifier`, activations
-and poolings included. Kernels are OIHW, dense weights `[out, in]`, and the image that fc6 sees
-was flattened in the order channel, height, width. The network is `one-weird-trick`; its images are
-RGB in 0..1, less ImageNet's mean, divided by its standard deviation, 224 pixels from the centre of
-256, and its classes lie in the order of their WordNet ids.
+and poolings included. Kernels are OIHW, dense weights `[out, in]`, and fc6 sees an image flattened
+in the order channel, height, width. The network is `one-weird-trick`; its images are RGB in 0..1,
+less ImageNet's mean, divided by its standard deviation, 224 pixels from the centre of 256, and its
+classes are in the order of their WordNet ids.
 Source: pytorch/vision torchvision/models/alexnet.py.
 """
 
@@ -17,44 +17,35 @@ import numpy as np
 from alexnet_jax.config import PreprocessConfig
 from alexnet_jax.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from alexnet_jax.errors import InputError
-from alexnet_jax.network.layers import (
-    AdaptiveAvgPool,
-    Conv,
-    Dense,
-    Flatten,
-    Layer,
-    Network,
-)
+from alexnet_jax.network.layers import AdaptiveAvgPool, Conv, Dense, Flatten, Layer, Network
 from alexnet_jax.network.networks import NETWORKS, find_network
 from alexnet_jax.preparation.sources.listing import unique_names
-from alexnet_jax.weights.readers.kinds import check_kind, kind_of
-from alexnet_jax.weights.readers.reading import Reading, make_arrays
+from alexnet_jax.weights.readers.array_checks import check_finite
+from alexnet_jax.weights.readers.file_kinds import detect_kind
+from alexnet_jax.weights.readers.foreign_weights import ForeignWeights, LayerArrays, make_inputs
 from alexnet_jax.weights.readers.safetensors import FORMAT, read_safetensors
-from alexnet_jax.weights.readers.source_file import SourceFile, check_finite
+from alexnet_jax.weights.readers.source_file import SourceFile
 from alexnet_jax.weights.readers.torch_file import open_torch
 from alexnet_jax.weights.readers.torch_modules import check_modules
-from alexnet_jax.weights.readers.torchvision_layout import find_layout
+from alexnet_jax.weights.readers.torchvision_search import find_arrays
 
 NETWORK = "one-weird-trick"
-
-
+# torchvision's own files, whose names end with the first digits of their SHA-256.
 _PUBLISHED = {"7be5be79": "alexnet-owt-7be5be79.pth", "4df8aa71": "alexnet-owt-4df8aa71.pth"}
-"""torchvision's own files, whose names end with the first digits of their SHA-256."""
-
-_SCRIPT = (
+_SCRIPT_MESSAGE = (
     "the file holds a TorchScript program: its arrays were taken by their names, but whether it "
-    "computes what torchvision's AlexNet does (strides, padding, activations) was not looked at"
+    "computes what torchvision's AlexNet does (strides, padding, activations) was not checked"
 )
 
 
-class Key(NamedTuple):
+class LayerKey(NamedTuple):
     """Where torchvision keeps a layer.
 
     Attributes:
       prefix: of its keys, such as `features.0`.
-      layer: our layer.
+      layer: ours.
       weight_shape: of torchvision's weight.
-      channels: of the image that its input was flattened from; 1 where it was none.
+      channels: of the image that its input was flattened from; 1 if it was none.
     """
 
     prefix: str
@@ -63,80 +54,84 @@ class Key(NamedTuple):
     channels: int = 1
 
 
-def read(file: SourceFile, network_name: str = "", mean: SourceFile | None = None) -> Reading:
+class _Found(NamedTuple):
+    """The network's arrays by torchvision's keys, and what the file says about them."""
+
+    arrays: dict[str, np.ndarray]
+    form: str
+    messages: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
+
+
+def read(
+    file: SourceFile, network_name: str = "", mean_file: SourceFile | None = None
+) -> ForeignWeights:
     """Reads torchvision's AlexNet from a `.pth` or `.safetensors` file, without PyTorch.
 
-    The layers `features.*` alone will do (a convolutional trunk). Where the arrays lie, and under
-    what names, see `find_layout`.
-
-    Args:
-      file: the file; its contents say which of the containers it is.
-      network_name: key in `NETWORKS`; empty: `one-weird-trick`.
-      mean: must be None: torchvision's constants are part of its networks.
-
-    Raises:
-      InputError: the file is of another kind, damaged, wants to run something, or holds no such
-        network.
+    The layers `features.*` alone are enough (a convolutional trunk).
     """
-    if mean is not None:
-        raise InputError("torchvision's networks come with their own mean; leave --mean out")
-    check_kind(file, "pytorch", "torchscript", "pickle", "safetensors")
+    del mean_file  # torchvision's constants are part of its networks
     network = find_network(network_name or NETWORK)
-    known = keys(network)
-    shapes = {key.prefix: key.weight_shape for key in known}
-    if bytes(file.data[8:9]) == b"{":
-        form, told, names = "safetensors", (), ()
-        tensors, metadata = read_safetensors(file.path)
-        if metadata.get("format") == FORMAT:
-            raise InputError(f"{file.name} was written by `export`; name --source safetensors")
-        named = {tuple(name.split(".")): array for name, array in tensors.items()}
-        layout = find_layout(named, shapes, file.name)
-        arrays = {key: named[path] for key, path in layout.paths.items()}
-    else:
-        form, opened = "PyTorch", open_torch(file)
-        layout = find_layout(opened.tensors, shapes, file.name)
-        arrays = {key: opened.array(path) for key, path in layout.paths.items()}
-        kind = kind_of(file)
-        told = (_SCRIPT,) if kind is not None and kind.key == "torchscript" else ()
-        told += _about_program({opened.programs[path] for path in layout.paths.values()})
-        told += check_modules(opened.modules, layout.paths, network.layers, file.name)
-        names = opened.class_names
-    shape = arrays.get(f"{known[-1].prefix}.weight", np.zeros(0)).shape
-    network = network.with_classes(shape[0]) if len(shape) == 2 else network
+    keys = layer_keys(network)
+    find = _find_in_safetensors if detect_kind(file) == "safetensors" else _find_in_torch
+    arrays, form, messages, names = find(file, network)
+    shape = arrays.get(f"{keys[-1].prefix}.weight", np.zeros(0)).shape
+    has_classifier = len(shape) == 2
+    if has_classifier:
+        network = network.with_classes(shape[0])
     check_finite(arrays, file.name)
     try:
         params = from_torchvision(arrays, network)
     except InputError as error:
         raise InputError(f"{file.name}: {error}") from None
-    if names and len(names) == network.classes and len(shape) == 2:
-        told += (f"the file names its classes, output 0 '{names[0]}'; --labels replaces them",)
-    else:
+    if not has_classifier or len(names) != network.classes:
         names = ()
+    if names:
+        messages = (
+            f"the file names its classes, output 0 '{names[0]}'; --labels replaces them",
+            *messages,
+        )
     published = _PUBLISHED.get(file.sha256()[:8])
-    return Reading(
+    return ForeignWeights(
+        file=file,
         network=network,
         params=params,
         image_size=network.image_size,
         stored_size=max(256, network.image_size),
         preprocess=PreprocessConfig(mean="imagenet", scale="imagenet"),
-        inputs=make_arrays(IMAGENET_MEAN, IMAGENET_STD),
+        inputs=make_inputs(IMAGENET_MEAN, IMAGENET_STD),
         form=form,
         class_order="wordnet" if network.classes == NETWORKS[NETWORK].classes else "names",
         class_names=unique_names(list(names), [str(i) for i in range(len(names))]),
         notes=(f"this is torchvision's {published}",) if published else (),
-        told=(*told, *layout.told),
+        messages=messages,
     )
 
 
-def _about_program(programs: set[str]) -> tuple[str, ...]:
-    """Returns what to say where the file holds modules instead of a `state_dict`."""
-    names = ", ".join(sorted(programs - {""}))
-    if not names:
-        return ()
-    return (
-        f"the file holds a whole program object ({names[:200]}): its arrays were taken by their "
-        "names, its modules compared with this network's, and none of its code was run",
-    )
+def _find_in_safetensors(file: SourceFile, network: Network) -> _Found:
+    tensors, metadata = read_safetensors(file.path)
+    if metadata.get("format") == FORMAT:
+        raise InputError(f"{file.name} was written by `export`; name --source safetensors")
+    arrays = {tuple(name.split(".")): array for name, array in tensors.items()}
+    found = find_arrays(arrays, weight_shapes(network), file.name)
+    by_key = {key: arrays[path] for key, path in found.paths.items()}
+    return _Found(by_key, "safetensors", found.messages)
+
+
+def _find_in_torch(file: SourceFile, network: Network) -> _Found:
+    opened = open_torch(file)
+    found = find_arrays(opened.tensors, weight_shapes(network), file.name)
+    arrays = {key: opened.array(path) for key, path in found.paths.items()}
+    messages = (_SCRIPT_MESSAGE,) if detect_kind(file) == "torchscript" else ()
+    programs = {opened.programs[path] for path in found.paths.values()} - {""}
+    if programs:
+        names = ", ".join(sorted(programs))
+        messages += (
+            f"the file holds a whole program object ({names[:200]}): its arrays were taken by "
+            "their names, its modules compared with this network's, and none of its code was run",
+        )
+    messages += check_modules(opened.modules, found.paths, network.layers, file.name)
+    return _Found(arrays, "PyTorch", (*messages, *found.messages), opened.class_names)
 
 
 def to_torchvision(params: Any, network: Network) -> dict[str, np.ndarray]:
@@ -150,88 +145,86 @@ def to_torchvision(params: Any, network: Network) -> dict[str, np.ndarray]:
       InputError: the network is another one, or its layers have no parameters in `params`.
     """
     arrays = {}
-    for key in keys(network):
+    for key in layer_keys(network):
         leaves = params.get(key.layer.name)
         if leaves is None:
             raise InputError(f"the parameters have no layer '{key.layer.name}'")
         kernel = np.asarray(leaves["kernel"], np.float32)
-        weight = _to_weight(kernel, key.weight_shape, key.channels)
-        arrays[f"{key.prefix}.weight"] = np.ascontiguousarray(weight)
+        arrays[f"{key.prefix}.weight"] = np.ascontiguousarray(_to_weight(kernel, key.channels))
         arrays[f"{key.prefix}.bias"] = np.array(leaves["bias"], np.float32)
     return arrays
 
 
-def from_torchvision(
-    arrays: Mapping[str, np.ndarray], network: Network
-) -> dict[str, dict[str, np.ndarray]]:
+def from_torchvision(arrays: Mapping[str, np.ndarray], network: Network) -> LayerArrays:
     """Returns our parameters, contiguous float32, for the layers that `arrays` holds.
 
     Args:
       arrays: by torchvision's keys; a layer may be absent, but not half of one.
-      network: `one-weird-trick`, with any numbers of filters, units and classes.
+      network: as of `to_torchvision`.
 
     Raises:
       InputError: the network is another one, a key is unknown or half a layer, or a shape differs.
     """
-    params: dict[str, dict[str, np.ndarray]] = {}
-    known = keys(network)
-    expected = {f"{key.prefix}.{leaf}" for key in known for leaf in ("weight", "bias")}
-    if unknown := sorted(set(arrays) - expected):
+    params: LayerArrays = {}
+    keys = layer_keys(network)
+    known = {f"{key.prefix}.{leaf}" for key in keys for leaf in ("weight", "bias")}
+    if unknown := sorted(set(arrays) - known):
         raise InputError(
             f"'{unknown[0]}' is no array of torchvision's AlexNet, which has "
-            f"{', '.join(key.prefix for key in known)}, each .weight and .bias"
+            f"{', '.join(key.prefix for key in keys)}, each .weight and .bias"
         )
-    for key in known:
-        names = [f"{key.prefix}.{leaf}" for leaf in ("weight", "bias")]
-        present = [name for name in names if name in arrays]
-        if not present:
+    for key in keys:
+        shapes = {
+            f"{key.prefix}.weight": key.weight_shape,
+            f"{key.prefix}.bias": (key.layer.features,),
+        }
+        missing = [name for name in shapes if name not in arrays]
+        if len(missing) == 2:
             continue
-        if len(present) == 1:
-            missing = next(name for name in names if name not in arrays)
-            raise InputError(f"'{missing}' is missing beside '{present[0]}'")
-        shapes = key.weight_shape, (key.layer.features,)
-        for name, shape in zip(names, shapes, strict=True):
+        if missing:
+            raise InputError(f"'{missing[0]}' is missing; half of a layer cannot be used")
+        for name, shape in shapes.items():
             if arrays[name].shape != shape:
                 raise InputError(
                     f"'{name}' should be {list(shape)} in network '{network.name}', not "
                     f"{list(arrays[name].shape)}"
                 )
-        weight, bias = (np.asarray(arrays[name], np.float32) for name in names)
-        kernel = np.ascontiguousarray(_to_kernel(weight, key.weight_shape, key.channels))
+        weight, bias = (np.asarray(arrays[name], np.float32) for name in shapes)
+        kernel = np.ascontiguousarray(_to_kernel(weight, key.channels))
         params[key.layer.name] = {"kernel": kernel, "bias": np.array(bias)}
     return params
 
 
-def keys(network: Network) -> list[Key]:
+def layer_keys(network: Network) -> list[LayerKey]:
     """Returns the keys of the layers with parameters, in order; see `to_torchvision` for errors."""
-    _check_network(network)
+    if _without_widths(network) != _without_widths(NETWORKS[NETWORK]):
+        raise InputError(
+            f"network '{network.name}' is not torchvision's AlexNet, which is '{NETWORK}'; only "
+            "that has torchvision's keys"
+        )
     flat = next(i for i, layer in enumerate(network.layers) if isinstance(layer, Flatten))
-    found: list[Key] = []
+    keys: list[LayerKey] = []
     inputs, channels = 3, 1
     for i, layer in enumerate(network.layers):
         if isinstance(layer, AdaptiveAvgPool):
             inputs, channels = inputs * layer.size**2, inputs
         elif isinstance(layer, Conv):
             shape = (layer.features, inputs, layer.window, layer.window)
-            found.append(Key(f"features.{i}", layer, shape))
+            keys.append(LayerKey(f"features.{i}", layer, shape))
             inputs = layer.features
         elif isinstance(layer, Dense):
             shape = (layer.features, inputs)
-            found.append(Key(f"classifier.{i - flat - 1}", layer, shape, channels))
+            keys.append(LayerKey(f"classifier.{i - flat - 1}", layer, shape, channels))
             inputs, channels = layer.features, 1
-    return found
+    return keys
 
 
-def _check_network(network: Network) -> None:
-    """Raises `InputError` unless the network is torchvision's in all but its widths."""
-    if _shape_of(network) != _shape_of(NETWORKS[NETWORK]):
-        raise InputError(
-            f"network '{network.name}' is not torchvision's AlexNet, which is '{NETWORK}'; only "
-            "that has torchvision's key layout"
-        )
+def weight_shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of torchvision's weights by the prefix of the layer."""
+    return {key.prefix: key.weight_shape for key in layer_keys(network)}
 
 
-def _shape_of(network: Network) -> list[Layer]:
+def _without_widths(network: Network) -> list[Layer]:
     """Returns the layers without widths and initial values."""
     anonymous = {"features": 0, "weight_std": None, "bias": 0.0}
     return [
@@ -240,21 +233,17 @@ def _shape_of(network: Network) -> list[Layer]:
     ]
 
 
-def _to_kernel(weight: np.ndarray, shape: tuple[int, ...], channels: int) -> np.ndarray:
-    if len(shape) == 4:
+def _to_kernel(weight: np.ndarray, channels: int) -> np.ndarray:
+    if weight.ndim == 4:
         return weight.transpose(2, 3, 1, 0)  # OIHW to HWIO
-    if channels == 1:
-        return weight.T
-    outputs, inputs = shape
-    side = round((inputs // channels) ** 0.5)
-    return weight.reshape(outputs, channels, side, side).transpose(2, 3, 1, 0).reshape(inputs, -1)
+    outputs, inputs = weight.shape
+    image = weight.reshape(outputs, channels, -1)  # [out, channel, height * width]
+    return image.transpose(2, 1, 0).reshape(inputs, outputs)
 
 
-def _to_weight(kernel: np.ndarray, shape: tuple[int, ...], channels: int) -> np.ndarray:
+def _to_weight(kernel: np.ndarray, channels: int) -> np.ndarray:
     if kernel.ndim == 4:
-        return kernel.transpose(3, 2, 0, 1)
-    if channels == 1:
-        return kernel.T
-    outputs, inputs = shape
-    side = round((inputs // channels) ** 0.5)
-    return kernel.reshape(side, side, channels, outputs).transpose(3, 2, 0, 1).reshape(shape)
+        return kernel.transpose(3, 2, 0, 1)  # HWIO to OIHW
+    inputs, outputs = kernel.shape
+    image = kernel.reshape(-1, channels, outputs)  # [height * width, channel, out]
+    return image.transpose(2, 1, 0).reshape(outputs, inputs)

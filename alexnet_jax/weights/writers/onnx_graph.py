@@ -27,7 +27,7 @@ from alexnet_jax.network.layers import (
     summarize,
 )
 from alexnet_jax.runs.weights import RunWeights
-from alexnet_jax.weights.writers.interface import mean_and_scale
+from alexnet_jax.weights.writers.description import mean_and_scale
 
 OPSET, IR_VERSION = 17, 8  # ONNX 1.12 of 2022: old enough for every runtime, and nothing is missing
 

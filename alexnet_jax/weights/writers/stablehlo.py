@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import flatbuffers  # noqa: F401  # jax.export writes with it
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,10 +18,8 @@ from alexnet_jax.evaluation.views import centre_view
 from alexnet_jax.network.layers import Dense
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.runs.weights import RunWeights
-from alexnet_jax.weights.writers import output as out
-from alexnet_jax.weights.writers.interface import describe_program
-from alexnet_jax.weights.writers.probe import check, make_probe
-from alexnet_jax.weights.writers.safetensors import check_params
+from alexnet_jax.weights.writers.description import describe_program
+from alexnet_jax.weights.writers.written import Written
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 USE = (
@@ -30,43 +29,31 @@ USE = (
 )
 
 
-def export_stablehlo(weights: RunWeights, output: str | Path) -> out.Exported:
+def write(weights: RunWeights, path: Path) -> Written:
     """Writes one artifact of `jax.export` for any batch size and three platforms.
 
-    It holds the centre crop, the preprocessing and the parameters. A JAX of the next six months
-    at least reads it; without the network's code, and without this program.
-
-    Args:
-      weights: from `load_weights`.
-      output: a file name ending in `.stablehlo`; nothing may exist there, nor at `<output>.json`.
-
-    Raises:
-      InputError: the name does not fit, exists already, or cannot be written; a package is missing.
-      CheckpointError: the parameters are not finite, or the file computes other logits.
+    It holds the centre crop, the preprocessing and the parameters. JAX of at least the next six
+    months can read it, without the network's code and without this program.
     """
-    path, sidecar = out.names(output, ".stablehlo")
-    out.need("flatbuffers", "a StableHLO export")
-    check_params(weights)
-    probe = make_probe(weights)
-    exported = lower(weights)
-    with out.fresh(path, sidecar) as (file, notes):
-        file.write_bytes(exported.serialize())
-        program = jax_export.deserialize(bytearray(file.read_bytes()))
-        with _uncached():
-            checked = check(
-                "the StableHLO program",
-                f"JAX {jax.__version__} on the CPU",
-                probe,
-                lambda images: program.call(images)["logits"],
-            )
-        facts = {
-            "jax": jax.__version__,
-            "platforms": list(program.platforms),
-            "calling_convention_version": program.calling_convention_version,
-            "use": USE,
-        }
-        out.write_json(notes, describe_program(weights, "stablehlo", checked) | facts)
-    return out.Exported(path, sidecar, out.size_of(path), checked)
+    path.write_bytes(lower(weights).serialize())
+    program = jax_export.deserialize(bytearray(path.read_bytes()))
+
+    def compute(images: np.ndarray) -> Any:
+        with _without_cache():
+            return program.call(images)["logits"]
+
+    facts = {
+        "jax": jax.__version__,
+        "platforms": list(program.platforms),
+        "calling_convention_version": program.calling_convention_version,
+        "use": USE,
+    }
+    return Written(
+        describe=lambda check: describe_program(weights, "stablehlo", check) | facts,
+        compute=compute,
+        program="the StableHLO program",
+        engine=f"JAX {jax.__version__} on the CPU",
+    )
 
 
 def lower(weights: RunWeights) -> jax_export.Exported:
@@ -101,8 +88,8 @@ def lower(weights: RunWeights) -> jax_export.Exported:
 
 
 @contextlib.contextmanager
-def _uncached() -> Iterator[None]:
-    """Keeps what is compiled out of the user's cache, since it holds all parameters each time."""
+def _without_cache() -> Iterator[None]:
+    """Keeps the compiled program out of the user's cache, since it holds all parameters."""
     name = "jax_persistent_cache_min_compile_time_secs"
     before = getattr(jax.config, name)
     jax.config.update(name, math.inf)

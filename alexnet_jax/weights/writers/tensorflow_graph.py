@@ -24,7 +24,7 @@ from alexnet_jax.network.layers import (
     summarize,
 )
 from alexnet_jax.runs.weights import RunWeights
-from alexnet_jax.weights.writers.interface import mean_and_scale
+from alexnet_jax.weights.writers.description import mean_and_scale
 
 
 class Program(tf.Module):

@@ -1,6 +1,5 @@
 """`one-weird-trick` as PyTorch users load it: torchvision's keys, in .safetensors or .pth."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,16 @@ import numpy as np
 from jax import lax
 from safetensors.numpy import save_file
 
-from alexnet_jax.errors import CheckpointError
 from alexnet_jax.evaluation.views import centre_view
 from alexnet_jax.runs.weights import RunWeights
-from alexnet_jax.weights.readers import torch_file
 from alexnet_jax.weights.readers.safetensors import read_safetensors
 from alexnet_jax.weights.readers.source_file import open_source
+from alexnet_jax.weights.readers.torch_file import read_torch
 from alexnet_jax.weights.readers.torchvision import from_torchvision, to_torchvision
-from alexnet_jax.weights.writers import output as out
 from alexnet_jax.weights.writers import torch_zip
-from alexnet_jax.weights.writers.interface import mean_and_scale
-from alexnet_jax.weights.writers.probe import check, make_probe
-from alexnet_jax.weights.writers.safetensors import check_params, describe
+from alexnet_jax.weights.writers.description import describe_weights, mean_and_scale
+from alexnet_jax.weights.writers.safetensors import check_same_bits
+from alexnet_jax.weights.writers.written import Written
 
 LAYOUT = {
     "images": "[batch, channels, height, width], RGB",
@@ -30,52 +27,48 @@ LAYOUT = {
 }
 
 
-def export_torchvision(weights: RunWeights, output: str | Path) -> out.Exported:
+def write(weights: RunWeights, path: Path) -> Written:
     """Writes a `state_dict` that torchvision's `alexnet(num_classes=N)` loads.
 
-    Args:
-      weights: from `load_weights`; the network must be `one-weird-trick`.
-      output: a file name ending in `.safetensors` or `.pth`; nothing may exist there, nor at
-        `<output>.json`.
-
     Raises:
-      InputError: the name does not fit, exists already, or cannot be written; another network.
-      CheckpointError: the parameters are not finite, the file differs from them, or its arrays
-        compute other logits in torchvision's layout.
+      InputError: the network is not `one-weird-trick`.
+      CheckpointError: the written file differs from the parameters.
     """
-    path, sidecar = out.names(output, ".safetensors", ".pth")
     arrays = to_torchvision(weights.params, weights.run.network)
-    check_params(weights)
-    probe = make_probe(weights)
-    read = _read_pth if path.suffix == ".pth" else _read_safetensors
-    with out.fresh(path, sidecar) as (file, notes):
-        if path.suffix == ".pth":
-            torch_zip.write(arrays, file)
-        else:
-            save_file(arrays, file, metadata={"format": "pt"})
-        written = read(file)
-        _check_bits(weights, from_torchvision(written, weights.run.network))
-        checked = "read back, largest difference of parameters 0; " + check(
-            "the file",
-            "torchvision's layers in JAX",
-            probe,
-            lambda images: jax.jit(torchvision_logits)(written, prepared(weights, images)),
-        )
-        out.write_json(notes, _describe(weights, checked))
-        shutil.copymode(notes, file)  # safetensors makes files that others cannot read
-    return out.Exported(path, sidecar, out.size_of(path), checked, _notes(weights))
+    own_name = path.with_suffix("").with_suffix("")  # without the temporary endings
+    if own_name.suffix == ".pth":
+        torch_zip.write(arrays, path)
+        written = read_torch(open_source(path))
+    else:
+        save_file(arrays, path, metadata={"format": "pt"})
+        written, _ = read_safetensors(path)
+    params = from_torchvision(written, weights.run.network)
+    for layer, leaves in weights.params.items():
+        for name, array in leaves.items():
+            check_same_bits(f"{layer} {name}", params.get(layer, {}).get(name), np.asarray(array))
+
+    def compute(images: np.ndarray) -> jax.Array:
+        return jax.jit(torchvision_logits)(written, network_input(weights, images))
+
+    return Written(
+        describe=lambda check: _describe(weights, check),
+        compute=compute,
+        program="the file",
+        engine="torchvision's layers in JAX",
+        check="read back, largest difference of parameters 0; ",
+        notes=_notes(weights),
+    )
 
 
 def torchvision_logits(arrays: dict[str, np.ndarray], images: Any) -> jax.Array:
     """Computes torchvision's AlexNet from its own arrays and in its own layout.
 
-    A second reading of the network, which shares nothing with ours but JAX.
+    A second implementation of the network, which shares nothing with ours but JAX.
+    Source: pytorch/vision torchvision/models/alexnet.py.
 
     Args:
       arrays: `state_dict`.
       images: preprocessed float32 `[n, 3, size, size]`.
-
-    Source: pytorch/vision torchvision/models/alexnet.py.
     """
     x = jnp.asarray(images)
     for module, stride, padding, pooled in (
@@ -102,7 +95,7 @@ def torchvision_logits(arrays: dict[str, np.ndarray], images: Any) -> jax.Array:
     return x
 
 
-def prepared(weights: RunWeights, images: np.ndarray) -> np.ndarray:
+def network_input(weights: RunWeights, images: np.ndarray) -> np.ndarray:
     """Returns stored uint8 images as the network sees them, float32, channels first."""
     mean, scale = mean_and_scale(weights.run)
     x = np.asarray(centre_view(jnp.asarray(images), weights.run.image_size), np.float32)
@@ -119,34 +112,18 @@ def _adaptive_average(x: jax.Array, size: int) -> jax.Array:
     return jnp.stack([rows[:, :, :, a:b].mean(axis=3) for a, b in bounds], axis=3)
 
 
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    return read_safetensors(path)[0]
-
-
-def _read_pth(path: Path) -> dict[str, np.ndarray]:
-    return torch_file.read_torch(open_source(path))
-
-
-def _check_bits(weights: RunWeights, params: dict[str, dict[str, np.ndarray]]) -> None:
-    for layer, leaves in weights.params.items():
-        for name, array in leaves.items():
-            written = params.get(layer, {}).get(name)
-            if written is None or written.tobytes() != np.asarray(array).tobytes():
-                raise CheckpointError(f"{layer} {name} changed in writing; check the disk")
-
-
-def _describe(weights: RunWeights, checked: str) -> dict[str, Any]:
+def _describe(weights: RunWeights, check: str) -> dict[str, Any]:
     """Returns the sidecar: what to do with an image before PyTorch sees it."""
     mean, scale = mean_and_scale(weights.run)
-    facts = describe(weights)
+    facts = describe_weights(weights)
     del facts["layers"], facts["version"]
-    facts["preprocessing"]["formula"] = "(image - mean) / scale"
     facts["preprocessing"] |= {
+        "formula": "(image - mean) / scale",
         "mean_values": None if mean is None else mean.tolist(),
         "scale_values": None if scale is None else scale.tolist(),
     }
     use = f"torchvision.models.alexnet(num_classes={weights.run.network.classes}).load_state_dict"
-    return facts | {"format": "torchvision", "layout": LAYOUT, "check": checked, "use": use}
+    return facts | {"format": "torchvision", "layout": LAYOUT, "check": check, "use": use}
 
 
 def _notes(weights: RunWeights) -> tuple[str, ...]:

@@ -15,10 +15,10 @@ import alexnet_jax
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import Dropout, with_changes, with_features
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.weights import READERS
 from alexnet_jax.weights.importing import import_weights
-from alexnet_jax.weights.readers.cuda_convnet import read
-from alexnet_jax.weights.readers.source_file import open_source
 
+read = READERS["cuda-convnet"].read
 pytestmark = pytest.mark.filterwarnings("ignore:THESE WEIGHTS LOOK RANDOM")
 
 SIZE, STORED = 99, 115  # two by two pixels are left before fc6
@@ -253,7 +253,7 @@ def _meta(tmp_path):
 
 def read_layers(tmp_path, layers, network=""):
     file = write(tmp_path, checkpoint_bytes(layers))
-    return read(open_source(file), network, open_source(_meta(tmp_path)[1]))
+    return read(file, network, _meta(tmp_path)[1])
 
 
 @pytest.mark.oracle
@@ -303,7 +303,7 @@ def test_the_network_is_known_by_its_layers(narrow, tmp_path):
     reading = read_layers(tmp_path, checkpoint.layers)
     assert reading.network.layers == narrow.layers and reading.image_size == SIZE
     checkpoint.layers["rnorm1a"]["minDiv"] = checkpoint.layers["rnorm1b"]["minDiv"] = 1.0
-    with pytest.raises(InputError, match="is of none of our networks; it has Conv Lrn MaxPool"):
+    with pytest.raises(InputError, match="none of our networks: Conv Lrn MaxPool"):
         read_layers(tmp_path, checkpoint.layers)
 
 
@@ -356,7 +356,7 @@ def test_unshared_layers_of_the_first_version_in_a_zip(monkeypatch, tmp_path):
         archive.writestr("data", data)
     file = write(tmp_path, packed.getvalue())
     with pytest.raises(InputError, match="needs the mean image"):
-        read(open_source(file))
+        read(file)
     mean = np.random.default_rng(8).uniform(90, 140, (32, 32, 3)).astype("f4")
     meta = write(tmp_path, meta_bytes(mean), "batches.meta")
     import_weights(file, "cuda-convnet", tmp_path / "run", mean=meta)
@@ -447,7 +447,7 @@ def test_a_zip_that_would_unpack_to_far_more_is_refused(tmp_path):
     path = write(tmp_path, file.getvalue())
     tracemalloc.start()
     with pytest.raises(InputError, match="would unpack to 50,000,000 bytes"):
-        read(open_source(path))
+        read(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1_000_000

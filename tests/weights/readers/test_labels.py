@@ -62,7 +62,7 @@ FORMS = {
 def test_each_form_gives_the_names_in_order(form, names):
     found = names(FORMS[form])
     assert found.names == ABC[: len(found.names)] and len(found.names) > 1
-    assert "output 0 is 'a', output " in found.told[0]
+    assert "output 0 is 'a', output " in found.messages[0]
 
 
 def test_hundreds_of_numbers_sorted_as_text_are_sorted_as_numbers(names):
@@ -93,7 +93,10 @@ def test_hundreds_of_numbers_sorted_as_text_are_sorted_as_numbers(names):
 )
 def test_names_with_numbers_in_them_stay_names(lines, names):
     found = names("\n".join(lines))
-    assert found.names == lines and "in the order of the file, which says no other" in found.told[0]
+    assert (
+        found.names == lines
+        and "in the order of the file, which says no other" in found.messages[0]
+    )
 
 
 MAP = f"{SHARK} 1 great_white\n{KITE} 2 kite\n{TENCH} 3 tench\n"
@@ -112,12 +115,14 @@ SORTED = ("tench", "great_white", "kite")
 )  # fmt: skip
 def test_wordnet_ids_decide_for_outputs_in_their_order(text, names):
     found = names(text, "wordnet")
-    assert found.names == SORTED and "in the order of their WordNet ids" in found.told[0]
+    assert found.names == SORTED and "in the order of their WordNet ids" in found.messages[0]
 
 
 def test_keys_that_are_no_wordnet_ids_are_not_called_so(names):
     found = names('{"b": "B", "a": "A"}')
-    assert found.names == ("A", "B") and "order of the keys in it, sorted as text" in found.told[0]
+    assert (
+        found.names == ("A", "B") and "order of the keys in it, sorted as text" in found.messages[0]
+    )
 
 
 def test_ids_alone_are_names(names):
@@ -128,8 +133,8 @@ def test_ids_alone_are_names(names):
 
 def test_networks_of_2012_follow_the_numbers_of_the_challenge(names):
     found = names(MAP, "ilsvrc")
-    assert found.names == ("great_white", "kite", "tench") and "ILSVRC2012" in found.told[0]
-    assert "in the order of the file" in names(WORDS, "ilsvrc").told[0]
+    assert found.names == ("great_white", "kite", "tench") and "ILSVRC2012" in found.messages[0]
+    assert "in the order of the file" in names(WORDS, "ilsvrc").messages[0]
     for text in (KERAS, "\n".join(sorted(WORDS.splitlines()))):
         with pytest.raises(InputError, match="ids in sorted order, but .* name map_clsloc.txt"):
             names(text, "ilsvrc")
@@ -161,7 +166,7 @@ REFUSED = {
     "code": ("[__import__('os').system('true')]", "more than names and numbers"),
     "arithmetic": ("[1+1, 'a']", "more than names and numbers"),
     "UTF-16 without a mark": ("a\nb\n".encode("utf-16-le"), "control characters"),
-    "Latin-1": ("b\xe4r\nhund\n".encode("latin-1"), "no UTF-8 text .* save it as UTF-8"),
+    "Latin-1": ("b\xe4r\nhund\n".encode("latin-1"), "not UTF-8 text .*save it as UTF-8"),
     "photos and their classes": ("id,label\na0,cat\na1,dog\n", "neither whole numbers nor ids"),
     "a table with a gap": ("index,name\n0,cat\n2,dog\n", "neither whole numbers nor ids"),
     "a line without an id": (f"{SHARK} a\n{KITE} b\nbackground\n", "line 3 has no WordNet id"),
@@ -196,7 +201,7 @@ def test_what_is_no_list_of_names_is_refused_in_one_line(what, names):
 
 
 def test_what_is_told_is_short(names):
-    assert len(names(json.dumps({"0": "a" * 100_000, "1": "b"})).told[0]) < 300
+    assert len(names(json.dumps({"0": "a" * 100_000, "1": "b"})).messages[0]) < 300
 
 
 def test_a_folder_that_is_no_prepared_set_is_refused(tmp_path):

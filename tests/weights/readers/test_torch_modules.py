@@ -6,10 +6,9 @@ import pytest
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.weights import READERS
 from alexnet_jax.weights.readers.pickled_values import Name, Stub
-from alexnet_jax.weights.readers.source_file import open_source
 from alexnet_jax.weights.readers.torch_modules import check_modules
-from alexnet_jax.weights.readers.torchvision import read
 
 LAYERS = NETWORKS["one-weird-trick"].layers
 PATHS = {"features.0.weight": ("net", "features", "0", "weight")}
@@ -155,6 +154,6 @@ def test_modules_as_pytorch_saves_them(tmp_path, recwarn):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("__main__.AlexNet", made, raising=False)
             torch.save(made(4 if name == "alexnet" else 3), tmp_path / f"{name}.pth")
-    assert "conv1" in read(open_source(tmp_path / "alexnet.pth")).params
+    assert "conv1" in READERS["torchvision"].read(tmp_path / "alexnet.pth").params
     with pytest.raises(InputError, match=r"features\.0' is Conv2d with stride=\(3, 3\)"):
-        read(open_source(tmp_path / "other.pth"))
+        READERS["torchvision"].read(tmp_path / "other.pth")

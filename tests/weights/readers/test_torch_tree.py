@@ -159,7 +159,7 @@ def test_a_whole_network_is_imported_and_its_program_is_told(monkeypatch, tmp_pa
     monkeypatch.setitem(NETWORKS, "one-weird-trick", narrow)
     rng = np.random.default_rng(0)
     arrays, convolutions = {}, {}
-    for key in torchvision.keys(narrow)[:5]:
+    for key in torchvision.layer_keys(narrow)[:5]:
         weight, bias = rng.normal(size=key.weight_shape), rng.normal(size=key.weight_shape[:1])
         convolutions[key.prefix.split(".")[1]] = Module({"weight": weight, "bias": bias})
         arrays[f"{key.prefix}.weight"], arrays[f"{key.prefix}.bias"] = weight, bias
@@ -173,9 +173,9 @@ def test_a_whole_network_is_imported_and_its_program_is_told(monkeypatch, tmp_pa
     for layer, leaves in expected.items():
         for leaf, array in leaves.items():
             np.testing.assert_array_equal(found.params[layer][leaf], array)
-    program, unknown, sets, left = found.told
+    program, unknown, sets, left = found.messages
     assert "whole program object" in program and "none of its code was run" in program
-    assert "taken for the layers that stand there" in unknown
+    assert "taken for the layers in their places" in unknown
     assert sets.startswith("the weights are those of 'net'; left out: 'net_ema' (an average)")
     assert left == "left out, as they belong to no layer: 'loss.weight'"
 

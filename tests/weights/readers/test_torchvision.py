@@ -20,13 +20,14 @@ import alexnet_jax
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import with_features
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.weights import READERS
 from alexnet_jax.weights.importing import import_weights
 from alexnet_jax.weights.readers.safe_pickle import read_pickle
 from alexnet_jax.weights.readers.safetensors import read_safetensors
 from alexnet_jax.weights.readers.source_file import open_source
 from alexnet_jax.weights.readers.torch_file import read_torch
-from alexnet_jax.weights.readers.torchvision import from_torchvision, keys, read, to_torchvision
-from alexnet_jax.weights.readers.torchvision_layout import find_layout
+from alexnet_jax.weights.readers.torchvision import from_torchvision, layer_keys, to_torchvision
+from alexnet_jax.weights.readers.torchvision_search import find_arrays
 
 pytestmark = pytest.mark.filterwarnings("ignore:THESE WEIGHTS LOOK RANDOM")
 
@@ -57,7 +58,7 @@ def arrays(narrow):
     """Random arrays under torchvision's keys."""
     rng = np.random.default_rng(0)
     found = {}
-    for key in keys(narrow):
+    for key in layer_keys(narrow):
         scale = np.prod(key.weight_shape[1:]) ** -0.5
         found[f"{key.prefix}.weight"] = (rng.normal(size=key.weight_shape) * scale).astype("f4")
         found[f"{key.prefix}.bias"] = rng.normal(size=key.weight_shape[:1]).astype("f4")
@@ -130,12 +131,12 @@ def read_bytes(tmp_path: Path, data: bytes):
 
 def test_the_keys_are_torchvisions():
     network = NETWORKS["one-weird-trick"]
-    assert {key.prefix: key.weight_shape for key in keys(network)} == FULL
+    assert {key.prefix: key.weight_shape for key in layer_keys(network)} == FULL
 
 
 def test_only_torchvisions_network_has_its_keys():
     with pytest.raises(InputError, match="'caffenet' is not torchvision's AlexNet"):
-        keys(NETWORKS["caffenet"])
+        layer_keys(NETWORKS["caffenet"])
 
 
 def test_there_and_back_is_bit_equal(narrow, arrays):
@@ -178,7 +179,7 @@ def test_torchscript_says_that_its_program_was_not_looked_at(tmp_path):
     trunk["features.0.bias"] = np.zeros(64, np.float32)
     for name, more in (("a.pth", ()), ("a.pt", ("constants.pkl", "code/a.py"))):
         (tmp_path / name).write_bytes(as_zip(trunk, more=more))
-        told = " ".join(read(open_source(tmp_path / name)).told)
+        told = " ".join(READERS["torchvision"].read(tmp_path / name).messages)
         assert ("TorchScript program: its arrays were taken" in told) == bool(more)
 
 
@@ -191,8 +192,8 @@ def test_storages_without_a_type_are_passed_over_in_the_old_container(tmp_path):
 
 def layout_of(arrays, network, what="a.pth"):
     """Returns the layout of arrays under flat names."""
-    shapes = {key.prefix: key.weight_shape for key in keys(network)}
-    return find_layout({tuple(name.split(".")): a for name, a in arrays.items()}, shapes, what)
+    shapes = {key.prefix: key.weight_shape for key in layer_keys(network)}
+    return find_arrays({tuple(name.split(".")): a for name, a in arrays.items()}, shapes, what)
 
 
 def found_in(arrays, network):
@@ -243,7 +244,7 @@ def test_arrays_that_belong_to_no_layer_are_named_and_left_out(arrays, narrow):
     }
     found = layout_of(more | extra, narrow)
     assert found.paths.keys() == arrays.keys()
-    assert found.told == (
+    assert found.messages == (
         "left out, as they belong to no layer: 'criterion.weight', 'model.fc.weight', 'x.num'",
     )
     amid = {"model.classifier.2.weight": np.ones(7), "model.features.1.num_batches_tracked": 0}
@@ -255,7 +256,7 @@ def test_arrays_that_belong_to_no_layer_are_named_and_left_out(arrays, narrow):
 @pytest.mark.parametrize("name", ["classifier.7", "classifier.fc"])
 def test_a_layer_behind_the_last_is_told(name, arrays, narrow):
     more = {f"{name}.weight": np.ones((2, 5)), f"{name}.bias": np.ones(2)}
-    told = layout_of(arrays | more, narrow).told
+    told = layout_of(arrays | more, narrow).messages
     assert told[0].startswith(f"'{name}' is no layer") and "of 'classifier.6'" in told[0]
 
 
@@ -264,11 +265,11 @@ def test_a_head_in_a_sequence_is_the_last_layer_if_it_is_one_layer(place, arrays
     renamed = {n.replace("classifier.6", f"classifier.6.{place}"): a for n, a in arrays.items()}
     found = layout_of(renamed, narrow)
     assert found.paths["classifier.6.weight"] == ("classifier", "6", *place.split("."), "weight")
-    assert f"was taken from 'classifier.6.{place}'" in found.told[0]
+    assert f"was taken from 'classifier.6.{place}'" in found.messages[0]
     two = renamed | {"classifier.6.9.weight": np.ones((2, 3)), "classifier.6.9.bias": np.ones(2)}
     found = layout_of(two, narrow)
     assert "classifier.4.weight" in found.paths and "classifier.6.weight" not in found.paths
-    assert "left out, as they belong to no layer: 'classifier.6." in found.told[0]
+    assert "left out, as they belong to no layer: 'classifier.6." in found.messages[0]
 
 
 def test_of_an_average_beside_the_network_the_network_is_taken(arrays, narrow):
@@ -280,11 +281,11 @@ def test_of_an_average_beside_the_network_the_network_is_taken(arrays, narrow):
         both |= {f"{plain}.{n}": a for n, a in arrays.items()}
         found = layout_of(both, narrow)
         assert found.paths["features.0.weight"] == (plain, "features", "0", "weight")
-        assert found.told[0].startswith(
+        assert found.messages[0].startswith(
             f"the weights are those of '{plain}'; left out: '{average}'"
         )
     alone = layout_of({f"model_ema.{n}": a for n, a in arrays.items()}, narrow)
-    assert alone.told == ("'model_ema' is an average of a training's weights",)
+    assert alone.messages == ("'model_ema' is an average of a training's weights",)
 
 
 def test_two_networks_of_one_rank_are_refused_by_name(arrays, narrow):
@@ -293,7 +294,7 @@ def test_two_networks_of_one_rank_are_refused_by_name(arrays, narrow):
     with pytest.raises(InputError, match="several networks: 'model.student', 'model.teacher'"):
         layout_of(both, narrow)
     same = {f"{b}.{n}": a for n, a in arrays.items() for b in ("student", "teacher")}
-    assert layout_of(same, narrow).told == ()  # two names of the same arrays
+    assert layout_of(same, narrow).messages == ()  # two names of the same arrays
 
 
 def test_a_crowd_of_networks_is_refused_at_once(narrow):
@@ -309,7 +310,7 @@ def test_the_convolutions_of_fastai_are_known_by_their_shapes(arrays, narrow):
     found = layout_of(fastai | head, narrow)
     assert found.paths.keys() == trunk.keys()
     assert found.paths["features.3.bias"] == ("model", "0", "0", "3", "bias")
-    assert "the convolutions are those of 'model.0.0', known by their shapes" in found.told
+    assert "the convolutions are those of 'model.0.0', known by their shapes" in found.messages
     with pytest.raises(InputError, match="'model.0.0.1.weight' is no array"):
         layout_of(fastai | {"model.0.0.1.weight": np.ones(4)}, narrow)
     wrong = fastai | {"model.0.0.6.weight": np.ones((8, 6, 5, 5))}
@@ -361,9 +362,10 @@ def test_damaged_files_are_refused_in_one_line(damage, arrays, tmp_path):
     data = make(arrays)
     if damage == "one number expanded":
         data = data.replace(b"J\x04\0\0\0tQ", b"J\x01\0\0\0tQ")
+    (tmp_path / "alexnet.pth").write_bytes(data)
     tracemalloc.start()
     with pytest.raises(InputError, match=message) as caught:
-        read_bytes(tmp_path, data)
+        READERS["torchvision"].read(tmp_path / "alexnet.pth")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert "\n" not in str(caught.value) and peak < 5 * len(data) + 1_000_000
@@ -442,7 +444,10 @@ def test_logits_are_pytorchs(container, narrow, arrays, tmp_path):
     x = torch.tensor(images[:, 16:240, 16:240]).permute(0, 3, 1, 2).float() / 255
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
     x = (x - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
-    t = [(tensors[f"{key.prefix}.weight"], tensors[f"{key.prefix}.bias"]) for key in keys(narrow)]
+    t = [
+        (tensors[f"{key.prefix}.weight"], tensors[f"{key.prefix}.bias"])
+        for key in layer_keys(narrow)
+    ]
     x = F.max_pool2d(F.relu(F.conv2d(x, *t[0], stride=4, padding=2)), 3, 2)
     x = F.max_pool2d(F.relu(F.conv2d(x, *t[1], padding=2)), 3, 2)
     x = F.relu(F.conv2d(F.relu(F.conv2d(x, *t[2], padding=1)), *t[3], padding=1))

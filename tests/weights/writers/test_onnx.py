@@ -13,7 +13,7 @@ from alexnet_jax.network.layers import Flatten, Lrn, MaxPool, ResponseNorm, with
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (the extra `export`)")
 runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra `export`)")
 
-from alexnet_jax.weights.writers import onnx as export_onnx  # noqa: E402
+from alexnet_jax.weights.exporting import export  # noqa: E402
 from alexnet_jax.weights.writers import onnx_graph  # noqa: E402
 
 
@@ -45,7 +45,7 @@ def test_onnxruntime_computes_our_logits(
     narrow_weights, expected_logits, tmp_path, name, mean, scale
 ):
     weights = narrow_weights(name, mean=mean, scale=scale)
-    done = export_onnx.export_onnx(weights, tmp_path / "a.onnx")
+    done = export(weights, tmp_path / "a.onnx", "onnx")
     size = weights.run.stored_size
     images = np.random.default_rng(5).integers(0, 256, (2, size, size, 3), np.uint8)
     logits, probabilities = session_of(done.path).run(None, {"images": images})
@@ -61,7 +61,7 @@ def test_onnxruntime_computes_our_logits(
 
 def test_the_graph_is_in_standard_operators_and_says_how_to_use_it(narrow_weights, tmp_path):
     weights = narrow_weights("paper")
-    done = export_onnx.export_onnx(weights, tmp_path / "a.onnx")
+    done = export(weights, tmp_path / "a.onnx", "onnx")
     model = onnx.load(done.path)
     nodes = {node.name: node for node in model.graph.node}
     assert {"preprocessed", "conv1", "relu1", "norm1", "pool1", "fc6", "fc8"} <= set(nodes)
@@ -103,7 +103,7 @@ def test_a_graph_that_computes_something_else_is_not_kept(
 
     monkeypatch.setattr(onnx_graph, "build_model", wrong)
     with pytest.raises((CheckpointError, InputError)) as caught:
-        export_onnx.export_onnx(narrow_weights(network), tmp_path / "a.onnx")
+        export(narrow_weights(network), tmp_path / "a.onnx", "onnx")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -111,5 +111,5 @@ def test_a_graph_that_computes_something_else_is_not_kept(
 def test_windows_that_onnx_does_not_have_are_refused(narrow_weights, tmp_path):
     weights = narrow_weights("paper", change=lambda layers: with_changes(layers, Lrn, depth=4))
     with pytest.raises(InputError, match="'norm1' normalizes over 4 channels"):
-        export_onnx.export_onnx(weights, tmp_path / "a.onnx")
+        export(weights, tmp_path / "a.onnx", "onnx")
     assert not list(tmp_path.iterdir())

@@ -1,14 +1,16 @@
 """What all exports do about the user's files and missing packages."""
 
-import importlib
 import json
+import sys
 
 import numpy as np
 import pytest
 
 from alexnet_jax.errors import AlexNetError, CheckpointError, InputError
-from alexnet_jax.weights import exporting as formats
-from alexnet_jax.weights.writers import output, probe
+from alexnet_jax.weights import WRITERS
+from alexnet_jax.weights.exporting import export
+from alexnet_jax.weights.writers import logits_check
+from alexnet_jax.weights.writers.output_files import named_when_done
 
 ENDINGS = {
     "safetensors": "a.safetensors",
@@ -32,7 +34,7 @@ def test_what_is_there_stays(weights, tmp_path, form):
     path = tmp_path / ENDINGS[form]
     path.write_text("precious")
     with pytest.raises(InputError, match=f"{path.name} exists already; remove it or choose"):
-        formats.export(weights, path, form)
+        export(weights, path, form)
     assert [p.name for p in tmp_path.iterdir()] == [path.name] and path.read_text() == "precious"
 
 
@@ -41,7 +43,7 @@ def test_a_sidecar_that_is_there_stays(weights, tmp_path, form):
     sidecar = tmp_path / f"{ENDINGS[form]}.json"
     sidecar.write_text("precious")
     with pytest.raises(InputError, match=f"{sidecar.name} exists already"):
-        formats.export(weights, tmp_path / ENDINGS[form], form)
+        export(weights, tmp_path / ENDINGS[form], form)
     assert [p.name for p in tmp_path.iterdir()] == [sidecar.name]
     assert sidecar.read_text() == "precious"
 
@@ -49,19 +51,19 @@ def test_a_sidecar_that_is_there_stays(weights, tmp_path, form):
 @pytest.mark.parametrize("form", sorted(ENDINGS.keys() - {"savedmodel"}))
 def test_another_ending_is_refused(weights, tmp_path, form):
     with pytest.raises(InputError, match=r"a\.npz should end in \."):
-        formats.export(weights, tmp_path / "a.npz", form)
+        export(weights, tmp_path / "a.npz", form)
 
 
 def test_a_file_in_the_place_of_the_folder_gives_one_line(weights, tmp_path):
     (tmp_path / "file").write_text("precious")
     with pytest.raises(InputError, match="cannot write .*a.pth: .*file is a file") as caught:
-        formats.export(weights, tmp_path / "file" / "a.pth", "torchvision")
+        export(weights, tmp_path / "file" / "a.pth", "torchvision")
     assert "\n" not in str(caught.value)
     assert (tmp_path / "file").read_text() == "precious"
 
 
 def test_a_missing_folder_is_made(weights, tmp_path):
-    done = formats.export(weights, tmp_path / "b" / "c" / "a.pth", "torchvision")
+    done = export(weights, tmp_path / "b" / "c" / "a.pth", "torchvision")
     assert done.path.is_file()
     facts = json.loads((done.path.parent / "a.pth.json").read_text("utf-8"))
     assert facts["format"] == "torchvision" and facts["network"] == "one-weird-trick"
@@ -69,17 +71,12 @@ def test_a_missing_folder_is_made(weights, tmp_path):
 
 @pytest.mark.parametrize("form", sorted(NEEDS))
 def test_a_missing_package_is_named_with_the_command(weights, tmp_path, monkeypatch, form):
-    real = importlib.import_module
-
-    def absent(name, *rest):
-        if name == NEEDS[form]:
-            raise ModuleNotFoundError(f"No module named '{name}'")
-        return real(name, *rest)
-
-    monkeypatch.setattr(output.importlib, "import_module", absent)
-    with pytest.raises(InputError, match=f"pip install {NEEDS[form]}") as caught:
-        formats.export(weights, tmp_path / ENDINGS[form], form)
-    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+    monkeypatch.setitem(sys.modules, NEEDS[form], None)
+    module = f"alexnet_jax.weights.writers.{WRITERS[form].module}"
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(InputError, match=f"pip install {NEEDS[form]}, or .*{WRITERS[form].extra}"):
+        export(weights, tmp_path / ENDINGS[form], form)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("form", PROGRAMS)
@@ -90,19 +87,19 @@ def test_parameters_that_are_not_finite_are_not_exported(weights, tmp_path, form
     bias = weights.params["fc8"]["bias"]
     broken = weights.params | {"fc8": {**weights.params["fc8"], "bias": bias * np.float32(np.nan)}}
     with pytest.raises(CheckpointError, match="fc8.bias has values that are not finite"):
-        formats.export(weights._replace(params=broken), tmp_path / ENDINGS[form], form)
+        export(weights._replace(params=broken), tmp_path / ENDINGS[form], form)
     assert not list(tmp_path.iterdir())
 
 
 def test_files_get_their_names_together_or_not_at_all(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
-    with pytest.raises(KeyboardInterrupt), output.fresh(a, b) as (first, second):
+    with pytest.raises(KeyboardInterrupt), named_when_done(a, b) as (first, second):
         first.mkdir()
         (first / "part").write_text("half")
         second.write_text("half")
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
-    with pytest.raises(InputError, match="cannot write"), output.fresh(a, b) as (first, _):
+    with pytest.raises(InputError, match="cannot write"), named_when_done(a, b) as (first, _):
         first.write_text("whole")  # and the second was never written
     assert not list(tmp_path.iterdir())
 
@@ -110,22 +107,25 @@ def test_files_get_their_names_together_or_not_at_all(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda logits: logits + 1e-3 * np.abs(logits).max(), "other logits than the run by me"),
+        (lambda logits: logits + 1e-3 * np.abs(logits).max(), "other logits than the run in me"),
         (lambda logits: logits[:, :-1], r"returns logits \[1, 6\] for 1 images"),
         (lambda logits: logits * np.nan, "differ by nan"),
     ],
     ids=["value", "shape", "nan"],
 )
-def test_the_check_finds_differences(wrong, message):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (3, 4, 4, 3), np.uint8)
-    ours = probe.Probe(images, rng.normal(size=(3, 7)).astype(np.float32))
+def test_the_check_finds_differences(wrong, message, weights, monkeypatch):
+    ours = np.random.default_rng(0).normal(size=(3, 7)).astype(np.float32)
+    monkeypatch.setattr(logits_check, "our_logits", lambda *_: ours)
+
+    def compare(change):
+        return logits_check.compare_logits(weights, lambda x: change(ours[: len(x)]), "it", "me")
+
     with pytest.raises(CheckpointError, match=message):
-        probe.check("it", "me", ours, lambda images: wrong(ours.logits[: len(images)]))
-    assert "by 0.0e+00 at most" in probe.check("it", "me", ours, lambda x: ours.logits[: len(x)])
+        compare(wrong)
+    assert "by 0.0e+00 at most" in compare(lambda logits: logits)
 
 
 def test_another_librarys_complaint_becomes_one_line():
-    with pytest.raises(AlexNetError, match="it is refused by them: first; nothing was kept"):
-        with probe.judged("it", "them"):
+    with pytest.raises(AlexNetError, match="them refuses it: first; nothing was kept"):
+        with logits_check.errors_of("them", "it"):
             raise RuntimeError("first\nsecond")

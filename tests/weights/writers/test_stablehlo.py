@@ -17,7 +17,8 @@ pytest.importorskip("flatbuffers", reason="flatbuffers is not installed (the ext
 
 from jax import export as jax_export  # noqa: E402
 
-from alexnet_jax.weights.writers import stablehlo as export_stablehlo  # noqa: E402
+from alexnet_jax.weights.exporting import export  # noqa: E402
+from alexnet_jax.weights.writers import stablehlo  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ from alexnet_jax.weights.writers import stablehlo as export_stablehlo  # noqa: E
 )
 def test_the_file_computes_our_logits(narrow_weights, expected_logits, tmp_path, name, mean, scale):
     weights = narrow_weights(name, mean=mean, scale=scale)
-    done = export_stablehlo.export_stablehlo(weights, tmp_path / "a.stablehlo")
+    done = export(weights, tmp_path / "a.stablehlo", "stablehlo")
     program = jax_export.deserialize(bytearray(done.path.read_bytes()))
     assert program.platforms == ("cpu", "cuda", "tpu")
     size = weights.run.stored_size
@@ -50,7 +51,7 @@ def test_the_file_computes_our_logits(narrow_weights, expected_logits, tmp_path,
 @pytest.mark.slow
 def test_a_program_without_this_package_runs_it(narrow_weights, tmp_path):
     weights = narrow_weights("cifar-80sec")
-    done = export_stablehlo.export_stablehlo(weights, tmp_path / "a.stablehlo")
+    done = export(weights, tmp_path / "a.stablehlo", "stablehlo")
     facts = json.loads(done.sidecar.read_text("utf-8"))
     (images,) = facts["inputs"]
     code = (
@@ -67,28 +68,31 @@ def test_a_program_without_this_package_runs_it(narrow_weights, tmp_path):
 
 
 def test_a_program_that_computes_something_else_is_not_kept(narrow_weights, tmp_path, monkeypatch):
-    lower = export_stablehlo.lower
+    lower = stablehlo.lower
 
     def wrong(weights):
         layers = with_changes(weights.run.network.layers, ResponseNorm, alpha=1e-4)
         changed = dataclasses.replace(weights.run.network, layers=layers)
         return lower(weights._replace(run=weights.run._replace(network=changed)))
 
-    monkeypatch.setattr(export_stablehlo, "lower", wrong)
+    monkeypatch.setattr(stablehlo, "lower", wrong)
     with pytest.raises(CheckpointError, match="gives other logits than the run"):
-        export_stablehlo.export_stablehlo(narrow_weights("cifar-18pct"), tmp_path / "a.stablehlo")
+        export(narrow_weights("cifar-18pct"), tmp_path / "a.stablehlo", "stablehlo")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_check_fills_no_cache_of_compiled_programs(narrow_weights, tmp_path, monkeypatch):
-    name, kept = "jax_persistent_cache_min_compile_time_secs", []
+    name, during = "jax_persistent_cache_min_compile_time_secs", []
 
-    def seen(*arguments, **options):
-        kept.append(getattr(jax.config, name))
-        return "checked"
+    class Program:
+        platforms, calling_convention_version = (), 1
 
-    monkeypatch.setattr(export_stablehlo, "check", seen)
+        def call(self, images):
+            during.append(getattr(jax.config, name))
+            raise RuntimeError("seen")
+
+    monkeypatch.setattr(stablehlo.jax_export, "deserialize", lambda data: Program())
     before = getattr(jax.config, name)
-    export_stablehlo.export_stablehlo(narrow_weights("cifar-80sec"), tmp_path / "a.stablehlo")
-    assert kept == [float("inf")]
-    assert getattr(jax.config, name) == before
+    with pytest.raises(CheckpointError, match="seen"):
+        export(narrow_weights("cifar-80sec"), tmp_path / "a.stablehlo", "stablehlo")
+    assert during == [float("inf")] and getattr(jax.config, name) == before

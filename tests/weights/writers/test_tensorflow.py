@@ -9,7 +9,7 @@ from alexnet_jax.errors import CheckpointError
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed (extra `savedmodel`)")
 
-from alexnet_jax.weights.writers import tensorflow as export_tensorflow  # noqa: E402
+from alexnet_jax.weights.exporting import export  # noqa: E402
 from alexnet_jax.weights.writers import tensorflow_graph  # noqa: E402
 
 # TensorFlow's own warnings about its own deprecations.
@@ -29,7 +29,7 @@ def images_for(weights, count=2):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_savedmodel_computes_our_logits(narrow_weights, expected_logits, tmp_path, name):
     weights = narrow_weights(name, scale="channel")
-    done = export_tensorflow.export_savedmodel(weights, tmp_path / "a")
+    done = export(weights, tmp_path / "a", "savedmodel")
     images = images_for(weights)
     program = tf.saved_model.load(str(done.path)).signatures["serving_default"]
     outputs = program(images=tf.constant(images))
@@ -44,7 +44,7 @@ def test_the_savedmodel_computes_our_logits(narrow_weights, expected_logits, tmp
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_tflite_file_computes_our_logits(narrow_weights, expected_logits, tmp_path, name):
     weights = narrow_weights(name, mean="image-aligned")
-    done = export_tensorflow.export_tflite(weights, tmp_path / "a.tflite")
+    done = export(weights, tmp_path / "a.tflite", "tflite")
     images = images_for(weights)
     runner = tf.lite.Interpreter(model_path=str(done.path)).get_signature_runner("serving_default")
     outputs = runner(images=images)
@@ -61,7 +61,6 @@ def test_a_program_that_computes_something_else_is_not_kept(
     monkeypatch.setattr(  # zeros before and after change places
         tensorflow_graph, "_padded", lambda x, edges, *v: padded(x, [e[::-1] for e in edges], *v)
     )
-    export = getattr(export_tensorflow, f"export_{form}")
     with pytest.raises(CheckpointError, match="gives other logits than the run"):
-        export(narrow_weights("original"), tmp_path / "a.tflite")
+        export(narrow_weights("original"), tmp_path / "a.tflite", form)
     assert not list(tmp_path.iterdir())

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from alexnet_jax.errors import CheckpointError, InputError
+from alexnet_jax.weights.exporting import export
 from alexnet_jax.weights.readers.safetensors import read_safetensors
 from alexnet_jax.weights.readers.source_file import open_source
 from alexnet_jax.weights.readers.torch_file import read_torch
 from alexnet_jax.weights.readers.torchvision import from_torchvision
 from alexnet_jax.weights.writers import torch_zip
-from alexnet_jax.weights.writers import torchvision as export_torchvision
+from alexnet_jax.weights.writers import torchvision as writer
 
 IMAGENET = {"mean": "imagenet", "scale": "imagenet"}
 
@@ -29,7 +30,7 @@ def read(path):
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
 def test_our_parameters_come_back_bit_for_bit(weights, tmp_path, name):
     weights.params["conv1"]["bias"][:4] = [-0.0, 1e-42, 1e-30, 1.0]
-    done = export_torchvision.export_torchvision(weights, tmp_path / name)
+    done = export(weights, tmp_path / name, "torchvision")
     arrays = read(done.path)
     assert list(arrays)[:2] == ["features.0.weight", "features.0.bias"] or name == "a.safetensors"
     params = from_torchvision(arrays, weights.run.network)
@@ -87,7 +88,7 @@ def torchvision_alexnet(torch, weights):
 @pytest.mark.oracle
 def test_pytorch_loads_the_file_and_computes_our_logits(weights, expected_logits, tmp_path):
     torch = pytest.importorskip("torch", reason="the oracle is PyTorch, which is not installed")
-    done = export_torchvision.export_torchvision(weights, tmp_path / "a.pth")
+    done = export(weights, tmp_path / "a.pth", "torchvision")
     module = torchvision_alexnet(torch, weights)
     module.load_state_dict(torch.load(done.path, weights_only=True), strict=True)
     size, start = weights.run.image_size, 4
@@ -120,13 +121,13 @@ def test_the_container_holds_any_float_arrays_as_pytorch_reads_them(tmp_path):
 
 def test_other_networks_are_refused_with_the_reason(narrow_weights, tmp_path):
     with pytest.raises(InputError, match="'paper' is not torchvision's AlexNet"):
-        export_torchvision.export_torchvision(narrow_weights("paper"), tmp_path / "a.pth")
+        export(narrow_weights("paper"), tmp_path / "a.pth", "torchvision")
     assert not list(tmp_path.iterdir())
 
 
 def test_other_preprocessing_than_torchvisions_is_said(narrow_weights, tmp_path):
     weights = narrow_weights("one-weird-trick", mean="channel")
-    done = export_torchvision.export_torchvision(weights, tmp_path / "a.safetensors")
+    done = export(weights, tmp_path / "a.safetensors", "torchvision")
     assert "note: this run does not prepare images as torchvision does" in done.summary()
     facts = json.loads(done.sidecar.read_text("utf-8"))["preprocessing"]
     np.testing.assert_allclose(facts["mean_values"], weights.run.inputs.mean)
@@ -146,17 +147,15 @@ def test_a_file_that_differs_is_not_kept(weights, tmp_path, monkeypatch, damage)
         monkeypatch.setattr(torch_zip, "write", other)
         message = "fc8 bias changed in writing"
     else:  # both directions wrong: only the logits can tell
-        to, back = export_torchvision.to_torchvision, export_torchvision.from_torchvision
+        to, back = writer.to_torchvision, writer.from_torchvision
 
         def flipped(arrays):
             key = "features.3.weight"
             return arrays | {key: np.ascontiguousarray(arrays[key][:, :, ::-1])}
 
-        monkeypatch.setattr(export_torchvision, "to_torchvision", lambda *a: flipped(to(*a)))
-        monkeypatch.setattr(
-            export_torchvision, "from_torchvision", lambda arrays, n: back(flipped(arrays), n)
-        )
+        monkeypatch.setattr(writer, "to_torchvision", lambda *a: flipped(to(*a)))
+        monkeypatch.setattr(writer, "from_torchvision", lambda arrays, n: back(flipped(arrays), n))
         message = "gives other logits than the run"
     with pytest.raises(CheckpointError, match=message):
-        export_torchvision.export_torchvision(weights, tmp_path / "a.pth")
+        export(weights, tmp_path / "a.pth", "torchvision")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What every reader of foreign weights returns: parameters in our layouts, and how to feed them."""
+"""What every reader returns: the parameters of another program, in our layouts."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -7,32 +7,36 @@ import numpy as np
 from alexnet_jax.config import AS_VIEWED, Appearance, AugmentConfig, PreprocessConfig
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.network.layers import Network
+from alexnet_jax.weights.readers.source_file import SourceFile
 
-Arrays = dict[str, dict[str, np.ndarray]]
+LayerArrays = dict[str, dict[str, np.ndarray]]
 """`{layer: {"kernel": float32, "bias": float32}}`."""
 
 
-class Reading(NamedTuple):
+class ForeignWeights(NamedTuple):
     """The contents of a file of weights.
 
     Attributes:
+      file: where they were read.
       network: with as many classes as the file has outputs.
       params: of the layers that the file holds; contiguous, finite float32.
       image_size: height and width of the network's input in pixels.
-      stored_size: height and width that images are brought to before that.
+      stored_size: height and width that images are resized and cropped to before that.
       preprocess: arithmetic on the images.
       inputs: its arrays.
-      form: what kind of file it was.
-      class_order: of its outputs: sorted WordNet ids, the development kit's, or that of the names.
-      class_names: where the file has them.
-      appearance: how photos are shown to it.
-      augment: how it was trained, as far as the views of a test depend on it.
-      notes: what else was found and changed, for the record.
-      told: what the user should know of that at once, one line each.
+      form: the kind of file, for the record.
+      class_order: of the outputs: sorted WordNet ids, the numbers of ILSVRC's development kit, or
+        the order of the names.
+      class_names: if the file has them.
+      appearance: how photos are shown to the network.
+      augment: of the training, as far as test views depend on it.
+      notes: what was found or changed, for the record.
+      messages: what the user should know of that, one line each.
     """
 
+    file: SourceFile
     network: Network
-    params: Arrays
+    params: LayerArrays
     image_size: int
     stored_size: int
     preprocess: PreprocessConfig
@@ -43,10 +47,10 @@ class Reading(NamedTuple):
     appearance: Appearance = AS_VIEWED
     augment: AugmentConfig = AugmentConfig()
     notes: tuple[str, ...] = ()
-    told: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
 
 
-def make_arrays(mean: Any, scale: Any = (1.0, 1.0, 1.0)) -> Inputs:
+def make_inputs(mean: Any, scale: Any = (1.0, 1.0, 1.0)) -> Inputs:
     """Returns the arrays of a preprocessing without colour noise, float32."""
     arrays = mean, scale, np.zeros((3, 3))
     return Inputs(*(np.ascontiguousarray(array, np.float32) for array in arrays))

@@ -1,4 +1,4 @@
-"""The forms in which people keep class names: lines, tables, JSON, and Python's own."""
+"""Class names in text: JSON, Python literals, and lines."""
 
 import ast
 import json
@@ -9,125 +9,128 @@ from typing import Any
 
 from alexnet_jax.weights.readers.label_lines import (
     NAME_KEYS,
-    Entries,
+    NameList,
     are_ids,
+    complete_numbers,
     first_name,
-    from_items,
-    from_lines,
-    whole,
+    parse_items,
+    parse_lines,
 )
 
 EXPECTED = (
     "expected one name a line, perhaps numbered (0 to n - 1, or 1 to n) or with WordNet ids; a "
     "table of numbers and names; or JSON or Python: a list, numbers to names, or names to numbers"
 )
-_LARGEST_LITERAL = 1 << 20
-_DEEPEST_LITERAL = 5
+_MAX_LITERAL = 1 << 20
+_MAX_DEPTH = 5
 _TOKEN = re.compile(
     r"""\s+|\#[^\n]*|[][{}(),:]|-?[0-9]{1,9}(?![\w.])|(?:None|True|False)\b"""
     r"""|[uU]?(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")"""
 )
-_WRAPPERS = (
+_CONTAINER_KEYS = (
     "id2label", "label2id", "class_to_idx", "idx_to_class", "class_names", "classes", "names",
     "label_names", "labels", "categories", "vocab",
 )  # fmt: skip
 _NUMBER_KEYS = ("index", "idx", "id", "class_id", "label_id", "number")
 
 
-def parse(text: str) -> Entries:
+def parse_names(text: str) -> NameList:
     """Returns the class names of a text.
 
     Raises:
-      ValueError, RecursionError: it is in none of the forms, or contradicts itself.
+      ValueError, RecursionError: the form is unknown, or the text contradicts itself.
     """
     text = re.sub(r"^\s*[A-Za-z_]\w*\s*=\s*(?=[\[{(])", "", text.strip("\ufeff"))
     counted = re.match(r"\s*\(#([0-9]{1,9})\)\s*(?=\[)", text)  # how fastai shows its lists
     body = text[counted.end() :] if counted else text
     if body.lstrip()[:1] not in ("[", "{", "("):
-        return from_lines(text)
+        return parse_lines(text)
     try:
-        value = json.loads(body, object_pairs_hook=_without_doubles)
+        value = json.loads(body, object_pairs_hook=_unique_keys)
     except json.JSONDecodeError as error:
         try:
-            value = _literal(body)
+            value = _parse_literal(body)
         except (ValueError, SyntaxError) as second:
             if body.lstrip()[0] == "(":
-                return from_lines(text)
+                return parse_lines(text)
             raise ValueError(f"no JSON ({error}), and no Python ({second})") from None
-    entries = _from_value(value)
-    if counted and int(counted[1]) != len(entries.names):
-        raise ValueError(f"{counted[1]} names are announced, {len(entries.names)} are there")
-    return entries
+    names = _from_value(value)
+    if counted and int(counted[1]) != len(names.names):
+        raise ValueError(f"{counted[1]} names are announced, {len(names.names)} are there")
+    return names
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
         raise ValueError("a key occurs twice")
     return dict(pairs)
 
 
-def _literal(text: str) -> Any:
-    """Returns the value of Python's text of a list or dictionary; nothing else is let through."""
-    if len(text) > _LARGEST_LITERAL:
-        raise ValueError("too long a text in Python")
+def _parse_literal(text: str) -> Any:
+    """Returns a list or dictionary written in Python; nothing else is allowed."""
+    if len(text) > _MAX_LITERAL:
+        raise ValueError("a Python text that is too long")
     at = depth = colons = 0
-    before = ""
+    previous = ""
     while at < len(text):
         token = _TOKEN.match(text, at)
         if token is None:
             raise ValueError("more than names and numbers")
         depth += (token[0] in "[{(") - (token[0] in "]})") if len(token[0]) == 1 else 0
         colons += token[0] == ":" and depth == 1
-        if depth > _DEEPEST_LITERAL:
+        if depth > _MAX_DEPTH:
             raise ValueError("lists within lists")
         if not token[0].isspace() and token[0][0] != "#":
-            if before[-1:] in ("'", '"') and token[0][-1] in "'\"":
+            if previous[-1:] in ("'", '"') and token[0][-1] in "'\"":
                 raise ValueError("two names without a comma between them")
-            before = token[0]
+            previous = token[0]
         at = token.end()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of strange escapes
+        warnings.simplefilter("ignore")  # about strange escapes
         value = ast.literal_eval(text.strip())
     if isinstance(value, dict) and len(value) != colons:
         raise ValueError("a key occurs twice")
     return value
 
 
-def _from_value(value: Any, depth: int = 0) -> Entries:
+def _from_value(value: Any, depth: int = 0) -> NameList:
     if isinstance(value, dict):
-        for key in _WRAPPERS:
+        for key in _CONTAINER_KEYS:
             if isinstance(value.get(key), dict | list) and depth < 3:
-                entries = _from_value(value[key], depth + 1)
-                _check_same(entries, value, key)
-                return entries
+                names = _from_value(value[key], depth + 1)
+                if key == "id2label" and value.get("label2id"):
+                    _check_agreement(names, value["label2id"])
+                return names
         return _from_pairs(list(value.items()))
     if not isinstance(value, list | tuple):
         raise ValueError("no list and no dictionary")
     if value and all(isinstance(item, str) for item in value):
-        return from_items(list(value))
+        return parse_items(list(value))
     if value and all(isinstance(item, list | tuple) and len(item) == 2 for item in value):
         return _from_pairs([tuple(item) for item in value])
     if value and all(isinstance(item, dict) for item in value):
         return _from_records(list(value))
     if not all(type(item) is int or isinstance(item, str) for item in value):
         raise ValueError("a list of other things than names")
-    return Entries([str(item) for item in value])
+    return NameList([str(item) for item in value])
 
 
-def _check_same(entries: Entries, value: dict[Any, Any], key: str) -> None:
-    """Raises `ValueError` where `id2label` and `label2id` contradict each other."""
-    other = value.get("label2id")
-    if key == "id2label" and isinstance(other, dict) and other:
-        again = _from_value(other, 3)
-        one, two = (sorted(zip(e.numbers or [], e.names, strict=False)) for e in (entries, again))
-        if one != two:
-            raise ValueError("id2label and label2id contradict each other")
+def _check_agreement(names: NameList, label2id: Any) -> None:
+    """Raises `ValueError` if Hugging Face's `id2label` and `label2id` contradict each other."""
+    if not isinstance(label2id, dict):
+        return
+    one, two = (
+        sorted(zip(found.numbers or [], found.names, strict=False))
+        for found in (names, _from_value(label2id, 3))
+    )
+    if one != two:
+        raise ValueError("id2label and label2id contradict each other")
 
 
-def _from_pairs(pairs: Sequence[tuple[Any, Any]]) -> Entries:
-    """Returns numbers to names, names to numbers, or WordNet ids to names, whichever they are."""
+def _from_pairs(pairs: Sequence[tuple[Any, Any]]) -> NameList:
+    """Returns pairs of numbers and names or of WordNet ids and names, in either order."""
     first, second = [a for a, _ in pairs], [b for _, b in pairs]
-    left, right = whole(first), whole(second)
+    left, right = complete_numbers(first), complete_numbers(second)
     if left and right and left != right:
         raise ValueError("numbers to numbers: which are the names?")
     if left and not right:
@@ -135,31 +138,31 @@ def _from_pairs(pairs: Sequence[tuple[Any, Any]]) -> Entries:
             inner = _from_pairs([tuple(b) for b in second])
             return inner._replace(numbers=left)
         ids = [str(b) for b in second] if are_ids(second) else None
-        return Entries(_texts(second), ids, left)
+        return NameList(_texts(second), ids, left)
     if right:
-        return Entries(_texts(first), [str(a) for a in first] if are_ids(first) else None, right)
+        return NameList(_texts(first), [str(a) for a in first] if are_ids(first) else None, right)
     if are_ids(first):
-        return Entries([first_name(name) for name in _texts(second)], [str(a) for a in first])
+        return NameList([first_name(name) for name in _texts(second)], [str(a) for a in first])
     if are_ids(second):
-        return Entries([first_name(name) for name in _texts(first)], [str(b) for b in second])
+        return NameList([first_name(name) for name in _texts(first)], [str(b) for b in second])
     if all(isinstance(part, str) and not part.isdecimal() for pair in pairs for part in pair):
         if len({a for a in first}) == len(first) and not any(" " in a for a in first):
-            return Entries(_texts(second), [str(a) for a in first])
+            return NameList(_texts(second), [str(a) for a in first])
     raise ValueError("its numbers are not 0 to n - 1 or 1 to n, each once")
 
 
-def _from_records(records: list[dict[Any, Any]]) -> Entries:
-    """Returns a list of objects with a number and a name each."""
+def _from_records(records: list[dict[Any, Any]]) -> NameList:
+    """Returns objects with a name, and perhaps a number, each."""
     number = next((k for k in _NUMBER_KEYS if all(k in r for r in records)), None)
     name = next((k for k in NAME_KEYS if all(k in r for r in records)), None)
     if name is None:
         raise ValueError("objects without a name")
     if number is None:
-        return from_items(_texts([record[name] for record in records]))
+        return parse_items(_texts([record[name] for record in records]))
     return _from_pairs([(record[number], record[name]) for record in records])
 
 
 def _texts(values: Sequence[Any]) -> list[str]:
     if not all(isinstance(value, str) or type(value) is int for value in values):
-        raise ValueError("names that are no text")
+        raise ValueError("names that are not text")
     return [str(value).strip() for value in values]

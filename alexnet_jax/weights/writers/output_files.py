@@ -1,14 +1,13 @@
-"""Files for other programs: written under passing names, checked, and only then given their own."""
+"""Files for other programs: written under temporary names, checked, and only then named."""
 
 import contextlib
 import glob
-import importlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from alexnet_jax.errors import InputError
@@ -22,7 +21,7 @@ class Exported(NamedTuple):
       sidecar: JSON beside it that says how to use it.
       bytes: size.
       check: what was compared, and the difference.
-      notes: what the user should know besides; empty for nothing.
+      notes: what the user should know, one line each.
     """
 
     path: Path
@@ -39,12 +38,14 @@ class Exported(NamedTuple):
         return "\n".join([line, *(f"note: {note}" for note in self.notes)])
 
 
-def names(output: str | Path, *endings: str) -> tuple[Path, Path]:
-    """Returns the path to write and that of its sidecar, `<path>.json`.
+def output_paths(
+    output: str | Path, endings: tuple[str, ...], sidecar_ending: str = ""
+) -> tuple[Path, Path]:
+    """Returns the path to write and that of its sidecar.
 
     Args:
-      output: what the user typed.
-      endings: those that it may have; none: a folder, with any name.
+      endings: that it may have; none: a folder, with any name.
+      sidecar_ending: in place of the file's; empty: `.json` is appended.
 
     Raises:
       InputError: another ending, one of the two exists, or a file is where a folder should be.
@@ -52,23 +53,18 @@ def names(output: str | Path, *endings: str) -> tuple[Path, Path]:
     path = Path(output)
     if endings and path.suffix not in endings:
         raise InputError(f"--output {path} should end in {' or '.join(endings)}")
-    sidecar = path.with_name(f"{path.name}.json")
-    refuse_existing(path, sidecar)
-    if (above := next(folder for folder in path.absolute().parents if folder.exists())).is_file():
-        raise InputError(f"cannot write {path}: {above} is a file; choose another --output")
+    name = f"{path.name}.json"
+    sidecar = path.with_suffix(sidecar_ending) if sidecar_ending else path.with_name(name)
+    _refuse_existing(path, sidecar)
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if parent.is_file():
+        raise InputError(f"cannot write {path}: {parent} is a file; choose another --output")
     return path, sidecar
 
 
-def refuse_existing(*paths: Path) -> None:
-    """Raises `InputError` where something has one of the names, be it a link to nowhere."""
-    for existing in paths:
-        if existing.exists() or existing.is_symlink():
-            raise InputError(f"{existing} exists already; remove it or choose another --output")
-
-
 @contextlib.contextmanager
-def fresh(*paths: Path) -> Iterator[tuple[Path, ...]]:
-    """Yields passing names beside `paths`, which get these names when the block ends well.
+def named_when_done(*paths: Path) -> Iterator[tuple[Path, ...]]:
+    """Yields temporary paths, which get the names `paths` when the block ends well.
 
     After an error nothing is left of any of them, so that no file exists that was not checked.
 
@@ -76,13 +72,14 @@ def fresh(*paths: Path) -> Iterator[tuple[Path, ...]]:
       InputError: they cannot be written.
     """
     temporary = tuple(path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths)
-    _remove(*(left for path in paths for left in _left_by_killed(path)))
+    for path in paths:
+        _remove(*_leftovers(path))
     done: list[Path] = []
     try:
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        refuse_existing(*paths)  # once more: minutes may have passed
+        _refuse_existing(*paths)  # once more: minutes may have passed
         for old, new in zip(temporary, paths, strict=True):
             os.replace(old, new)
             done.append(new)
@@ -94,23 +91,29 @@ def fresh(*paths: Path) -> Iterator[tuple[Path, ...]]:
 
 
 @contextlib.contextmanager
-def scratch(path: Path) -> Iterator[Path]:
-    """Yields a passing name beside `path` for something that is not kept."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yields the name of a folder beside a temporary path; it is removed at the end."""
+    folder = path.with_name(f"{path.name}.scratch")
     try:
-        yield temporary
+        yield folder
     finally:
-        _remove(temporary)
+        _remove(folder)
 
 
-def _left_by_killed(path: Path) -> list[Path]:
+def _refuse_existing(*paths: Path) -> None:
+    for existing in paths:
+        if existing.exists() or existing.is_symlink():  # a link to nowhere, too
+            raise InputError(f"{existing} exists already; remove it or choose another --output")
+
+
+def _leftovers(path: Path) -> list[Path]:
     """Returns what processes that no longer run have left half written beside `path`."""
     left = []
-    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        number = temporary.name.split(".")[-2]
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):
+        number = re.search(r"\.([0-9]+)\.tmp", temporary.name)
         with contextlib.suppress(PermissionError, OverflowError):  # it runs, as another user's
             try:
-                os.kill(int(number) if number.isdigit() else os.getpid(), 0)
+                os.kill(int(number[1]) if number else os.getpid(), 0)
             except ProcessLookupError:
                 left.append(temporary)
     return left
@@ -125,33 +128,12 @@ def _remove(*paths: Path) -> None:
                 path.unlink()
 
 
-def size_of(path: Path) -> int:
-    """Returns the bytes of a file, or of all files below a folder."""
+def size_in_bytes(path: Path) -> int:
+    """Returns the size of a file, or of all files in a folder."""
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes a sidecar for people and programs."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-def need(package: str, what: str, extra: str = "export") -> ModuleType:
-    """Imports a package that only some exports need.
-
-    Args:
-      package: its name, to Python and to pip.
-      what: what needs it.
-      extra: of this project, that installs it with all that goes with it.
-
-    Raises:
-      InputError: it is not installed, with the command that installs it.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise InputError(
-            f"{what} needs {package} ({error}); type: pip install {package}, "
-            f'or pip install -e ".[{extra}]" where this project lies'
-        ) from None

@@ -1,0 +1,213 @@
+"""The kind of a file, detected by its first bytes: a wrong file is named for what it is.
+
+Nothing is unpacked. Sources: the formats' own descriptions (NumPy's `lib.format`, HDF5's
+superblock, safetensors, zip, tar, protocol buffers, …).
+"""
+
+import re
+import zipfile
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from alexnet_jax.errors import InputError
+from alexnet_jax.weights import READERS
+from alexnet_jax.weights.readers.source_file import SourceFile
+
+_HEAD_BYTES = 4096
+_MAX_ENTRIES = 20_000
+
+
+class FileKind(NamedTuple):
+    """A kind of file.
+
+    Attributes:
+      description: for the sentence "x.npy is …".
+      remedy: what its owner can do; empty: name the readers that accept it.
+    """
+
+    description: str
+    remedy: str = ""
+
+
+_DOWNLOAD = "the download went wrong; get the file itself"
+_UNPACK = "unpack it, and name the file of weights in it"
+
+FILE_KINDS = {
+    "npy": FileKind("a NumPy file (.npy)"),
+    "npz": FileKind("a NumPy archive (.npz)"),
+    "hdf5": FileKind("an HDF5 file (.h5 of Keras, or .caffemodel.h5)"),
+    "pytorch": FileKind("a PyTorch file (.pth)"),
+    "torchscript": FileKind("a TorchScript archive of PyTorch"),
+    "torch-program": FileKind(
+        "an exported PyTorch program (.pt2)", "save its state_dict with torch.save"
+    ),
+    "safetensors": FileKind("a safetensors file"),
+    "keras": FileKind("a Keras model (.keras)"),
+    "onnx": FileKind("an ONNX model"),
+    "tensorflow": FileKind("a TensorFlow graph (SavedModel or frozen GraphDef, .pb)"),
+    "tensorflow-checkpoint": FileKind("a file of a TensorFlow checkpoint"),
+    "tflite": FileKind("a TensorFlow Lite model (.tflite)"),
+    "caffemodel": FileKind("a file of Caffe's weights (.caffemodel)"),
+    "prototxt": FileKind(
+        "the description of a Caffe network (.prototxt), which has no weights",
+        "name the .caffemodel",
+    ),
+    "solverstate": FileKind(
+        "the training state of Caffe (.solverstate)", "name the .caffemodel of the same step"
+    ),
+    "binaryproto": FileKind("a mean image of Caffe (.binaryproto)", "name it with --mean"),
+    "cuda-convnet": FileKind("a checkpoint of cuda-convnet"),
+    "matlab": FileKind("a MATLAB file (.mat)"),
+    "pickle": FileKind("a Python pickle"),
+    "gzip": FileKind("an archive (gzip)", _UNPACK),
+    "bzip2": FileKind("an archive (bzip2)", _UNPACK),
+    "xz": FileKind("an archive (xz)", _UNPACK),
+    "zstd": FileKind("an archive (Zstandard)", _UNPACK),
+    "zip": FileKind("a zip archive", _UNPACK),
+    "tar": FileKind("a tar archive", _UNPACK),
+    "7z": FileKind("an archive (7-Zip)", _UNPACK),
+    "rar": FileKind("an archive (RAR)", _UNPACK),
+    "html": FileKind("a web page (HTML)", _DOWNLOAD),
+    "xml": FileKind("an XML text (perhaps a server's error)", _DOWNLOAD),
+    "lfs": FileKind(
+        "a Git LFS pointer, which only names the real file",
+        "run `git lfs pull`, or download the file itself",
+    ),
+    "image": FileKind("an image", "use it with `predict` or `features`"),
+    "pdf": FileKind("a PDF document", _DOWNLOAD),
+    "json": FileKind("a JSON text", "if it has class names, name it with --labels"),
+    "text": FileKind("a text", "if it has class names, name it with --labels"),
+    "zeros": FileKind("nothing but zero bytes", _DOWNLOAD),
+}
+
+# Regular expressions of the first bytes.
+_SIGNATURES: tuple[tuple[bytes, str], ...] = (
+    (rb"\x93NUMPY", "npy"),
+    (rb"\x89HDF\r\n\x1a\n", "hdf5"),
+    (rb"MATLAB (5\.0|7\.3)", "matlab"),
+    (rb"\x1f\x8b", "gzip"),
+    (rb"BZh[1-9]1AY&SY", "bzip2"),
+    (rb"\xfd7zXZ\0", "xz"),
+    (rb"\x28\xb5\x2f\xfd", "zstd"),
+    (rb"7z\xbc\xaf\x27\x1c", "7z"),
+    (rb"Rar!\x1a\x07", "rar"),
+    (rb"PK\x05\x06", "zip"),  # an empty one
+    (rb".{257}ustar", "tar"),
+    (rb"%PDF-", "pdf"),
+    (rb"version https://git-lfs", "lfs"),
+    (rb"....TFL3", "tflite"),
+    (rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8|II\*\0|MM\0\*|P[1-6]\s[\s\d#]", "image"),
+    (rb"\0\0\0\x0cjP  |\0\0\x01\0[^\0]", "image"),  # JPEG 2000, ICO
+    (rb"RIFF....WEBP|....ftyp(heic|heix|mif1|avif)", "image"),
+    (rb"\x80[\2-\5].{0,25}?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.", "pytorch"),
+    (rb"\x80[\2-\5]|[\]}]q.[(UX]", "pickle"),
+)
+_TEXTS: tuple[tuple[str, str], ...] = (
+    (r"\s*<(!doctype\s+html\b|html\b|head\b|body\b|script\b|!--)", "html"),
+    (r"\s*<(\?xml|error)\b", "xml"),
+    (r"(?s)\s*(#[^\n]*\n\s*)*(name\s*:\s*\"|layers?\s*\{|input\s*:\s*\"|net\s*:\s*\")", "prototxt"),
+    (r"\s*[\[{]", "json"),
+    (r"\((dp|lp)[0-9]+\n", "pickle"),  # protocol 0
+    (r"", "text"),
+)
+# The first fields of protocol-buffer messages.
+_MESSAGES: tuple[tuple[bytes, str], ...] = (
+    # A mean image: num 1, channels 3, height.
+    (rb"\x08\x01\x10\x03\x18", "binaryproto"),
+    # A training state: the step, the file of its weights.
+    (rb"\x08[\x80-\xff]*[\0-\x7f]\x12[\0-\x7f][\x20-\x7e]+\.caffemodel", "solverstate"),
+    # SavedModel: version 1, a graph of 128 bytes or more, its meta data.
+    (rb"\x08\x01\x12[\x80-\xff]{1,4}[\0-\x7f]\n", "tensorflow"),
+    # ONNX: the version, and who wrote it, or the graph, or the set of operators.
+    (rb"\x08[\x01-\x14](\x12[\0-\x40][\x20-\x7e]*[\x1a\x22\x28\x32:]|[:B])", "onnx"),
+    # A frozen graph: a node with a name and an operation.
+    (rb"\n[\x80-\xff]{0,4}[\0-\x7f]\n[\x01-\x7f][\w./-]+\x12[\x01-\x40][A-Z]\w+", "tensorflow"),
+    # Caffe's net: its name, and layers of either generation or inputs; or layers at once.
+    (
+        rb"\n[\x01-\x7f][\x20-\x7e]+(\x12[\x80-\xff]|\x12.[\x0a\x12\x1a\x22]|\xa2\x06|\x1a.)",
+        "caffemodel",
+    ),
+    (rb"\xa2\x06[\0-\xff]{1,4}\n[\x01-\x7f][\x20-\x7e]+\x12", "caffemodel"),
+)
+_LEVELDB_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
+
+
+def check_kind(file: SourceFile, *accepted: str) -> None:
+    """Raises `InputError` for a file of a kind that is not in `accepted`.
+
+    A kind that is not recognised passes: its reader will say more.
+    """
+    kind = detect_kind(file)
+    if kind and kind not in accepted:
+        raise InputError(f"{file.name} is {FILE_KINDS[kind].description}; {find_remedy(kind)}")
+
+
+def find_remedy(kind: str) -> str:
+    """Returns what the owner of such a file can do."""
+    if remedy := FILE_KINDS[kind].remedy:
+        return remedy
+    readers = {source: reader for source, reader in READERS.items() if kind in reader.kinds}
+    files = "; ".join(
+        f"--source {source} reads {reader.files}" for source, reader in (readers or READERS).items()
+    )
+    return files if readers else f"convert it: {files}"
+
+
+def detect_kind(file: SourceFile) -> str:
+    """Returns the key of the file's kind in `FILE_KINDS`; empty where none fits."""
+    data = file.data
+    head = bytes(data[:_HEAD_BYTES])
+    if head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= len(data) - 8:
+        return "safetensors"
+    if head[:4] == b"PK\x03\x04":
+        return _zip_kind(file)
+    if head[:2] == b"BM" and int.from_bytes(head[2:6], "little") == len(data):
+        return "image"
+    if not any(head) and not any(data[-_HEAD_BYTES:]):
+        return "zeros"
+    if data[-8:] == _LEVELDB_END:
+        return "tensorflow-checkpoint"
+    return (
+        _first_match(_SIGNATURES, head)
+        or _text_kind(head, len(data))
+        or _first_match(_MESSAGES, head)
+    )
+
+
+def _first_match(patterns: Iterable[tuple[bytes, str]], head: bytes) -> str:
+    return next((kind for pattern, kind in patterns if re.match(pattern, head, re.S)), "")
+
+
+def _zip_kind(file: SourceFile) -> str:
+    """Returns the kind of a zip archive by the names in it."""
+    try:
+        with zipfile.ZipFile(file.stream) as archive:
+            names = archive.namelist()[:_MAX_ENTRIES]
+    except Exception:  # damaged: the reader of such files says how
+        return "pytorch" if b"/data.pkl" in bytes(file.data[:200]) else ""
+    ends = {name.partition("/")[2] or name for name in names}
+    if "data.pkl" in ends:
+        return "torchscript" if "constants.pkl" in ends else "pytorch"
+    if "archive_format" in ends:
+        return "torch-program"
+    if {"metadata.json", "config.json"} & set(names) and "model.weights.h5" in names:
+        return "keras"
+    if names and all(name.endswith(".npy") for name in names):
+        return "npz"
+    return "cuda-convnet" if names == ["data"] else "zip"
+
+
+def _text_kind(head: bytes, size: int) -> str:
+    """Returns the kind of a text; empty where it is none."""
+    for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"", "utf-8-sig")):
+        if head.startswith(mark):
+            try:
+                text = head[: len(head) // 2 * 2].decode(encoding)
+            except UnicodeDecodeError as error:
+                # The head may end within a character.
+                if size <= len(head) or error.start < len(head) - 4:
+                    continue
+                text = head[: error.start].decode(encoding)
+            if not any(c < " " and c not in "\t\n\r\f" for c in text):
+                return next(kind for pattern, kind in _TEXTS if re.match(pattern, text, re.I))
+    return ""

@@ -1,0 +1,135 @@
+"""What describes exported weights: sidecars, and the arithmetic before the network."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from alexnet_jax.errors import CheckpointError
+from alexnet_jax.network.layers import layer_names, summarize
+from alexnet_jax.runs.folder import Run
+from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.weights.readers.safetensors import FORMAT
+
+LAYOUT = {
+    "images": "[batch, height, width, channels], RGB",
+    "convolution kernel": "HWIO: [height, width, channels_in / groups, channels_out]",
+    "dense kernel": "[in / groups, out]; images are flattened in the order height, width, channel",
+    "unshared kernel": "[out_height, out_width, height, width, channels_in, channels_out]",
+    "towers": "group g owns the g-th contiguous part of the channels",
+}
+
+
+def describe_weights(weights: RunWeights) -> dict[str, Any]:
+    """Returns how to use the parameters without this program."""
+    run = weights.run
+    summaries = summarize(run.network, run.image_size)
+    return {
+        "format": FORMAT,
+        "version": 1,
+        "network": run.network.name,
+        "source": run.network.source,
+        "step": weights.step,
+        "classes": run.network.classes,
+        "class_names": list(run.class_names),
+        "image_size": run.image_size,
+        "preprocessing": {
+            **run.appearance._asdict(),
+            "resize": f"shorter side to {run.stored_size} pixels",
+            "crop": f"centre {run.stored_size}x{run.stored_size}, "
+            f"then centre {run.image_size}x{run.image_size}",
+            "stored_size": run.stored_size,
+            "range": "0..255",
+            "channels": "RGB",
+            "formula": "(image - inputs.mean) / inputs.scale",
+            "mirror": run.config.augment.mirror,
+            **dataclasses.asdict(run.config.preprocess),
+        },
+        "layout": LAYOUT,
+        "layers": [
+            {
+                "type": type(summary.layer).__name__,
+                **dataclasses.asdict(summary.layer),
+                "name": name,
+                "output_shape": list(summary.output_shape),
+            }
+            for name, summary in zip(layer_names(run.network.layers), summaries, strict=True)
+        ],
+    }
+
+
+def describe_program(weights: RunWeights, form: str, check: str) -> dict[str, Any]:
+    """Returns how to call an exported program without this one.
+
+    Args:
+      form: name of the format.
+      check: what the check has found.
+    """
+    size, classes = weights.run.stored_size, weights.run.network.classes
+    facts = describe_weights(weights)
+    for name in ("layout", "layers", "version"):
+        del facts[name]
+    facts["preprocessing"]["where"] = (
+        "resize and crop to the stored size before; the rest is in the program"
+    )
+    logits = {"name": "logits", "shape": ["batch", classes], "dtype": "float32"}
+    return facts | {
+        "format": form,
+        "inputs": [
+            {
+                "name": "images",
+                "shape": ["batch", size, size, 3],
+                "dtype": "uint8",
+                "meaning": "RGB, 0..255, height before width",
+            }
+        ],
+        "outputs": [
+            logits | {"meaning": "before the softmax"},
+            logits
+            | {
+                "name": "probabilities",
+                "meaning": "of the centre view; in the order of class_names",
+            },
+        ],
+        "check": check,
+    }
+
+
+def mean_and_scale(run: Run) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Returns what is subtracted from the centre view, and what it is then divided by.
+
+    Returns:
+      float32 `[size, size, 3]` or `[3]`, and `[3]`; None where there is nothing to do.
+    """
+    settings, inputs = run.config.preprocess, run.inputs
+    mean = None if settings.mean == "none" else np.asarray(inputs.mean, np.float32)
+    if mean is not None and mean.ndim == 3:
+        start = (mean.shape[0] - run.image_size) // 2
+        mean = mean[start : start + run.image_size, start : start + run.image_size]
+    scale = None if settings.scale == "none" else np.asarray(inputs.scale, np.float32)
+    return mean, scale
+
+
+def named_arrays(weights: RunWeights) -> dict[str, np.ndarray]:
+    """Returns `{"conv1.kernel": …, "inputs.mean": …}`, contiguous arrays.
+
+    The colour PCA is not among them: only training needs it.
+    """
+    arrays = {
+        f"{layer}.{name}": np.ascontiguousarray(array)
+        for layer, leaves in weights.params.items()
+        for name, array in leaves.items()
+    }
+    for name in ("mean", "scale"):
+        array = getattr(weights.run.inputs, name)
+        arrays[f"inputs.{name}"] = np.ascontiguousarray(array, np.float32)
+    return arrays
+
+
+def check_finite(weights: RunWeights) -> None:
+    """Raises `CheckpointError` unless all parameters and preprocessing arrays are finite."""
+    for name, array in named_arrays(weights).items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(
+                f"{name} has values that are not finite; export another checkpoint"
+            )
