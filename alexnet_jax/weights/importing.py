@@ -1,27 +1,18 @@
 """Weights from outside become an ordinary run folder, with a record of their origin."""
 
-import json
 import math
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from alexnet_jax.config import Config, DataConfig
-from alexnet_jax.data.prepared import read_prepared
 from alexnet_jax.errors import InputError, did_you_mean, printable
-from alexnet_jax.files import write_text
-from alexnet_jax.locations import default_data_dir
-from alexnet_jax.network.layers import Dense, Parametric, parametric_layers, summarize
+from alexnet_jax.network.layers import Dense, Parametric, parametric_layers
 from alexnet_jax.network.model import init_params
-from alexnet_jax.runs import folder as run_folder
-from alexnet_jax.runs.checkpoint import FOLDER, Checkpoints
-from alexnet_jax.runs.state import TrainState
 from alexnet_jax.weights import READERS
+from alexnet_jax.weights.imported_run import check_free, make_config, run_info, write_run
 from alexnet_jax.weights.readers.array_checks import (
     ArrayCheck,
     check_finite,
@@ -31,9 +22,6 @@ from alexnet_jax.weights.readers.array_checks import (
 from alexnet_jax.weights.readers.foreign_weights import ForeignWeights
 from alexnet_jax.weights.readers.labels import ClassNames, default_names, read_labels
 from alexnet_jax.weights.readers.source_file import open_source
-
-IMAGENET = "imagenet2012"
-_IMPORTING = "importing"
 
 
 class ImportResult(NamedTuple):
@@ -100,7 +88,7 @@ def import_weights(
         known = f"Known: {', '.join(READERS)}"
         raise InputError(f"unknown --source '{source}'.{did_you_mean(source, READERS)} {known}")
     workdir = Path(workdir).absolute()
-    _check_free(workdir)
+    check_free(workdir)
     foreign = READERS[source].read(file, network, mean)
     named = ClassNames((), ()) if labels is None else read_labels(labels, foreign.class_order)
     foreign, fresh = _complete(foreign, named.names, seed)
@@ -120,29 +108,12 @@ def import_weights(
     )
     names = named.names or foreign.class_names
     names = names or default_names(foreign.network.classes, foreign.class_order)
-    config, data_path = _make_config(foreign, source, labels, seed)
     record = _make_record(foreign, result, source, labels, mean)
-    _write_run(config, foreign, _run_info(foreign, names, data_path, seed, record), workdir)
+    config, data_path = make_config(foreign, source, labels, seed)
+    write_run(config, foreign, run_info(foreign, names, data_path, seed, record), workdir)
     for line in result.warnings:
         warnings.warn(line, stacklevel=1)
     return result
-
-
-def _is_unfinished_import(workdir: Path) -> bool:
-    """Returns whether an import into the folder was killed."""
-    try:
-        info = json.loads((workdir / "run.json").read_text("utf-8"))
-        return info["status"] == _IMPORTING and not (workdir / "config.json").exists()
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _check_free(workdir: Path) -> None:
-    if _is_unfinished_import(workdir):
-        return
-    checkpoints = workdir / FOLDER
-    if (workdir / "config.json").exists() or (checkpoints.is_dir() and any(checkpoints.iterdir())):
-        raise InputError(f"{workdir} holds a run already; choose another --workdir")
 
 
 def _complete(
@@ -221,38 +192,6 @@ def _fresh_warning(imported: list[str], fresh: list[str]) -> str:
     )
 
 
-def _make_config(
-    foreign: ForeignWeights, source: str, labels: str | Path | None, seed: int
-) -> tuple[Config, Path]:
-    """Returns the new run's configuration, and the folder of its data set."""
-    data = DataConfig(stored_size=foreign.stored_size)
-    folder = default_data_dir() / (foreign.network.name + "-data")
-    if foreign.class_order != "names":
-        data = DataConfig(
-            name=IMAGENET,
-            source_kind=IMAGENET,
-            class_order=foreign.class_order,
-            stored_size=foreign.stored_size,
-        )
-        folder = default_data_dir() / IMAGENET
-    if labels is not None and Path(labels).is_dir():
-        folder = Path(labels).absolute()
-        splits = (read_prepared(folder) or {}).get("splits", {})
-        split = "validation" if "validation" in splits else "test"
-        data = DataConfig(name=folder.name, validation_split=split, stored_size=foreign.stored_size)
-    has_own_size = foreign.image_size == foreign.network.image_size
-    config = Config(
-        preset=f"imported-{source}",
-        network=foreign.network.name,
-        image_size=0 if has_own_size else foreign.image_size,
-        seed=seed,
-        data=data,
-        augment=foreign.augment,
-        preprocess=foreign.preprocess,
-    )
-    return config, folder
-
-
 def _make_record(
     foreign: ForeignWeights,
     result: ImportResult,
@@ -276,44 +215,3 @@ def _make_record(
         "checks": [check._asdict() for check in result.checks],
         "warnings": list(result.warnings),
     }
-
-
-def _run_info(
-    foreign: ForeignWeights, names: tuple[str, ...], data_path: Path, seed: int, record: Any
-) -> dict[str, Any]:
-    """Returns the contents of the new run's `run.json`."""
-    return run_folder.environment() | {
-        "status": "imported",
-        "seed": seed,
-        "step": 0,
-        "class_names": list(names),
-        "stored_size": foreign.stored_size,
-        **foreign.appearance._asdict(),
-        "data_path": str(data_path),
-        "data_fingerprint": "",
-        "wall_seconds": 0.0,
-        "import": record,
-    }
-
-
-def _write_run(
-    config: Config, foreign: ForeignWeights, info: dict[str, Any], workdir: Path
-) -> None:
-    summarize(foreign.network, foreign.image_size)  # raises for a size that does not fit
-    with run_folder.locked(workdir):
-        _check_free(workdir)
-        # `config.json` is written last and makes the folder a run; until then this marks it.
-        write_text(workdir / "run.json", json.dumps(info | {"status": _IMPORTING}))
-        shutil.rmtree(workdir / FOLDER, ignore_errors=True)
-        params = jax.tree.map(jnp.asarray, foreign.params)
-        key = jax.random.key_data(jax.random.key(config.seed))
-        # Nobody continues training in this folder; Orbax saves no item without an array.
-        state = TrainState(jnp.zeros((), jnp.int32), params, {"velocities": jnp.zeros(1)}, key)
-        checkpoints = Checkpoints(workdir)
-        try:
-            meta = {"imported": info["import"]["sha256"]}
-            described = {"run": run_folder.description(config, info)}
-            checkpoints.save(state, meta | described, {})
-        finally:
-            checkpoints.close()
-        run_folder.start_run(workdir, config, foreign.inputs, info)

@@ -99,8 +99,10 @@ def test_a_trunk_gives_features_and_layers_to_copy_but_warns(narrow, tmp_path, f
         import_weights(
             tmp_path / "trunk.safetensors", "torchvision", tmp_path / "run", labels=labels
         )
-    record = read_run(tmp_path / "run").info["import"]
+    run = read_run(tmp_path / "run")
+    record = run.info["import"]
     assert record["layers"] == {"imported": CONVOLUTIONS, "fresh": ["fc6", "fc7", "fc8"]}
+    assert record["class_order"] == "names" and run.config.data.name != "imagenet2012"
     with pytest.warns(UserWarning, match="without fc6, fc7, fc8.*predictions mean nothing"):
         classifier = alexnet_jax.load(tmp_path / "run")
     images = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
@@ -269,20 +271,6 @@ def test_labels_go_to_the_sorted_ids_where_the_outputs_are_in_their_order(traine
     done = import_weights(trained_file, "torchvision", tmp_path / "plain", labels=plain)
     assert read_run(tmp_path / "plain").class_names == ("shark", "kite", "tench")
     assert "in the order of the file, which says no other" in done.summary()
-
-
-def test_a_trunk_with_names_of_its_own_is_no_network_of_imagenet(narrow, tmp_path):
-    arrays = to_torchvision(as_if_trained(narrow), narrow)
-    trunk = {name: array for name, array in arrays.items() if name.startswith("features.")}
-    save_file(trunk, tmp_path / "trunk.safetensors")
-    (tmp_path / "labels.txt").write_text("a\nb\n")
-    with pytest.warns(UserWarning, match="HAVE FRESH RANDOM VALUES"):
-        import_weights(
-            tmp_path / "trunk.safetensors", "torchvision", tmp_path / "run",
-            labels=tmp_path / "labels.txt",
-        )  # fmt: skip
-    run = read_run(tmp_path / "run")
-    assert run.info["import"]["class_order"] == "names" and run.config.data.name != "imagenet2012"
 
 
 def test_names_without_labels():

@@ -236,3 +236,11 @@ def test_flipped_bytes_give_a_value_or_one_line(seed):
 def test_a_cut_off_pickle_is_refused(cut):
     with pytest.raises(InputError, match="not a whole pickle"):
         read(ARRAY[:cut])
+
+
+@pytest.mark.timeout(20)
+def test_a_key_that_would_take_for_ever_to_hash_is_not_hashed():
+    """Sixty tuples, each of the one before twice: 2**60 elements in 300 bytes."""
+    pyramid = b")" + b"q\x01h\x01\x86" * 60
+    found = read(b"\x80\x02}" + pyramid + b"Ns.")
+    assert list(found.values()) == [None]

@@ -77,17 +77,6 @@ def test_every_array_comes_back_bit_for_bit(weights, tmp_path):
     ]
 
 
-def test_the_file_alone_reproduces_the_outputs(weights, tmp_path):
-    done = export(weights, tmp_path / "a.safetensors", "safetensors")
-    params, inputs = unflatten(read_safetensors(done.path)[0])
-    images = np.random.default_rng(1).integers(0, 256, (2, 8, 8, 3)).astype(np.float32)
-    images -= inputs["mean"]
-    apply = jax.jit(AlexNet(NETWORK).apply)
-    np.testing.assert_array_equal(
-        apply({"params": params}, images), apply({"params": weights.params}, images)
-    )
-
-
 def test_header_and_sidecar_say_how_to_use_it(weights, tmp_path):
     done = export(weights, tmp_path / "a.safetensors", "safetensors")
     _, metadata = read_safetensors(done.path)
@@ -109,32 +98,11 @@ def test_header_and_sidecar_say_how_to_use_it(weights, tmp_path):
     assert config["layers"][-1]["output_shape"] == [2]
 
 
-@pytest.mark.parametrize("name", ["a.safetensors", "a.config.json"])
-def test_nothing_is_written_over(weights, tmp_path, name):
-    (tmp_path / name).write_text("precious")
-    with pytest.raises(InputError, match=f"{name} exists already"):
-        export(weights, tmp_path / "a.safetensors", "safetensors")
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert (tmp_path / name).read_text() == "precious"
-
-
 def test_a_link_to_a_disk_that_is_not_there_is_left_alone(weights, tmp_path):
     (tmp_path / "a.safetensors").symlink_to(tmp_path / "unmounted" / "a.safetensors")
     with pytest.raises(InputError, match="a.safetensors exists already"):
         export(weights, tmp_path / "a.safetensors", "safetensors")
     assert (tmp_path / "a.safetensors").is_symlink()
-
-
-def test_another_ending_is_refused(weights, tmp_path):
-    with pytest.raises(InputError, match="should end in .safetensors"):
-        export(weights, tmp_path / "a.npz", "safetensors")
-
-
-def test_parameters_that_are_not_finite_are_not_exported(weights, tmp_path):
-    weights.params["fc3"]["bias"] = np.array([np.nan, 0], np.float32)
-    with pytest.raises(CheckpointError, match="fc3.bias has values that are not finite"):
-        export(weights, tmp_path / "a.safetensors", "safetensors")
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_differs_from_the_parameters_is_found_and_removed(

@@ -53,29 +53,18 @@ def torchvision_alexnet(torch, weights):
     class Module(nn.Module):
         def __init__(self):
             super().__init__()
+            relu, pool = nn.ReLU(inplace=True), nn.MaxPool2d(kernel_size=3, stride=2)
             self.features = nn.Sequential(
-                nn.Conv2d(3, width["conv1"], kernel_size=11, stride=4, padding=2),
-                nn.ReLU(inplace=True),
-                nn.MaxPool2d(kernel_size=3, stride=2),
-                nn.Conv2d(width["conv1"], width["conv2"], kernel_size=5, padding=2),
-                nn.ReLU(inplace=True),
-                nn.MaxPool2d(kernel_size=3, stride=2),
-                nn.Conv2d(width["conv2"], width["conv3"], kernel_size=3, padding=1),
-                nn.ReLU(inplace=True),
-                nn.Conv2d(width["conv3"], width["conv4"], kernel_size=3, padding=1),
-                nn.ReLU(inplace=True),
-                nn.Conv2d(width["conv4"], width["conv5"], kernel_size=3, padding=1),
-                nn.ReLU(inplace=True),
-                nn.MaxPool2d(kernel_size=3, stride=2),
+                *(nn.Conv2d(3, width["conv1"], 11, stride=4, padding=2), relu, pool),
+                *(nn.Conv2d(width["conv1"], width["conv2"], 5, padding=2), relu, pool),
+                *(nn.Conv2d(width["conv2"], width["conv3"], 3, padding=1), relu),
+                *(nn.Conv2d(width["conv3"], width["conv4"], 3, padding=1), relu),
+                *(nn.Conv2d(width["conv4"], width["conv5"], 3, padding=1), relu, pool),
             )
             self.avgpool = nn.AdaptiveAvgPool2d((6, 6))
             self.classifier = nn.Sequential(
-                nn.Dropout(),
-                nn.Linear(width["conv5"] * 36, width["fc6"]),
-                nn.ReLU(inplace=True),
-                nn.Dropout(),
-                nn.Linear(width["fc6"], width["fc7"]),
-                nn.ReLU(inplace=True),
+                *(nn.Dropout(), nn.Linear(width["conv5"] * 36, width["fc6"]), relu),
+                *(nn.Dropout(), nn.Linear(width["fc6"], width["fc7"]), relu),
                 nn.Linear(width["fc7"], width["fc8"]),
             )
 
