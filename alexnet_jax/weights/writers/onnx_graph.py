@@ -1,6 +1,7 @@
 """Any of our networks as an ONNX graph: standard operators, one tensor per layer name."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from alexnet_jax.network.layers import (
 from alexnet_jax.runs.weights import RunWeights
 from alexnet_jax.weights.writers.description import mean_and_scale
 
-OPSET, IR_VERSION = 17, 8  # ONNX 1.12 of 2022: old enough for every runtime, and nothing is missing
+OPSET, IR_VERSION = 17, 8  # ONNX 1.12 of 2022: old enough for every runtime
 
 
 def build_model(weights: RunWeights, facts: dict[str, Any]) -> onnx.ModelProto:
@@ -40,11 +41,10 @@ def build_model(weights: RunWeights, facts: dict[str, Any]) -> onnx.ModelProto:
     graph there.
 
     Args:
-      weights: from `load_weights`.
-      facts: goes into the model's metadata.
+      facts: for the model's metadata.
 
     Raises:
-      InputError: a layer has no counterpart in ONNX.
+      InputError: ONNX cannot express a layer.
     """
     run = weights.run
     graph = Graph()
@@ -79,43 +79,32 @@ class Graph:
         self.arrays: list[onnx.TensorProto] = []
 
     def add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Appends a node with one output and returns that output's name, which is the node's.
-
-        Args:
-          op: ONNX operator.
-          inputs: names of its inputs.
-          output: name of its output.
-          **attributes: of the operator.
-        """
+        """Appends a node with one output, and returns the output's name, which is the node's."""
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 
     def constant(self, name: str, array: Any, dtype: Any = np.float32) -> str:
-        """Adds an array and returns its name.
-
-        Args:
-          name: of the constant.
-          array: its values.
-          dtype: to store them as.
-        """
+        """Adds an array and returns its name."""
         array = np.ascontiguousarray(array, dtype)
         self.arrays.append(numpy_helper.from_array(array, name))
         return name
 
-    def split(self, x: str, name: str, groups: int, width: int) -> list[str]:
-        """Returns the groups of `width` channels of `x`.
+    def grouped(
+        self, x: str, name: str, groups: int, width: int, add_part: Callable[[str, str, int], str]
+    ) -> str:
+        """Appends a part for each group of `width` channels of `x`, and joins them as `name`.
 
         Args:
-          x: name of the input, channels second.
-          name: of the layer.
-          groups: number of parts.
-          width: channels of each.
+          add_part: appends the part of an input, under the name of its output, by its number.
         """
-        outputs = [f"{name}.in{i}" for i in range(groups)]
+        if groups == 1:
+            return add_part(x, name, 0)
+        inputs = [f"{name}.in{i}" for i in range(groups)]
         sizes = self.constant(f"{name}.sizes", [width] * groups, np.int64)
-        node = helper.make_node("Split", [x, sizes], outputs, name=f"{name}.split", axis=1)
+        node = helper.make_node("Split", [x, sizes], inputs, name=f"{name}.split", axis=1)
         self.nodes.append(node)
-        return outputs
+        parts = [add_part(part, f"{name}.out{i}", i) for i, part in enumerate(inputs)]
+        return self.add("Concat", parts, name, axis=1)
 
 
 def _preprocessing(graph: Graph, weights: RunWeights) -> str:
@@ -188,7 +177,7 @@ def _layer(
             if inverted:
                 return graph.add("Identity", [x], name)
             return graph.add("Mul", [x, graph.constant(f"{name}.keep", 1 - rate)], name)
-    raise InputError(f"layer '{name}' ({type(layer).__name__}) has no counterpart in ONNX")
+    raise InputError(f"layer '{name}' ({type(layer).__name__}) cannot be expressed in ONNX")
 
 
 def _pads(shape: tuple[int, ...], layer: Conv | MaxPool | AvgPool | Local) -> list[int]:
@@ -239,21 +228,20 @@ def _dense(graph, layer: Dense, x, shape, params):
     name, groups = layer.name, layer.groups
     kernels = np.split(params["kernel"], groups, axis=1)
     biases = np.split(params["bias"], groups)
-    if groups == 1:
-        weight = graph.constant(f"{name}.weight", kernels[0])
-        return graph.add("Gemm", [x, weight, graph.constant(f"{name}.bias", biases[0])], name)
-    parts = []
-    for i, part in enumerate(graph.split(x, name, groups, shape[0] // groups)):
-        weight = graph.constant(f"{name}.weight{i}", kernels[i])
-        bias = graph.constant(f"{name}.bias{i}", biases[i])
-        parts.append(graph.add("Gemm", [part, weight, bias], f"{name}.out{i}"))
-    return graph.add("Concat", parts, name, axis=1)
+
+    def add_part(part: str, output: str, i: int) -> str:
+        mark = i if groups > 1 else ""
+        weight = graph.constant(f"{name}.weight{mark}", kernels[i])
+        bias = graph.constant(f"{name}.bias{mark}", biases[i])
+        return graph.add("Gemm", [part, weight, bias], output)
+
+    return graph.grouped(x, name, groups, shape[0] // groups, add_part)
 
 
 def _lrn(graph, name, layer: Lrn, x, shape):
     if layer.depth % 2 == 0:
         raise InputError(
-            f"layer '{name}' normalizes over {layer.depth} channels; ONNX knows odd windows only"
+            f"layer '{name}' normalizes over {layer.depth} channels, but ONNX has odd windows only"
         )
     options = {
         "alpha": layer.alpha * layer.depth,  # ONNX divides by the size, as Caffe and PyTorch do
@@ -261,11 +249,11 @@ def _lrn(graph, name, layer: Lrn, x, shape):
         "bias": layer.bias,
         "size": layer.depth,
     }
-    if layer.groups == 1:
-        return graph.add("LRN", [x], name, **options)
-    parts = graph.split(x, name, layer.groups, shape[2] // layer.groups)
-    parts = [graph.add("LRN", [p], f"{name}.out{i}", **options) for i, p in enumerate(parts)]
-    return graph.add("Concat", parts, name, axis=1)
+
+    def add_part(part: str, output: str, _: int) -> str:
+        return graph.add("LRN", [part], output, **options)
+
+    return graph.grouped(x, name, layer.groups, shape[2] // layer.groups, add_part)
 
 
 def _response_norm(graph, name, layer: ResponseNorm, x, shape):

@@ -30,8 +30,8 @@ from alexnet_jax.weights.writers.description import mean_and_scale
 class Program(tf.Module):
     """From stored images to `logits` and `probabilities`, for any number of images.
 
-    Layouts are those of our parameters. Only operators that TFLite has, too: convolutions have no
-    groups, but are one for each.
+    Layouts are those of our parameters. Only operators that TFLite has, too, are used: its
+    convolutions have no groups, so that each group is one.
     """
 
     def __init__(self, weights: RunWeights):
@@ -92,7 +92,7 @@ class Program(tf.Module):
                 return tf.concat(parts, -1)
             case Dropout(rate=rate, inverted=inverted):
                 return x if inverted else x * (1 - rate)
-        raise InputError(f"layer '{name}' ({type(layer).__name__}) has no form in TensorFlow here")
+        raise InputError(f"layer '{name}' ({type(layer).__name__}) cannot be expressed here")
 
     def _convolution(self, layer: Conv, x: Any) -> Any:
         x = _padded(x, [padding_of(size, layer) for size in x.shape[1:3]])
@@ -135,8 +135,8 @@ def _padded(x: Any, edges: list[tuple[int, int]], value: float = 0) -> Any:
 def _lrn(name: str, layer: Lrn, x: Any) -> Any:
     if layer.depth % 2 == 0:
         raise InputError(
-            f"layer '{name}' normalizes over {layer.depth} channels; TensorFlow knows odd windows "
-            "only"
+            f"layer '{name}' normalizes over {layer.depth} channels; TensorFlow has odd "
+            "windows only"
         )
     options = {"bias": layer.bias, "alpha": layer.alpha, "beta": layer.beta}
     parts = [

@@ -20,12 +20,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same arrays make the same file
 
 
 def write(arrays: dict[str, np.ndarray], path: Path) -> None:
-    """Writes float32 arrays as a `state_dict` that `torch.load` reads.
-
-    Args:
-      arrays: by name, in order.
-      path: file to write.
-    """
+    """Writes float32 arrays, in order, as a `state_dict` that `torch.load` reads."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
 
         def member(name: str, content: bytes) -> None:
