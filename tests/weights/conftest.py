@@ -20,6 +20,33 @@ from alexnet_jax.runs.weights import RunWeights
 CLASSES = 7
 
 
+@pytest.fixture
+def narrow_network(monkeypatch):
+    """Returns `narrow(name, widths, …)`, which makes a network of `NETWORKS` a narrow one."""
+
+    def narrow(name, widths, **changes):
+        layers = with_features(NETWORKS[name].layers, widths)
+        network = dataclasses.replace(NETWORKS[name], layers=layers, **changes)
+        monkeypatch.setitem(NETWORKS, name, network)
+        return network
+
+    return narrow
+
+
+@pytest.fixture(scope="session")
+def assert_same_params():
+    """Returns a function that compares parameters bit for bit."""
+
+    def compare(found, expected):
+        assert found.keys() == expected.keys()
+        for layer, leaves in expected.items():
+            for leaf, array in leaves.items():
+                same = found[layer][leaf].tobytes() == np.asarray(array).tobytes()
+                assert same and found[layer][leaf].shape == array.shape, (layer, leaf)
+
+    return compare
+
+
 @pytest.fixture(scope="session")
 def narrow_weights():
     """Returns `make(name, size=, mean=, scale=)`: a narrow network of that name, as a run has it.

@@ -1,6 +1,5 @@
 """What an import makes: an ordinary run folder, with a record, and warnings where they are due."""
 
-import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -15,7 +14,7 @@ from safetensors.numpy import save_file
 import alexnet_jax
 from alexnet_jax.config import Config, DataConfig, TransferConfig
 from alexnet_jax.errors import InputError
-from alexnet_jax.network.layers import parametric_layers, with_features
+from alexnet_jax.network.layers import parametric_layers
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation.prepare import prepare
@@ -38,11 +37,8 @@ CONVOLUTIONS = ["conv1", "conv2", "conv3", "conv4", "conv5"]
 
 
 @pytest.fixture
-def narrow(monkeypatch):
-    full = NETWORKS["one-weird-trick"]
-    network = dataclasses.replace(full, layers=with_features(full.layers, WIDTHS), image_size=63)
-    monkeypatch.setitem(NETWORKS, "one-weird-trick", network)
-    return network
+def narrow(narrow_network):
+    return narrow_network("one-weird-trick", WIDTHS, image_size=63)
 
 
 def as_if_trained(network):
@@ -66,7 +62,9 @@ def trained_file(narrow, tmp_path):
     return tmp_path / "weights.safetensors"
 
 
-def test_the_record_says_what_was_imported_and_checked(trained_file, narrow, tmp_path):
+def test_the_record_says_what_was_imported_and_checked(
+    trained_file, narrow, tmp_path, assert_same_params
+):
     labels = tmp_path / "labels.txt"
     labels.write_text("cat\ndog\nbär\n", "utf-8")
     done = import_weights(trained_file, "torchvision", tmp_path / "run", labels=labels)
@@ -83,10 +81,7 @@ def test_the_record_says_what_was_imported_and_checked(trained_file, narrow, tmp
     assert str(tmp_path) not in json.dumps(record)
     weights = load_weights(tmp_path / "run")
     assert weights.step == 0
-    expected = as_if_trained(narrow)
-    for layer, leaves in weights.params.items():
-        for leaf, array in leaves.items():
-            np.testing.assert_array_equal(array, expected[layer][leaf])
+    assert_same_params(weights.params, as_if_trained(narrow))
 
 
 def test_a_trunk_gives_features_and_layers_to_copy_but_warns(narrow, tmp_path, few_optimizations):
@@ -159,7 +154,7 @@ def test_the_statistics_of_published_filters():
         assert abs(neighbour_correlation(turned)) < 0.1  # wrongly arranged
 
 
-def test_our_own_export_comes_back_bit_for_bit(trained_file, tmp_path):
+def test_our_own_export_comes_back_bit_for_bit(trained_file, tmp_path, assert_same_params):
     import_weights(trained_file, "torchvision", tmp_path / "run")
     weights = load_weights(tmp_path / "run")
     export(weights, tmp_path / "own.safetensors", "safetensors")
@@ -171,8 +166,7 @@ def test_our_own_export_comes_back_bit_for_bit(trained_file, tmp_path):
     assert (again.run.image_size, again.run.stored_size) == (63, 256)
     for mine, theirs in zip(again.run.inputs, weights.run.inputs, strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    pairs = zip(jax.tree.leaves(again.params), jax.tree.leaves(weights.params), strict=True)
-    assert all(mine.tobytes() == theirs.tobytes() for mine, theirs in pairs)
+    assert_same_params(again.params, weights.params)
 
 
 @pytest.mark.parametrize(
@@ -214,17 +208,17 @@ def test_evaluation_and_report_find_the_data_set_that_gave_the_labels(
     assert write_run_report(tmp_path / "run").stat().st_size > 1000
 
 
-def test_imported_convolutions_are_where_fine_tuning_begins(trained_file, narrow, tmp_path):
+def test_imported_convolutions_are_where_fine_tuning_begins(
+    trained_file, narrow, tmp_path, assert_same_params
+):
     import_weights(trained_file, "torchvision", tmp_path / "run")
     source = as_if_trained(narrow)
     fresh = jax.tree.map(np.zeros_like, source)
     state = TrainState(np.int32(0), fresh, (), np.zeros(2, np.uint32))  # type: ignore[arg-type]
     transfer = TransferConfig(str(tmp_path / "run"), layers=tuple(CONVOLUTIONS))
     params = transferred(state, transfer, lambda line: None).params
-    for layer, leaves in params.items():
-        expected = source if layer in CONVOLUTIONS else fresh
-        for leaf, array in leaves.items():
-            np.testing.assert_array_equal(array, expected[layer][leaf])
+    convolutions = {layer: source[layer] for layer in CONVOLUTIONS}
+    assert_same_params(params, fresh | convolutions)
 
 
 def test_a_folder_with_a_run_is_left_alone(trained_file, tmp_path):

@@ -1,6 +1,5 @@
 """Caffe's files, written by hand, against PyTorch fed as Caffe feeds its networks: BGR."""
 
-import dataclasses
 import struct
 import tracemalloc
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 
 import alexnet_jax
 from alexnet_jax.errors import InputError
-from alexnet_jax.network.layers import Conv, parametric_layers, with_features
+from alexnet_jax.network.layers import Conv, parametric_layers
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.weights import READERS
 from alexnet_jax.weights.importing import import_weights
@@ -27,11 +26,9 @@ OLD_TYPES = {"Convolution": 4, "InnerProduct": 14, "LRN": 15, "Pooling": 17}
 
 
 @pytest.fixture(autouse=True)
-def _narrow(monkeypatch):
+def _narrow(narrow_network):
     for name in ORDERS:
-        layers = with_features(NETWORKS[name].layers, WIDTHS)
-        narrow = dataclasses.replace(NETWORKS[name], layers=layers, image_size=SIZE)
-        monkeypatch.setitem(NETWORKS, name, narrow)
+        narrow_network(name, WIDTHS, image_size=SIZE)
 
 
 # A writer of the wire format, for itself.
@@ -158,7 +155,7 @@ def test_what_is_applied_takes_rgb_less_the_mean_image(tmp_path, few_optimizatio
     np.testing.assert_allclose(classifier.apply(images), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_old_shapes_and_doubles_mean_the_same(tmp_path):
+def test_old_shapes_and_doubles_mean_the_same(tmp_path, assert_same_params):
     weights = draw("caffenet")
     plain = read(write(tmp_path, net(weights, ORDERS["caffenet"])))
 
@@ -167,9 +164,7 @@ def test_old_shapes_and_doubles_mean_the_same(tmp_path):
 
     data = net(weights, ORDERS["caffenet"], old=True, double=True, blob_of=padded)
     other = read(write(tmp_path, data, "old"))
-    for layer, leaves in plain.params.items():
-        for leaf, array in leaves.items():
-            np.testing.assert_array_equal(other.params[layer][leaf], array, (layer, leaf))
+    assert_same_params(other.params, plain.params)
 
 
 def test_conv1_is_turned_to_rgb_and_the_mean_with_it(tmp_path):
@@ -307,7 +302,9 @@ def in_tensorflows_layouts(weights):
 
 
 @pytest.mark.parametrize("form", ["lists", "dictionaries"])
-def test_the_same_layers_in_a_numpy_file_give_the_same_parameters(form, tmp_path):
+def test_the_same_layers_in_a_numpy_file_give_the_same_parameters(
+    form, tmp_path, assert_same_params
+):
     weights = draw("bvlc-alexnet")
     layers: dict = in_tensorflows_layouts(weights)
     if form == "dictionaries":
@@ -316,9 +313,7 @@ def test_the_same_layers_in_a_numpy_file_give_the_same_parameters(form, tmp_path
     data = net(weights, ORDERS["bvlc-alexnet"])
     expected = read(write(tmp_path, data))
     assert found.network == expected.network and found.form == "npy" and "BGR" in found.messages[0]
-    for layer, leaves in expected.params.items():
-        for leaf, array in leaves.items():
-            np.testing.assert_array_equal(found.params[layer][leaf], array)
+    assert_same_params(found.params, expected.params)
 
 
 def test_a_mean_image_may_be_a_numpy_file(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 
 import alexnet_jax
 from alexnet_jax.errors import InputError
-from alexnet_jax.network.layers import Dropout, with_changes, with_features
+from alexnet_jax.network.layers import Dropout, with_changes
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.weights import READERS
 from alexnet_jax.weights.importing import import_weights
@@ -128,16 +128,8 @@ class Checkpoint:
         return name
 
 
-WIDTHS = {
-    "conv1": 12,
-    "conv2": 16,
-    "conv3": 12,
-    "conv4": 8,
-    "conv5": 6,
-    "fc6": 14,
-    "fc7": 10,
-    "fc8": 5,
-}
+WIDTHS = {"conv1": 12, "conv2": 16, "conv3": 12, "conv4": 8, "conv5": 6,
+          "fc6": 14, "fc7": 10, "fc8": 5}  # fmt: skip
 
 
 def run_145(dropout="hs") -> Checkpoint:
@@ -221,13 +213,9 @@ def probabilities(torch, layers, x, keep=0.5):
 
 
 @pytest.fixture
-def narrow(monkeypatch):
+def narrow(narrow_network):
     """Net 145 with few filters, under its own name."""
-    full = NETWORKS["original"]
-    layers = with_features(full.layers, WIDTHS)
-    network = dataclasses.replace(full, layers=layers, image_size=SIZE)
-    monkeypatch.setitem(NETWORKS, "original", network)
-    return network
+    return narrow_network("original", WIDTHS, image_size=SIZE)
 
 
 def checkpoint_bytes(layers, **state) -> bytes:
@@ -342,13 +330,11 @@ def cifar_list(rng) -> list:
 
 
 @pytest.mark.oracle
-def test_unshared_layers_of_the_first_version_in_a_zip(monkeypatch, tmp_path):
+def test_unshared_layers_of_the_first_version_in_a_zip(narrow_network, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch, the oracle, is not installed")
     F = torch.nn.functional
     widths = {"conv1": 4, "conv2": 6, "local3": 3, "local4": 2, "fc5": 4}
-    full = NETWORKS["cifar-13pct"]
-    narrow = dataclasses.replace(full, layers=with_features(full.layers, widths))
-    monkeypatch.setitem(NETWORKS, "cifar-13pct", narrow)
+    narrow_network("cifar-13pct", widths)
     layers = cifar_list(np.random.default_rng(3))
     data = checkpoint_bytes(layers)
     packed = io.BytesIO()

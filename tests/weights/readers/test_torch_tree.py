@@ -2,7 +2,6 @@
 
 import argparse
 import collections
-import dataclasses
 import datetime
 import functools
 import io
@@ -18,8 +17,6 @@ import numpy as np
 import pytest
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.network.layers import with_features
-from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.weights.readers import torchvision
 from alexnet_jax.weights.readers.pickled_values import Stub
 from alexnet_jax.weights.readers.source_file import open_source
@@ -152,11 +149,11 @@ def test_class_names_beside_the_tensors_are_found(beside, names, tmp_path):
     assert opened.class_names == names
 
 
-def test_a_whole_network_is_imported_and_its_program_is_told(monkeypatch, tmp_path):
-    full = NETWORKS["one-weird-trick"]
+def test_a_whole_network_is_imported_and_its_program_is_told(
+    narrow_network, tmp_path, assert_same_params
+):
     widths = {"conv1": 2, "conv2": 3, "conv3": 2, "conv4": 3, "conv5": 2}
-    narrow = dataclasses.replace(full, layers=with_features(full.layers, widths))
-    monkeypatch.setitem(NETWORKS, "one-weird-trick", narrow)
+    narrow = narrow_network("one-weird-trick", widths)
     rng = np.random.default_rng(0)
     arrays, convolutions = {}, {}
     for key in torchvision.layer_keys(narrow)[:5]:
@@ -169,10 +166,7 @@ def test_a_whole_network_is_imported_and_its_program_is_told(monkeypatch, tmp_pa
     averaged = {f"module.{name}": array + 1 for name, array in arrays.items()}
     value = {"net": net, "net_ema": averaged, "loss": Module({"weight": B})}
     found = torchvision.read(saved(tmp_path / "a.pth", value))
-    expected = torchvision.from_torchvision(arrays, narrow)
-    for layer, leaves in expected.items():
-        for leaf, array in leaves.items():
-            np.testing.assert_array_equal(found.params[layer][leaf], array)
+    assert_same_params(found.params, torchvision.from_torchvision(arrays, narrow))
     program, unknown, sets, left = found.messages
     assert "whole program object" in program and "none of its code was run" in program
     assert "taken for the layers in their places" in unknown

@@ -1,6 +1,5 @@
 """torchvision's files: both containers and safetensors, against PyTorch where it is installed."""
 
-import dataclasses
 import io
 import json
 import pickle
@@ -16,7 +15,6 @@ from safetensors.numpy import save_file
 
 import alexnet_jax
 from alexnet_jax.errors import InputError
-from alexnet_jax.network.layers import with_features
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.weights import READERS
 from alexnet_jax.weights.importing import import_weights
@@ -42,12 +40,9 @@ FULL = {
 
 
 @pytest.fixture
-def narrow(monkeypatch):
+def narrow(narrow_network):
     """torchvision's network with few filters, under its own name."""
-    full = NETWORKS["one-weird-trick"]
-    network = dataclasses.replace(full, layers=with_features(full.layers, WIDTHS))
-    monkeypatch.setitem(NETWORKS, "one-weird-trick", network)
-    return network
+    return narrow_network("one-weird-trick", WIDTHS)
 
 
 @pytest.fixture
@@ -136,17 +131,14 @@ def test_only_torchvisions_network_has_its_keys():
         layer_keys(NETWORKS["caffenet"])
 
 
-def test_there_and_back_is_bit_equal(narrow, arrays):
+def test_there_and_back_is_bit_equal(narrow, arrays, assert_same_params):
     params = from_torchvision(arrays, narrow)
     assert list(params) == list(WIDTHS)
     back = to_torchvision(params, narrow)
     assert back.keys() == arrays.keys()
     for name, array in arrays.items():
         assert back[name].tobytes() == array.tobytes() and back[name].shape == array.shape
-    again = from_torchvision(back, narrow)
-    for layer, leaves in params.items():
-        for leaf, array in leaves.items():
-            assert again[layer][leaf].tobytes() == array.tobytes(), (layer, leaf)
+    assert_same_params(from_torchvision(back, narrow), params)
 
 
 def test_fc6_sees_the_image_in_the_order_of_torch(narrow, arrays):

@@ -28,16 +28,12 @@ def read(path):
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
-def test_our_parameters_come_back_bit_for_bit(weights, tmp_path, name):
+def test_our_parameters_come_back_bit_for_bit(weights, tmp_path, name, assert_same_params):
     weights.params["conv1"]["bias"][:4] = [-0.0, 1e-42, 1e-30, 1.0]
     done = export(weights, tmp_path / name, "torchvision")
     arrays = read(done.path)
     assert list(arrays)[:2] == ["features.0.weight", "features.0.bias"] or name == "a.safetensors"
-    params = from_torchvision(arrays, weights.run.network)
-    assert params.keys() == weights.params.keys()
-    for layer, leaves in weights.params.items():
-        for leaf, array in leaves.items():
-            assert params[layer][leaf].tobytes() == array.tobytes()
+    assert_same_params(from_torchvision(arrays, weights.run.network), weights.params)
     assert "largest difference of parameters 0" in done.summary() and not done.notes
     assert sorted(p.name for p in tmp_path.iterdir()) == [name, f"{name}.json"]
     modes = {stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
