@@ -297,29 +297,3 @@ def open_dataset(folder: str | Path, cache_bytes: int = 2 * 1024**3) -> Dataset:
                     "and prepare the set again"
                 )
     return Dataset(path, prepared, cache_bytes)
-
-
-def describe(folder: str | Path) -> dict[str, Any]:
-    """Returns what a person wants to know of a prepared set: counts, sizes, source, bad images."""
-    dataset = open_dataset(folder)
-    prepared = read_prepared(folder)
-    assert prepared is not None
-    return {
-        "name": prepared["name"],
-        "path": str(dataset.path),
-        "classes": len(dataset.class_names),
-        "class_names": list(dataset.class_names),
-        "splits": {
-            name: {
-                "examples": split["examples"],
-                "smallest_class": min(split["per_class"]),
-                "largest_class": max(split["per_class"]),
-                "bytes": split["bytes"],
-            }
-            for name, split in prepared["splits"].items()
-        },
-        "bytes": sum(split["bytes"] for split in prepared["splits"].values()),
-        "bad_images": prepared["bad_images"],
-        "fingerprint": dataset.fingerprint,
-        **prepared["options"],
-    }

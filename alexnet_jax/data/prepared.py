@@ -1,12 +1,12 @@
-"""What lies in the folder of a prepared set, and how it is read again.
+"""The files of a prepared set, and how their description and statistics are read.
 
 A set is the folder `<data_dir>/<name>/` (later versions of it: `versions.py`) with these files:
 
 - `<tfds name>-<split>.array_record-00000-of-00018`: examples of image, label, key
-- `dataset_info.json`, `features.json`, `label.labels.txt`: what TFDS wants
+- `dataset_info.json`, `features.json`, `label.labels.txt`: TFDS's description
 - `statistics.npz`, `examples.npz` (labels, keys, checksums), `bad_images.jsonl`
-- `source.npz`: of what the source held, where it is one of files (`preparation/currency.py`)
-- `prepared.json`: written last; its presence says that the set is complete
+- `source.npz`: names, sizes and times of the source's files (`preparation/currency.py`)
+- `prepared.json`: written last; where it is, the set is complete
 - `work/`: sidecars of finished shards, only while the set is being prepared
 """
 
@@ -87,7 +87,7 @@ def _check(prepared: dict[str, Any]) -> None:
     if not whole or not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         raise ValueError("its options or names are not what `prepare` writes")
     if not isinstance(prepared["class_ids"], list) or len(prepared["class_ids"]) != len(names):
-        raise ValueError("it has not as many ids as names of classes")
+        raise ValueError(f"it does not have an id for each of {len(names)} classes")
     for name, split in prepared["splits"].items():
         counts = [_count(count) for _, count, _ in split["shards"]]
         plain = all(file == Path(file).name and _count(size) for file, _, size in split["shards"])
@@ -102,17 +102,18 @@ def _count(value: Any) -> int:
 
 
 def appearance_in(prepared: dict[str, Any]) -> Appearance:
-    """Returns how the images of a prepared set were read: of the first sets, as stored.
+    """Returns how the images of a prepared set were read.
 
-    Sets without image files have no such choice; their networks see photos as a viewer shows them.
+    The oldest sets do not say it: they read image files as stored. Sets without image files had no
+    choice; their networks see photos as a viewer shows them.
     """
     options = prepared["options"]
-    first = AS_STORED if SOURCE_KINDS.get(options["source_kind"]) else AS_VIEWED
-    return Appearance(*(options.get(name, getattr(first, name)) for name in first._fields))
+    default = AS_STORED if SOURCE_KINDS.get(options["source_kind"]) else AS_VIEWED
+    return Appearance(*(options.get(name, getattr(default, name)) for name in default._fields))
 
 
 def load_statistics(folder: str | Path) -> Statistics:
-    """Reads the statistics of the prepared set in `folder`; raises `DataError` if it can not."""
+    """Reads the statistics of a prepared set; raises `DataError` if they are missing or damaged."""
     path = Path(folder) / STATISTICS
     try:
         arrays = read_arrays(path)
@@ -124,7 +125,7 @@ def load_statistics(folder: str | Path) -> Statistics:
 
 
 def pack_strings(strings: list[str]) -> np.ndarray:
-    """Returns strings as one uint8 array, 0 after each: compact, and no pickle to read it."""
+    """Returns strings as one uint8 array, a 0 after each: compact, and read without pickle."""
     return np.frombuffer("".join(f"{s}\0" for s in strings).encode(), np.uint8)
 
 

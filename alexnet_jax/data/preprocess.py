@@ -39,16 +39,16 @@ def make_inputs(
     statistics: "Statistics | None",
     image_size: int,
 ) -> Inputs:
-    """Collects what `preprocess` needs from the training set's statistics.
+    """Returns what `preprocess` needs of the training set's statistics.
 
     Args:
       preprocess_config: which mean and scale.
       augment_config: whether there is colour noise.
-      statistics: of the training set; None will do where nothing is taken from it.
+      statistics: of the training set; None where the settings need none.
       image_size: height and width of the network's input in pixels.
 
     Raises:
-      InputError: the settings contradict each other, or need statistics that are not there.
+      InputError: the settings contradict each other, or need statistics and get none.
     """
     mean, scale = preprocess_config.mean, preprocess_config.scale
     if mean == "image-aligned" and augment_config.recipe == "resized-crop":
@@ -56,13 +56,13 @@ def make_inputs(
             "preprocess.mean 'image-aligned' needs crops at stored resolution, but augment.recipe "
             "is 'resized-crop': use preprocess.mean 'channel' or 'imagenet'."
         )
-    wanted = mean in ("image", "image-aligned", "channel") or scale == "channel"
-    if statistics is None and (wanted or augment_config.colour_noise):
+    needed = mean in ("image", "image-aligned", "channel") or scale == "channel"
+    if statistics is None and (needed or augment_config.colour_noise):
         raise InputError(
             f"preprocess.mean '{mean}', preprocess.scale '{scale}' with augment.colour_noise "
             f"{augment_config.colour_noise} need the data set's statistics: prepare it first."
         )
-    colour = np.zeros((3, 3))
+    colour = np.zeros((3, 3))  # [channel, component]
     if statistics is not None and augment_config.colour_noise:
         colour = np.asarray(statistics.colour_vectors) * np.asarray(statistics.colour_std)[None, :]
     arrays = _mean(mean, statistics, image_size), _scale(scale, statistics), colour
@@ -77,7 +77,7 @@ def _mean(kind: str, statistics: "Statistics | None", image_size: int) -> np.nda
     assert statistics is not None
     if kind == "channel":
         return np.asarray(statistics.channel_mean)
-    image = np.asarray(statistics.mean_image)
+    image = np.asarray(statistics.mean_image)  # [stored, stored, 3]
     margin = image.shape[0] - image_size
     if margin < 0:
         raise InputError(
@@ -97,18 +97,13 @@ def _scale(kind: str, statistics: "Statistics | None") -> np.ndarray:
         return np.asarray(IMAGENET_STD)
     assert statistics is not None
     deviation = np.asarray(statistics.channel_std)
-    return np.where(deviation > 0, deviation, 1.0)  # a constant channel stays as it is
+    return np.where(deviation > 0, deviation, 1.0)  # a constant channel is not divided
 
 
 def centre_arrays(
     inputs: Inputs, settings: PreprocessConfig, image_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and scale such that a centre view enters the network as `(x - mean) / scale`.
-
-    Args:
-      inputs: from `make_inputs`.
-      settings: what the network was trained with.
-      image_size: height and width of the network's input in pixels.
+    """Returns mean and scale so that a centre view enters the network as `(x - mean) / scale`.
 
     Returns:
       Mean, float32 [image_size, image_size, 3] or [3], and scale, float32 [3], both in units of
@@ -140,14 +135,14 @@ def preprocess(
 
     Args:
       inputs: from `make_inputs`.
-      images: uint8 [n, h, w, 3], cropped and mirrored already.
+      images: uint8 [n, h, w, 3], already cropped and mirrored.
       colour: float32 [n, 3], standard normal z; None: no noise.
       offsets: int32 [n, 2], top and left of each crop in the stored image, for `image-aligned`;
         None: the central crop.
-      flips: bool [n], which images are mirrored, for `image-aligned`; None: none of them.
-      colour_on: bool scalar, may be traced, so that ending the noise does not compile again;
+      flips: bool [n], which images are mirrored, for `image-aligned`; None: none.
+      colour_on: bool scalar, may be traced, so that the end of the noise does not compile again;
         None: on.
-      config: static.
+      config: static under `jit`.
 
     Returns:
       [n, h, w, 3] of the dtype of `inputs`, float32.
@@ -158,11 +153,12 @@ def preprocess(
     if settings.mean == "image-aligned":
         x = x - _aligned_mean(jnp.asarray(inputs.mean), images.shape, offsets, flips)
     elif settings.mean != "none":
-        mean = jnp.asarray(inputs.mean)
+        mean = jnp.asarray(inputs.mean)  # [h, w, 3] or [3]
         x = x - mean.reshape((1,) * (4 - mean.ndim) + mean.shape)
     if colour is not None and augment.colour_noise:
         on = jnp.asarray(True if colour_on is None else colour_on, jnp.bool_)
-        x = x + jnp.where(on, augment.colour_noise * colour_shift(inputs, colour), 0.0)
+        shift = augment.colour_noise * colour_shift(inputs, colour)  # [n, 1, 1, 3]
+        x = x + jnp.where(on, shift, 0.0)
         if augment.colour_form == "2012":
             divisor = jnp.asarray(1 + augment.colour_noise, x.dtype)
             x = x / jnp.where(on, divisor, jnp.ones_like(divisor))
@@ -174,15 +170,15 @@ def preprocess(
 def _check_shapes(
     inputs: Inputs, images: jax.Array, mean: str, **of_images: jax.Array | None
 ) -> None:
-    """Refuses what would be broadcast: grey images, one image's draws for all, another mean."""
+    """Refuses arrays that would be broadcast: grey images, one image's draws for all images."""
     chex.assert_shape(images, (None, None, None, 3))
-    chex.assert_type(inputs, float)  # in that of the mean all is computed
-    windows = {"image": images.shape[1:], "image-aligned": (None, None, 3)}
-    chex.assert_shape([inputs.mean, inputs.scale], [windows.get(mean, (3,)), (3,)])
-    own = {"colour": (3,), "offsets": (2,), "flips": ()}
+    chex.assert_type(inputs, float)  # `preprocess` computes in the mean's type
+    mean_shapes = {"image": images.shape[1:], "image-aligned": (None, None, 3)}
+    chex.assert_shape([inputs.mean, inputs.scale], [mean_shapes.get(mean, (3,)), (3,)])
+    shapes = {"colour": (3,), "offsets": (2,), "flips": ()}
     for name, array in of_images.items():
         if array is not None:
-            chex.assert_shape(array, (images.shape[0], *own[name]), custom_message=name)
+            chex.assert_shape(array, (images.shape[0], *shapes[name]), custom_message=name)
 
 
 def colour_shift(inputs: Inputs, colour: jax.Array) -> jax.Array:
@@ -191,8 +187,9 @@ def colour_shift(inputs: Inputs, colour: jax.Array) -> jax.Array:
     Deviation: sigma are standard deviations as in the 2012 source; the eigenvalues of the printed
     formula would mean noise of over a thousand grey levels.
     """
-    # A sum of products, since accelerators round the operands of a matrix product.
-    shift = jnp.sum(jnp.asarray(inputs.colour)[None] * colour[:, None, :], axis=-1)
+    # A sum of products, because accelerators round the operands of a matrix product.
+    products = jnp.asarray(inputs.colour)[None] * colour[:, None, :]  # [n, channel, component]
+    shift = jnp.sum(products, axis=-1)  # [n, 3]
     return shift[:, None, None, :]
 
 
@@ -205,8 +202,11 @@ def _aligned_mean(
         top, left = (mean.shape[0] - height) // 2, (mean.shape[1] - width) // 2
         windows = mean[None, top : top + height, left : left + width]
     else:
-        cut = lambda o: jax.lax.dynamic_slice(mean, (o[0], o[1], 0), (height, width, 3))  # noqa: E731
-        windows = jax.vmap(cut)(offsets)
+
+        def window(offset: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_slice(mean, (offset[0], offset[1], 0), (height, width, 3))
+
+        windows = jax.vmap(window)(offsets)  # [n, h, w, 3]
     if flips is None:
         return windows
     return jnp.where(flips[:, None, None, None], windows[:, :, ::-1], windows)

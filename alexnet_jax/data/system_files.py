@@ -1,4 +1,4 @@
-"""What systems lay among people's photos: thumbnails, recycle bins, indexes; no photo of theirs."""
+"""Files that systems put among people's photos: thumbnails, recycle bins, indexes."""
 
 import functools
 
@@ -24,10 +24,7 @@ _FILE_ENDINGS = ("@synoeastream", "@synoresource")
 
 @functools.lru_cache(maxsize=4096)
 def system_folder(name: str) -> str:
-    """Returns why a folder of this name holds no photos of a person, in the plural; empty: it may.
-
-    Whoever looks for photos leaves such a folder out with all that is in it, and says so.
-    """
+    """Returns what a folder of this name is, in the plural; empty where it may hold photos."""
     if name.startswith("."):
         return "hidden files and folders"
     lower = name.lower()
@@ -37,7 +34,7 @@ def system_folder(name: str) -> str:
 
 
 def system_file(name: str) -> str:
-    """Returns why a file of this name is no photo of a person, in the plural; empty: it may be."""
+    """Returns what a file of this name is, in the plural; empty where it may be a photo."""
     if name.startswith("."):
         return "hidden files and folders"
     lower = name.lower()

@@ -1,6 +1,7 @@
 """A prepared set gives any image by its index, from files or from memory."""
 
 import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from alexnet_jax.config import DataConfig
-from alexnet_jax.data.dataset import describe, open_dataset
+from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation.prepare import prepare
@@ -79,18 +80,7 @@ def test_a_split_is_opened_once(folder):
         dataset.split("valdation")
 
 
-def test_describe_counts(folder):
-    about = describe(folder)
-    assert about["classes"] == 3
-    assert about["splits"]["train"]["examples"] == 18
-    assert about["splits"]["validation"]["smallest_class"] == 2
-    assert about["bytes"] > 0
-    assert about["fingerprint"] == open_dataset(folder).fingerprint
-
-
 def copied(folder, tmp_path):
-    import shutil
-
     return shutil.copytree(folder, tmp_path / "copy")
 
 
