@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from PIL import Image
 
 from alexnet_jax.config import AugmentConfig
 from alexnet_jax.data import augment as A
@@ -38,14 +37,6 @@ def _images(n, size, seed=0):
 )
 def test_philox_gives_the_known_answers(counter, key, expected):
     assert A.philox(np.array(counter, np.uint64), key).tolist() == expected
-
-
-def test_known_answers_hold_inside_a_larger_array():
-    counters = np.zeros((3, 5, 4), np.uint64)
-    counters[2, 3] = 2**32 - 1
-    block = A.philox(counters, (0, 0))
-    assert block[0, 0, 0] == 0x6627E8D5
-    assert (block[2, 3] != block[0, 0]).all()
 
 
 @pytest.mark.parametrize("recipe", ["crop", "resized-crop"])
@@ -225,15 +216,6 @@ def test_rotation_is_uniform_both_ways():
     assert abs(degrees.mean()) < 5 * 30 / np.sqrt(3 * 20_000)
     assert abs(degrees.std() - 30 / np.sqrt(3)) < 0.3
     assert not _draw(AugmentConfig(rotation_degrees=30), range(10)).degrees.any()
-
-
-@pytest.mark.parametrize("degrees", [0.0, 12.5, -30.0])
-def test_resized_crop_follows_pillow(degrees):
-    image = _images(1, 64)[0]
-    crop = Image.fromarray(image).crop((7, 5, 7 + 40, 5 + 50))
-    expected = crop.resize((24, 24), Image.Resampling.BILINEAR).rotate(degrees)
-    result = A.resized_crop(image, np.array([5, 7, 50, 40]), degrees, 24)
-    np.testing.assert_array_equal(result, np.asarray(expected))
 
 
 def _triangle_weights(size, out):

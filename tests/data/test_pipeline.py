@@ -1,6 +1,8 @@
 import dataclasses
 import itertools
 import multiprocessing
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
@@ -15,6 +17,8 @@ from alexnet_jax.data import pipeline
 from alexnet_jax.data.pipeline import device_prefetch, evaluation_batches, training_batches
 from alexnet_jax.data.stream import Batch, stream_indices
 from alexnet_jax.errors import DataError, InputError
+from alexnet_jax.preparation.prepare import prepare
+from alexnet_jax.presets import PRESETS
 
 NOISE = AugmentConfig(colour_noise=0.1)
 
@@ -178,6 +182,29 @@ def test_hanging_worker_processes_are_ended_and_no_others(monkeypatch):
         assert multiprocessing.active_children() == [other]
     finally:
         other.kill()
+
+
+FORGETFUL = """
+from alexnet_jax.config import AugmentConfig
+from alexnet_jax.data.dataset import open_dataset
+from alexnet_jax.data.pipeline import training_batches
+split = open_dataset(FOLDER, 0).split("train")
+options = dict(seed=0, batch_size=4, image_size=4, augment=AugmentConfig())
+batches = training_batches(split, **options, workers=WORKERS)
+next(batches)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.timeout(240)
+def test_a_program_that_does_not_close_its_batches_ends_quietly(tmp_path, workers):
+    folder = prepare(PRESETS["digits"].data, tmp_path, progress=False)
+    code = FORGETFUL.replace("FOLDER", repr(str(folder))).replace("WORKERS", str(workers))
+    program = tmp_path / "program.py"
+    program.write_text(code)
+    result = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 def test_nothing_starts_before_the_first_batch_and_close_ends_it():

@@ -122,24 +122,6 @@ def test_ending_the_noise_does_not_compile_again():
     assert (np.asarray(first) != np.asarray(second)).any()
 
 
-def test_mean_of_2012_is_the_central_window_whatever_the_crop():
-    settings = PreprocessConfig(mean="image")
-    moved = _apply(settings, AugmentConfig(), offsets=OFFSETS, flips=FLIPS)
-    np.testing.assert_array_equal(moved, _apply(settings, AugmentConfig()))
-
-
-def test_mean_image_cancels_in_aligned_crops_of_itself():
-    statistics = _statistics()
-    statistics = statistics._replace(mean_image=np.round(statistics.mean_image))
-    stored = statistics.mean_image.astype(np.uint8)
-    crops = [stored[y : y + 24, x : x + 24] for y, x in OFFSETS]
-    images = np.stack([c[:, ::-1] if f else c for c, f in zip(crops, FLIPS, strict=True)])
-    settings = PreprocessConfig(mean="image-aligned")
-    arrays: Any = dict(offsets=OFFSETS, flips=FLIPS)
-    result = _apply(settings, AugmentConfig(), images, statistics=statistics, **arrays)
-    assert not result.any()
-
-
 def test_aligned_mean_without_offsets_is_the_central_window():
     aligned = _apply(PreprocessConfig(mean="image-aligned"), AugmentConfig())
     np.testing.assert_array_equal(aligned, _apply(PreprocessConfig(mean="image"), AugmentConfig()))
