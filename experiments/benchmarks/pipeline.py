@@ -15,10 +15,7 @@ The second command compares this checkout with another one: processor time per i
 import argparse
 import contextlib
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -34,17 +31,14 @@ from alexnet_jax.data.dataset import Split, open_dataset
 from alexnet_jax.data.decode import decode_jpeg
 from alexnet_jax.data.pipeline import training_batches
 from alexnet_jax.preparation.prepare import prepare
-from experiments.benchmarks import pipeline_loaders
+from experiments.benchmarks import pipeline_checkouts, pipeline_loaders
 from experiments.benchmarks.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
-CHECKOUT = Path(__file__).resolve().parents[2]
 CORES = 2
 IMAGE_SIZE = pipeline_loaders.IMAGE_SIZE
 AUGMENT = AugmentConfig(colour_noise=0.1)
 PACKAGES = ("simplejpeg", "pillow", "grain", "array-record", "tensorflow-datasets", "tensorflow")
-# Store, size of the stored images and of the crops of the sets that two checkouts read.
-CASES = (("jpeg", 256, 224), ("raw", 72, 64), ("raw", 32, 24))
 # A loader goes on reading ahead after its turn; the next turn begins when its queues are full.
 SETTLE_SECONDS = 1.0
 
@@ -80,8 +74,13 @@ def main() -> None:
     name = "pipeline_against.json" if arguments.against else "pipeline.json"
     output = arguments.output or RESULTS / name
     with tempfile.TemporaryDirectory() as temporary:
-        measure = compare_checkouts if arguments.against else compare_loaders
-        result = measure(Path(temporary), arguments)
+        folder = Path(temporary)
+        if arguments.against:
+            photos = synthetic_photos(folder, arguments.images)
+            other = arguments.against.resolve()
+            result = pipeline_checkouts.compare(other, photos, folder, arguments)
+        else:
+            result = compare_loaders(folder, arguments)
     result = {"environment": environment(PACKAGES), **result}
     for row in result["rows"]:
         print(f"{row['name']:48}", *(f"{k} {v}" for k, v in row.items() if k != "name"), sep="  ")
@@ -119,62 +118,6 @@ def synthetic_sets(folder: Path, count: int) -> dict[str, Path]:
         )
         for store in ("jpeg", "raw")
     }
-
-
-def compare_checkouts(temporary: Path, arguments: Any) -> dict[str, Any]:
-    """Returns the processor time per image of this checkout and of another one."""
-    other = arguments.against.resolve()
-    photos = synthetic_photos(temporary, arguments.images)
-    rows = []
-    for store, stored_size, image_size in CASES:
-        # Prepared by the other one: this one reads its sets, but it need not read those of this.
-        name = f"{store}-{stored_size}"
-        words = ["prepare", "--source", "folder", photos, "--name", name, "--store", store]
-        words += ["--stored-size", stored_size, "--data-dir", temporary]
-        run(other, "-m", "alexnet_jax.main", *words)
-        times: dict[Path, list[float]] = {other: [], CHECKOUT: []}
-        for _ in range(arguments.rounds):
-            for checkout, measured in times.items():
-                turn = [temporary / name, image_size, arguments.batch_size, arguments.batches]
-                words = json.dumps([checkout, *turn], default=str)
-                measured.append(float(run(checkout, RESULTS.parent / "pipeline_turn.py", words)))
-        before, after = statistics.median(times[other]), statistics.median(times[CHECKOUT])
-        for label, measured in (("before", times[other]), ("after", times[CHECKOUT])):
-            rows.append(
-                {
-                    "name": f"{image_size}-pixel crops of {stored_size}-pixel {store}, {label}",
-                    "value": round(statistics.median(measured), 1),
-                    "unit": "µs of processor time per image",
-                    "low": round(min(measured), 1),
-                    "high": round(max(measured), 1),
-                }
-            )
-        rows[-1]["note"] = f"{after / before:.3f} of before"
-        rows[-1]["ratio"] = round(after / before, 3)
-    return {
-        "question": "processor time per image, one thread, images read from files, old and new",
-        "before": commit_of(other),
-        "after": commit_of(CHECKOUT),
-        "batch_size": arguments.batch_size,
-        "images_per_turn": arguments.batch_size * arguments.batches,
-        "rounds": arguments.rounds,
-        "rows": rows,
-    }
-
-
-def run(checkout: Path, *words: Any) -> str:
-    """Runs Python with the library of a checkout; returns what it prints."""
-    command = [sys.executable, "-P", *map(str, words)]
-    env = os.environ | {"PYTHONPATH": str(checkout)}
-    return subprocess.run(
-        command, cwd=checkout, env=env, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
-
-
-def commit_of(checkout: Path) -> str:
-    """Returns the commit of a checkout."""
-    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def compare_loaders(temporary: Path, arguments: Any) -> dict[str, Any]:
