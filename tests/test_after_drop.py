@@ -97,18 +97,11 @@ def test_the_quick_form_measures_both_rules(tmp_path, monkeypatch, few_optimizat
     assert found[after_drop.KEPT][0] == pytest.approx(losses[after_drop.KEPT][2], abs=apart / 10)
 
 
-def test_the_record_of_the_repository_keeps_its_seeds(capsys):
+@pytest.mark.parametrize(("epochs", "seeds"), [(after_drop.EPOCHS, "9"), (5, "2")])
+def test_the_record_keeps_its_seeds_and_recipe(epochs, seeds, monkeypatch, capsys):
     before = after_drop.OUTPUT.read_bytes()
+    monkeypatch.setattr(after_drop, "EPOCHS", epochs)
     with pytest.raises(SystemExit):
-        after_drop.main(["--data", "CIFAR10", "--seeds", "9"])
-    assert "others need an --output FILE" in capsys.readouterr().err
-    assert after_drop.OUTPUT.read_bytes() == before
-
-
-def test_fewer_seeds_do_not_replace_runs_of_another_recipe(monkeypatch, capsys):
-    before = after_drop.OUTPUT.read_bytes()
-    monkeypatch.setattr(after_drop, "EPOCHS", 5)
-    with pytest.raises(SystemExit):
-        after_drop.main(["--data", "CIFAR10", "--seeds", "2"])
-    assert "others need an --output FILE" in capsys.readouterr().err
+        after_drop.main(["--data", "CIFAR10", "--seeds", seeds])
+    assert "--output FILE" in capsys.readouterr().err
     assert after_drop.OUTPUT.read_bytes() == before

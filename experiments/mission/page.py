@@ -18,11 +18,11 @@ from experiments.results import test_errors
 
 ROWS = Path(__file__).parent / "rows.toml"
 STATUSES = {
-    "run": "the command was run here; its number is of the committed record, at the scale of the "
+    "run": "the command was run here; its number is from the committed record, at the scale of the "
     "page named",
     "tested": "nothing to measure: it is so by construction, and a test fails where it is not",
-    "ready": "complete, and rehearsed in small; not run, as it needs data that are not here",
-    "differs": "done, and not as it is said: in another way, another length, another outcome",
+    "ready": "complete, and rehearsed in small; not run, because the data are not available here",
+    "differs": "done, but not as stated: in another way, another length, another outcome",
     "open": "not done",
 }
 

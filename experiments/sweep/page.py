@@ -19,10 +19,13 @@ MEASURES = {
     "gap": "gap, points",
 }
 SETS = {
-    "cifar10": "CIFAR-10 is here a copy in lossy JPEG with 9,000 test images.",
-    "imagenette": "The photos are of ten classes of ImageNet, at 32 pixels, 1,100 for the test.",
+    "cifar10": ("cifar10-18pct", "CIFAR-10 is here a copy in lossy JPEG with {:,} test images."),
+    "imagenette": (
+        "imagenette",
+        "The photos are of ten classes of ImageNet, at 32 pixels, {:,} for the test.",
+    ),
 }
-"""The data of the records, by the name that `--data` takes."""
+"""Record of a run and sentence of each set, by the name that `--data` takes."""
 
 
 def measure_text(claim: Claim) -> str:
@@ -145,7 +148,7 @@ def page(name: str, claim: Claim | None = None, record: dict[str, Any] | None = 
         "sweep/claim.md.jinja",
         claim=claim,
         name=name,
-        sets=[SETS[one] for one in claim.source.split(", ") if one],
+        sets=[set_text(one) for one in claim.source.split(", ") if one],
         data=[f"{one}=PLACE" for one in claim.source.split(", ") if one],
         table=table_of(claim, record),
         times=times,
@@ -155,6 +158,12 @@ def page(name: str, claim: Claim | None = None, record: dict[str, Any] | None = 
         environment=environment,
         commits=sorted({run["commit"] for run in runs if run.get("commit")}),
     )
+
+
+def set_text(name: str) -> str:
+    """Returns the sentence on a set, with the number of its test images."""
+    run, text = SETS[name]
+    return text.format(pages.record(name, run)["run"]["validation_images"])
 
 
 def parameters(variant: Variant) -> int:
