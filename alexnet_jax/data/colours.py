@@ -1,9 +1,9 @@
-"""Colours as a viewer shows them: the embedded profile to sRGB, and what is transparent on white.
+"""Colours as a viewer shows them: the embedded profile to sRGB, transparent parts on white.
 
 Little CMS, which Pillow brings, converts by the relative colorimetric intent with black point
-compensation, as photo editors do: white paper becomes white and black ink black, and what both
-spaces have keeps its colour. For profiles of three primaries and a curve, which cameras, screens
-and phones have, every intent gives the same.
+compensation, as photo editors do: white paper becomes white, black ink black, and colours that
+both spaces have stay. For profiles of three primaries and a curve, which cameras, screens and
+phones have, every intent gives the same.
 """
 
 import functools
@@ -16,11 +16,11 @@ from PIL import Image, ImageCms
 
 from alexnet_jax.config import Colours
 
-_LARGEST_PROFILE = 4 * 1024**2  # bytes; those of printers have one or two million
+_MAX_PROFILE_BYTES = 4 * 1024**2  # those of printers have one or two million
 _MODES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
 _CLASSES = (b"scnr", b"mntr", b"prtr", b"spac")  # other profiles belong to no picture
-_INVISIBLE = 2  # of 255; who is so near to sRGB is taken for it
-_ALPHA_OR_NOTHING = ("BMP", "DIB", "TGA")  # whose fourth byte is often only padding
+_MAX_INVISIBLE = 2  # of 255; a profile so near to sRGB is taken for it
+_PADDED = ("BMP", "DIB", "TGA")  # formats whose fourth byte is often only padding
 _SRGB = ((0.3127, 0.329), (0.64, 0.33), (0.3, 0.6), (0.15, 0.06))
 """x and y of white, red, green, blue."""
 _ADOBE = ((0.3127, 0.329), (0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
@@ -34,7 +34,7 @@ def to_rgb(image: Image.Image, colours: Colours) -> Image.Image:
     """Converts a loaded image of at most 8 bits a sample to RGB.
 
     Args:
-      image: of any mode but `F` and those of `I`; one that is RGB already may be returned.
+      image: of any mode except `F` and those of `I`; one that is RGB already may be returned.
       colours: `shown` as a viewer does; `stored`: the numbers of the file, without its profile and
         its alpha, as 2012 read ImageNet.
     """
@@ -44,7 +44,7 @@ def to_rgb(image: Image.Image, colours: Colours) -> Image.Image:
     elif image.mode == "La":  # multiplied by alpha
         image = image.convert("LA")
     key = _colour_key(image)
-    if "transparency" in image.info:  # which Pillow would convert, too, or stumble over
+    if "transparency" in image.info:  # Pillow would convert it too, or fail
         image = image.copy()
         del image.info["transparency"]
     if colours == "stored":
@@ -59,27 +59,26 @@ def to_rgb(image: Image.Image, colours: Colours) -> Image.Image:
 
 
 def _separate(image: Image.Image, key: Any) -> tuple[Image.Image, Image.Image | None]:
-    """Returns the colours (`RGB`, `L` or `CMYK`) and, unless all is opaque, the alpha."""
+    """Returns the colours (`RGB`, `L` or `CMYK`) and the alpha; None: all is opaque."""
     alpha = None
     if image.mode in ("RGBA", "LA", "RGBa"):
         full = image.convert("RGBA") if image.mode == "RGBa" else image
         alpha = full.getchannel("A")
         image = full.getchannel("L") if image.mode == "LA" else full.convert("RGB")
-        nothing = alpha.getextrema() == (0, 0) and full.format in _ALPHA_OR_NOTHING
-        if nothing or alpha.getextrema() == (255, 255):
+        padding = alpha.getextrema() == (0, 0) and full.format in _PADDED
+        if padding or alpha.getextrema() == (255, 255):
             alpha = None
     elif key is not None:
-        seen = np.asarray(image.convert("L") if image.mode == "1" else image) != key
-        alpha = Image.fromarray(
-            np.where(seen.any(2) if seen.ndim == 3 else seen, 255, 0).astype(np.uint8)
-        )
+        opaque = np.asarray(image.convert("L") if image.mode == "1" else image) != key
+        opaque = opaque.any(2) if opaque.ndim == 3 else opaque  # [h, w]
+        alpha = Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8))
     if image.mode not in ("RGB", "CMYK", "L"):
         image = image.convert("L" if image.mode == "1" else "RGB")
     return image, alpha
 
 
 def _colour_key(image: Image.Image) -> Any:
-    """Returns the colour that stands for nothing, in 0..255; None: there is none."""
+    """Returns the colour that marks transparent pixels, in 0..255; None: there is none."""
     key = image.info.get("transparency")
     if image.mode in ("1", "L") and isinstance(key, int):
         return key
@@ -93,7 +92,7 @@ def _to_srgb(picture: Image.Image, image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
     if not profile:
         picture, profile = _in_rgb(picture), _profile_without_icc(image)
-    usable = isinstance(profile, bytes) and len(profile) <= _LARGEST_PROFILE
+    usable = isinstance(profile, bytes) and len(profile) <= _MAX_PROFILE_BYTES
     transform = _transform(profile) if usable else None
     if transform is not None and transform.input_mode == picture.mode:
         return transform.apply(picture)
@@ -106,9 +105,10 @@ def _in_rgb(image: Image.Image) -> Image.Image:
 
 @functools.lru_cache(maxsize=16)
 def _transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
-    """Returns the way from a profile to sRGB; None where that is none or changes nothing.
+    """Returns the conversion from a profile to sRGB; None: it changes nothing.
 
-    A profile that is damaged or of no colour space that pictures have is none, as for a viewer.
+    A profile that is damaged, or of a colour space that pictures do not have, is ignored, as a
+    viewer does.
     """
     mode = _MODES.get(bytes(profile[16:20]))
     if mode is None or profile[12:16] not in _CLASSES:
@@ -127,15 +127,15 @@ def _transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
         if mode != "RGB":
             return transform
         steps = np.linspace(0, 255, 9).round().astype(np.uint8)
-        cube = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(27, 27, 3)
+        cube = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(27, 27, 3)  # 9 ** 3 colours
         shown = np.asarray(transform.apply(Image.fromarray(cube)), int)
     except Exception:  # Little CMS and Pillow raise several kinds
         return None
-    return None if np.abs(shown - cube).max() <= _INVISIBLE else transform
+    return None if np.abs(shown - cube).max() <= _MAX_INVISIBLE else transform
 
 
 def _profile_without_icc(image: Image.Image) -> bytes | None:
-    """Returns a profile for what a PNG's `gAMA` and `cHRM`, or a camera's EXIF, say.
+    """Returns a profile for a PNG's `gAMA` and `cHRM`, or for a camera's EXIF; None: neither.
 
     A camera that is set to Adobe RGB embeds no profile; its EXIF names the interoperability rule
     `R03` (DCF 2.0). The chunk `cICP` and the colour numbers of AVIF are not read.
@@ -171,8 +171,8 @@ def matrix_profile(points: tuple[tuple[float, float], ...], gamma: float) -> byt
     """
     if not all(0 < y <= 1 and 0 <= x <= 1 for x, y in points):
         raise ValueError("no colours")
-    white, *primaries = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in points)
-    columns = np.stack(primaries, 1)
+    white, *primaries = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in points)  # XYZ
+    columns = np.stack(primaries, 1)  # [XYZ, red green blue]
     columns = columns * np.linalg.solve(columns, white)
     scale = np.diag((_BRADFORD @ _D50) / (_BRADFORD @ white))
     columns = np.linalg.inv(_BRADFORD) @ scale @ _BRADFORD @ columns

@@ -3,20 +3,20 @@
 The method, in three steps:
 
 1. Every picture is squeezed to a square of 64 x 64 grey levels and 16 x 16 colours.
-2. `copy_candidates` names the pictures that are most like it, or like a window of it, in any of the
-   eight orientations.
+2. `copy_candidates` finds the pictures that are most similar to it, or to a window of it, in any of
+   the eight orientations.
 3. `copy_alignment` lays the two over each other. They show one photo where their detail correlates
    by 0.85 or more, colours agree (unless one is grey), and the map between them is a turn or
    mirroring with a change of size.
 
 Pictures with little detail (a drawing, a digit, a disc on one colour) look alike without being
-copies: they have to agree almost exactly, uncropped. So have pictures smaller than `MIN_SIDE`,
-of which most things look alike. Flat ones are left out.
+copies: they must agree almost exactly, uncropped. So must pictures smaller than `MIN_SIDE`. Flat
+pictures are left out.
 
-What it misses: crops by more than a third of a side, and some of those by 30 %; photos turned by 10
+Not found: crops by more than a third of a side, and some of those by 30 %; photos turned by 10
 degrees or more, or with much painted over; cropped drawings and cropped small pictures; photos of
-which two different windows overlap by less than about 0.7. What it joins without being a copy:
-photos of one scene in a series, from one place. How often: `experiments/copies`.
+which two different windows overlap by less than about 0.7. Found, but no
+copies: photos of one scene in a series, from one place. How often: `experiments/copies`.
 """
 
 import os
@@ -26,19 +26,28 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from alexnet_jax.data.copy_alignment import Aligned, align
-from alexnet_jax.data.copy_candidates import WHOLE, WINDOWS, candidates, of_wholes
-from alexnet_jax.data.copy_textures import texture_candidates
+from alexnet_jax.data.copy_alignment import Alignments, align
+from alexnet_jax.data.copy_candidates import (
+    WHOLE,
+    WINDOWS,
+    candidates,
+    texture_candidates,
+    whole_coefficients,
+)
 
 MAX_IMAGES = 60_000
-"""Of more pictures only those of the same bytes are found."""
+"""Of more pictures, only copies with the same bytes are found."""
 MIN_SIDE = 48
 GREY_SIZE, COLOUR_SIZE = 64, 16
-_DETAIL = 0.85
-_CHROMA, _GREY_BELOW = 0.8, 4.0
-_TEXTURE, _ALL_TEXTURE, _PLAIN_CHROMA, _PLAIN_CAST = 0.6, 0.95, 0.95, 8.0
-_REPEATED, _PATTERN_DETAIL, _PATTERN_DIFFERENCE = 0.75, 0.95, 5.0
-_SAME_DETAIL, _SAME_GREY, _SAME_CHROMA, _SAME_DIFFERENCE = 0.9, 0.985, 0.97, 3.0
+# Limits on the measures of `Alignments`: of photos,
+_MIN_DETAIL, _MIN_CHROMA, _MIN_TEXTURE = 0.85, 0.8, 0.6
+_MAX_GREY_COLOURFUL = 4.0  # below it a picture is without colour
+# of photos with plain parts (less texture than this share),
+_PLAIN_BELOW, _PLAIN_MIN_CHROMA, _PLAIN_MAX_CAST = 0.95, 0.95, 8.0
+# of patterns such as stripes (more repeated than this),
+_PATTERN_ABOVE, _PATTERN_MIN_DETAIL, _PATTERN_MAX_DIFFERENCE = 0.75, 0.95, 5.0
+# and of drawings, which must be almost the same.
+_SAME_MIN_DETAIL, _SAME_MIN_GREY, _SAME_MIN_CHROMA, _SAME_MAX_DIFFERENCE = 0.9, 0.985, 0.97, 3.0
 _CHUNK = 1024
 
 
@@ -62,8 +71,8 @@ class Copy(NamedTuple):
     Attributes:
       first, second: their indices, ascending.
       agreement: correlation of their detail.
-      change: what makes the second of the first.
-      change_back: what makes the first of the second.
+      change: what turns the first into the second.
+      change_back: what turns the second into the first.
     """
 
     first: int
@@ -86,21 +95,22 @@ def thumbnail(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
 
 
 def find_copies(
-    pictures: Thumbnails, show: Callable[[int], None] = lambda done: None, asked: int = 0
+    pictures: Thumbnails, show: Callable[[int], None] = lambda done: None, first_query: int = 0
 ) -> list[Copy]:
     """Returns the pairs of pictures that show one photo, see the module's text.
 
     Args:
-      pictures: to be compared, not more than `MAX_IMAGES`.
+      pictures: not more than `MAX_IMAGES`.
       show: called now and then with how many have been compared with all.
-      asked: index from which on pictures are of interest: of small ones, which are compared
-        uncropped, those before need not be compared with each other.
+      first_query: small pictures before this index need not be compared with each other.
     """
     windows = WINDOWS if 2 * pictures.small.sum() < len(pictures.small) else WHOLE
     threads = min(os.cpu_count() or 1, 8)
-    known = of_wholes(pictures.grey) if len(pictures.grey) else np.zeros((0, 8, 8), np.float32)
+    known = np.zeros((0, 8, 8), np.float32)
+    if len(pictures.grey):
+        known = whole_coefficients(pictures.grey)
     found: dict[tuple[int, int], Copy] = {}
-    for first in range(asked if windows is WHOLE else 0, len(pictures.grey), _CHUNK):
+    for first in range(first_query if windows is WHOLE else 0, len(pictures.grey), _CHUNK):
         part = np.arange(first, min(first + _CHUNK, len(pictures.grey)))
         parts = align(
             *pictures[:2], *candidates(pictures.grey, known, windows, part, threads), threads
@@ -136,24 +146,26 @@ def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     return [group for group in members.values() if len(group) > 1]
 
 
-def _accepted(aligned: Aligned, small: np.ndarray) -> list[Copy]:
+def _accepted(aligned: Alignments, small: np.ndarray) -> list[Copy]:
     linear = aligned.maps[:, :, :2]
     sizes = np.linalg.svd(linear, compute_uv=False) if len(linear) else np.ones((0, 2))
-    large, little = sizes.T
+    large, little = sizes.T  # stretch along two axes, [k] each
     plausible = (large < 1.15) & (little > 0.5) & (large < 1.7 * little) & (aligned.area > 0.65)
-    uncoloured = aligned.colourful < _GREY_BELOW
+    uncoloured = aligned.colourful < _MAX_GREY_COLOURFUL  # [k, 2]
     grey = uncoloured.any(1)
-    # stripes lie over other stripes: of a pattern both colours have to be the same
-    pattern = aligned.repeated >= _REPEATED
-    fits = ~pattern | (aligned.difference <= _PATTERN_DIFFERENCE)
-    photo = aligned.detail >= np.where(pattern, _PATTERN_DETAIL, _DETAIL)
-    plain = aligned.texture < _ALL_TEXTURE
-    photo &= pattern | grey | (aligned.chroma >= np.where(plain, _PLAIN_CHROMA, _CHROMA))
-    photo &= ~plain | grey | (aligned.cast <= _PLAIN_CAST)
-    photo &= (aligned.texture >= _TEXTURE) & ~small[aligned.pairs].any(1)
+    # stripes match other stripes: of a pattern both colours must be the same
+    pattern = aligned.repeated >= _PATTERN_ABOVE
+    fits = ~pattern | (aligned.difference <= _PATTERN_MAX_DIFFERENCE)
+    photo = aligned.detail >= np.where(pattern, _PATTERN_MIN_DETAIL, _MIN_DETAIL)
+    plain = aligned.texture < _PLAIN_BELOW
+    photo &= pattern | grey | (aligned.chroma >= np.where(plain, _PLAIN_MIN_CHROMA, _MIN_CHROMA))
+    photo &= ~plain | grey | (aligned.cast <= _PLAIN_MAX_CAST)
+    photo &= (aligned.texture >= _MIN_TEXTURE) & ~small[aligned.pairs].any(1)
     # a drawing: almost every grey level and colour the same, and nothing moved, cut off or added
-    same = (aligned.detail >= _SAME_DETAIL) & (aligned.grey >= _SAME_GREY)
-    same &= (grey | (aligned.chroma >= _SAME_CHROMA)) & (aligned.difference <= _SAME_DIFFERENCE)
+    same = (aligned.detail >= _SAME_MIN_DETAIL) & (aligned.grey >= _SAME_MIN_GREY)
+    same &= (grey | (aligned.chroma >= _SAME_MIN_CHROMA)) & (
+        aligned.difference <= _SAME_MAX_DIFFERENCE
+    )
     same &= (large < 1.015) & (little > 0.985) & (aligned.area > 0.98)
     rows = np.flatnonzero(plausible & fits & (photo | same))
     copies = []
@@ -166,13 +178,14 @@ def _accepted(aligned: Aligned, small: np.ndarray) -> list[Copy]:
         )
         first, second = aligned.pairs[row].tolist()
         agreement = round(float(aligned.detail[row]), 3)
-        forth = Copy(first, second, agreement, *words)
-        copies.append(forth if first < second else Copy(second, first, agreement, *words[::-1]))
+        if first > second:
+            first, second, words = second, first, words[::-1]
+        copies.append(Copy(first, second, agreement, *words))
     return copies
 
 
 def _change(linear: np.ndarray, greyed: bool) -> str:
-    """Says what makes the second picture of the first, by the map from it, float64 [2, 2]."""
+    """Returns in words what turns a picture into another, by the linear map, float64 [2, 2]."""
     words = []
     if np.linalg.det(linear) < 0:
         words.append("mirrored")

@@ -1,4 +1,4 @@
-"""Whether two pictures show one photo: laid over each other as well as can be, then compared.
+"""Whether two pictures show one photo: they are laid over each other, then compared.
 
 The second picture's place in the first is improved by Gauss-Newton steps (B. Lucas, T. Kanade,
 1981) over all affine maps, with brightness and contrast free, first on 16 x 16 cells, then on 32 x
@@ -12,21 +12,22 @@ from typing import NamedTuple
 import numpy as np
 
 CELLS = 32
-"""The closest look, cells across."""
+"""Cells across in the finest comparison."""
 _CHUNK = 128
 _STEPS = 5
 _TEXTURED = 1.0  # grey levels; drawings have none but at their edges
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
-_ROUGH_ENOUGH = 0.8  # correlation on 16 x 16 cells below which no closer look is taken
+_MIN_ROUGH_CORRELATION = 0.8  # on 16 x 16 cells, to be compared on 32 x 32
+_MIN_ROUGH_AREA = 0.6
 
 
-class Aligned(NamedTuple):
+class Alignments(NamedTuple):
     """Pairs laid over each other, and how alike they are then.
 
     Attributes:
       pairs: int64 [k, 2], as of the candidates.
       maps: float32 [k, 2, 3], as of the candidates, improved.
-      area: share of the second picture that lies inside the first.
+      area: share of the second picture that is inside the first.
       grey: correlation of the grey levels.
       detail: correlation of the detail.
       repeated: the largest correlation of the detail of the second with itself, moved by 3 to 12
@@ -59,7 +60,7 @@ def align(
     maps: np.ndarray,
     threads: int,
     textures: bool = False,
-) -> list[Aligned]:
+) -> list[Alignments]:
     """Lays the pictures of each pair over each other; leaves out what is clearly not alike.
 
     Args:
@@ -67,14 +68,13 @@ def align(
       colour: uint8 [n, 16, 16, 3].
       pairs: int64 [k, 2].
       maps: float32 [k, 2, 3]: where to begin.
-      threads: that work at once.
       textures: the pictures have nothing that 16 x 16 cells would show; begin with 32 x 32.
 
     Returns:
-      What is known of the pairs that are left, in parts.
+      The pairs that are left, in parts.
     """
 
-    def look(first: int) -> Aligned | None:
+    def align_chunk(first: int) -> Alignments | None:
         part = slice(first, first + _CHUNK)
         names, places = np.unique(pairs[part], return_inverse=True)
         places, begin = places.reshape(-1, 2), maps[part]
@@ -87,7 +87,7 @@ def align(
         return found._replace(pairs=names[found.pairs])
 
     with ThreadPoolExecutor(threads) as pool:
-        parts = pool.map(look, range(0, len(pairs), _CHUNK))
+        parts = pool.map(align_chunk, range(0, len(pairs), _CHUNK))
         return [part for part in parts if part is not None]
 
 
@@ -96,18 +96,20 @@ def _roughly(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the pairs that are alike on 16 x 16 cells, and their improved maps."""
     coarse = _blurred(_halved(fine))
-    target = _halved(coarse)  # what `_look` sees of `coarse` where nothing is moved
+    target = _halved(coarse)  # what `_sample_map` returns for `coarse` where nothing is moved
     maps = _improve(coarse, target, pairs, maps)
-    seen, inside = _look(coarse, pairs[:, 0], maps, target.shape[1])
-    alike = _correlation(seen, target[pairs[:, 1]].reshape(len(pairs), -1), inside)
-    kept = (alike > _ROUGH_ENOUGH) & (inside.mean(1) > 0.6)
+    seen, inside = _sample_map(coarse, pairs[:, 0], maps, target.shape[1])
+    correlation = _correlation(seen, target[pairs[:, 1]].reshape(len(pairs), -1), inside)
+    kept = (correlation > _MIN_ROUGH_CORRELATION) & (inside.mean(1) > _MIN_ROUGH_AREA)
     return pairs[kept], maps[kept]
 
 
-def _closely(fine: np.ndarray, colour: np.ndarray, pairs: np.ndarray, maps: np.ndarray) -> Aligned:
+def _closely(
+    fine: np.ndarray, colour: np.ndarray, pairs: np.ndarray, maps: np.ndarray
+) -> Alignments:
     target = _halved(fine)
     maps = _improve(fine, target, pairs, maps)
-    seen, inside = _look(fine, pairs[:, 0], maps, CELLS)
+    seen, inside = _sample_map(fine, pairs[:, 0], maps, CELLS)
     there = target[pairs[:, 1]].reshape(len(pairs), -1)
     (here, rough), (other, other_rough) = _detail(seen), _detail(there)
     inner = _eroded(inside)
@@ -118,7 +120,7 @@ def _closely(fine: np.ndarray, colour: np.ndarray, pairs: np.ndarray, maps: np.n
     one, two = (values - values.mean(1, keepdims=True) for values in tones)
     contrast = (one * two).sum(1) / ((one**2).sum(1) + 1e-3)
     cast = np.sqrt(((two - contrast[:, None] * one) ** 2).mean(1))
-    return Aligned(
+    return Alignments(
         pairs, maps, inside.mean(1), _correlation(seen, there, inside),
         _correlation(here, other, inner), _repeated(other), np.minimum(rough, other_rough),
         difference, cast, chroma, colourful,
@@ -139,6 +141,7 @@ def _improve(
         to_right, to_left = (_sample(images, numbers, across + s, down) for s in (step, -step))
         lower, upper = (_sample(images, numbers, across, down + s) for s in (step, -step))
         slope_x, slope_y = (to_right - to_left) / (2 * step), (lower - upper) / (2 * step)
+        # The first picture's change with each of the map's six numbers, brightness and contrast.
         terms = np.stack(
             [slope_x * x, slope_x * y, slope_x, slope_y * x, slope_y * y, slope_y, seen,
              np.ones_like(seen)], 2
@@ -146,23 +149,24 @@ def _improve(
         weighted = (terms * inside[:, :, None]).transpose(0, 2, 1)
         matrix = (weighted @ terms).astype(np.float64)
         diagonal = np.einsum("kii->ki", matrix)
-        matrix += np.eye(8) * (1e-3 * diagonal[:, None, :] + 1e-3)  # flat parts leave it open
-        answer = np.linalg.solve(
+        matrix += np.eye(8) * (1e-3 * diagonal[:, None, :] + 1e-3)  # damping, for flat parts
+        solution = np.linalg.solve(
             matrix, (weighted @ (wanted - seen[..., None])).astype(np.float64)
         )[:, :, 0]
-        contrast = np.maximum(np.abs(1 + answer[:, 6]), 0.2)
-        change = answer[:, :6].reshape(-1, 2, 3) / contrast[:, None, None]
+        contrast = np.maximum(np.abs(1 + solution[:, 6]), 0.2)
+        change = solution[:, :6].reshape(-1, 2, 3) / contrast[:, None, None]
         maps = (maps + np.clip(change, -0.1, 0.1)).astype(np.float32)
     return maps
 
 
 def _grid(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns x and y of the cells' middles, from -1/2 to 1/2, float32 [count * count] each."""
+    """Returns x and y of the cells' centres, from -1/2 to 1/2, float32 [count * count] each."""
     middles = ((np.arange(count) + 0.5) / count - 0.5).astype(np.float32)
     return np.tile(middles, count), np.repeat(middles, count)
 
 
 def _places(maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Returns where maps take points: x and y, [k, points], and whether that is inside."""
     across, down = (
         maps[:, axis, :1] * x + maps[:, axis, 1:2] * y + maps[:, axis, 2:] for axis in (0, 1)
     )
@@ -186,7 +190,7 @@ def _sample(
     return upper * (1 - low_share) + lower * low_share
 
 
-def _look(
+def _sample_map(
     images: np.ndarray, numbers: np.ndarray, maps: np.ndarray, cells: int
 ) -> tuple[np.ndarray, np.ndarray]:
     across, down, inside = _places(maps, *_grid(cells))
@@ -194,7 +198,7 @@ def _look(
 
 
 def _correlation(one: np.ndarray, other: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Returns the correlation of each row where it is inside, [k]; of flat rows 0."""
+    """Returns the correlation of each row where it is inside, [k]; 0 for flat rows."""
     count = np.maximum(inside.sum(1, keepdims=True), 1)
     one, other = (
         (values - (values * inside).sum(1, keepdims=True) / count) * inside
@@ -204,9 +208,10 @@ def _correlation(one: np.ndarray, other: np.ndarray, inside: np.ndarray) -> np.n
 
 
 def _detail(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what a blur takes away, by its strength thereabouts, and the share that is textured.
+    """Returns the detail, [k, cells], and the share of the cells that are textured, [k].
 
-    Two grey levels are added to the strength, as of noise.
+    The detail is the difference to a blurred picture, divided by its local strength; two grey
+    levels of noise are added to that.
     """
     images = values.reshape(-1, CELLS, CELLS)
     left = images - _blurred(_blurred(images))
@@ -219,7 +224,7 @@ def _repeated(detail: np.ndarray) -> np.ndarray:
     padded = np.zeros((len(detail), 2 * CELLS, 2 * CELLS), np.float32)
     padded[:, :CELLS, :CELLS] = detail.reshape(-1, CELLS, CELLS)
     power = np.abs(np.fft.rfft2(padded)) ** 2
-    moved = np.fft.irfft2(power, padded.shape[1:])
+    moved = np.fft.irfft2(power, padded.shape[1:])  # autocorrelation, [k, 64, 64]
     shift = np.abs(np.fft.fftfreq(2 * CELLS, 1 / (2 * CELLS)))
     overlap = np.outer(CELLS - shift, CELLS - shift) / CELLS**2
     far = np.hypot(shift[:, None], shift)
@@ -229,7 +234,7 @@ def _repeated(detail: np.ndarray) -> np.ndarray:
 
 
 def _eroded(inside: np.ndarray) -> np.ndarray:
-    """Leaves the cells whose neighbours are all inside, bool [k, cells]."""
+    """Returns which cells have all neighbours inside, bool [k, cells]."""
     images = np.pad(inside.reshape(-1, CELLS, CELLS), ((0, 0), (1, 1), (1, 1)))
     shifts = [images[:, a : a + CELLS, b : b + CELLS] for a in (0, 1, 2) for b in (0, 1, 2)]
     return np.logical_and.reduce(shifts).reshape(len(inside), -1)
@@ -238,9 +243,9 @@ def _eroded(inside: np.ndarray) -> np.ndarray:
 def _colours(
     colour: np.ndarray, pairs: np.ndarray, maps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compares colours in 8 x 8 cells: see `chroma`, `colourful` of `Aligned`."""
+    """Compares colours in 8 x 8 cells: see `chroma`, `colourful` of `Alignments`."""
     images = colour.astype(np.float32)
-    seen, inside = _look(images, pairs[:, 0], maps, 8)
+    seen, inside = _sample_map(images, pairs[:, 0], maps, 8)
     there = images.reshape(-1, 8, 2, 8, 2, 3).mean((2, 4))[pairs[:, 1]].reshape(len(pairs), 64, 3)
     one, other = (
         (values - (values @ _GREY)[..., None]) * inside[..., None] for values in (seen, there)
@@ -252,9 +257,9 @@ def _colours(
 
 
 def two_tones(colour: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Returns a dark and a light colour of pictures, [k, 2, 3]: of a two-coloured pattern these.
+    """Returns a dark and a light colour of pictures, [k, 2, 3]; a two-coloured pattern has these.
 
-    They follow from how red, green and blue go with grey, which a coarse picture shows, too.
+    They follow from the regression of red, green and blue on grey, as in a coarse picture too.
 
     Args:
       colour: uint8 [k, c, c, 3].
@@ -265,8 +270,8 @@ def two_tones(colour: np.ndarray, grey: np.ndarray) -> np.ndarray:
     mean, level = pixels.mean(1, keepdims=True), levels.mean(1, keepdims=True)
     apart = (levels - level)[..., None]
     slope = ((pixels - mean) * apart).sum(1) / ((apart**2).sum(1) + 1e-3)
-    asked = grey.mean(1)[:, None] + grey.std(1)[:, None] * np.array([-1, 1], np.float32)
-    return mean + (asked - level)[..., None] * slope[:, None]
+    tones = grey.mean(1)[:, None] + grey.std(1)[:, None] * np.array([-1, 1], np.float32)
+    return mean + (tones - level)[..., None] * slope[:, None]
 
 
 def _halved(images: np.ndarray) -> np.ndarray:

@@ -1,25 +1,41 @@
-"""Pairs of pictures that may show one photo: a quick look that leaves few of all pairs.
+"""Pairs of pictures that may show one photo: a quick comparison that keeps few of all pairs.
 
 A picture, squeezed to a square, becomes 44 cosine coefficients (the lowest frequencies but the
 mean, each weighted by its frequency, so that the largest shapes do not decide alone). Mirroring
 changes only their signs, and a quarter turn exchanges rows and columns as well. Each of 50 windows
 of every picture is compared with every whole picture, in all eight orientations, by correlation;
-windows 0 to 30 % smaller, in steps of 10 %, stand for what a crop may have left.
+windows 0 to 30 % smaller, in steps of 10 %, stand for crops.
+
+Stripes, cloth and grass are alike in these coefficients. Of pictures with such fine textures, those
+with the most similar dark and light colours (which no turn and hardly a crop changes) are laid over
+each other at every place, in eight orientations and seven sizes, by cross-correlation.
 """
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
+
+from alexnet_jax.data.copy_alignment import two_tones
 
 _FREQUENCIES = 8
-_MOST_FREQUENCY = 7
-_ROWS = 64  # pictures asked at once
+_MAX_FREQUENCY = 7
+_ROWS = 64  # pictures at once
 # Products of this many rows and columns stay in the cache and in one thread: OpenBLAS with threads
 # of its own is hundreds of times slower where other programs use the processor, too.
 _COLUMNS = 360
-_LEAST = 0.5
+_MIN_CORRELATION = 0.5
 _KEPT_WHOLE, _KEPT_WINDOWS = 4, 8
+
+_LOW_CELLS = 8  # across; a fine picture has little variance in them
+_MAX_LOW_SHARE = 0.15  # of the variance in these cells
+_MIN_DEVIATION = 4.0  # grey levels
+_MAX_NEAREST = 6
+_MAX_DISTANCE = 12.0  # grey levels between their colours
+_SCALES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
+_TEXTURE_ROWS = 512  # pictures at once
 
 Window = tuple[float, float, float, float]
 WHOLE: tuple[Window, ...] = ((0.0, 0.0, 1.0, 1.0),)
@@ -41,7 +57,7 @@ WINDOWS = _windows()
 
 
 class Candidates(NamedTuple):
-    """Pairs that a closer look is worth.
+    """Pairs that may be copies.
 
     Attributes:
       pairs: int64 [k, 2]: a picture, and one that may be a copy of a window of it.
@@ -53,12 +69,8 @@ class Candidates(NamedTuple):
     maps: np.ndarray
 
 
-def of_wholes(grey: np.ndarray) -> np.ndarray:
-    """Returns float32 [n, 8, 8]: what `candidates` compares of whole pictures.
-
-    Args:
-      grey: uint8 [n, s, s]: pictures squeezed to squares.
-    """
+def whole_coefficients(grey: np.ndarray) -> np.ndarray:
+    """Returns float32 [n, 8, 8], the coefficients of whole pictures, uint8 [n, s, s]."""
     parts = [_coefficients(grey[i : i + _ROWS], WHOLE[0]) for i in range(0, len(grey), _ROWS)]
     return np.concatenate(parts)
 
@@ -67,22 +79,23 @@ def candidates(
     grey: np.ndarray,
     known: np.ndarray,
     windows: tuple[Window, ...],
-    asked: np.ndarray,
+    queries: np.ndarray,
     threads: int,
 ) -> Candidates:
-    """Returns the most alike pairs of each picture, in its whole and in its windows.
+    """Returns the most similar pictures of each, by the whole picture and by its windows.
 
     Args:
       grey: uint8 [n, s, s]: pictures squeezed to squares.
-      known: from `of_wholes`, of all of them.
-      windows: what may have been left by a crop, `WHOLE` or `WINDOWS`.
-      asked: int64 [m]: pictures whose like is looked for among all.
-      threads: that work at once.
+      known: float32 [n, 8, 8], from `whole_coefficients`.
+      windows: `WHOLE` or `WINDOWS`.
+      queries: int64 [m]: pictures that are compared with all.
     """
     blocks = [_parts(known[i : i + _COLUMNS]) for i in range(0, len(known), _COLUMNS)]
-    chunks = [asked[i : i + _ROWS] for i in range(0, len(asked), _ROWS)]
+    chunks = [queries[i : i + _ROWS] for i in range(0, len(queries), _ROWS)]
     with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(lambda rows: _most_alike(grey, known, blocks, windows, rows), chunks))
+        found = list(
+            pool.map(lambda rows: _most_similar(grey, known, blocks, windows, rows), chunks)
+        )
     pairs = [part.pairs for part in found] or [np.zeros((0, 2), np.int64)]
     maps = [part.maps for part in found] or [np.zeros((0, 2, 3), np.float32)]
     return Candidates(np.concatenate(pairs), np.concatenate(maps))
@@ -90,7 +103,7 @@ def candidates(
 
 _u = np.arange(_FREQUENCIES)
 _SQUARED = _u[:, None] ** 2 + _u**2
-_WEIGHTS = np.sqrt(_SQUARED) * (_SQUARED <= _MOST_FREQUENCY**2)
+_WEIGHTS = np.sqrt(_SQUARED) * (_SQUARED <= _MAX_FREQUENCY**2)
 # The coefficients by the parity of their two frequencies: even even, odd odd, even odd, odd even.
 _PARTS = [
     np.flatnonzero((_WEIGHTS > 0) & (_u[:, None] % 2 == vertical) & (_u % 2 == horizontal))
@@ -104,9 +117,10 @@ _SIGNS = np.stack(
 
 
 def _coefficients(grey: np.ndarray, window: Window) -> np.ndarray:
-    """Returns float32 [n, 8, 8] of length 1, of a window of pictures; of flat ones zeros."""
+    """Returns float32 [n, 8, 8] of length 1, of a window of pictures; zeros for flat ones."""
     left, top, right, bottom = window
     size = grey.shape[1]
+    # [8, s] @ [n, s, s] @ [s, 8]
     values = _waves(top, bottom, size) @ grey.astype(np.float32) @ _waves(left, right, size).T
     values *= _WEIGHTS.astype(np.float32)
     lengths = np.sqrt((values**2).sum((1, 2), keepdims=True))
@@ -114,7 +128,7 @@ def _coefficients(grey: np.ndarray, window: Window) -> np.ndarray:
 
 
 def _waves(first: float, last: float, size: int) -> np.ndarray:
-    """Returns float32 [8, size]: cosines between two places, averaged in the pixels; else 0."""
+    """Returns float32 [8, size]: cosines from `first` to `last`, pixel averages; 0 elsewhere."""
     fine = 8
     x = (np.arange(size * fine) + 0.5) / (size * fine)
     waves = np.cos(np.pi * _u[:, None] * (x - first) / (last - first))
@@ -142,42 +156,42 @@ def _best_of_four(rows: list[np.ndarray], columns: list[np.ndarray]) -> np.ndarr
     return np.maximum(plain, same, out=plain)
 
 
-def _most_alike(
+def _most_similar(
     grey: np.ndarray,
     known: np.ndarray,
     blocks: list[list[np.ndarray]],
     windows: tuple[Window, ...],
     rows: np.ndarray,
 ) -> Candidates:
-    asked = np.stack([_coefficients(grey[rows], window) for window in windows])
-    best = np.full((2, len(rows), len(known)), -1, np.float32)
-    for number, values in enumerate(asked):
+    queries = np.stack([_coefficients(grey[rows], window) for window in windows])  # [w, r, 8, 8]
+    best = np.full((2, len(rows), len(known)), -1, np.float32)  # of the whole, of the windows
+    for number, values in enumerate(queries):
         for turned in (values, values.transpose(0, 2, 1)):
             parts = _parts(turned)
             for index, block in enumerate(blocks):
                 place = slice(index * _COLUMNS, index * _COLUMNS + len(block[0]))
                 target = best[int(number > 0), :, place]
                 np.maximum(target, _best_of_four(parts, block), out=target)
-    best[:, np.arange(len(rows)), rows] = -1
+    best[:, np.arange(len(rows)), rows] = -1  # no picture is a copy of itself
     taken = []
     for values, count in zip(best, (_KEPT_WHOLE, _KEPT_WINDOWS), strict=True):
         count = min(count, len(known))
         top = np.argpartition(-values, count - 1, axis=1)[:, :count]
-        row, column = np.nonzero(np.take_along_axis(values, top, 1) >= _LEAST)
+        row, column = np.nonzero(np.take_along_axis(values, top, 1) >= _MIN_CORRELATION)
         taken.append(np.stack([row, top[row, column]], 1))
     local = np.unique(np.concatenate(taken), axis=0)
-    maps = _maps(asked, known, windows, local)
+    maps = _maps(queries, known, windows, local)
     return Candidates(np.stack([rows[local[:, 0]], local[:, 1]], 1), maps)
 
 
 def _maps(
-    asked: np.ndarray, known: np.ndarray, windows: tuple[Window, ...], local: np.ndarray
+    queries: np.ndarray, known: np.ndarray, windows: tuple[Window, ...], local: np.ndarray
 ) -> np.ndarray:
     """Returns float32 [k, 2, 3] for the window and orientation in which each pair is most alike."""
     first, second = local.T
     other = known[second].reshape(len(local), _FREQUENCIES**2)
     scores = []
-    for values in asked:
+    for values in queries:
         for turned in (values, values.transpose(0, 2, 1)):
             scores.append((turned[first].reshape(other.shape) * other) @ _SIGNS.T)
     best = np.concatenate(scores, 1).argmax(1)  # window, turned, mirrored
@@ -192,3 +206,71 @@ def _maps(
         maps[pairs, axis, 1 - axis] = sides[pairs, 1 - axis] * lengths[pairs, axis]
     maps[:, :, 2] = (corners[:, :2] + corners[:, 2:]) / 2
     return maps
+
+
+def _is_fine(grey: np.ndarray) -> np.ndarray:
+    """Returns whether the variance of pictures, uint8 [n, s, s], is in fine texture, bool [n]."""
+    size = grey.shape[1] // _LOW_CELLS
+    found = [np.zeros(0, bool)]
+    for first in range(0, len(grey), _TEXTURE_ROWS):
+        part = grey[first : first + _TEXTURE_ROWS].astype(np.float32)
+        cells = part.reshape(len(part), _LOW_CELLS, size, _LOW_CELLS, size).mean((2, 4))
+        whole, low = part.var((1, 2)), cells.var((1, 2))
+        found.append((whole > _MIN_DEVIATION**2) & (low < _MAX_LOW_SHARE * whole))
+    return np.concatenate(found)
+
+
+def texture_candidates(grey: np.ndarray, colour: np.ndarray, queries: np.ndarray) -> Candidates:
+    """Returns pairs of finely textured pictures with similar colours, laid over each other.
+
+    Args:
+      grey: uint8 [n, s, s].
+      colour: uint8 [n, c, c, 3].
+      queries: int64 [m]: pictures that are compared with all.
+    """
+    fine = np.flatnonzero(_is_fine(grey))
+    levels = grey[fine].reshape(len(fine), grey.shape[1] ** 2).astype(np.float32)
+    tones = two_tones(colour[fine], levels).reshape(len(fine), 6)  # dark and light RGB
+    pairs, maps = [np.zeros((0, 2), np.int64)], [np.zeros((0, 2, 3), np.float32)]
+    for row in np.flatnonzero(np.isin(fine, queries)):
+        apart = np.sqrt(((tones - tones[row]) ** 2).mean(1))
+        apart[row] = np.inf
+        near = np.argsort(apart, kind="stable")[:_MAX_NEAREST]
+        near = near[apart[near] <= _MAX_DISTANCE]
+        if len(near):
+            pairs.append(np.stack([np.full(len(near), fine[row]), fine[near]], 1))
+            maps.append(_best_places(grey[fine[row]], grey[fine[near]]))
+    return Candidates(np.concatenate(pairs), np.concatenate(maps))
+
+
+def _best_places(picture: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns the maps, float32 [k, 2, 3], of others, uint8 [k, s, s], to their best fit."""
+    size = len(picture)
+    spectrum = np.fft.rfft2(picture - picture.mean())
+    best = np.full(len(others), -np.inf)
+    maps = np.zeros((len(others), 2, 3), np.float32)
+    for scale in _SCALES:
+        length = round(scale * size)
+        small = np.stack([_resized(other, length) for other in others])
+        small -= small.mean((1, 2), keepdims=True)
+        small /= np.maximum(small.std((1, 2), keepdims=True), 1e-3) * length**2
+        for turned, across, down in itertools.product((False, True), (1, -1), (1, -1)):
+            laid = (small.transpose(0, 2, 1) if turned else small)[:, ::down, ::across]
+            product = spectrum * np.conj(np.fft.rfft2(laid, (size, size)))
+            room = size - length + 1
+            fit = np.fft.irfft2(product, (size, size))[:, :room, :room]  # by place
+            flat = fit.reshape(len(others), -1)
+            place, value = flat.argmax(1), flat.max(1)
+            better = value > best
+            best[better] = value[better]
+            top, left = place // room, place % room
+            linear = np.diag([across * length / size, down * length / size])
+            maps[better, :, :2] = linear @ [[0, 1], [1, 0]] if turned else linear
+            middle = (np.stack([left, top], 1) + length / 2) / size
+            maps[better, :, 2] = middle[better]
+    return maps
+
+
+def _resized(picture: np.ndarray, length: int) -> np.ndarray:
+    image = Image.fromarray(picture.astype(np.float32))
+    return np.asarray(image.resize((length, length), Image.Resampling.BILINEAR))

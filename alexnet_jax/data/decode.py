@@ -1,8 +1,4 @@
-"""One image: bytes to RGB pixels, and back to bytes.
-
-The ILSVRC images were read without their EXIF orientation and in the numbers of their files; the
-photos that people bring are turned upright, and have the colours that a viewer shows.
-"""
+"""One image: bytes to RGB pixels, and back to bytes."""
 
 import functools
 import io
@@ -15,25 +11,25 @@ import simplejpeg
 from PIL import Image, ImageFile, features
 
 from alexnet_jax.config import AS_STORED, Appearance
-from alexnet_jax.data import colours, depth, jpeg_end, samples
+from alexnet_jax.data import colours, depth, jpeg_end
 from alexnet_jax.errors import BadImageError
 
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 256 * 1024**2
-# Of what Pillow reads: what people have, and nothing that runs or fetches anything (as EPS, WMF).
+# Pillow reads more; these are what people have, and run or fetch nothing (as EPS and WMF do).
 _FORMATS = (
     "JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "DIB", "PCX", "QOI", "SGI",
     "SUN",
 )  # fmt: skip
-_UNMARKED = ("TGA",)  # other files may pass for one
+_UNMARKED = ("TGA",)  # has no signature, so other files may be taken for one
 _ICON, _ICON_START = "ICO", b"\0\0\1\0"
-_LARGEST_ICON = 1024  # pixels across or down
+_MAX_ICON_SIDE = 1024  # pixels across or down
 SUFFIXES = (
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".ico", ".j2c", ".j2k", ".jfif",
     ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pcx", ".pfm", ".pgm", ".png",
     ".pnm", ".ppm", ".qoi", ".ras", ".sgi", ".tga", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-"""How the names of such files end."""
+"""Endings of the names of image files."""
 # The kinds of ISO media files that hold a picture, by the brand after `ftyp`.
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
@@ -60,7 +56,7 @@ def decode_rgb(
     """Decodes an image file of any usual kind to RGB.
 
     Greys, palettes, CMYK and up to 16 bits a sample are converted; of an animation or a document of
-    several pages the first is taken. The header is read first, so that a crafted file can not ask
+    several pages the first is taken. The header is read first, so that a crafted file cannot ask
     for memory.
 
     Args:
@@ -70,8 +66,8 @@ def decode_rgb(
       appearance: which way up, and in which colours. TIFF and HEIC files are turned by their own
         readers, always; `depth.scaled` says what is white in more than 8 bits.
       notes: gets `NO_END` where a JPEG lacks its end marker, though not one of its pixels.
-      min_side: that a smaller picture may have, where its kind makes such a one faster (JPEG: a
-        half, a quarter or an eighth, with sides not shorter than this).
+      min_side: allows a smaller picture with sides not shorter than this, if the format decodes it
+        faster (JPEG: a half, a quarter or an eighth); None: the full size.
 
     Returns:
       A loaded Pillow image of mode RGB.
@@ -93,7 +89,7 @@ def decode_rgb(
                     notes.append(NO_END)
             if min_side:
                 image.draft(None, (min_side, min_side))
-            return appear(samples.load(image, data), appearance)
+            return appear(depth.load_pixels(image, data), appearance)
         except BadImageError:
             raise
         except Exception as error:
@@ -101,9 +97,9 @@ def decode_rgb(
 
 
 def _opened(data: bytes) -> ImageFile.ImageFile:
-    """Reads the header of an image; errors as `decode_rgb`."""
+    """Reads the header of an image; raises `BadImageError`."""
     formats = (*_formats(), *_UNMARKED)
-    if data.startswith(_ICON_START) and _sides_in_icon(data) <= _LARGEST_ICON:
+    if data.startswith(_ICON_START) and _longest_side_in_icon(data) <= _MAX_ICON_SIDE:
         formats = (_ICON,)  # Pillow decodes it at once
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
@@ -120,8 +116,8 @@ def _opened(data: bytes) -> ImageFile.ImageFile:
     return image
 
 
-def _sides_in_icon(data: bytes) -> int:
-    """Returns the longest side that any of an icon's pictures claims for itself."""
+def _longest_side_in_icon(data: bytes) -> int:
+    """Returns the longest side that a header of any of an icon's pictures claims."""
     longest = 0
     for entry in range(6, 6 + 16 * int.from_bytes(data[4:6], "little"), 16):
         place = int.from_bytes(data[entry + 12 : entry + 16], "little")
@@ -133,14 +129,10 @@ def _sides_in_icon(data: bytes) -> int:
 
 
 def appear(image: Image.Image, appearance: Appearance) -> Image.Image:
-    """Returns an image in RGB as it is to be seen; one that is so already is returned as it is.
-
-    Args:
-      image: of any mode.
-      appearance: which way up, and in which colours.
+    """Returns an image of any mode as RGB with an appearance.
 
     Raises:
-      BadImageError: more than 8 bits a sample, whose range can not be known.
+      BadImageError: more than 8 bits a sample, whose range cannot be known.
     """
     turn = _turn(image) if appearance.orientation == "upright" else None
     rgb = colours.to_rgb(depth.to_eight_bits(image), appearance.colours)
@@ -148,7 +140,7 @@ def appear(image: Image.Image, appearance: Appearance) -> Image.Image:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Returns how an image is turned upright by its EXIF orientation; None: it is."""
+    """Returns how an image is turned upright by its EXIF orientation; None: it is upright."""
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # damaged EXIF is no reason to distrust the pixels
@@ -156,17 +148,17 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def is_image(path: str | os.PathLike) -> bool:
-    """Says whether a file begins as an image that `decode_rgb` knows; it may yet be damaged.
+    """Returns whether a file begins as an image that `decode_rgb` knows; it may still be damaged.
 
-    Of TGA only the name tells.
+    TGA files have no beginning of their own; only their name shows them.
     """
     return _size(path, _formats()) is not None
 
 
 def header_size(file: str | os.PathLike | IO[bytes]) -> tuple[int, int] | None:
-    """Returns width and height by an image's header; None: `decode_rgb` knows no such image.
+    """Returns width and height by an image's header; None: `decode_rgb` does not know the format.
 
-    One that is too large to be opened has (0, 0).
+    An image that is too large to be opened has (0, 0).
 
     Args:
       file: an image file, or at least its beginning.
@@ -205,18 +197,14 @@ def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
 def decode_jpeg(
     data: bytes | memoryview, out: np.ndarray | None = None, *, backwards: bool = False
 ) -> np.ndarray:
-    """Decodes a JPEG that `encode_jpeg` wrote.
+    """Decodes a JPEG that `encode_jpeg` wrote, uint8 [h, w, 3].
 
-    By libjpeg-turbo with its exact inverse transform and smooth chroma, as Pillow does and to the
-    same bits, without the copies to and from Pillow's own image: 1.3 times as fast.
+    libjpeg-turbo gives the same bits as Pillow, without the copies to and from Pillow's own image:
+    1.3 times as fast.
 
     Args:
-      data: the JPEG.
-      out: uint8 [h, w, 3] to decode into; None: a new array.
+      out: array to decode into, which is returned; None: a new one.
       backwards: with the channels in the order blue, green, red.
-
-    Returns:
-      uint8 [h, w, 3], `out` if it was given.
 
     Raises:
       ValueError: damaged, or of another size than `out`.
@@ -245,14 +233,14 @@ def _formats() -> tuple[str, ...]:
 
 
 def _unknown(data: bytes) -> str:
-    """Says what to do about bytes that no reader knows."""
+    """Returns the reason for bytes that no reader knows, with a remedy if there is one."""
     brand = data[8:12] if data[4:8] == b"ftyp" else b""
     if brand in _HEIC_BRANDS and "HEIF" not in _formats():
         return "a HEIC image; to read it: pip install pillow-heif"
     if brand in _AVIF_BRANDS and "AVIF" not in _formats():
         return "an AVIF image; to read it: pip install --upgrade pillow"
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "a TIFF with pixels of a kind that is not read; save it with 8 bits a colour"
+        return "a TIFF with pixels of an unsupported kind; save it with 8 bits a colour"
     return (
         "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, HEIC, PPM, JPEG 2000, ICO, TGA, PCX, QOI, "
         "SGI or Sun image"

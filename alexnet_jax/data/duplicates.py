@@ -1,4 +1,4 @@
-"""Images that stand in two splits, so that the test is easier than it says, or in two classes."""
+"""Images that are in two splits, which makes the test easier, or in two classes."""
 
 import csv
 import io
@@ -18,8 +18,8 @@ COPIES = "copies.csv"
 _CHUNK = 256
 
 
-class Pair(NamedTuple):
-    """A test image, the training image that is most like it, and how much their detail agrees."""
+class DuplicatePair(NamedTuple):
+    """A test image, the most similar training image, and the correlation of their detail."""
 
     test: str
     training: str
@@ -30,12 +30,10 @@ class CopyRow(NamedTuple):
     """A row of `copies.csv`.
 
     Attributes:
-      scene: photos of one number show the same.
-      split: where the photo was put.
+      scene: number; photos with the same number show the same.
       photo: its name in the source.
-      class_id: its class.
-      like: the photo of that scene that it was found by; empty: the first of a scene.
-      change: what makes this photo of that one, or that one of this.
+      like: the photo of that scene by which it was found; empty: the first of a scene.
+      change: what turns `like` into this photo, or this photo into `like`.
       agreement: correlation of their detail.
     """
 
@@ -57,17 +55,9 @@ def read_copies(folder: Path) -> list[CopyRow] | None:
         return None
 
 
-def across_splits(rows: Sequence[CopyRow], train: str, test: str) -> list[Pair]:
-    """Returns the photos of one split that show what one of another shows.
-
-    Args:
-      rows: of a set.
-      train: name of the split that is trained on.
-      test: of the other.
-    """
-    scenes: dict[int, list[CopyRow]] = defaultdict(list)
-    for row in rows:
-        scenes[row.scene].append(row)
+def across_splits(rows: Sequence[CopyRow], train: str, test: str) -> list[DuplicatePair]:
+    """Returns the photos of the split `test` that show the same as one of the split `train`."""
+    scenes = _by_scene(rows)
     pairs = []
     for scene in scenes.values():
         known = [row for row in scene if row.split == train]
@@ -77,15 +67,15 @@ def across_splits(rows: Sequence[CopyRow], train: str, test: str) -> list[Pair]:
                           other.photo == row.like]  # fmt: skip
                 other = (direct or known)[0]
                 agreement = row.agreement if other.photo == row.like else other.agreement
-                pairs.append(Pair(row.photo, other.photo, float(agreement or row.agreement or 1)))
+                pairs.append(
+                    DuplicatePair(row.photo, other.photo, float(agreement or row.agreement or 1))
+                )
     return pairs
 
 
 def conflicts_line(rows: Sequence[CopyRow]) -> str:
-    """Says how many photos stand in two classes, with an example; nothing where none do."""
-    scenes: dict[int, list[CopyRow]] = defaultdict(list)
-    for row in rows:
-        scenes[row.scene].append(row)
+    """Returns how many photos are in two classes, with an example; empty: none are."""
+    scenes = _by_scene(rows)
     mixed = [scene for scene in scenes.values() if len({row.class_id for row in scene}) > 1]
     if not mixed:
         return ""
@@ -98,16 +88,19 @@ def conflicts_line(rows: Sequence[CopyRow]) -> str:
     )
 
 
-def near_duplicates(train: Split, test: Split) -> list[Pair] | None:
-    """Returns the test images that show what a training image shows; None: it was not looked.
+def _by_scene(rows: Sequence[CopyRow]) -> dict[int, list[CopyRow]]:
+    scenes: dict[int, list[CopyRow]] = defaultdict(list)
+    for row in rows:
+        scenes[row.scene].append(row)
+    return scenes
+
+
+def near_duplicates(train: Split, test: Split) -> list[DuplicatePair] | None:
+    """Returns the test images that show the same as a training image; None: not searched.
 
     For sets without a `copies.csv`: prepared before there was one, or of a kind whose source is not
-    searched. The images are compared as they are stored, unless they are more than `MAX_IMAGES` or
-    stored below 24 pixels.
-
-    Args:
-      train: split of the training images.
-      test: of the others.
+    searched. The stored images are compared, unless they are more than `MAX_IMAGES` or stored below
+    24 pixels.
 
     Raises:
       DataError: the files are damaged.
@@ -117,12 +110,12 @@ def near_duplicates(train: Split, test: Split) -> list[Pair] | None:
     parts = [_thumbnails(split) for split in (train, test)]
     pictures = Thumbnails(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     best: dict[int, tuple[float, int]] = {}
-    for known, asked, agreement, *_ in find_copies(pictures, asked=len(train)):
+    for known, asked, agreement, *_ in find_copies(pictures, first_query=len(train)):
         if known < len(train) <= asked:
             best[asked] = max(best.get(asked, (0.0, 0)), (agreement, known))
     names, known_names = (test.keys, train.keys) if best else ([], [])
     return [
-        Pair(names[asked - len(train)], known_names[known], agreement)
+        DuplicatePair(names[asked - len(train)], known_names[known], agreement)
         for asked, (agreement, known) in sorted(best.items())
     ]
 

@@ -1,4 +1,4 @@
-"""JPEGs whose end marker is missing, as some cameras and broken downloads leave them."""
+"""JPEGs without their end marker, as some cameras and broken downloads leave them."""
 
 import re
 
@@ -11,27 +11,28 @@ _MARKER = re.compile(rb"\xff+([\x02-\xcf\xd8-\xfe])")  # no escaped 255, no rest
 _NOT_FRAMES = (0xC4, 0xC8, 0xCC)
 _FRAMES = [code for code in range(0xC0, 0xD0) if code not in _NOT_FRAMES]
 _SCAN = 0xDA
+_MISSING = 99  # bits left out of a coefficient that no scan has
 
 
 def lacks_end(data: bytes) -> bool:
-    """Says whether a JPEG has no end marker behind its last scan; what follows it is ignored."""
+    """Returns whether a JPEG has no end marker after its last scan."""
     return not data.endswith(_END) and data.rfind(_END) < data.rfind(bytes((0xFF, _SCAN)))
 
 
 def completed(data: bytes) -> bytes:
-    """Returns a JPEG that lacks its end marker with one, if every pixel is there.
+    """Returns a JPEG with the end marker that it lacks, if every pixel is there.
 
-    With the marker, libjpeg-turbo decodes whatever is there and fills the rest with grey; it warns
-    where a scan has too few bits, and in its strict form that is an error. Zeros behind the last
-    scan, with which file systems and cameras fill up, are taken off first: a scan that they cut
-    short would else decode without a warning, and a whole one never ends with a zero of its own.
+    With the marker, libjpeg-turbo decodes what there is and fills the rest with grey; it warns of a
+    scan with too few bits, which its strict form makes an error. Zeros after the last scan, with
+    which file systems and cameras fill up, are removed first: with them a scan that was cut short
+    would decode without a warning, and a whole scan never ends with a zero of its own.
 
     Raises:
       BadImageError: part of a scan, or a whole scan, is missing, or other bytes follow the last.
     """
     whole = data.rstrip(b"\0")
     if whole.endswith(b"\xff") and whole != data:
-        whole += b"\0"  # that one belonged to the scan
+        whole += b"\0"  # that zero belonged to the scan
     data = whole + _END
     try:
         colours = simplejpeg.decode_jpeg_header(data)[2]
@@ -46,22 +47,22 @@ def completed(data: bytes) -> bytes:
 
 
 def _has_all_scans(data: bytes) -> bool:
-    """Says whether the scans hold every coefficient of every component to its last bit.
+    """Returns whether the scans hold every coefficient of every component to its last bit.
 
     A progressive JPEG, or one with a scan per colour, that ends between two scans decodes without a
     warning. ITU-T T.81, B.2.3: Ss and Se are the first and last coefficient, Al the bits left out.
     """
-    left_out: dict[int, list[int]] = {}
+    left_out: dict[int, list[int]] = {}  # bits, by component and coefficient
     place = 2
     while (marker := _MARKER.search(data, place)) is not None and marker[1] != _END[1:]:
         place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
         segment = data[marker.end() + 2 : place]
         code = marker[1][0]
         if code in _FRAMES and len(segment) >= 6:
-            left_out = {component: [99] * 64 for component in segment[6::3][: segment[5]]}
+            left_out = {component: [_MISSING] * 64 for component in segment[6::3][: segment[5]]}
         elif code == _SCAN and segment and len(segment) >= 2 * segment[0] + 4:
             first, last, bits = segment[2 * segment[0] + 1 :][:3]
             for component in segment[1 : 2 * segment[0] : 2]:
-                bits_left_out = left_out.get(component, [])
-                bits_left_out[first : last + 1] = [bits & 15] * len(bits_left_out[first : last + 1])
+                found = left_out.get(component, [])
+                found[first : last + 1] = [bits & 15] * len(found[first : last + 1])
     return bool(left_out) and not any(any(bits) for bits in left_out.values())

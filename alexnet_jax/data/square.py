@@ -10,19 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-_EXACT_AREA_UP_TO = 8.0
+_MAX_EXACT_FACTOR = 8.0
 
 
 def fit_square(image: Image.Image, size: int) -> np.ndarray:
-    """Rescales the shorter side to `size` and keeps the central square.
-
-    Args:
-      image: RGB image.
-      size: height and width of the result, pixels.
-
-    Returns:
-      uint8 [size, size, 3].
-    """
+    """Rescales the shorter side to `size` and keeps the central square, uint8 [size, size, 3]."""
     width, height = image.size
     shorter = min(width, height)
     new_width = max(size, round(width * size / shorter))
@@ -31,11 +23,11 @@ def fit_square(image: Image.Image, size: int) -> np.ndarray:
     if shorter == size:
         return np.asarray(image.crop((left, top, left + size, top + size)))
     across, down = width / new_width, height / new_height  # source pixels per stored pixel
-    if 1 < shorter / size <= _EXACT_AREA_UP_TO:
+    if 1 < shorter / size <= _MAX_EXACT_FACTOR:
         vertical = _windows(height, down, top, size)
         horizontal = _windows(width, across, left, size)
         pixels = np.asarray(image)[vertical.part, horizontal.part]
-        rows = _average(pixels, down, vertical)
+        rows = _average(pixels, down, vertical)  # [size, width, 3]
         columns = _average(np.ascontiguousarray(rows.transpose(1, 0, 2)), across, horizontal)
         return np.rint(columns.transpose(1, 0, 2)).astype(np.uint8)
     # Beyond that factor Pillow's box filter, which takes or leaves whole pixels, is as good.
@@ -46,11 +38,11 @@ def fit_square(image: Image.Image, size: int) -> np.ndarray:
 
 
 class _Windows(NamedTuple):
-    """Windows that follow one another over a line of pixels, fractions of pixels included.
+    """Adjoining windows of equal length over a line of pixels, in fractions of pixels.
 
     Attributes:
       part: the pixels that they touch.
-      whole: int64 [count + 1], the pixel of `part` in which each edge lies.
+      whole: int64 [count + 1], the pixel of `part` that holds each edge.
       fraction: float64 [count + 1], how far into that pixel.
     """
 
@@ -60,13 +52,10 @@ class _Windows(NamedTuple):
 
 
 def _windows(length: int, scale: float, first: int, count: int) -> _Windows:
-    """Returns windows [(first + i) * scale, (first + i + 1) * scale), i < count, of a line.
+    """Returns windows [(first + i) * scale, (first + i + 1) * scale) for i < count, in `length`.
 
     Args:
-      length: pixels of the line.
       scale: pixels per window, at least 1.
-      first: index of the first window wanted.
-      count: how many windows are wanted.
     """
     edges = (first + np.arange(count + 1)) * scale
     part = slice(int(edges[0]), min(int(np.ceil(edges[-1])) + 1, length))
@@ -84,14 +73,12 @@ def _average(pixels: np.ndarray, scale: float, windows: _Windows) -> np.ndarray:
 
     Args:
       pixels: [rows, columns, 3], uint8 or float64.
-      scale: rows per window, at least 1.
-      windows: where they lie.
 
     Returns:
       float64 [count, columns, 3].
     """
     whole, fraction = windows.whole.tolist(), windows.fraction.tolist()
-    total = np.zeros(pixels.shape[1:])
+    total = np.zeros(pixels.shape[1:])  # [columns, 3]
     before = total + fraction[0] * pixels[whole[0]]
     averages = np.empty((len(whole) - 1, *pixels.shape[1:]))
     for i in range(len(averages)):

@@ -19,7 +19,7 @@ from alexnet_jax.data.balance import training_split
 from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.data.duplicates import (
     COPIES,
-    Pair,
+    DuplicatePair,
     across_splits,
     conflicts_line,
     near_duplicates,
@@ -191,7 +191,7 @@ def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset, say: S
         return
     text = io.StringIO()
     table = csv.writer(text)
-    table.writerow(Pair._fields)
+    table.writerow(DuplicatePair._fields)
     table.writerows(pairs)
     write_text(workdir / DUPLICATES, text.getvalue())
     say(
