@@ -252,5 +252,5 @@ def test_a_tiff_of_an_unknown_kind_is_named():
     data = encoded(Image.fromarray(picture()), "TIFF")
     entry = struct.pack("<HHIH", 262, 3, 1, 2)  # its pixels are RGB
     assert entry in data
-    with pytest.raises(BadImageError, match="a TIFF with pixels of a kind that is not read"):
+    with pytest.raises(BadImageError, match="a TIFF with pixels of an unsupported kind"):
         decode_rgb(data.replace(entry, struct.pack("<HHIH", 262, 3, 1, 99)))
