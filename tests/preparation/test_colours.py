@@ -1,4 +1,4 @@
-"""In which colours photos are stored, and that a network is shown photos as it was trained."""
+"""How photos are stored, upright and in shown colours, and that a network is shown them so."""
 
 import io
 import json
@@ -6,137 +6,127 @@ from typing import Any
 
 import numpy as np
 import pytest
+from appearances import CASES, SIZE
 from PIL import Image
 
 import alexnet_jax
-from alexnet_jax.config import Colours, Config, DataConfig
+from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.network.layers import Dense, Flatten, Network
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.preparation import options
+from alexnet_jax.preparation.options import resolve_options
 from alexnet_jax.preparation.prepare import ensure_prepared, prepare
 from alexnet_jax.workflow import train
 
-SIZE = 16
-HALF = SIZE // 2
+cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
-def drawing(hidden):
-    """A grey stripe on nothing, as PNG; `hidden` is the colour that nothing has in the file."""
-    pixels = np.full((SIZE, SIZE, 4), (*hidden, 0), np.uint8)
-    pixels[:, HALF:] = (90, 90, 90, 255)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def seen(left):
-    """What is seen of the drawing where nothing has the colour `left`."""
-    pixels = np.full((SIZE, SIZE, 3), left, np.uint8)
-    pixels[:, HALF:] = 90
-    return pixels
-
-
-def drawings(root, names=("a", "b")):
-    for name in names:
-        (root / name).mkdir(parents=True)
-        for i in range(4):
-            (root / name / f"{i}.png").write_bytes(drawing((60 * i, 10, 200)))
-    return root
-
-
-def imagenet(root):
-    drawings(root / "train", ("n00000001", "n00000002"))
-    return root
-
-
-def prepared(root, data_dir, kind: Any = "folder", **changes):
+def config_of(root, kind: Any = "folder", **changes):
     changes = {"stored_size": SIZE, "store": "raw", "validation_fraction": 0.0} | changes
-    return prepare(DataConfig("", kind, str(root), **changes), data_dir, progress=False)
+    return DataConfig("", kind, str(root), **changes)
 
 
-def test_what_is_transparent_in_a_folder_is_stored_white(tmp_path):
-    folder = prepared(drawings(tmp_path / "photos"), tmp_path / "data")
-    images = open_dataset(folder).split("train").images(range(8))
-    np.testing.assert_array_equal(images, np.broadcast_to(seen((255, 255, 255)), images.shape))
-    assert open_dataset(folder).appearance.colours == "shown"
+def prepared(root, data_dir, kind="folder", **changes):
+    return open_dataset(prepare(config_of(root, kind, **changes), data_dir, progress=False))
 
 
-@pytest.mark.parametrize(
-    ("make", "kind", "changes"),
-    [(imagenet, "imagenet2012", {}), (drawings, "folder", {"colours": "stored"})],
-)
-def test_imagenet_and_who_asks_for_it_get_the_numbers_of_the_file(tmp_path, make, kind, changes):
-    folder = prepared(make(tmp_path / "photos"), tmp_path / "data", kind, **changes)
-    split = open_dataset(folder).split("train")
-    for image, key in zip(split.images(range(8)), split.keys, strict=True):
-        shade = 60 * int(key.partition("/")[2].removesuffix(".png"))
-        np.testing.assert_array_equal(image, seen((shade, 10, 200)))
-    assert open_dataset(folder).appearance.colours == "stored"
+def assert_viewed(dataset, case):
+    split = dataset.split("train")
+    images = split.images(range(len(split)))
+    np.testing.assert_array_equal(images, np.broadcast_to(case.viewed, images.shape))
+    assert getattr(dataset.appearance, case.field) == case.as_viewed
 
 
-def test_a_set_is_taken_as_it_is_unless_other_colours_are_asked_for(tmp_path, capsys):
-    photos = drawings(tmp_path / "photos")
-    folder = prepared(photos, tmp_path / "data")
+@cases
+def test_photos_of_a_folder_are_stored_as_a_viewer_shows_them(tmp_path, case):
+    assert_viewed(prepared(case.folder(tmp_path / "photos"), tmp_path / "data"), case)
+
+
+@cases
+@pytest.mark.parametrize("kind", ["imagenet2012", "folder"])
+def test_imagenet_and_who_asks_for_it_get_photos_as_they_are_stored(tmp_path, case, kind):
+    write, changes = case.imagenet, {}
+    if kind == "folder":
+        write, changes = case.folder, {case.field: "stored"}
+    dataset = prepared(write(tmp_path / "photos"), tmp_path / "data", kind, **changes)
+    split = dataset.split("train")
+    for image, key in zip(split.images(range(len(split))), split.keys, strict=True):
+        number = int(key.partition("/")[2].removesuffix(".png"))
+        np.testing.assert_array_equal(image, case.stored[number])
+    assert getattr(dataset.appearance, case.field) == "stored"
+
+
+@cases
+def test_imagenet_can_be_stored_as_a_viewer_shows_it(tmp_path, case):
+    chosen = {case.field: case.as_viewed}
+    root = case.imagenet(tmp_path / "photos")
+    assert_viewed(prepared(root, tmp_path / "data", "imagenet2012", **chosen), case)
+
+
+@cases
+def test_a_set_is_taken_as_it_is_unless_another_appearance_is_asked_for(tmp_path, capsys, case):
+    photos = case.folder(tmp_path / "photos")
+    folder = prepared(photos, tmp_path / "data").path
     content = json.loads((folder / "prepared.json").read_text())
-    del content["options"]["colours"]  # as before there was the choice: photos as stored
+    del content["options"][case.field]  # as before there was the choice: photos as stored
     (folder / "prepared.json").write_text(json.dumps(content))
-    data = DataConfig("", "folder", str(photos), SIZE, "raw", validation_fraction=0.0)
+    data = config_of(photos)
     assert ensure_prepared(data, tmp_path / "data") == folder, "the name that it got then"
-    assert "prepared with colours 'stored', and its networks" in capsys.readouterr().err
-    assert open_dataset(folder).appearance == ("upright", "stored")
-    asked = DataConfig(folder.name, stored_size=SIZE, source_kind="folder", colours="shown")
-    with pytest.raises(DataError, match="prepared with colours 'stored', asked for 'shown'"):
+    assert f"with {case.field} 'stored', and its networks" in capsys.readouterr().err
+    assert getattr(open_dataset(folder).appearance, case.field) == "stored"
+    chosen = {case.field: case.as_viewed}
+    asked = DataConfig(folder.name, stored_size=SIZE, source_kind="folder", **chosen)
+    with pytest.raises(DataError, match=f"{case.field} 'stored', asked for '{case.as_viewed}'"):
         ensure_prepared(asked, tmp_path / "data")
 
 
-def test_names_of_sets_are_those_from_before_there_was_the_choice():
-    name = options.resolve_options(DataConfig("", "folder", "/photos")).name
-    assert name == "photos-cfb2a9b0"
-    other = options.resolve_options(DataConfig("", "folder", "/photos", colours="stored")).name
-    assert other != name
+@cases
+def test_names_of_sets_are_those_from_before_there_was_the_choice(case):
+    assert resolve_options(DataConfig("", "folder", "/photos")).name == "photos-cfb2a9b0"
+    other = DataConfig("", "folder", "/photos", **{case.field: "stored"})
+    assert resolve_options(other).name != "photos-cfb2a9b0"
 
 
-def test_sets_without_image_files_have_no_such_choice():
-    with pytest.raises(InputError, match="colours 'shown' has no effect: digits holds no"):
-        options.resolve_options(DataConfig(colours="shown"))
+@cases
+def test_sets_without_image_files_have_no_such_choice(case):
+    with pytest.raises(InputError, match=f"{case.field} 'stored' has no effect: digits holds no"):
+        resolve_options(DataConfig(**{case.field: "stored"}))
 
 
-@pytest.mark.parametrize(
-    ("make", "kind", "colours"),
-    [(drawings, "folder", "shown"), (imagenet, "imagenet2012", "stored")],
-)
-def test_a_run_predicts_as_it_was_trained(tmp_path, monkeypatch, make, kind, colours):
+@cases
+@pytest.mark.parametrize("kind", ["folder", "imagenet2012"])
+def test_a_run_predicts_as_it_was_trained(tmp_path, monkeypatch, case, kind):
     layers = (Flatten(), Dense("fc1", 2, weight_std=0.01))
     monkeypatch.setitem(NETWORKS, "tiny", Network("tiny", layers, SIZE, source="this test"))
-    photos = make(tmp_path / "photos")
-    data = DataConfig("", kind, str(photos), SIZE, "raw", validation_split="train")
-    data = DataConfig(**{**vars(data), "validation_fraction": 0.0})
+    photos = (case.folder if kind == "folder" else case.imagenet)(tmp_path / "photos")
+    data = config_of(photos, kind, validation_split="train")
     config = Config(network="tiny", batch_size=8, epochs=1, final_views=1, data=data)
     train(config, tmp_path / "run", data_dir=tmp_path / "data", say=lambda _: None)
+    usual = case.as_viewed if kind == "folder" else "stored"
     info = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert info["colours"] == colours
+    assert info[case.field] == usual
 
-    files = [tmp_path / "0.png", tmp_path / "1.png"]
-    for shade, file in zip((0, 60), files, strict=True):
-        file.write_bytes(drawing((shade, 10, 200)))
-    as_seen = [seen((255, 255, 255))] * 2
-    as_stored = [seen((0, 10, 200)), seen((60, 10, 200))]
+    files = [tmp_path / f"{number}.png" for number in case.files]
+    for file, content in zip(files, case.files.values(), strict=True):
+        file.write_bytes(content)
+    pixels = {
+        case.as_viewed: np.stack([case.viewed] * len(files)),
+        "stored": np.stack(list(case.stored.values())),
+    }
     classifier = alexnet_jax.load(tmp_path / "run")
-    wanted = classifier.probabilities(np.stack(as_seen if colours == "shown" else as_stored))
+    wanted = classifier.probabilities(pixels[usual])
     np.testing.assert_array_equal(classifier.probabilities(files), wanted)
-    # The user's own word goes before it, for files and opened images alike.
-    choices: tuple[tuple[Colours, Any], ...] = (("shown", as_seen), ("stored", as_stored))
-    for choice, pixels in choices:
-        classifier = alexnet_jax.load(tmp_path / "run", colours=choice)
-        wanted = classifier.probabilities(np.stack(pixels))
+    # The user's own choice goes before it, for files and opened images alike.
+    for choice, array in pixels.items():
+        classifier = alexnet_jax.load(tmp_path / "run", **{case.field: choice})
+        wanted = classifier.probabilities(array)
         np.testing.assert_array_equal(classifier.probabilities(files), wanted)
         opened = classifier.probabilities([Image.open(file) for file in files])
         np.testing.assert_array_equal(opened, wanted)
-    del info["colours"]  # as before there was the choice
+    del info[case.field]  # as before there was the choice
     (tmp_path / "run" / "run.json").write_text(json.dumps(info))
-    assert alexnet_jax.load(tmp_path / "run").appearance.colours == "stored"
+    assert getattr(alexnet_jax.load(tmp_path / "run").appearance, case.field) == "stored"
 
 
 def test_jpegs_that_lack_their_end_marker_are_counted(tmp_path, capsys):
