@@ -185,6 +185,8 @@ def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset, say: S
         pairs = near_duplicates(train, test)
     else:
         pairs = across_splits(rows, *names)
+        if prepared and prepared.get("copies", {}).get("searched") == "bytes":
+            say("among so many photos only equal files count as copies of training images")
         if line := conflicts_line(rows):
             say(f"{line}: {dataset.path / COPIES}")
     if not pairs:

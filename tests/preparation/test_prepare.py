@@ -26,7 +26,7 @@ from alexnet_jax.preparation import prepare as preparation
 from alexnet_jax.preparation.options import default_options
 from alexnet_jax.preparation.prepare import ensure_prepared, prepare
 
-ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def write_images(root, classes=("cat", "dog"), count=8, size=(24, 20), kind="jpg"):
@@ -60,6 +60,18 @@ def many_shards(monkeypatch):
         return shards
 
     monkeypatch.setattr(preparation, "plan_shards", plan)
+
+
+def command_of(tmp_path, data, data_dir, workers=0, before=""):
+    """Returns a command that runs `before` and prepares `data`, for a process of its own."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, json; from alexnet_jax.config import DataConfig\n"
+        "from alexnet_jax.preparation.prepare import prepare\n"
+        f"if __name__ == '__main__':\n    {before or 'pass'}\n"
+        f"    prepare(DataConfig(**json.loads(sys.argv[1])), sys.argv[2], workers={workers})\n"
+    )
+    return [sys.executable, script, json.dumps(dataclasses.asdict(data)), str(data_dir)]
 
 
 def fingerprint(folder):
@@ -176,17 +188,8 @@ def test_an_interrupted_preparation_continues(tmp_path, monkeypatch, after, caps
 def test_killed_while_workers_write_then_continued(tmp_path):
     root = write_images(tmp_path / "photos", count=300, size=(40, 30))
     data = folder_config(root, stored_size=32, validation_fraction=0.5)
-    code = (
-        "import sys, json; from alexnet_jax.config import DataConfig\n"
-        "from alexnet_jax.preparation.prepare import prepare\n"
-        "if __name__ == '__main__': prepare(DataConfig(**json.loads(sys.argv[1])), sys.argv[2],"
-        " workers=2)\n"
-    )
-    script = tmp_path / "script.py"
-    script.write_text(code)
-    arguments = [json.dumps(dataclasses.asdict(data)), str(tmp_path / "data")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, script, *arguments], env=environment)
+    command = command_of(tmp_path, data, tmp_path / "data", workers=2)
+    process = subprocess.Popen(command, env=ENVIRONMENT)
     work = tmp_path / "data" / "tiny" / "work"
     begin = time.monotonic()
     while not list(work.glob("*.array_record-*")):  # a worker has begun a shard
@@ -333,17 +336,12 @@ def test_a_data_folder_that_can_not_be_written(tmp_path):
 def test_a_full_disk_is_one_clear_line_and_keeps_finished_parts(tmp_path):
     root = write_images(tmp_path / "photos", count=40, size=(100, 100))
     data = folder_config(root, stored_size=96)
-    code = (
-        "import sys, json, resource, signal; from alexnet_jax.config import DataConfig\n"
-        "from alexnet_jax.preparation.prepare import prepare\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))\n"
-        "prepare(DataConfig(**json.loads(sys.argv[1])), sys.argv[2], workers=0)\n"
+    limit = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))"
     )
-    arguments = [json.dumps(dataclasses.asdict(data)), str(tmp_path / "data")]
-    command = [sys.executable, "-c", code, *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    command = command_of(tmp_path, data, tmp_path / "data", before=limit)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "DataError: cannot write in" in done.stderr
     assert not (tmp_path / "data" / "tiny" / "prepared.json").exists()
@@ -362,18 +360,9 @@ def test_two_processes_do_not_prepare_one_set_at_once(tmp_path):
     import filelock
 
     root = write_images(tmp_path / "photos")
-    code = (
-        "import sys, json; from alexnet_jax.config import DataConfig\n"
-        "from alexnet_jax.preparation.prepare import prepare\n"
-        "prepare(DataConfig(**json.loads(sys.argv[1])), sys.argv[2], workers=0)\n"
-    )
-    arguments = [json.dumps(dataclasses.asdict(folder_config(root))), str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = command_of(tmp_path, folder_config(root), tmp_path)
     with filelock.FileLock(tmp_path / ".tiny.lock"):
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
-            env=environment, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
         assert "another process is preparing tiny" in process.stderr.readline()
         assert not (tmp_path / "tiny").exists()

@@ -10,12 +10,20 @@ import pytest
 from archives import IDS, pack, pack_zip, write_imagenet2012
 from photo_folders import keys, listed, png, write
 
-from alexnet_jax.config import DataConfig
+from alexnet_jax.config import SOURCE_KINDS, DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation.images import read_square
+from alexnet_jax.preparation.options import default_options
 from alexnet_jax.preparation.prepare import prepare
-from alexnet_jax.preparation.sources import cifar10
+from alexnet_jax.preparation.sources import cifar10, source_kind
+
+
+@pytest.mark.parametrize("name", SOURCE_KINDS)
+def test_every_kind_of_source_has_its_module(name):
+    kind = source_kind(name)
+    assert kind.how_to_get and default_options(name).source_kind == name
+    assert all(hasattr(DataConfig(), field) for field in (*kind.options, *kind.defaults))
 
 
 def test_split_folders(tmp_path):
