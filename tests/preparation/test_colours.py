@@ -22,6 +22,10 @@ from alexnet_jax.workflow import train
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
+def choice(case, value="stored") -> dict[str, Any]:
+    return {case.field: value}
+
+
 def config_of(root, kind: Any = "folder", **changes):
     changes = {"stored_size": SIZE, "store": "raw", "validation_fraction": 0.0} | changes
     return DataConfig("", kind, str(root), **changes)
@@ -48,7 +52,7 @@ def test_photos_of_a_folder_are_stored_as_a_viewer_shows_them(tmp_path, case):
 def test_imagenet_and_who_asks_for_it_get_photos_as_they_are_stored(tmp_path, case, kind):
     write, changes = case.imagenet, {}
     if kind == "folder":
-        write, changes = case.folder, {case.field: "stored"}
+        write, changes = case.folder, choice(case)
     dataset = prepared(write(tmp_path / "photos"), tmp_path / "data", kind, **changes)
     split = dataset.split("train")
     for image, key in zip(split.images(range(len(split))), split.keys, strict=True):
@@ -59,8 +63,7 @@ def test_imagenet_and_who_asks_for_it_get_photos_as_they_are_stored(tmp_path, ca
 
 @cases
 def test_imagenet_can_be_stored_as_a_viewer_shows_it(tmp_path, case):
-    chosen = {case.field: case.as_viewed}
-    root = case.imagenet(tmp_path / "photos")
+    chosen, root = choice(case, case.as_viewed), case.imagenet(tmp_path / "photos")
     assert_viewed(prepared(root, tmp_path / "data", "imagenet2012", **chosen), case)
 
 
@@ -75,7 +78,7 @@ def test_a_set_is_taken_as_it_is_unless_another_appearance_is_asked_for(tmp_path
     assert ensure_prepared(data, tmp_path / "data") == folder, "the name that it got then"
     assert f"with {case.field} 'stored', and its networks" in capsys.readouterr().err
     assert getattr(open_dataset(folder).appearance, case.field) == "stored"
-    chosen = {case.field: case.as_viewed}
+    chosen = choice(case, case.as_viewed)
     asked = DataConfig(folder.name, stored_size=SIZE, source_kind="folder", **chosen)
     with pytest.raises(DataError, match=f"{case.field} 'stored', asked for '{case.as_viewed}'"):
         ensure_prepared(asked, tmp_path / "data")
@@ -84,14 +87,14 @@ def test_a_set_is_taken_as_it_is_unless_another_appearance_is_asked_for(tmp_path
 @cases
 def test_names_of_sets_are_those_from_before_there_was_the_choice(case):
     assert resolve_options(DataConfig("", "folder", "/photos")).name == "photos-cfb2a9b0"
-    other = DataConfig("", "folder", "/photos", **{case.field: "stored"})
+    other = DataConfig("", "folder", "/photos", **choice(case))
     assert resolve_options(other).name != "photos-cfb2a9b0"
 
 
 @cases
 def test_sets_without_image_files_have_no_such_choice(case):
     with pytest.raises(InputError, match=f"{case.field} 'stored' has no effect: digits holds no"):
-        resolve_options(DataConfig(**{case.field: "stored"}))
+        resolve_options(DataConfig(**choice(case)))
 
 
 @cases
@@ -118,8 +121,8 @@ def test_a_run_predicts_as_it_was_trained(tmp_path, monkeypatch, case, kind):
     wanted = classifier.probabilities(pixels[usual])
     np.testing.assert_array_equal(classifier.probabilities(files), wanted)
     # The user's own choice goes before it, for files and opened images alike.
-    for choice, array in pixels.items():
-        classifier = alexnet_jax.load(tmp_path / "run", **{case.field: choice})
+    for value, array in pixels.items():
+        classifier = alexnet_jax.load(tmp_path / "run", **choice(case, value))
         wanted = classifier.probabilities(array)
         np.testing.assert_array_equal(classifier.probabilities(files), wanted)
         opened = classifier.probabilities([Image.open(file) for file in files])
