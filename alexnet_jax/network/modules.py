@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from alexnet_jax.network import layers as specs
+from alexnet_jax.network import kinds as specs
 from alexnet_jax.network import ops
 
 DATA, TOWER = "data", "tower"
@@ -21,21 +21,19 @@ DATA, TOWER = "data", "tower"
 
 
 def _parameters(
-    module: nn.Module,
-    layer: specs.Parametric,
-    kernel_shape: tuple[int, ...],
-    bias_shape: tuple[int, ...],
-    fan_in: int,
+    module: nn.Module, layer: specs.Parametric, x: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the kernel and the bias of `module`, which holds them."""
+    """Returns the kernel, in the dtype of `x`, and the bias of `module`, which holds them."""
+    kernel_shape, bias_shape = layer.parameter_shapes(x.shape[1:])
     if layer.weight_std is None:
+        fan_in = math.prod(kernel_shape[-4:-1])  # [(positions,) (window, window,) in, out]
         kernel_init = bias_init = _uniform(1 / math.sqrt(fan_in))
     else:
         kernel_init = nn.initializers.normal(layer.weight_std)
         bias_init = nn.initializers.constant(layer.bias)
     kernel = module.param("kernel", kernel_init, kernel_shape, jnp.float32)
     bias = module.param("bias", bias_init, bias_shape, jnp.float32)
-    return kernel, bias
+    return kernel.astype(x.dtype), bias
 
 
 def _uniform(bound: float):
@@ -53,60 +51,55 @@ def _add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
     return (x.astype(bias.dtype) + bias).astype(x.dtype)
 
 
-class Conv(nn.Module):
+def _paddings(x: jax.Array, layer: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    return specs.padding_of(x.shape[1], layer), specs.padding_of(x.shape[2], layer)
+
+
+class ConvModule(nn.Module):
     """A convolution."""
 
     layer: specs.Conv
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        layer, depth = self.layer, x.shape[3] // self.layer.groups
-        shape = (layer.window, layer.window, depth, layer.features)
-        kernel, bias = _parameters(self, layer, shape, (layer.features,), math.prod(shape[:3]))
-        padding = (specs.padding_of(x.shape[1], layer), specs.padding_of(x.shape[2], layer))
-        out = ops.convolution(
-            x, kernel.astype(x.dtype), stride=layer.stride, padding=padding, groups=layer.groups
-        )
-        return _add_bias(out, bias)
+        layer = self.layer
+        kernel, bias = _parameters(self, layer, x)  # [window, window, in / groups, out], [out]
+        padding = _paddings(x, layer)
+        out = ops.convolution(x, kernel, stride=layer.stride, padding=padding, groups=layer.groups)
+        return _add_bias(out, bias)  # [batch, out_height, out_width, out]
 
 
-class Local(nn.Module):
+class LocalModule(nn.Module):
     """An unshared convolution."""
 
     layer: specs.Local
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        layer = self.layer
-        height, width = (
-            size + 2 * layer.padding - layer.window + 1 for size in (x.shape[1], x.shape[2])
-        )
-        fan_in = layer.window**2 * x.shape[3]
-        shape = (height, width, layer.window, layer.window, x.shape[3], layer.features)
-        kernel, bias = _parameters(self, layer, shape, (height, width, layer.features), fan_in)
-        padding = ((layer.padding, layer.padding), (layer.padding, layer.padding))
-        return _add_bias(ops.local_convolution(x, kernel.astype(x.dtype), padding=padding), bias)
+        kernel, bias = _parameters(self, self.layer, x)
+        padding = _paddings(x, self.layer)
+        return _add_bias(ops.local_convolution(x, kernel, padding=padding), bias)
 
 
-class Dense(nn.Module):
+class DenseModule(nn.Module):
     """A fully connected layer."""
 
     layer: specs.Dense
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        layer, depth = self.layer, x.shape[1] // self.layer.groups
-        kernel, bias = _parameters(self, layer, (depth, layer.features), (layer.features,), depth)
-        kernel = kernel.astype(x.dtype)
-        if layer.groups == 1:
+        groups, features = self.layer.groups, self.layer.features
+        kernel, bias = _parameters(self, self.layer, x)  # [in / groups, out], [out]
+        if groups == 1:
             return _add_bias(x @ kernel, bias)
-        inputs = x.reshape(x.shape[0], layer.groups, depth)
-        weights = kernel.reshape(depth, layer.groups, layer.features // layer.groups)
-        grouped = jnp.einsum("ngd,dgf->ngf", inputs, weights)
-        return _add_bias(grouped.reshape(x.shape[0], layer.features), bias)
+        depth = len(kernel)
+        inputs = x.reshape(x.shape[0], groups, depth)  # [batch, groups, in / groups]
+        weights = kernel.reshape(depth, groups, features // groups)
+        grouped = jnp.einsum("ngd,dgf->ngf", inputs, weights)  # [batch, groups, out / groups]
+        return _add_bias(grouped.reshape(x.shape[0], features), bias)
 
 
-class Activation(nn.Module):
+class ActivationModule(nn.Module):
     """A pointwise nonlinearity."""
 
     layer: specs.Activation
@@ -118,7 +111,7 @@ class Activation(nn.Module):
 _NONLINEARITIES = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
 
 
-class Lrn(nn.Module):
+class LrnModule(nn.Module):
     """Normalization across channels."""
 
     layer: specs.Lrn
@@ -135,7 +128,7 @@ class Lrn(nn.Module):
         )
 
 
-class ResponseNorm(nn.Module):
+class ResponseNormModule(nn.Module):
     """Normalization over neighbouring pixels."""
 
     layer: specs.ResponseNorm
@@ -147,7 +140,7 @@ class ResponseNorm(nn.Module):
         )
 
 
-class MaxPool(nn.Module):
+class MaxPoolModule(nn.Module):
     """Max pooling."""
 
     layer: specs.MaxPool
@@ -156,7 +149,7 @@ class MaxPool(nn.Module):
         return _pool(ops.max_pool, self.layer, x)
 
 
-class AvgPool(nn.Module):
+class AvgPoolModule(nn.Module):
     """Average pooling."""
 
     layer: specs.AvgPool
@@ -166,11 +159,10 @@ class AvgPool(nn.Module):
 
 
 def _pool(pool: Any, layer: specs.MaxPool | specs.AvgPool, x: jax.Array) -> jax.Array:
-    padding = (specs.padding_of(x.shape[1], layer), specs.padding_of(x.shape[2], layer))
-    return pool(x, window=layer.window, stride=layer.stride, padding=padding)
+    return pool(x, window=layer.window, stride=layer.stride, padding=_paddings(x, layer))
 
 
-class AdaptiveAvgPool(nn.Module):
+class AdaptiveAvgPoolModule(nn.Module):
     """Average pooling to a given size."""
 
     layer: specs.AdaptiveAvgPool
@@ -179,17 +171,17 @@ class AdaptiveAvgPool(nn.Module):
         return ops.adaptive_avg_pool(x, self.layer.size)
 
 
-class Flatten(nn.Module):
+class FlattenModule(nn.Module):
     """Maps to a vector, group by group."""
 
     layer: specs.Flatten
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        split = x.reshape(*x.shape[:3], self.layer.groups, -1)
-        return jnp.moveaxis(split, 3, 1).reshape(x.shape[0], -1)
+        split = x.reshape(*x.shape[:3], self.layer.groups, -1)  # [batch, h, w, groups, channels]
+        return jnp.moveaxis(split, 3, 1).reshape(x.shape[0], -1)  # [batch, groups * h * w * c]
 
 
-class Dropout(nn.Module):
+class DropoutModule(nn.Module):
     """Dropout: masks in training, one key per image; without keys what stands in for them."""
 
     layer: specs.Dropout
@@ -207,7 +199,7 @@ class Dropout(nn.Module):
         return jnp.where(mask, kept, jnp.zeros_like(kept))
 
 
-class Gather(nn.Module):
+class GatherModule(nn.Module):
     """The channels of all towers, of which each device has its own."""
 
     layer: specs.Gather
@@ -217,24 +209,25 @@ class Gather(nn.Module):
         return lax.all_gather(x, TOWER, axis=x.ndim - 1, tiled=True, to=to)
 
 
-_MODULES: dict[type, type[nn.Module]] = {
-    specs.Conv: Conv,
-    specs.Local: Local,
-    specs.Dense: Dense,
-    specs.Activation: Activation,
-    specs.Lrn: Lrn,
-    specs.ResponseNorm: ResponseNorm,
-    specs.MaxPool: MaxPool,
-    specs.AvgPool: AvgPool,
-    specs.AdaptiveAvgPool: AdaptiveAvgPool,
-    specs.Flatten: Flatten,
-    specs.Dropout: Dropout,
-    specs.Gather: Gather,
+MODULES: dict[type[specs.Layer], type[nn.Module]] = {
+    specs.Conv: ConvModule,
+    specs.Local: LocalModule,
+    specs.Dense: DenseModule,
+    specs.Activation: ActivationModule,
+    specs.Lrn: LrnModule,
+    specs.ResponseNorm: ResponseNormModule,
+    specs.MaxPool: MaxPoolModule,
+    specs.AvgPool: AvgPoolModule,
+    specs.AdaptiveAvgPool: AdaptiveAvgPoolModule,
+    specs.Flatten: FlattenModule,
+    specs.Dropout: DropoutModule,
+    specs.Gather: GatherModule,
 }
+"""By kind; their names do not appear in parameters, which are named after the layers."""
 
 
 def layer_module(name: str, layer: specs.Layer) -> Any:
     """Returns the module of a layer, to be made within a compact method of its parent."""
-    if type(layer) not in _MODULES:
+    if type(layer) not in MODULES:
         raise TypeError(f"layer '{name}' is of unknown type {type(layer).__name__}")
-    return _MODULES[type(layer)](layer, name=name)  # type: ignore[call-arg]
+    return MODULES[type(layer)](layer, name=name)  # type: ignore[call-arg]

@@ -2,20 +2,7 @@
 
 from typing import NamedTuple
 
-from alexnet_jax.network.layers import (
-    AdaptiveAvgPool,
-    AvgPool,
-    Conv,
-    Dense,
-    Flatten,
-    Local,
-    MaxPool,
-    Network,
-    ResponseNorm,
-    layer_names,
-    padding_of,
-    summarize,
-)
+from alexnet_jax.network.layers import Network, summarize
 
 
 class ReceptiveField(NamedTuple):
@@ -60,22 +47,15 @@ def receptive_fields(network: Network, image_size: int | None = None) -> list[Re
     image = summaries[0].input_shape[0]
     size, stride, centre, dense = 1, 1.0, 0.0, False
     fields = []
-    for name, summary in zip(layer_names(network.layers), summaries, strict=True):
-        layer, units = summary.layer, summary.input_shape[0]
-        dense = dense or isinstance(layer, Flatten | Dense)
-        if dense:
-            fields.append(ReceptiveField(name, 1, image, 0.0, (image - 1) / 2))
+    for summary in summaries:
+        field = None if dense else summary.layer.field(summary.input_shape[0])
+        dense = field is None
+        if field is None:
+            fields.append(ReceptiveField(summary.name, 1, image, 0.0, (image - 1) / 2))
             continue
-        window, step, before = 1, 1.0, 0.0
-        if isinstance(layer, Conv | Local | MaxPool | AvgPool):
-            window, before = layer.window, padding_of(units, layer)[0]
-            step = 1 if isinstance(layer, Local) else layer.stride
-        elif isinstance(layer, ResponseNorm):
-            window, before = layer.window, layer.window // 2
-        elif isinstance(layer, AdaptiveAvgPool):
-            window, step = -(-units // layer.size), units / layer.size
-        size += round((window - 1) * stride)
-        centre += ((window - 1) / 2 - before) * stride
-        stride *= step
-        fields.append(ReceptiveField(name, summary.output_shape[0], size, stride, centre))
+        size += round((field.size - 1) * stride)
+        centre += ((field.size - 1) / 2 - field.before) * stride
+        stride *= field.stride
+        units = summary.output_shape[0]
+        fields.append(ReceptiveField(summary.name, units, size, stride, centre))
     return fields

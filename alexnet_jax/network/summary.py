@@ -4,42 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from alexnet_jax.network.layers import (
-    Activation,
-    AdaptiveAvgPool,
-    AvgPool,
-    Conv,
-    Dense,
-    Dropout,
     Flatten,
-    Gather,
     Layer,
     LayerSummary,
-    Local,
     Lrn,
-    MaxPool,
     Network,
     Parametric,
-    ResponseNorm,
     parametric_layers,
     summarize,
 )
 from alexnet_jax.network.networks import find_network
 from alexnet_jax.network.receptive_fields import receptive_fields
 from alexnet_jax.network.summary_text import format_summary
-
-_KINDS = {
-    Conv: "conv",
-    Local: "local",
-    Dense: "dense",
-    Lrn: "LRN",
-    ResponseNorm: "rnorm",
-    MaxPool: "max pool",
-    AvgPool: "avg pool",
-    AdaptiveAvgPool: "adaptive pool",
-    Flatten: "flatten",
-    Dropout: "dropout",
-    Gather: "gather",
-}
 
 
 @dataclass(frozen=True)
@@ -119,8 +95,8 @@ def summary(network: Network | str, image_size: int | None = None) -> NetworkSum
     rows = tuple(
         LayerRow(
             layer.name,
-            _kind(layer.layer),
-            _kernel_shape(layer),
+            layer.layer.label(),
+            (layer.layer.parameter_shapes(layer.input_shape) or ((),))[0],
             *_window(layer.layer),
             layer.output_shape,
             field.size,
@@ -135,31 +111,9 @@ def summary(network: Network | str, image_size: int | None = None) -> NetworkSum
     return NetworkSummary(network, size, rows, *totals)
 
 
-def _kind(layer: Layer) -> str:
-    if isinstance(layer, Activation):
-        return "ReLU" if layer.kind == "relu" else layer.kind
-    return _KINDS[type(layer)]
-
-
-def _kernel_shape(summary: LayerSummary) -> tuple[int, ...]:
-    layer, channels = summary.layer, summary.input_shape[-1]
-    match layer:
-        case Conv(window=window, groups=groups, features=features):
-            return window, window, channels // groups, features
-        case Local(window=window, features=features):
-            return *summary.output_shape[:2], window, window, channels, features
-        case Dense(groups=groups, features=features):
-            return channels // groups, features
-    return ()
-
-
 def _window(layer: Layer) -> tuple[int | None, int | None]:
-    match layer:
-        case Conv() | MaxPool() | AvgPool():
-            return layer.window, layer.stride
-        case Local() | ResponseNorm():
-            return layer.window, 1
-    return None, None
+    windows = layer.windows()
+    return (windows.size, windows.stride) if windows else (None, None)
 
 
 def _places(

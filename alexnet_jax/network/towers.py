@@ -18,14 +18,8 @@ from jax.sharding import PartitionSpec as P
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import (
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
     Gather,
     Layer,
-    Local,
-    Lrn,
     Network,
     Parametric,
     layer_names,
@@ -60,53 +54,19 @@ def tower_network(network: Network, towers: int) -> Network:
     divided = False  # whether each tower has only its own channels at this point
     for place, (name, layer) in enumerate(zip(names, network.layers, strict=True)):
         following = parametric_layers(network.layers[place:])
-        if divided and _needs_all(layer, following):
+        is_classifier = following == [layer]
+        if divided and (layer.reads_all_towers() or is_classifier):
             shares.append(Gather(towers, invariant=len(following) == 1))
             divided = False
         try:
-            shares.append(_share(layer, towers, divided, following))
+            shares.append(layer if is_classifier else layer.share(towers, divided))
         except InputError as error:
-            raise InputError(f"network '{network.name}', layer '{name}': {error}") from None
+            raise InputError(f"network '{network.name}': layer '{name}' {error}") from None
         if isinstance(layer, Parametric):
             divided = len(following) > 1
     return dataclasses.replace(
         network, name=f"{network.name}, one of {towers} towers", layers=tuple(shares)
     )
-
-
-def _needs_all(layer: Layer, following: list[Parametric]) -> bool:
-    """Returns whether `layer` reads the channels of all towers."""
-    if isinstance(layer, Conv | Dense | Flatten):
-        return layer.groups == 1 or following == [layer]
-    return isinstance(layer, Local)
-
-
-def _share(layer: Layer, towers: int, divided: bool, following: list[Parametric]) -> Layer:
-    """Returns the part of a layer that one tower computes."""
-    if isinstance(layer, Parametric) and following == [layer]:
-        return layer  # the classifier
-    changes: dict[str, int] = {}
-    if isinstance(layer, Parametric):
-        changes["features"] = _divided(layer.features, towers, "features")
-    groups = getattr(layer, "groups", 1)
-    if divided and isinstance(layer, Dropout):
-        changes["towers"] = towers
-    elif divided and isinstance(layer, Lrn) and groups == 1:
-        raise InputError(
-            f"it normalizes across the border of the {towers} towers, which would then compute "
-            "another network; use 1 tower"
-        )
-    elif isinstance(layer, Conv | Dense | Flatten | Lrn) and groups > 1:
-        if not divided:
-            raise InputError(f"its {groups} groups see channels that every tower has; use 1 tower")
-        changes["groups"] = _divided(groups, towers, "groups")
-    return dataclasses.replace(layer, **changes)  # type: ignore[arg-type]
-
-
-def _divided(count: int, towers: int, what: str) -> int:
-    if count % towers:
-        raise InputError(f"its {count} {what} do not divide over {towers} towers; use 1 tower")
-    return count // towers
 
 
 def make_forward(network: Network, dtype: Any = jnp.float32, mesh: Mesh | None = None) -> Forward:

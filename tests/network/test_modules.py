@@ -37,7 +37,7 @@ def test_tabulate_has_a_row_for_every_layer(name, key, monkeypatch):
     for row in table.rows:
         kind, inputs, outputs, *_ = cells[row.layer]
         after = [2, *row.output_shape]
-        assert kind == type(specs[row.layer]).__name__
+        assert kind == f"{type(specs[row.layer]).__name__}Module"
         assert (inputs, outputs) == tuple(
             f"float32[{','.join(map(str, shape))}]" for shape in (before, after)
         )

@@ -1,0 +1,481 @@
+"""The kinds of layers: small frozen specs, each with its own rules.
+
+To add a kind: a spec here (its parameters, shapes, costs, windows and share of a tower), its Linen
+module in `modules.MODULES`, and an entry in each writer that can express it (`weights/writers`).
+Array layouts are `[batch, height, width, channels]`; kernels
+`[height, width, channels_in / groups, channels_out]`. Shapes here are without the batch axis.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+from alexnet_jax.errors import InputError
+
+Shape = tuple[int, ...]
+
+
+class Windows(NamedTuple):
+    """Square windows that a layer slides over the image.
+
+    Attributes:
+      size: height and width, pixels.
+      stride: pixels between neighbouring windows.
+      padding: zeros on each side, pixels.
+      overhang: the last window may lie partly outside, as in cuda-convnet and Caffe.
+    """
+
+    size: int
+    stride: int = 1
+    padding: int = 0
+    overhang: bool = False
+
+    def along(self, extent: int) -> int:
+        """Returns the number of windows along an axis of `extent` pixels."""
+        return window_count(extent, self.size, self.stride, self.padding, self.overhang)
+
+
+class Field(NamedTuple):
+    """What a unit reads of its layer's input along one axis.
+
+    Attributes:
+      size: units of the input that it reads.
+      stride: from one unit to the next, in units of the input.
+      before: units of padding that the first one reads.
+    """
+
+    size: int
+    stride: float
+    before: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A kind of layer. The defaults are those of one that works on each value by itself.
+
+    The rules raise `InputError` with what is wrong, to be read after "layer 'conv1' …".
+    """
+
+    PREFIX: ClassVar[str] = ""  # of its name in a network; layers with parameters have their own
+    LABEL: ClassVar[str] = ""  # in tables
+
+    def prefix(self) -> str:
+        """Returns the beginning of the layer's name in a network."""
+        return self.PREFIX
+
+    def label(self) -> str:
+        """Returns the word for the kind in tables."""
+        return self.LABEL
+
+    def windows(self) -> Windows | None:
+        """Returns the windows that the units read; None: these do not slide over the image."""
+        return None
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Returns the shape of the output for one image."""
+        return shape
+
+    def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape] | None:
+        """Returns the shapes of kernel and bias, if there are any."""
+        return None
+
+    def macs(self, shape: Shape) -> int:
+        """Returns the multiply-accumulate operations for one image."""
+        return 0
+
+    def field(self, extent: int) -> Field | None:
+        """Returns what a unit reads of an input of `extent` units a side; None: all of it."""
+        windows = self.windows() or Windows(1)
+        return Field(windows.size, windows.stride, windows.padding)
+
+    def reads_all_towers(self) -> bool:
+        """Returns whether each unit reads the channels of all towers."""
+        return False
+
+    def share(self, towers: int, divided: bool) -> "Layer":
+        """Returns the part of the layer that one tower computes.
+
+        `divided`: each tower has only its own channels of the input.
+        """
+        return self
+
+
+@dataclass(frozen=True)
+class Conv(Layer):
+    """A convolution with shared weights and one bias per filter.
+
+    Attributes:
+      name: layer name; trailing digits give the depth (`conv1`).
+      features: filters over all groups.
+      window: height and width of the filter in pixels.
+      stride: pixels between neighbouring windows.
+      padding: zero rows and columns on each side.
+      groups: independent filter groups; 2 is the paper's two towers.
+      weight_std: standard deviation of the normal initial weights; None is PyTorch's default
+        (uniform within 1/sqrt(fan_in), for weights and biases).
+      bias: initial value of the biases.
+      overhang: count windows by rounding up, as the 2012 code does, so that the last window may
+        reach over the edge and reads zeros there (2012 file `layer.py`); else round down.
+    """
+
+    name: str
+    features: int
+    window: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    weight_std: float | None = 0.01
+    bias: float = 0.0
+    overhang: bool = True
+
+    LABEL: ClassVar[str] = "conv"
+
+    def windows(self) -> Windows:
+        return Windows(self.window, self.stride, self.padding, self.overhang)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        positions = _positions(self.windows(), shape)
+        _check_groups(self.groups, shape[-1], self.features)
+        return (*positions, self.features)
+
+    def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape]:
+        return (self.window, self.window, shape[-1] // self.groups, self.features), (self.features,)
+
+    def macs(self, shape: Shape) -> int:
+        positions = _positions(self.windows(), shape)
+        return math.prod(positions) * math.prod(self.parameter_shapes(shape)[0])
+
+    def reads_all_towers(self) -> bool:
+        return self.groups == 1
+
+    def share(self, towers: int, divided: bool) -> "Conv":
+        features = _divided(self.features, towers, "features")
+        groups = _divided_groups(self.groups, towers, divided)
+        return dataclasses.replace(self, features=features, groups=groups)
+
+
+@dataclass(frozen=True)
+class Local(Layer):
+    """An unshared convolution: a filter bank and a bias of its own for each position.
+
+    Attributes as for `Conv`. Source: 2012 code, layer type `local`; CIFAR-10 nets.
+    """
+
+    name: str
+    features: int
+    window: int
+    padding: int = 0
+    weight_std: float = 0.01
+    bias: float = 0.0
+
+    LABEL: ClassVar[str] = "local"
+
+    def windows(self) -> Windows:
+        return Windows(self.window, padding=self.padding)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*_positions(self.windows(), shape), self.features)
+
+    def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape]:
+        bank = (self.window, self.window, shape[-1], self.features)
+        positions = _positions(self.windows(), shape)
+        return (*positions, *bank), (*positions, self.features)
+
+    def macs(self, shape: Shape) -> int:
+        return math.prod(self.parameter_shapes(shape)[0])
+
+    def reads_all_towers(self) -> bool:
+        return True
+
+    def share(self, towers: int, divided: bool) -> "Local":
+        return dataclasses.replace(self, features=_divided(self.features, towers, "features"))
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """A fully connected layer; with `groups`, each group of outputs sees its group of inputs."""
+
+    name: str
+    features: int
+    groups: int = 1
+    weight_std: float | None = 0.01
+    bias: float = 0.0
+
+    LABEL: ClassVar[str] = "dense"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 1:
+            raise InputError("is dense and needs a Flatten before it")
+        _check_groups(self.groups, shape[0], self.features)
+        return (self.features,)
+
+    def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape]:
+        return (shape[0] // self.groups, self.features), (self.features,)
+
+    def macs(self, shape: Shape) -> int:
+        return math.prod(self.parameter_shapes(shape)[0])
+
+    def field(self, extent: int) -> None:
+        return None
+
+    def reads_all_towers(self) -> bool:
+        return self.groups == 1
+
+    def share(self, towers: int, divided: bool) -> "Dense":
+        features = _divided(self.features, towers, "features")
+        groups = _divided_groups(self.groups, towers, divided)
+        return dataclasses.replace(self, features=features, groups=groups)
+
+
+@dataclass(frozen=True)
+class Activation(Layer):
+    """A pointwise nonlinearity. Paper §3.1; `sigmoid`, 1 / (1 + exp(-x)), is what came before."""
+
+    kind: Literal["relu", "tanh", "sigmoid"] = "relu"
+
+    def prefix(self) -> str:
+        return self.kind
+
+    def label(self) -> str:
+        return "ReLU" if self.kind == "relu" else self.kind
+
+
+@dataclass(frozen=True)
+class Lrn(Layer):
+    """Local response normalization across channels: `b = a / (bias + alpha * sum a^2) ** beta`.
+
+    Attributes:
+      depth: channels in the (centred, truncated) window, n of the paper; odd.
+      alpha: factor of the sum itself. The paper prints 1e-4; the 2012 code divides the configured
+        1e-4 by the window size, so what ran is 2e-5.
+      beta: exponent.
+      bias: k of the paper.
+      groups: the sum never crosses the border between groups of channels (the towers).
+
+    Paper: §3.3, k=2, n=5, alpha=1e-4, beta=0.75.
+    """
+
+    depth: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    bias: float = 2.0
+    groups: int = 1
+
+    PREFIX: ClassVar[str] = "norm"
+    LABEL: ClassVar[str] = "LRN"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if shape[-1] % self.groups:
+            raise InputError(f"normalizes in {self.groups} groups, but has {shape[-1]} channels")
+        return shape
+
+    def share(self, towers: int, divided: bool) -> "Lrn":
+        if divided and self.groups == 1:
+            raise InputError(
+                f"normalizes across the border of the {towers} towers, which would then compute "
+                "another network; use 1 tower"
+            )
+        return dataclasses.replace(self, groups=_divided_groups(self.groups, towers, divided))
+
+
+@dataclass(frozen=True)
+class ResponseNorm(Layer):
+    """Response normalization over a spatial window within each map (2012 code, `rnorm`).
+
+    `b = a / (bias + alpha * sum a^2) ** beta`, the sum over `window` x `window` neighbours of the
+    same channel, truncated at the border without rescaling. `alpha` is the configured scale
+    divided by window^2. Not mentioned in the paper.
+    """
+
+    window: int = 5
+    alpha: float = 1e-3 / 25
+    beta: float = 0.75
+    bias: float = 1.0
+
+    PREFIX: ClassVar[str] = "rnorm"
+    LABEL: ClassVar[str] = "rnorm"
+
+    def windows(self) -> Windows:
+        return Windows(self.window, padding=self.window // 2)
+
+
+@dataclass(frozen=True)
+class _Pool(Layer):
+    PREFIX: ClassVar[str] = "pool"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        windows = self.windows()
+        assert windows is not None
+        return (*_positions(windows, shape), shape[-1])
+
+
+@dataclass(frozen=True)
+class MaxPool(_Pool):
+    """Max pooling; `overhang` rounds the number of windows up (2012, Caffe). Paper: §3.4."""
+
+    window: int = 3
+    stride: int = 2
+    overhang: bool = True
+
+    LABEL: ClassVar[str] = "max pool"
+
+    def windows(self) -> Windows:
+        return Windows(self.window, self.stride, 0, self.overhang)
+
+
+@dataclass(frozen=True)
+class AvgPool(_Pool):
+    """Average pooling; overhanging windows divide by the pixels that they really cover."""
+
+    window: int = 3
+    stride: int = 2
+    overhang: bool = True
+
+    LABEL: ClassVar[str] = "avg pool"
+
+    def windows(self) -> Windows:
+        return Windows(self.window, self.stride, 0, self.overhang)
+
+
+@dataclass(frozen=True)
+class AdaptiveAvgPool(Layer):
+    """Average pooling to `size` x `size`, windows as in PyTorch's AdaptiveAvgPool2d."""
+
+    size: int = 6
+
+    PREFIX: ClassVar[str] = "pool"
+    LABEL: ClassVar[str] = "adaptive pool"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return self.size, self.size, shape[-1]
+
+    def field(self, extent: int) -> Field:
+        return Field(-(-extent // self.size), extent / self.size, 0)
+
+
+@dataclass(frozen=True)
+class Flatten(Layer):
+    """`[batch, height, width, channels]` to `[batch, height * width * channels]`.
+
+    Attributes:
+      groups: the channels are split into so many groups, which follow one another in the result,
+        so that a `Dense` with as many groups sees one tower in each; 1 is plain order.
+    """
+
+    groups: int = 1
+
+    PREFIX: ClassVar[str] = "flatten"
+    LABEL: ClassVar[str] = "flatten"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if shape[-1] % self.groups:
+            raise InputError(f"flattens {self.groups} groups, but has {shape[-1]} channels")
+        return (math.prod(shape),)
+
+    def field(self, extent: int) -> None:
+        return None
+
+    def reads_all_towers(self) -> bool:
+        return self.groups == 1
+
+    def share(self, towers: int, divided: bool) -> "Flatten":
+        return dataclasses.replace(self, groups=_divided_groups(self.groups, towers, divided))
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Dropout with two conventions. Paper: §4.2.
+
+    Attributes:
+      rate: probability of dropping a unit.
+      inverted: True scales the kept units by 1/(1-rate) in training and nothing at test; False
+        (2012) only masks in training and multiplies by 1-rate in every other pass.
+      towers: the units are the share of one of so many towers, whose masks are slices of those
+        of the whole layer.
+    """
+
+    rate: float = 0.5
+    inverted: bool = False
+    towers: int = 1
+
+    PREFIX: ClassVar[str] = "dropout"
+    LABEL: ClassVar[str] = "dropout"
+
+    def share(self, towers: int, divided: bool) -> "Dropout":
+        return dataclasses.replace(self, towers=towers) if divided else self
+
+
+@dataclass(frozen=True)
+class Gather(Layer):
+    """The towers send their channels to one another: here the paper's two GPUs talk (§3.5).
+
+    Only the network of a single tower has such layers, see `towers.tower_network`.
+
+    Attributes:
+      towers: how many there are; the channels of the first one come first.
+      invariant: what follows is the same on every tower, so that no gradient comes back.
+    """
+
+    towers: int
+    invariant: bool = False
+
+    PREFIX: ClassVar[str] = "gather"
+    LABEL: ClassVar[str] = "gather"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*shape[:-1], shape[-1] * self.towers)
+
+
+Parametric = Conv | Local | Dense
+
+
+def window_count(size: int, window: int, stride: int, padding: int, overhang: bool) -> int:
+    """Returns the number of windows along an axis of `size` pixels (0 or less: none fits).
+
+    `1 + (size + 2 padding - window) / stride`, rounded up with `overhang` (2012 file `layer.py`)
+    and down without.
+    """
+    room = size + 2 * padding - window
+    if room < 0:
+        return 0
+    return 1 + (-(-room // stride) if overhang else room // stride)
+
+
+def padding_of(size: int, layer: Conv | MaxPool | AvgPool | Local) -> tuple[int, int]:
+    """Returns the pixels to add before and after one axis of `size` so that VALID windows fit."""
+    windows = layer.windows()
+    needed = (windows.along(size) - 1) * windows.stride + windows.size
+    return windows.padding, max(needed - size - windows.padding, 0)
+
+
+def _positions(windows: Windows, shape: Shape) -> tuple[int, int]:
+    """Returns the rows and columns of windows on an image `[height, width, channels]`."""
+    height, width, _ = shape
+    rows, columns = windows.along(height), windows.along(width)
+    if min(rows, columns) < 1:
+        size = windows.size
+        raise InputError(f"has {size}x{size} windows but gets only {height}x{width} pixels")
+    return rows, columns
+
+
+def _check_groups(groups: int, channels: int, features: int) -> None:
+    if channels % groups or features % groups:
+        raise InputError(
+            f"has {groups} groups, which must divide its {channels} inputs and its {features} "
+            "outputs"
+        )
+
+
+def _divided(count: int, towers: int, what: str) -> int:
+    if count % towers:
+        raise InputError(f"has {count} {what}, which {towers} towers cannot divide; use 1 tower")
+    return count // towers
+
+
+def _divided_groups(groups: int, towers: int, divided: bool) -> int:
+    if groups == 1:
+        return 1
+    if not divided:
+        raise InputError(f"has {groups} groups of channels that every tower has; use 1 tower")
+    return _divided(groups, towers, "groups")
