@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from alexnet_jax.config import Config
-from alexnet_jax.presets import NOTES
+from alexnet_jax.preset_notes import NOTES
 from experiments import collect, pages, results
 from experiments.minimal_filtering import run
 from experiments.platforms import run as platforms

@@ -12,7 +12,8 @@ from alexnet_jax.commands.options import AbsolutePath, Options, RunOptions
 from alexnet_jax.config import AUTO
 from alexnet_jax.errors import InputError
 from alexnet_jax.locations import default_data_dir
-from alexnet_jax.presets import NOTES, PRESETS
+from alexnet_jax.preset_notes import NOTES
+from alexnet_jax.presets import PRESETS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Convolutions: the plain `lax` form, which is the definition, and a fast form for CPUs.
 
-XLA's CPU backend is slow at grouped convolutions, their gradients above all. The fast form computes
-one convolution per group, by minimal filtering where that needs far fewer operations; a convolution
-with a stride becomes one without, over squares of pixels. Which form runs is decided when the
+XLA's CPU backend is slow at grouped convolutions, most of all at their gradients. The fast form
+computes one convolution per group, by minimal filtering where that needs far fewer operations; a
+convolution with a stride becomes one without, over squares of pixels. The form is chosen when the
 program is lowered for a platform; GPUs and TPUs keep the plain one. Images are
 `[batch, height, width, channels]`.
 """
@@ -55,15 +55,7 @@ def plain_convolution(
     padding: Padding = ((0, 0), (0, 0)),
     groups: int = 1,
 ) -> jax.Array:
-    """Defines `convolution`: the same arguments, one `lax` operation on every platform.
-
-    Args:
-      x: float `[n, h, w, c]`.
-      kernel: `[window_h, window_w, c / groups, features]`.
-      stride: pixels between neighbouring windows.
-      padding: zero (rows before, after), (columns before, after).
-      groups: see `convolution`.
-    """
+    """Defines `convolution`: the same arguments, one `lax` operation on every platform."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -143,9 +135,9 @@ _convolution.defvjp(_convolution_forward, _convolution_backward)
 
 
 def _fast_convolution(x, kernel, *, stride, padding, groups):
-    xs, kernels = (jnp.split(array, groups, axis=-1) for array in (x, kernel))
+    xs, kernels = (jnp.split(array, groups, axis=-1) for array in (x, kernel))  # one per group
     parts = [_one_group(*pair, stride, padding) for pair in zip(xs, kernels, strict=True)]
-    return jnp.concatenate(parts, axis=-1)
+    return jnp.concatenate(parts, axis=-1)  # [n, out_h, out_w, features]
 
 
 def _one_group(x, kernel, stride, padding):
@@ -156,12 +148,12 @@ def _one_group(x, kernel, stride, padding):
     if tile is None:
         return plain_convolution(x, kernel, stride=stride, padding=padding)
     x, kernel, padding = squared
-    wide = accumulator(x)  # the transforms subtract large values, which bfloat16 does not bear
+    wide = accumulator(x)  # the transforms subtract large values: too coarse in bfloat16
     out: Any = minimal_filtering.convolve(x.astype(wide), kernel.astype(wide), padding, tile)
     return out.astype(x.dtype)
 
 
-# Filters of so few values keep XLA's convolution busy with the loops around its inner products.
+# With so few values per filter, XLA's convolution spends its time around the inner products.
 _FEW_VALUES = 160
 
 
@@ -170,7 +162,8 @@ def _by_patches(x, kernel, stride, padding):
     for axis in (2, 1):  # The windows along a row are collected only once.
         places = window_places(x, kernel.shape[axis - 1], stride, padding, axis)
         x = jnp.concatenate(places, axis=-1)
-    filters = kernel.reshape(-1, kernel.shape[-1])
+    # x is now [n, out_h, out_w, window_h * window_w * c].
+    filters = kernel.reshape(-1, kernel.shape[-1])  # [window_h * window_w * c, features]
     return lax.dot_general(x, filters, (((3,), (0,)), ((), ())), precision=lax.Precision.HIGHEST)
 
 
@@ -179,16 +172,8 @@ def window_places(
 ) -> list[jax.Array]:
     """Returns the pixels at each place of the windows along one axis, for all windows.
 
-    Args:
-      x: `[n, h, w, c]`.
-      window: pixels along the axis.
-      stride: pixels between neighbouring windows.
-      padding: (rows before, after), (columns before, after), of which those of the axis count.
-      axis: 1 or 2.
-      fill: value of the padding.
-
-    Returns:
-      `window` arrays `[n, out_h, w, c]` or `[n, h, out_w, c]`.
+    From `[n, h, w, c]` these are `window` arrays `[n, out_h, w, c]` (axis 1) or `[n, h, out_w, c]`
+    (axis 2). Only the padding of that axis is used; `fill` is its value.
     """
     edges = [(0, 0, 0)] * 4
     edges[axis] = (*padding[axis - 1], 0)
@@ -210,11 +195,13 @@ def _without_stride(x, kernel, stride, padding):
     )
     before = (padding[0][0], padding[1][0])
     x = minimal_filtering.squares(x, stride, (rows, columns), before)
-    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(x.shape[0], rows, columns, -1)
+    x = x.transpose(0, 1, 3, 2, 4, 5)  # [n, rows, columns, stride, stride, c]
+    x = x.reshape(x.shape[0], rows, columns, -1)
     missing = [(0, window * stride - size, 0) for size in kernel.shape[:2]]
     kernel = lax.pad(kernel, jnp.zeros((), kernel.dtype), (*missing, (0, 0, 0), (0, 0, 0)))
     kernel = kernel.reshape(window, stride, window, stride, *kernel.shape[2:])
-    kernel = kernel.transpose(0, 2, 1, 3, 4, 5).reshape(window, window, x.shape[3], -1)
+    kernel = kernel.transpose(0, 2, 1, 3, 4, 5)  # [window, window, stride, stride, c, features]
+    kernel = kernel.reshape(window, window, x.shape[3], -1)
     return x, kernel, ((0, 0), (0, 0))
 
 
@@ -238,7 +225,7 @@ def local_convolution(
     # Positions first: one matrix product [n, window] x [window, features] for each of them. The
     # small image is transposed, once, instead of its many overlapping patches.
     x = lax.optimization_barrier(x.transpose(1, 2, 0, 3))
-    patches = jnp.concatenate(
+    patches = jnp.concatenate(  # [out_h, out_w, n, window_h * window_w * c]
         [
             x[row : row + out_height, column : column + out_width]
             for row in range(window[0])
@@ -250,4 +237,4 @@ def local_convolution(
     out = lax.dot_general(
         patches, kernel, (((3,), (2,)), ((0, 1), (0, 1))), preferred_element_type=accumulator(x)
     )
-    return out.transpose(2, 0, 1, 3).astype(x.dtype)
+    return out.transpose(2, 0, 1, 3).astype(x.dtype)  # from [out_h, out_w, n, features]

@@ -9,96 +9,19 @@ Array layouts are `[batch, height, width, channels]`; kernels
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 from alexnet_jax.errors import InputError
-
-Shape = tuple[int, ...]
-
-
-class Windows(NamedTuple):
-    """Square windows that a layer slides over the image.
-
-    Attributes:
-      size: height and width, pixels.
-      stride: pixels between neighbouring windows.
-      padding: zeros on each side, pixels.
-      overhang: the last window may lie partly outside, as in cuda-convnet and Caffe.
-    """
-
-    size: int
-    stride: int = 1
-    padding: int = 0
-    overhang: bool = False
-
-    def along(self, extent: int) -> int:
-        """Returns the number of windows along an axis of `extent` pixels."""
-        return window_count(extent, self.size, self.stride, self.padding, self.overhang)
-
-
-class Field(NamedTuple):
-    """What a unit reads of its layer's input along one axis.
-
-    Attributes:
-      size: units of the input that it reads.
-      stride: from one unit to the next, in units of the input.
-      before: units of padding that the first one reads.
-    """
-
-    size: int
-    stride: float
-    before: int
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A kind of layer. The defaults are those of one that works on each value by itself.
-
-    The rules raise `InputError` with what is wrong, to be read after "layer 'conv1' …".
-    """
-
-    PREFIX: ClassVar[str] = ""  # of its name in a network; layers with parameters have their own
-    LABEL: ClassVar[str] = ""  # in tables
-
-    def prefix(self) -> str:
-        """Returns the beginning of the layer's name in a network."""
-        return self.PREFIX
-
-    def label(self) -> str:
-        """Returns the word for the kind in tables."""
-        return self.LABEL
-
-    def windows(self) -> Windows | None:
-        """Returns the windows that the units read; None: these do not slide over the image."""
-        return None
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """Returns the shape of the output for one image."""
-        return shape
-
-    def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape] | None:
-        """Returns the shapes of kernel and bias, if there are any."""
-        return None
-
-    def macs(self, shape: Shape) -> int:
-        """Returns the multiply-accumulate operations for one image."""
-        return 0
-
-    def field(self, extent: int) -> Field | None:
-        """Returns what a unit reads of an input of `extent` units a side; None: all of it."""
-        windows = self.windows() or Windows(1)
-        return Field(windows.size, windows.stride, windows.padding)
-
-    def reads_all_towers(self) -> bool:
-        """Returns whether each unit reads the channels of all towers."""
-        return False
-
-    def share(self, towers: int, divided: bool) -> "Layer":
-        """Returns the part of the layer that one tower computes.
-
-        `divided`: each tower has only its own channels of the input.
-        """
-        return self
+from alexnet_jax.network.layer_rules import (
+    Field,
+    Layer,
+    Shape,
+    Windows,
+    check_groups,
+    divide,
+    divide_groups,
+    window_positions,
+)
 
 
 @dataclass(frozen=True)
@@ -135,23 +58,23 @@ class Conv(Layer):
         return Windows(self.window, self.stride, self.padding, self.overhang)
 
     def output_shape(self, shape: Shape) -> Shape:
-        positions = _positions(self.windows(), shape)
-        _check_groups(self.groups, shape[-1], self.features)
+        positions = window_positions(self.windows(), shape)
+        check_groups(self.groups, shape[-1], self.features)
         return (*positions, self.features)
 
     def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape]:
         return (self.window, self.window, shape[-1] // self.groups, self.features), (self.features,)
 
     def macs(self, shape: Shape) -> int:
-        positions = _positions(self.windows(), shape)
+        positions = window_positions(self.windows(), shape)
         return math.prod(positions) * math.prod(self.parameter_shapes(shape)[0])
 
     def reads_all_towers(self) -> bool:
         return self.groups == 1
 
     def share(self, towers: int, divided: bool) -> "Conv":
-        features = _divided(self.features, towers, "features")
-        groups = _divided_groups(self.groups, towers, divided)
+        features = divide(self.features, towers, "features")
+        groups = divide_groups(self.groups, towers, divided)
         return dataclasses.replace(self, features=features, groups=groups)
 
 
@@ -175,11 +98,11 @@ class Local(Layer):
         return Windows(self.window, padding=self.padding)
 
     def output_shape(self, shape: Shape) -> Shape:
-        return (*_positions(self.windows(), shape), self.features)
+        return (*window_positions(self.windows(), shape), self.features)
 
     def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape]:
         bank = (self.window, self.window, shape[-1], self.features)
-        positions = _positions(self.windows(), shape)
+        positions = window_positions(self.windows(), shape)
         return (*positions, *bank), (*positions, self.features)
 
     def macs(self, shape: Shape) -> int:
@@ -189,7 +112,7 @@ class Local(Layer):
         return True
 
     def share(self, towers: int, divided: bool) -> "Local":
-        return dataclasses.replace(self, features=_divided(self.features, towers, "features"))
+        return dataclasses.replace(self, features=divide(self.features, towers, "features"))
 
 
 @dataclass(frozen=True)
@@ -207,7 +130,7 @@ class Dense(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) != 1:
             raise InputError("is dense and needs a Flatten before it")
-        _check_groups(self.groups, shape[0], self.features)
+        check_groups(self.groups, shape[0], self.features)
         return (self.features,)
 
     def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape]:
@@ -223,8 +146,8 @@ class Dense(Layer):
         return self.groups == 1
 
     def share(self, towers: int, divided: bool) -> "Dense":
-        features = _divided(self.features, towers, "features")
-        groups = _divided_groups(self.groups, towers, divided)
+        features = divide(self.features, towers, "features")
+        groups = divide_groups(self.groups, towers, divided)
         return dataclasses.replace(self, features=features, groups=groups)
 
 
@@ -276,7 +199,7 @@ class Lrn(Layer):
                 f"normalizes across the border of the {towers} towers, which would then compute "
                 "another network; use 1 tower"
             )
-        return dataclasses.replace(self, groups=_divided_groups(self.groups, towers, divided))
+        return dataclasses.replace(self, groups=divide_groups(self.groups, towers, divided))
 
 
 @dataclass(frozen=True)
@@ -307,7 +230,7 @@ class _Pool(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         windows = self.windows()
         assert windows is not None
-        return (*_positions(windows, shape), shape[-1])
+        return (*window_positions(windows, shape), shape[-1])
 
 
 @dataclass(frozen=True)
@@ -380,7 +303,7 @@ class Flatten(Layer):
         return self.groups == 1
 
     def share(self, towers: int, divided: bool) -> "Flatten":
-        return dataclasses.replace(self, groups=_divided_groups(self.groups, towers, divided))
+        return dataclasses.replace(self, groups=divide_groups(self.groups, towers, divided))
 
 
 @dataclass(frozen=True)
@@ -430,52 +353,8 @@ class Gather(Layer):
 Parametric = Conv | Local | Dense
 
 
-def window_count(size: int, window: int, stride: int, padding: int, overhang: bool) -> int:
-    """Returns the number of windows along an axis of `size` pixels (0 or less: none fits).
-
-    `1 + (size + 2 padding - window) / stride`, rounded up with `overhang` (2012 file `layer.py`)
-    and down without.
-    """
-    room = size + 2 * padding - window
-    if room < 0:
-        return 0
-    return 1 + (-(-room // stride) if overhang else room // stride)
-
-
 def padding_of(size: int, layer: Conv | MaxPool | AvgPool | Local) -> tuple[int, int]:
     """Returns the pixels to add before and after one axis of `size` so that VALID windows fit."""
     windows = layer.windows()
     needed = (windows.along(size) - 1) * windows.stride + windows.size
     return windows.padding, max(needed - size - windows.padding, 0)
-
-
-def _positions(windows: Windows, shape: Shape) -> tuple[int, int]:
-    """Returns the rows and columns of windows on an image `[height, width, channels]`."""
-    height, width, _ = shape
-    rows, columns = windows.along(height), windows.along(width)
-    if min(rows, columns) < 1:
-        size = windows.size
-        raise InputError(f"has {size}x{size} windows but gets only {height}x{width} pixels")
-    return rows, columns
-
-
-def _check_groups(groups: int, channels: int, features: int) -> None:
-    if channels % groups or features % groups:
-        raise InputError(
-            f"has {groups} groups, which must divide its {channels} inputs and its {features} "
-            "outputs"
-        )
-
-
-def _divided(count: int, towers: int, what: str) -> int:
-    if count % towers:
-        raise InputError(f"has {count} {what}, which {towers} towers cannot divide; use 1 tower")
-    return count // towers
-
-
-def _divided_groups(groups: int, towers: int, divided: bool) -> int:
-    if groups == 1:
-        return 1
-    if not divided:
-        raise InputError(f"has {groups} groups of channels that every tower has; use 1 tower")
-    return _divided(groups, towers, "groups")

@@ -26,10 +26,9 @@ from alexnet_jax.network.kinds import (
     MaxPool,
     Parametric,
     ResponseNorm,
-    Shape,
     padding_of,
-    window_count,
 )
+from alexnet_jax.network.layer_rules import Shape
 
 __all__ = [
     "Activation",
@@ -52,7 +51,6 @@ __all__ = [
     "padding_of",
     "parametric_layers",
     "summarize",
-    "window_count",
     "with_changes",
     "with_fan_in_weights",
     "with_features",

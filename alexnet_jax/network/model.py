@@ -67,10 +67,10 @@ class AlexNet(nn.Module):
         Args:
           images: float `[batch, height, width, 3]`, preprocessed (2012: 0..255 minus mean).
           train: draw dropout masks (needs an rng called "dropout").
-          capture: name of a layer (`layer_names`) whose output is returned instead; of a tuple of
-            names a dictionary of outputs is.
-          first_row: place of the first image in its batch, int32, may be traced: of a batch that
-            is computed in parts each image gets the dropout mask that it has in the whole.
+          capture: name of a layer (`layer_names`) whose output is returned instead; for a tuple of
+            names a dictionary of outputs.
+          first_row: place of the first image in its batch, int32, may be traced. In a batch that is
+            computed in parts, each image gets the dropout mask that it has in the whole batch.
 
         Returns:
           float32 `[batch, classes]`, or the captured output as float32; float64 for that `dtype`.
@@ -97,11 +97,11 @@ class AlexNet(nn.Module):
                 "float32, 0..255 minus the mean)"
             )
         summarize(self.network, images.shape[1])
-        x = images.astype(self.dtype)
+        x = images.astype(self.dtype)  # [batch, height, width, channels], later [batch, features]
         kept: dict[str, jax.Array] = {}
         classifier = parametric_layers(self.network.layers)[-1]
         for name, layer in zip(names, self.network.layers, strict=True):
-            if layer is classifier:  # bfloat16 logits would tie, and the loss see their rounding
+            if layer is classifier:  # logits in bfloat16 would be equal, and round the loss
                 x = x.astype(ops.accumulator(x))
             module = layer_module(name, layer)
             if train and isinstance(layer, Dropout):
@@ -128,30 +128,18 @@ class AlexNet(nn.Module):
         return super().tabulate(*args, console_kwargs=console, **options)
 
     def _dropout_keys(self, x: jax.Array, first_row: Any) -> jax.Array:
-        """Returns a key per image: of a draw for the batch each device would compute the whole."""
+        """Returns a key per image; with one key for the batch, each device would draw all of it."""
         rows = first_row + jnp.arange(x.shape[0], dtype=jnp.int32)
         return jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("dropout"), rows)
 
 
 def init_params(network: Network, image_size: int, seed: int) -> Params:
-    """Returns fresh float32 parameters of `network`, `{layer: {"kernel": …, "bias": …}}`.
-
-    Args:
-      network: with its number of classes.
-      image_size: height and width of its input, pixels.
-      seed: of the PRNG key.
-    """
+    """Returns fresh float32 parameters, `{layer: {"kernel": …, "bias": …}}`."""
     return jax.jit(lambda key: fresh_params(network, image_size, key))(jax.random.key(seed))
 
 
 def fresh_params(network: Network, image_size: int, key: jax.Array) -> Params:
-    """Returns the same for a key; to be called where it is compiled as part of something.
-
-    Args:
-      network: with its number of classes.
-      image_size: height and width of its input, pixels.
-      key: typed PRNG key.
-    """
+    """Returns the same for a typed PRNG key; to be called inside a compiled function."""
     images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
     return AlexNet(network).init(key, images)["params"]
 

@@ -1,8 +1,10 @@
 """Every network as a tuple of layer specs, read from the image down to the logits.
 
-Comments give the output of each block, `height x width x channels`. Networks that differ from
-another in a few places are written as edits of its layers. Parameter counts are golden values of
-`tests/network/test_networks.py`: a network without them fails the suite.
+The small ones (CIFAR-10, digits) are in `small_networks`.
+
+Comments give the output of each block, `height x width x channels`. A network that differs from
+another in a few places is an edit of its layers. `tests/network/test_networks.py` has the parameter
+counts: a network without them fails the tests.
 
 2012 files are those of computerhistory/AlexNet-Source-Code; there a layer `conv1` is the pair
 `conv1a` and `conv1b`, one on each GPU, which here are the two groups of one layer.
@@ -12,13 +14,11 @@ from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.network.layers import (
     Activation,
     AdaptiveAvgPool,
-    AvgPool,
     Conv,
     Dense,
     Dropout,
     Flatten,
     Layer,
-    Local,
     Lrn,
     MaxPool,
     Network,
@@ -27,6 +27,16 @@ from alexnet_jax.network.layers import (
     with_features,
     with_named,
     without,
+)
+from alexnet_jax.network.small_networks import (
+    CIFAR_11PCT,
+    CIFAR_13PCT,
+    CIFAR_18PCT,
+    CIFAR_19PCT,
+    CIFAR_80SEC,
+    CIFAR_ALEXNET,
+    DIGITS,
+    MINIATURE,
 )
 
 # The network as the paper prints it: alpha of §3.3 undivided, 0.01 for every weight (§5), the
@@ -273,152 +283,6 @@ _SIX_CONV_2011: tuple[Layer, ...] = (
     Dense("fc8", 21_843),
 )
 
-# CIFAR-10. The 2012 files call the classifier fc10 for its ten outputs; here digits give the depth.
-_CIFAR_13PCT: tuple[Layer, ...] = (  # 24 x 24 x 3 or 32 x 32 x 3
-    Conv("conv1", 64, 5, padding=2, weight_std=1e-4),  # 24 or 32
-    Activation(),
-    MaxPool(),  # 12 or 16: the last window overhangs
-    Conv("conv2", 64, 5, padding=2),
-    Activation(),
-    MaxPool(),  # 6 x 6 x 64 or 8 x 8 x 64
-    Local("local3", 32, 3, padding=1, weight_std=0.04),  # 6 x 6 x 32
-    Activation(),
-    Local("local4", 32, 3, padding=1, weight_std=0.04),  # 6 x 6 x 32
-    Activation(),
-    Flatten(),  # 1152 or 2048
-    Dense("fc5", 10),
-)
-
-_LRN_CIFAR = Lrn(depth=9, alpha=1e-3 / 9, bias=1.0)
-_CIFAR_11PCT: tuple[Layer, ...] = (  # 24 x 24 x 3 or 32 x 32 x 3
-    Conv("conv1", 64, 5, padding=2, weight_std=1e-4),  # 24 or 32
-    Activation(),
-    MaxPool(),  # 12 or 16
-    _LRN_CIFAR,  # after pooling here, before it in block 2
-    Conv("conv2", 64, 5, padding=2),
-    Activation(),
-    _LRN_CIFAR,
-    MaxPool(),  # 6 x 6 x 64 or 8 x 8 x 64
-    Local("local3", 64, 3, padding=1, weight_std=0.04),  # 6 x 6 x 64; twice that of 13 %
-    Activation(),
-    Local("local4", 32, 3, padding=1, weight_std=0.04),  # 6 x 6 x 32
-    Activation(),
-    Flatten(),  # 1152 or 2048
-    Dense("fc5", 10),
-)
-
-_RNORM_CIFAR = ResponseNorm(window=3, alpha=5e-5 / 9)
-_CIFAR_18PCT: tuple[Layer, ...] = (  # 32 x 32 x 3
-    Conv("conv1", 32, 5, padding=2, weight_std=1e-4),  # 32 x 32 x 32
-    MaxPool(),  # 16 x 16 x 32
-    Activation(),
-    _RNORM_CIFAR,
-    Conv("conv2", 32, 5, padding=2),  # 16 x 16 x 32
-    Activation(),  # before averaging, which it does not commute with
-    AvgPool(),  # 8 x 8 x 32
-    _RNORM_CIFAR,
-    Conv("conv3", 64, 5, padding=2),  # 8 x 8 x 64
-    Activation(),
-    AvgPool(),  # 4 x 4 x 64
-    Flatten(),  # 1024
-    Dense("fc4", 10),
-)
-_CIFAR_19PCT = without(_CIFAR_18PCT, ResponseNorm)
-_CIFAR_80SEC: tuple[Layer, ...] = (
-    *_CIFAR_19PCT[:-1],  # 1024
-    Dense("fc4", 64, weight_std=0.1),
-    Activation(),
-    Dense("fc5", 10, weight_std=0.1),
-)
-
-# The paper's network in small, for 28 x 28 crops of handwritten digits enlarged to 32 x 32: a
-# quarter of its filters, 1/16 of its dense units, the same groups, order and overhanging window.
-# Deviation: weights start near sqrt(2 / fan_in) (twice that variance behind a dropout), because
-# with 0.01 everywhere so narrow a network passes no signal on to its output. This suits inputs
-# divided by their standard deviation.
-_DIGITS: tuple[Layer, ...] = (  # 28 x 28 x 3
-    Conv("conv1", 24, 7, stride=2, weight_std=0.1),  # 12 x 12 x 24; overhangs by 1 pixel
-    Activation(),
-    Lrn(groups=2),
-    MaxPool(),  # 6 x 6 x 24
-    Conv("conv2", 64, 5, padding=2, groups=2, weight_std=0.08, bias=0.1),  # 6 x 6 x 64
-    Activation(),
-    Lrn(groups=2),
-    MaxPool(),  # 3 x 3 x 64
-    Conv("conv3", 96, 3, padding=1, weight_std=0.06),  # 3 x 3 x 96
-    Activation(),
-    Conv("conv4", 96, 3, padding=1, groups=2, weight_std=0.07, bias=0.1),  # 3 x 3 x 96
-    Activation(),
-    Conv("conv5", 64, 3, padding=1, groups=2, weight_std=0.07, bias=0.1),  # 3 x 3 x 64
-    Activation(),
-    MaxPool(),  # 1 x 1 x 64
-    Flatten(),  # 64
-    Dense("fc6", 256, weight_std=0.18, bias=0.1),
-    Activation(),
-    Dropout(),
-    Dense("fc7", 256, weight_std=0.12, bias=0.1),
-    Activation(),
-    Dropout(),
-    Dense("fc8", 10, weight_std=0.05),
-)
-
-# The paper's network for CIFAR-10, as courses have it built: crops of 28 of 32 pixels (224 of 256
-# there), a third of the filters, an eighth of the dense units. A stride of 1 keeps the maps' sizes
-# in step with the paper's: 24, 12, 6 and 3 for 55, 27, 13 and 6.
-_CIFAR_ALEXNET: tuple[Layer, ...] = (  # 28 x 28 x 3
-    Conv("conv1", 32, 5, weight_std=0.15),  # 24 x 24 x 32
-    Activation(),
-    Lrn(groups=2),
-    MaxPool(),  # 12 x 12 x 32
-    Conv("conv2", 96, 5, padding=2, groups=2, weight_std=0.07, bias=0.1),  # 12 x 12 x 96
-    Activation(),
-    Lrn(groups=2),
-    MaxPool(),  # 6 x 6 x 96
-    Conv("conv3", 128, 3, padding=1, weight_std=0.05),  # 6 x 6 x 128
-    Activation(),
-    Conv("conv4", 128, 3, padding=1, groups=2, weight_std=0.06, bias=0.1),  # 6 x 6 x 128
-    Activation(),
-    Conv("conv5", 96, 3, padding=1, groups=2, weight_std=0.06, bias=0.1),  # 6 x 6 x 96
-    Activation(),
-    MaxPool(),  # 3 x 3 x 96
-    Flatten(),  # 864
-    Dense("fc6", 512, weight_std=0.05, bias=0.1),
-    Activation(),
-    Dropout(),
-    Dense("fc7", 512, weight_std=0.09, bias=0.1),
-    Activation(),
-    Dropout(),
-    Dense("fc8", 10, weight_std=0.05),
-)
-
-# The paper's network for ablations in minutes: a sixth of its filters, and maps whose sizes fall
-# as there (224: 55, 27, 13, 6). The weights begin as the paper's networks' signal does.
-_MINIATURE: tuple[Layer, ...] = (  # 24 x 24 x 3
-    Conv("conv1", 16, 5, weight_std=0.15),  # 20 x 20 x 16
-    Activation(),
-    Lrn(groups=2),
-    MaxPool(),  # 10 x 10 x 16
-    Conv("conv2", 48, 5, padding=2, groups=2, weight_std=0.1, bias=0.1),  # 10 x 10 x 48
-    Activation(),
-    Lrn(groups=2),
-    MaxPool(),  # 5 x 5 x 48
-    Conv("conv3", 64, 3, padding=1, weight_std=0.07),  # 5 x 5 x 64
-    Activation(),
-    Conv("conv4", 64, 3, padding=1, groups=2, weight_std=0.08, bias=0.1),  # 5 x 5 x 64
-    Activation(),
-    Conv("conv5", 48, 3, padding=1, groups=2, weight_std=0.08, bias=0.1),  # 5 x 5 x 48
-    Activation(),
-    MaxPool(),  # 2 x 2 x 48
-    Flatten(),  # 192
-    Dense("fc6", 192, weight_std=0.1, bias=0.1),
-    Activation(),
-    Dropout(),
-    Dense("fc7", 192, weight_std=0.14, bias=0.1),
-    Activation(),
-    Dropout(),
-    Dense("fc8", 10, weight_std=0.06),
-)
-
 _FIGURE1 = "paper §3.1, figure 1, which does not identify its network; here the 13 % topology"
 _DEFINITIONS: tuple[tuple[str, tuple[Layer, ...], int, str], ...] = (
     ("paper", _PAPER, 224, "paper §3.5, constants of §3.3 and §5 as printed"),
@@ -451,23 +315,23 @@ _DEFINITIONS: tuple[tuple[str, tuple[Layer, ...], int, str], ...] = (
         "paper §6; 2012 file layers/layers-146-2009.cfg",
     ),
     ("six-conv-2011", _SIX_CONV_2011, 224, "paper §6; 2012 file layers/layers-146-2011.cfg"),
-    ("cifar-13pct", _CIFAR_13PCT, 24, "2012 file layers-cifar/layers-conv-local-13pct.cfg"),
-    ("cifar-11pct", _CIFAR_11PCT, 24, "paper §3.3; cuda-convnet layers-conv-local-11pct.cfg"),
-    ("cifar-18pct", _CIFAR_18PCT, 32, "2012 file layers-cifar/layers-18pct.cfg"),
-    ("cifar-19pct", _CIFAR_19PCT, 32, "cuda-convnet example-layers/layers-19pct.cfg"),
-    ("cifar-80sec", _CIFAR_80SEC, 32, "cuda-convnet example-layers/layers-80sec.cfg"),
-    ("figure1-relu", _CIFAR_13PCT, 32, _FIGURE1),
-    ("figure1-tanh", with_changes(_CIFAR_13PCT, Activation, kind="tanh"), 32, _FIGURE1),
-    ("figure1-sigmoid", with_changes(_CIFAR_13PCT, Activation, kind="sigmoid"), 32, _FIGURE1),
-    ("cifar-alexnet", _CIFAR_ALEXNET, 28, "this project: the paper's eight layers for CIFAR-10"),
+    ("cifar-13pct", CIFAR_13PCT, 24, "2012 file layers-cifar/layers-conv-local-13pct.cfg"),
+    ("cifar-11pct", CIFAR_11PCT, 24, "paper §3.3; cuda-convnet layers-conv-local-11pct.cfg"),
+    ("cifar-18pct", CIFAR_18PCT, 32, "2012 file layers-cifar/layers-18pct.cfg"),
+    ("cifar-19pct", CIFAR_19PCT, 32, "cuda-convnet example-layers/layers-19pct.cfg"),
+    ("cifar-80sec", CIFAR_80SEC, 32, "cuda-convnet example-layers/layers-80sec.cfg"),
+    ("figure1-relu", CIFAR_13PCT, 32, _FIGURE1),
+    ("figure1-tanh", with_changes(CIFAR_13PCT, Activation, kind="tanh"), 32, _FIGURE1),
+    ("figure1-sigmoid", with_changes(CIFAR_13PCT, Activation, kind="sigmoid"), 32, _FIGURE1),
+    ("cifar-alexnet", CIFAR_ALEXNET, 28, "this project: the paper's eight layers for CIFAR-10"),
     (
         "cifar-alexnet-one-tower",
-        with_changes(with_changes(_CIFAR_ALEXNET, Conv, groups=1), Lrn, groups=1),
+        with_changes(with_changes(CIFAR_ALEXNET, Conv, groups=1), Lrn, groups=1),
         28,
         "this project: the same without towers, so with more weights",
     ),
-    ("miniature", _MINIATURE, 24, "this project: the paper's network in small, for ablations"),
-    ("digits", _DIGITS, 28, "this project: the paper's network in small, for 8x8 digits enlarged"),
+    ("miniature", MINIATURE, 24, "this project: the paper's network in small, for ablations"),
+    ("digits", DIGITS, 28, "this project: the paper's network in small, for 8x8 digits enlarged"),
 )
 
 NETWORKS: dict[str, Network] = {

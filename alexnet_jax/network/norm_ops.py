@@ -23,7 +23,7 @@ def local_response_norm(
       x: `[n, h, w, c]`, float32 or bfloat16.
       depth: channels in the window, which starts `depth // 2` before its own channel and is
         truncated at the ends.
-      alpha: factor of the sum as it stands (the paper's formula; not divided by `depth`).
+      alpha: factor of the sum itself (the paper's formula; not divided by `depth`).
       beta: exponent.
       bias: k of the paper.
       groups: the sum never crosses the border between groups of channels.
@@ -39,20 +39,11 @@ def local_response_norm(
 def plain_local_response_norm(
     x: jax.Array, *, depth: int, alpha: float, beta: float, bias: float, groups: int = 1
 ) -> jax.Array:
-    """Defines `local_response_norm`: the same arguments, in `lax` operations.
-
-    Args:
-      x: float `[n, h, w, c]`.
-      depth: channels that are summed over.
-      alpha: factor of the sum of squares.
-      beta: exponent.
-      bias: k of the paper.
-      groups: runs of channels that do not see each other.
-    """
+    """Defines `local_response_norm`: the same arguments, in `lax` operations."""
     wide = x.astype(accumulator(x))
     grouped = jnp.square(wide).reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
     before = depth // 2
-    total = lax.reduce_window(
+    total = lax.reduce_window(  # [n, h, w, groups, c / groups]
         grouped,
         np.zeros((), wide.dtype)[()],
         lax.add,
@@ -72,7 +63,7 @@ def response_norm(
       x: `[n, h, w, c]`, float32 or bfloat16.
       window: height and width in pixels, starting `window // 2` before; truncated at the border
         without rescaling.
-      alpha: factor of the sum as it stands (the 2012 code divides its scale by `window ** 2`).
+      alpha: factor of the sum itself (the 2012 code divides its scale by `window ** 2`).
       beta: exponent.
       bias: constant term of the denominator.
 
@@ -89,15 +80,7 @@ def response_norm(
 def plain_response_norm(
     x: jax.Array, *, window: int, alpha: float, beta: float, bias: float
 ) -> jax.Array:
-    """Defines `response_norm`: the same arguments, in `lax` operations.
-
-    Args:
-      x: float `[n, h, w, c]`.
-      window: rows and columns that are summed over.
-      alpha: factor of the sum of squares.
-      beta: exponent.
-      bias: k of the paper.
-    """
+    """Defines `response_norm`: the same arguments, in `lax` operations."""
     wide = x.astype(accumulator(x))
     edges = (window // 2, window - 1 - window // 2)
     total = lax.reduce_window(
@@ -111,15 +94,13 @@ def plain_response_norm(
     return (wide * (bias + alpha * total) ** -beta).astype(x.dtype)
 
 
-def _shifted_sum(x, window, axis, *, mirrored=False):
+def _shifted_sum(x, window, axis):
     """Returns the truncated window sum along one axis, as a sum of shifted copies.
 
-    The window starts `window // 2` before its place, or ends as far behind it if `mirrored`.
+    The window starts `window // 2` before its place.
     """
-    axis %= x.ndim
-    edges = (window // 2, window - 1 - window // 2)
     config = [(0, 0, 0)] * x.ndim
-    config[axis] = (*(reversed(edges) if mirrored else edges), 0)
+    config[axis] = (window // 2, window - 1 - window // 2, 0)
     padded = lax.pad(x, jnp.zeros((), x.dtype), config)
     size = x.shape[axis]
     copies = [lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(window)]

@@ -53,7 +53,9 @@ def make_mesh(
             f"{'is' if len(devices) == 1 else 'are'} {have}{rehearse}"
         )
     several = len({device.process_index for device in devices}) > 1
-    replicas = replicas or _most_replicas(len(devices) // towers, batch_size, accumulation, several)
+    replicas = replicas or _fitting_replicas(
+        len(devices) // towers, batch_size, accumulation, several
+    )
     if replicas * towers < len(devices) and several:
         raise InputError(
             f"{replicas} replicas of {towers} towers leave some of the {have} of all processes "
@@ -71,14 +73,14 @@ def make_mesh(
     return Mesh(grid, (DATA, TOWER), axis_types=types)
 
 
-def _most_replicas(
-    most: int, batch_size: int | None, accumulation: int, several_processes: bool
+def _fitting_replicas(
+    limit: int, batch_size: int | None, accumulation: int, several_processes: bool
 ) -> int:
-    """Returns how many replicas to make; in one process so many that the batch divides."""
+    """Returns the largest number of replicas; in one process, one that divides the batch."""
     if several_processes or batch_size is None:
-        return most
-    fitting = (n for n in range(most, 0, -1) if batch_size % (n * accumulation) == 0)
-    return next(fitting, most)
+        return limit
+    fitting = (n for n in range(limit, 0, -1) if batch_size % (n * accumulation) == 0)
+    return next(fitting, limit)
 
 
 def _grid(devices: list[Any], shape: tuple[int, int]) -> np.ndarray:
@@ -111,10 +113,7 @@ def mesh_or_none(mesh: Mesh) -> Mesh | None:
 def partition_specs(mesh: Mesh, network: Network, tree: Any) -> Any:
     """Returns one `PartitionSpec` per leaf of `tree`; see `shardings`.
 
-    Args:
-      mesh: from `make_mesh`.
-      network: whole, not that of one tower.
-      tree: parameters, a training state or inputs.
+    `network` is the whole one, not that of one tower.
     """
     *others, _ = parametric_layers(network.layers)
     split = {layer.name for layer in others} if mesh.shape[TOWER] > 1 else set()
@@ -129,14 +128,9 @@ def partition_specs(mesh: Mesh, network: Network, tree: Any) -> Any:
 def shardings(mesh: Mesh, network: Network, tree: Any) -> Any:
     """Returns one `NamedSharding` per leaf of `tree`, for parameters and all that goes with them.
 
-    A leaf below `{layer: {"kernel": …, "bias": …}}`, wherever that lies in the tree (parameters,
-    gradients, velocities, a whole training state), is split on its last axis over the towers,
-    except in the classifier. Every other leaf is whole on each device.
-
-    Args:
-      mesh: from `make_mesh`.
-      network: whole, not that of one tower.
-      tree: parameters, a training state or inputs.
+    A leaf in `{layer: {"kernel": …, "bias": …}}`, anywhere in the tree (parameters, gradients,
+    velocities, a whole training state), is split on its last axis over the towers, except in the
+    classifier. Every other leaf is whole on each device.
     """
     specs = partition_specs(mesh, network, tree)
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
@@ -155,12 +149,7 @@ def whole_sharding(mesh: Mesh) -> NamedSharding:
 def put(mesh: Mesh | None, network: Network, tree: Any) -> Any:
     """Returns `tree` on the devices as `shardings` has it; `mesh` None: on the default device.
 
-    In several processes each gives the same values, and none are sent.
-
-    Args:
-      mesh: from `make_mesh`; None: one device.
-      network: whole, not that of one tower.
-      tree: parameters, a training state or inputs.
+    In several processes each gives the same values, and nothing is sent.
     """
     if mesh is None:
         return jax.device_put(tree)

@@ -36,14 +36,7 @@ def max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax
 
 
 def plain_max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
-    """Defines `max_pool`: the same arguments, one `lax` operation on every platform.
-
-    Args:
-      x: float `[n, h, w, c]`.
-      window: height and width, pixels.
-      stride: pixels between neighbouring windows.
-      padding: (rows before, after), (columns before, after).
-    """
+    """Defines `max_pool`: the same arguments, one `lax` operation on every platform."""
     return lax.reduce_window(
         x,
         np.array(-np.inf, x.dtype),
@@ -97,9 +90,10 @@ _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 def _fast_max_pool(x, window, stride, padding):
     """Returns the maximum, and the places (uint8) of the first pixels that have it.
 
-    Of the columns within each row, `[n, h, out_w, c]`, and of the rows, `[n, out_h, out_w, c]`.
-    XLA fuses nothing with a windowed reduction: the layer before is computed once per pixel, and
-    this one once for all that read it. A maximum of slices would be computed again by each.
+    The places are those of the columns within each row, `[n, h, out_w, c]`, and those of the rows,
+    `[n, out_h, out_w, c]`. XLA fuses nothing with a windowed reduction: the layer before is
+    computed once per pixel, and this one once for all its readers. Each reader would compute a
+    maximum of slices again.
     """
     winners = []
     for axis in (2, 1):
@@ -143,7 +137,7 @@ def avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax
       x: `[n, h, w, c]`, float32 or bfloat16; summed in float32.
       window: height and width in pixels.
       stride: pixels between neighbouring windows.
-      padding: (rows before, after), (columns before, after); never counted.
+      padding: (rows before, after), (columns before, after); not counted.
 
     Returns:
       `[n, out_h, out_w, c]`, of the dtype of `x`.
@@ -154,14 +148,7 @@ def avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax
 
 
 def plain_avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
-    """Defines `avg_pool`: the same arguments, in `lax` operations.
-
-    Args:
-      x: float `[n, h, w, c]`.
-      window: height and width, pixels.
-      stride: pixels between neighbouring windows.
-      padding: (rows before, after), (columns before, after).
-    """
+    """Defines `avg_pool`: the same arguments, in `lax` operations."""
     total = lax.reduce_window(
         x.astype(accumulator(x)),
         np.zeros((), accumulator(x))[()],
@@ -238,7 +225,7 @@ def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
         return x
     wide = x.astype(accumulator(x))
     rows, columns = (_adaptive_matrix(extent, size) for extent in x.shape[1:3])
-    out = jnp.einsum(
+    out = jnp.einsum(  # [n, size, size, c]
         "nhwc,ph,qw->npqc",
         wide,
         rows.astype(wide.dtype),

@@ -78,7 +78,7 @@ def make_forward(network: Network, dtype: Any = jnp.float32, mesh: Mesh | None =
     replicas, a part of n images that begins at row `first` holds from each replica the n / r that
     begin at row `first / r` of its own share.
 
-    Both axes are mapped by hand: were the data axis left to the compiler, it would gather the
+    Both axes are mapped by hand: if the data axis were left to the compiler, it would gather the
     whole batch on every device before each exchange between the towers.
 
     Args:

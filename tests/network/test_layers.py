@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from alexnet_jax.errors import InputError
+from alexnet_jax.network.layer_rules import Windows
 from alexnet_jax.network.layers import (
     Activation,
     AdaptiveAvgPool,
@@ -26,7 +27,6 @@ from alexnet_jax.network.layers import (
     padding_of,
     parametric_layers,
     summarize,
-    window_count,
     with_changes,
     with_fan_in_weights,
     with_features,
@@ -67,8 +67,8 @@ def network(*layers, size=9):
     ],
 )
 def test_windows_round_down_or_up(size, window, stride, padding, down, up):
-    assert window_count(size, window, stride, padding, overhang=False) == down
-    assert window_count(size, window, stride, padding, overhang=True) == up
+    assert Windows(window, stride, padding, overhang=False).along(size) == down
+    assert Windows(window, stride, padding, overhang=True).along(size) == up
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_padding_makes_room_for_overhanging_windows(size, layer, padding):
 def test_padded_axis_has_as_many_valid_windows_as_counted(size, overhang):
     layer = MaxPool(window=3, stride=2, overhang=overhang)
     padded = size + sum(padding_of(size, layer))
-    assert (padded - 3) // 2 + 1 == window_count(size, 3, 2, 0, overhang)
+    assert (padded - 3) // 2 + 1 == layer.windows().along(size)
 
 
 def test_layer_names_follow_the_parametric_layer_before():

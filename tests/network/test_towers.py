@@ -171,7 +171,10 @@ GROUPED = (Conv("conv1", 6, 3), Lrn(groups=2), Conv("conv2", 8, 3, groups=2), Fl
         ((*NETWORKS["caffenet"].layers,), "'norm1' normalizes across the border"),
         ((*GROUPED, Dense("fc3", 5), Dense("fc4", 3)), "'fc3' has 5 features"),
         ((Conv("conv1", 6, 3, groups=3), *GROUPED[2:], Dense("fc3", 4)), "that every tower has"),
-        ((GROUPED[0], Conv("conv2", 6, 3, groups=3), Flatten(), Dense("fc3", 4)), "'conv2' has 3 groups"),
+        (
+            (GROUPED[0], Conv("conv2", 6, 3, groups=3), Flatten(), Dense("fc3", 4)),
+            "'conv2' has 3 groups",
+        ),
     ],
 )
 def test_networks_that_do_not_divide_are_refused(layers, message):

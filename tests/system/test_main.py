@@ -23,7 +23,8 @@ from alexnet_jax.main import VERBS, main, parse
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.network.summary import summary
 from alexnet_jax.network.summary_text import FORMATS, format_summary
-from alexnet_jax.presets import NOTES, PRESETS
+from alexnet_jax.preset_notes import NOTES
+from alexnet_jax.presets import PRESETS
 from alexnet_jax.runs.folder import start_run
 
 ROOT = Path(__file__).resolve().parents[2]

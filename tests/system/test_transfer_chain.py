@@ -22,7 +22,8 @@ from alexnet_jax.main import main
 from alexnet_jax.network.layers import Lrn, Network, ResponseNorm, with_features, without
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation.prepare import ensure_prepared
-from alexnet_jax.presets import NOTES, PRESETS
+from alexnet_jax.preset_notes import NOTES
+from alexnet_jax.presets import PRESETS
 from alexnet_jax.runs.weights import load_weights
 
 CHAIN = ("imagenet-original", "fall-2009", "fall-2011-pretrain", "imagenet-finetune")

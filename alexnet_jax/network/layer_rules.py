@@ -1,0 +1,136 @@
+"""What every kind of layer can be asked: its rules, with the defaults, and what they share."""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from alexnet_jax.errors import InputError
+
+Shape = tuple[int, ...]
+"""Of an array for one image: without the batch axis."""
+
+
+class Windows(NamedTuple):
+    """Square windows that a layer slides over the image.
+
+    Attributes:
+      size: height and width, pixels.
+      stride: pixels between neighbouring windows.
+      padding: zeros on each side, pixels.
+      overhang: the last window may lie partly outside, as in cuda-convnet and Caffe.
+    """
+
+    size: int
+    stride: int = 1
+    padding: int = 0
+    overhang: bool = False
+
+    def along(self, extent: int) -> int:
+        """Returns the number of windows along an axis of `extent` pixels; 0: none fits.
+
+        `1 + (extent + 2 padding - size) / stride`, rounded up with `overhang` (2012 file
+        `layer.py`) and down without.
+        """
+        room = extent + 2 * self.padding - self.size
+        if room < 0:
+            return 0
+        return 1 + (-(-room // self.stride) if self.overhang else room // self.stride)
+
+
+class Field(NamedTuple):
+    """What a unit reads of its layer's input along one axis.
+
+    Attributes:
+      size: units of the input that it reads.
+      stride: from one unit to the next, in units of the input.
+      before: units of padding that the first one reads.
+    """
+
+    size: int
+    stride: float
+    before: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A kind of layer. The defaults are those of one that works on each value by itself.
+
+    The rules raise `InputError` with what is wrong, to be read after "layer 'conv1' …".
+    """
+
+    PREFIX: ClassVar[str] = ""  # of its name in a network; layers with parameters have their own
+    LABEL: ClassVar[str] = ""  # in tables
+
+    def prefix(self) -> str:
+        """Returns the beginning of the layer's name in a network."""
+        return self.PREFIX
+
+    def label(self) -> str:
+        """Returns the word for the kind in tables."""
+        return self.LABEL
+
+    def windows(self) -> Windows | None:
+        """Returns the windows that the units read; None: these do not slide over the image."""
+        return None
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Returns the shape of the output for one image."""
+        return shape
+
+    def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape] | None:
+        """Returns the shapes of kernel and bias, if there are any."""
+        return None
+
+    def macs(self, shape: Shape) -> int:
+        """Returns the multiply-accumulate operations for one image."""
+        return 0
+
+    def field(self, extent: int) -> Field | None:
+        """Returns what a unit reads of an input of `extent` units a side; None: all of it."""
+        windows = self.windows() or Windows(1)
+        return Field(windows.size, windows.stride, windows.padding)
+
+    def reads_all_towers(self) -> bool:
+        """Returns whether each unit reads the channels of all towers."""
+        return False
+
+    def share(self, towers: int, divided: bool) -> "Layer":
+        """Returns the part of the layer that one tower computes.
+
+        `divided`: each tower has only its own channels of the input.
+        """
+        return self
+
+
+def window_positions(windows: Windows, shape: Shape) -> tuple[int, int]:
+    """Returns the rows and columns of windows on an image `[height, width, channels]`."""
+    height, width, _ = shape
+    rows, columns = windows.along(height), windows.along(width)
+    if min(rows, columns) < 1:
+        size = windows.size
+        raise InputError(f"has {size}x{size} windows but gets only {height}x{width} pixels")
+    return rows, columns
+
+
+def check_groups(groups: int, channels: int, features: int) -> None:
+    """Raises `InputError` unless the groups divide the inputs and the outputs."""
+    if channels % groups or features % groups:
+        raise InputError(
+            f"has {groups} groups, which must divide its {channels} inputs and its {features} "
+            "outputs"
+        )
+
+
+def divide(count: int, towers: int, what: str) -> int:
+    """Returns one tower's share of `count` features or groups."""
+    if count % towers:
+        raise InputError(f"has {count} {what}, which {towers} towers cannot divide; use 1 tower")
+    return count // towers
+
+
+def divide_groups(groups: int, towers: int, divided: bool) -> int:
+    """Returns the groups of one tower; a layer without groups stays so."""
+    if groups == 1:
+        return 1
+    if not divided:
+        raise InputError(f"has {groups} groups of channels that every tower has; use 1 tower")
+    return divide(groups, towers, "groups")
