@@ -153,14 +153,6 @@ def test_predictions_are_sorted_named_and_complete(classifier):
         classifier.predict(stored, top_k=0)
 
 
-def test_ten_views_of_a_constant_image_with_a_constant_mean_are_the_centre(params):
-    classifier = make_classifier(params)
-    classifier._inputs = classifier._inputs._replace(mean=jnp.full((SIZE, SIZE, 3), 100.0))
-    flat = np.full((2, STORED, STORED, 3), 50, np.uint8)
-    one, ten = classifier.probabilities(flat), classifier.probabilities(flat, views=10)
-    np.testing.assert_allclose(one, ten, atol=1e-6)
-
-
 def test_ten_views_do_not_depend_on_the_batch(params):
     stored = pictures(5)
     small = make_classifier(params, batch_size=2).probabilities(stored, views=10)
@@ -232,8 +224,3 @@ def test_an_unreadable_file_stops_or_is_listed(classifier, files, tmp_path):
 def test_images_of_the_wrong_kind_say_what_would_do(classifier, images, message):
     with pytest.raises(InputError, match=message):
         classifier.probabilities(images)
-
-
-def test_three_views_are_refused(classifier):
-    with pytest.raises(InputError, match="1 or 10 views, not 3"):
-        classifier.probabilities(pictures(1), views=3)

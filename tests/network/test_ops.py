@@ -80,7 +80,7 @@ def test_convolution_equals_its_definition(case, dtype):
 )
 def test_minimal_filtering_equals_the_definition_where_it_does_not_pay(case, monkeypatch):
     """Forced on every shape that it can compute; these are too small for it to be chosen."""
-    monkeypatch.setattr(minimal_filtering, "_WORTH", 0)
+    monkeypatch.setattr(minimal_filtering, "_MIN_GAIN", 0)
     shape, window, features, stride, padding, groups = CONVOLUTIONS[case]
     options = {"stride": stride, "padding": padding, "groups": groups}
     _assert_same(
