@@ -1,6 +1,7 @@
 """What a command shows: a live line on a terminal, plain lines elsewhere, warnings always."""
 
 import contextlib
+import dataclasses
 import io
 import os
 import pty
@@ -8,7 +9,9 @@ import re
 import shutil
 
 import pytest
+from tiny import config, dataset, tiny_network  # noqa: F401
 
+from alexnet_jax import workflow
 from alexnet_jax.display import Count, Display, duration, fit_line
 
 PARTS = ("step 5/10", "epoch 1.00", "loss 0.5000", "ETA 9 s")
@@ -128,3 +131,15 @@ def test_a_count_shows_images_and_their_rate():
 )
 def test_durations_are_rounded(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_quiet_run_shows_its_result_only(config, dataset, tmp_path, capfd):  # noqa: F811
+    data = dataclasses.replace(config.data, stored_size=10)
+    config = dataclasses.replace(config, epochs=2, data=data)
+    workflow.train(config, tmp_path / "loud", dataset.path.parent)
+    loud = capfd.readouterr().out
+    assert "validation error" in loud and ("(the best)" in loud or "(best " in loud)
+    workflow.train(config, tmp_path / "quiet", dataset.path.parent, quiet=True)
+    quiet = capfd.readouterr().out
+    assert quiet.splitlines()[0].startswith("test error") and "step " not in quiet
+    assert len(quiet.splitlines()) == 5

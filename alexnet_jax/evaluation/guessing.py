@@ -1,8 +1,8 @@
-"""Whether anything is being learnt yet: a training loss that stays at that of guessing.
+"""Whether anything is being learnt yet: a training loss that stays at the loss of guessing.
 
-AlexNets often start on a plateau, and with small initial weights or an unlucky rate they never
-leave it. There the loss is ln(classes), or, where the classes are of unequal size, that of knowing
-their sizes and nothing else.
+AlexNets often start on a plateau. With small initial weights or an unlucky rate they never leave
+it. The loss there is ln(classes); with classes of unequal size it is the loss of a network that
+knows these sizes and nothing else.
 """
 
 import math
@@ -26,13 +26,13 @@ class Guess(NamedTuple):
 
     @classmethod
     def of(cls, counts: np.ndarray) -> "Guess":
-        """Returns the losses for so many images of each class, int `[classes]`."""
+        """Returns the losses for these numbers of images per class, int `[classes]`."""
         shares = counts[counts > 0] / counts.sum()
         return cls(float(-(shares * np.log(shares)).sum()), math.log(len(counts)))
 
     @classmethod
     def of_run(cls, info: Mapping[str, Any]) -> "Guess":
-        """Returns the losses that `run.json` tells; those of equal classes where it does not."""
+        """Returns the losses in `run.json`; without them, those of classes of equal size."""
         equal = math.log(max(1, len(info["class_names"])))
         return cls(*info.get("guess_loss", (equal, equal)))
 
@@ -40,10 +40,10 @@ class Guess(NamedTuple):
 class Watch:
     """Follows a training loss.
 
-    A stretch begins with `STEPS` steps both halves of which lie at the level of guessing (a loss
-    that falls through it is learning), and ends when the mean of `STEPS` steps lies below. "At" is
-    within `MARGIN` or three standard errors: on the plateau the loss of one image has a standard
-    deviation of 0.08 for two classes (a network that was shown noise), so that the mean of
+    A stretch begins with `STEPS` steps, if both halves of them lie at the level of guessing (a loss
+    that falls through it is learning). It ends when the mean of `STEPS` steps lies below. "At"
+    means within `MARGIN` or three standard errors: on the plateau the loss of one image has a
+    standard deviation of 0.08 for two classes (a network that was shown noise), so the mean of
     `STEPS` batches of 4 has one of 0.004.
 
     Attributes:
@@ -52,7 +52,6 @@ class Watch:
     """
 
     def __init__(self, guess: Guess):
-        """See `Guess`."""
         self.guess = guess
         self.stretches: list[tuple[int, int]] = []
         self.stuck = False
@@ -60,13 +59,7 @@ class Watch:
         self._first = 0
 
     def add(self, step: int, loss: float, steps: int) -> None:
-        """Counts the mean loss, in nats, of the last `steps` steps up to `step`.
-
-        Args:
-          step: finished steps.
-          loss: mean of the last `steps` steps, nats.
-          steps: number of steps in that mean.
-        """
+        """Counts the mean loss, in nats, of the last `steps` steps up to `step`."""
         if not self._losses:
             self._first = step - steps
         self._losses.append(loss)
@@ -98,7 +91,7 @@ class Watch:
             self.stretches.append((self.stretches.pop()[0], step))
 
 
-def watched(guess: Guess, rows: Iterable[Mapping[str, Any]]) -> Watch:
+def watch_rows(guess: Guess, rows: Iterable[Mapping[str, Any]]) -> Watch:
     """Returns a watch that has followed the rows of a `metrics.jsonl` to their end."""
     watch, last = Watch(guess), 0
     for row in rows:

@@ -10,7 +10,7 @@ import numpy as np
 
 from alexnet_jax.config import Config
 from alexnet_jax.errors import InputError
-from alexnet_jax.evaluation.guessing import Guess, watched
+from alexnet_jax.evaluation.guessing import Guess, watch_rows
 from alexnet_jax.evaluation.views import averaged_views
 from alexnet_jax.insight.augmentations import Row
 from alexnet_jax.insight.examples import Example
@@ -103,6 +103,6 @@ class ReportData:
 
     def stuck_epochs(self) -> list[tuple[float, float]]:
         """Returns the (first, last) epochs of the stretches in which nothing was learnt."""
-        watch = watched(Guess.of_run({"class_names": self.names, **self.run}), self.metrics)
+        watch = watch_rows(Guess.of_run({"class_names": self.names, **self.run}), self.metrics)
         epochs = {row["step"]: row["epoch"] for row in self.metrics if row.get("epoch") is not None}
         return [(epochs.get(first, 0.0), epochs[last]) for first, last in watch.stretches]

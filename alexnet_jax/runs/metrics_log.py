@@ -35,7 +35,7 @@ class MetricsLog:
         ]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._file = self.path.open("a", encoding="utf-8")
-        self._board: _Board | None = None
+        self._tensorboard: _TensorBoard | None = None
         self._step = step
 
     def add(self, row: dict[str, Any]) -> None:
@@ -55,23 +55,17 @@ class MetricsLog:
         self.rows.append(row)
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
-        self._opened_board().add(row)
+        self._opened_tensorboard().add(row)
 
     def add_picture(self, step: int, name: str, picture: np.ndarray) -> None:
-        """Shows a picture in TensorBoard.
-
-        Args:
-          step: that it belongs to.
-          name: what it shows.
-          picture: uint8 `[height, width, 3]`.
-        """
+        """Shows a picture, uint8 `[height, width, 3]`, in TensorBoard."""
         if self._writes:
-            self._opened_board().add_picture(step, name, picture)
+            self._opened_tensorboard().add_picture(step, name, picture)
 
-    def _opened_board(self) -> "_Board":
-        if self._board is None:
-            self._board = _Board(self.path.with_name("tensorboard"), self._step)
-        return self._board
+    def _opened_tensorboard(self) -> "_TensorBoard":
+        if self._tensorboard is None:
+            self._tensorboard = _TensorBoard(self.path.with_name("tensorboard"), self._step)
+        return self._tensorboard
 
     def values(self, name: str) -> list[float]:
         """Returns the finite values of a metric up to now."""
@@ -95,18 +89,18 @@ class MetricsLog:
             return
         if self.path.exists():  # the work folder may have vanished
             self.write_csv()
-        if self._board is not None:
-            self._board.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
         self._file.close()
 
 
-class _Board:
-    """Writes for TensorBoard, at once: a full disk then is an error here, and not in a thread."""
+class _TensorBoard:
+    """Writes TensorBoard's files at once, so that a full disk is an error here, not in a thread."""
 
     def __init__(self, folder: Path, step: int):
         """Writes into `folder`, and hides from TensorBoard what it holds from after `step`."""
-        # tensorboardX imports PyTorch where it is installed, for tensors that we never hand it: it
-        # takes seconds and hundreds of megabytes. None makes that import fail, which it allows for.
+        # tensorboardX imports PyTorch where it is installed, for tensors that we never pass: this
+        # takes seconds and hundreds of megabytes. None makes that import fail, which is allowed.
         absent = "torch" not in sys.modules
         if absent:
             sys.modules["torch"] = None  # type: ignore[assignment]
@@ -133,13 +127,7 @@ class _Board:
         self._writer.flush()
 
     def add_picture(self, step: int, name: str, picture: np.ndarray) -> None:
-        """Writes a picture.
-
-        Args:
-          step: that it belongs to.
-          name: what it shows.
-          picture: uint8 `[height, width, 3]`.
-        """
+        """Writes a picture, uint8 `[height, width, 3]`."""
         from PIL import Image
 
         file = io.BytesIO()
@@ -181,12 +169,7 @@ def _is_number(value: Any) -> bool:
 
 
 def damaged_lines(path: Path, expected: bool) -> str:
-    """Returns what is wrong with a `metrics.jsonl`; empty for nothing.
-
-    Args:
-      path: of the file.
-      expected: the run has trained, so that there must be some.
-    """
+    """Returns what is wrong with a `metrics.jsonl`, if anything; `expected`: there must be rows."""
     if not path.exists():
         return "is missing: the curves up to now are lost" if expected else ""
     text = path.read_text(encoding="utf-8", errors="replace")

@@ -15,7 +15,7 @@ from alexnet_jax.evaluation.metrics import MetricSums, no_sums
 from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.metrics_log import MetricsLog
 from alexnet_jax.training.position import Position
-from alexnet_jax.training.saving import Saving
+from alexnet_jax.training.saving import Saver
 from alexnet_jax.training.schedule import Clock, CurrentRates
 from alexnet_jax.training.watching import LearningWatch
 
@@ -23,7 +23,7 @@ DISPENSABLE = (5, 7, 1, 4, 6, 3)
 """Indices of the parts of a line of progress that a narrow terminal loses, the first one first."""
 
 
-class Reporting:
+class Reporter:
     """Counts the metrics of the steps, and reports them every `log_every_steps`."""
 
     def __init__(
@@ -32,11 +32,11 @@ class Reporting:
         clock: Clock,
         log: MetricsLog,
         display: Display,
-        saving: Saving,
+        saver: Saver,
     ):
         self._run, self._clock, self._log, self._display = run, clock, log, display
         self._watch = LearningWatch(run.config, Guess.of_run(run.info), display)
-        self._saving = saving
+        self._saver = saver
         self._pending: tuple[MetricSums, int, float] | None = None
         self._measured_at, self._measured_step = 0.0, 0
 
@@ -57,7 +57,7 @@ class Reporting:
         (sums, step, rate), self._pending = self._pending, None
         window = position.window + sums
         if not math.isfinite(window.loss):
-            saved = self._saving.saved_step
+            saved = self._saver.saved_step
             have = "nothing was saved yet"
             if saved is not None:
                 have = f"the checkpoint of step {saved} is good"

@@ -14,7 +14,7 @@ from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.position import Position
 from alexnet_jax.training.schedule import Clock
 from alexnet_jax.training.steps import init_state
-from alexnet_jax.training.transfer import transferred
+from alexnet_jax.training.transfer import transfer_layers
 
 
 def restore_or_start(
@@ -39,7 +39,7 @@ def restore_or_start(
         )
     state = _fresh_state(run)
     if run.config.transfer.run:
-        state = transferred(state, run.config.transfer, display.say)
+        state = transfer_layers(state, run.config.transfer, display.say)
     if processes.count() > 1:
         digest = digest_of((state.params, run.inputs))
         processes.check_agreement({"the initial parameters": digest})

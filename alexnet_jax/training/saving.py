@@ -9,7 +9,7 @@ from alexnet_jax.runs.state import TrainState, all_finite
 from alexnet_jax.training.position import Position
 
 
-class Saving:
+class Saver:
     """Saves a run.
 
     Attributes:
@@ -48,3 +48,7 @@ class Saving:
             return
         self._checkpoints.save(state, meta, dict(metrics or {}))
         self.saved_step = position.step
+
+    def save_unless_saved(self, state: TrainState, position: Position) -> None:
+        if position.step != self.saved_step:
+            self.save(state, position)

@@ -34,14 +34,7 @@ _COUNT = itertools.count()
 def init_state(
     network: Network, optimizer: OptimizerConfig, image_size: int, seed: int
 ) -> TrainState:
-    """Returns the state before the first step.
-
-    Args:
-      network: with its number of classes.
-      optimizer: for the shapes of its state.
-      image_size: height and width of the input, pixels.
-      seed: of the run.
-    """
+    """Returns the state before the first step; `image_size` is the input's, in pixels."""
 
     @jax.jit  # as one program, because each small one costs a start some time
     def init(key):
@@ -88,12 +81,11 @@ def make_train_step(
       frozen: layers whose rates are always 0 (`schedule.frozen_layers`): their gradients, and those
         of all that lies before the first other layer, are not computed.
     """
-    sharded_forward = None if mesh is None else towers.make_forward(network, dtype, mesh)
+    forward = _make_forward(network, dtype, mesh)
 
     def loss_fn(params, batch: Batch, part, count, inputs: Inputs, colour_on, key):
-        still = {layer: jax.lax.stop_gradient(params[layer]) for layer in frozen}
-        params = params | still
-        images = preprocess(
+        params = params | {layer: jax.lax.stop_gradient(params[layer]) for layer in frozen}
+        images = preprocess(  # [batch, height, width, 3]
             inputs,
             batch.images,
             config=(preprocessing, augment),
@@ -102,12 +94,7 @@ def make_train_step(
             flips=batch.flips,
             colour_on=colour_on,
         )
-        if sharded_forward is not None:
-            logits: Any = sharded_forward(params, images, train=True, key=key, part=part)
-        else:
-            logits = AlexNet(network, dtype).apply(
-                {"params": params}, images, train=True, rngs={"dropout": key}, first_row=part[0]
-            )
+        logits = forward(params, images, key, part)  # [batch, classes]
         sums = batch_sums(jax.nn.log_softmax(logits), batch.labels, batch.mask)
         return sums.loss / count.astype(sums.loss.dtype), sums
 
@@ -131,6 +118,19 @@ def make_train_step(
         return state, sums
 
     return jax.jit(_traced_once(train_step), donate_argnums=0)
+
+
+def _make_forward(network: Network, dtype: Any, mesh: Mesh | None) -> Callable[..., jax.Array]:
+    """Returns `forward(params, images, dropout key, part) -> logits [batch, classes]`."""
+    if mesh is not None:
+        sharded = towers.make_forward(network, dtype, mesh)
+        return lambda params, images, key, part: sharded(
+            params, images, train=True, key=key, part=part
+        )
+    module: Any = AlexNet(network, dtype)
+    return lambda params, images, key, part: module.apply(
+        {"params": params}, images, train=True, rngs={"dropout": key}, first_row=part[0]
+    )
 
 
 def make_run_step(run: Run, mesh: Mesh | None) -> TrainStep:
@@ -203,7 +203,7 @@ def _retraced(first: dict[str, str], now: dict[str, str]) -> Exception:
     what = "the train step is one program for the whole run, and would be compiled again: "
     if any(change.startswith("batch") for change in changed):
         return DataError(
-            f"{what}{'; '.join(changed)}. Every batch must be like the first: mend the data, and "
+            f"{what}{'; '.join(changed)}. Every batch must be like the first: repair the data, and "
             "the same command goes on from the last checkpoint"
         )
     why = "; ".join(changed) or "JAX's settings or caches, or the devices of the arrays, changed"
@@ -222,13 +222,6 @@ def in_parts(
     The parts are computed one after another, so that they use the same memory. They are unrolled:
     in the body of a loop XLA's CPU backend computes convolutions many times slower. On a mesh each
     part takes the same number of images from every replica's share; see `towers.make_forward`.
-
-    Args:
-      function: to be summed over the parts.
-      params: passed on.
-      batch: a whole one.
-      parts: number of parts, which divides the batch.
-      mesh: of the step; None: one device.
     """
     rows = batch.labels.shape[0]
     size = rows // parts

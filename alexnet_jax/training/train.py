@@ -17,13 +17,13 @@ from alexnet_jax.runs.metrics_log import MetricsLog
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.batches import batches_on_device
 from alexnet_jax.training.notes import Notes
-from alexnet_jax.training.reporting import Reporting
+from alexnet_jax.training.reporting import Reporter
 from alexnet_jax.training.restoring import restore_or_start
-from alexnet_jax.training.saving import Saving
+from alexnet_jax.training.saving import Saver
 from alexnet_jax.training.schedule import Clock, RateSource
 from alexnet_jax.training.signals import Signals
 from alexnet_jax.training.steps import make_run_step
-from alexnet_jax.training.validation import Validation
+from alexnet_jax.training.validation import Validator
 
 
 class Outcome(NamedTuple):
@@ -80,35 +80,31 @@ def train_run(
         ):
             train_step = make_run_step(run, mesh)
             schedule = RateSource(config, clock, state.params)
-            saving = Saving(run, checkpoints)
-            validation = Validation(
-                run, dataset, clock, inputs, mesh, log, display, saving, signals
-            )
-            reporting = Reporting(run, clock, log, display, saving)
+            saver = Saver(run, checkpoints)
+            validator = Validator(run, dataset, clock, inputs, mesh, log, display, saver, signals)
+            reporter = Reporter(run, clock, log, display, saver)
             if position.validation_due:  # an earlier call was stopped in it
-                position = validation.run(state, position)
-            reporting.restart_clock(first_step)
+                position = validator.run(state, position)
+            reporter.restart_clock(first_step)
             while not position.is_at_end(total_steps) and not signals.told_to_stop():
                 rates = schedule.at(position.step, position.plateau)
                 state, sums = train_step(state, next(batches), inputs, rates.tree, rates.colour_on)
-                position = reporting.add(position.after_step(), sums, rates.now)
-                pauses = validation.is_due(position) or saving.is_due(position)
-                if pauses or reporting.is_due(position):
-                    position = reporting.report(position, rates.now, validation.best_error)
+                position = reporter.add(position.after_step(), sums, rates.now)
+                pauses = validator.is_due(position) or saver.is_due(position)
+                if pauses or reporter.is_due(position):
+                    position = reporter.report(position, rates.now, validator.best_error)
                 if position.step == first_step + 1:
-                    position = reporting.settle(position)  # waits for the device
+                    position = reporter.settle(position)  # waits for the device
                     notes.first_step(started)
-                    reporting.restart_clock(position.step)
-                if validation.is_due(position):
-                    position = validation.run(state, position)  # saves it, too
-                elif saving.is_due(position):
-                    saving.save(state, position)
+                    reporter.restart_clock(position.step)
+                if validator.is_due(position):
+                    position = validator.run(state, position)  # saves it, too
+                elif saver.is_due(position):
+                    saver.save(state, position)
                 if pauses:
-                    reporting.restart_clock(position.step)
-            position = reporting.settle(position)
-            if position.step != saving.saved_step:
-                saving.save(state, position)
-        ended = position.step >= total_steps or position.plateau.stopped
-        finished = ended and not position.validation_due
+                    reporter.restart_clock(position.step)
+            position = reporter.settle(position)
+            saver.save_unless_saved(state, position)
+        finished = position.is_at_end(total_steps) and not position.validation_due
         notes.end(state, finished)
     return Outcome(state, finished, position.step - first_step, run)

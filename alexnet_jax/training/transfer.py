@@ -11,15 +11,10 @@ from alexnet_jax.runs.state import TrainState
 from alexnet_jax.runs.weights import load_weights
 
 
-def transferred(
+def transfer_layers(
     state: TrainState, transfer: TransferConfig, say: Callable[[str], None]
 ) -> TrainState:
     """Returns `state` with the named layers' parameters of another run; the rest stays fresh.
-
-    Args:
-      state: fresh.
-      transfer: which layers of which run.
-      say: takes a line for the user.
 
     Raises:
       InputError: the run or a layer is missing, or its shapes differ.

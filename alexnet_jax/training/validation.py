@@ -17,7 +17,7 @@ from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.metrics_log import MetricsLog
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.position import Position
-from alexnet_jax.training.saving import Saving
+from alexnet_jax.training.saving import Saver
 from alexnet_jax.training.schedule import Clock, after_validation
 from alexnet_jax.training.signals import Signals
 
@@ -26,7 +26,7 @@ class _StoppedError(Exception):
     """The run was told to stop between two batches of a validation."""
 
 
-class Validation:
+class Validator:
     """Validates a run.
 
     Attributes:
@@ -42,13 +42,13 @@ class Validation:
         mesh: Mesh | None,
         log: MetricsLog,
         display: Display,
-        saving: Saving,
+        saver: Saver,
         signals: Signals,
     ):
         self._run, self._clock, self._inputs, self._mesh = run, clock, inputs, mesh
         self._split = dataset.split(run.config.data.validation_split)
         self._log, self._display = log, display
-        self._saving, self._signals = saving, signals
+        self._saver, self._signals = saver, signals
         self._predict_step = None  # the first validation compiles it
         self.best_error: float | None = min(log.values("validation/top1_error"), default=None)
 
@@ -69,7 +69,7 @@ class Validation:
         self._show(position.step, result)
         finite = all(math.isfinite(value) for value in metrics.values())
         position = self._after(position, result.top1_error)
-        self._saving.save(state, position, metrics if finite else {})
+        self._saver.save(state, position, metrics if finite else {})
         return position
 
     def _evaluate(self, state: TrainState) -> Evaluation:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from alexnet_jax.evaluation.guessing import STEPS, Guess, Watch, watched
+from alexnet_jax.evaluation.guessing import STEPS, Guess, Watch, watch_rows
 
 
 def losses(*parts):
@@ -86,9 +86,11 @@ def test_rows_of_a_run_are_followed_whatever_else_they_hold():
         rows.append({"step": step, "epoch": step / 100, "validation/loss": 2.3})
     rows.append({"step": 420, "epoch": 4.2, "train/loss": float("nan")})
     rows.append({"step": 440, "epoch": 4.4, "train/loss": None})
-    assert watched(TEN, rows).stretches == [(0, 400)]
+    assert watch_rows(TEN, rows).stretches == [(0, 400)]
     rows.append({"step": 460, "epoch": 4.6, "train/loss": math.log(10)})
-    assert watched(TEN, rows).stretches == [(0, 460)], "to the end, though that is no whole stretch"
+    assert watch_rows(TEN, rows).stretches == [(0, 460)], (
+        "to the end, though that is no whole stretch"
+    )
     rows[-1]["train/loss"] = 2.0
-    assert watched(TEN, rows).stretches == [(0, 400)]
-    assert watched(TEN, []).stretches == []
+    assert watch_rows(TEN, rows).stretches == [(0, 400)]
+    assert watch_rows(TEN, []).stretches == []

@@ -15,12 +15,9 @@ import jax
 import numpy as np
 import pytest
 
-from alexnet_jax.config import Config, OptimizerConfig, Phase, ScheduleConfig, TransferConfig
+from alexnet_jax.config import Config, OptimizerConfig, TransferConfig
 from alexnet_jax.data.stream import Batch, TrainingStream
 from alexnet_jax.errors import CheckpointError, DataError, DivergedError, InputError
-from alexnet_jax.evaluation.guessing import Guess, watched
-from alexnet_jax.network.layers import Dense, Flatten, Network
-from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.checkpoint import Checkpoints, digest_of
 from alexnet_jax.runs.folder import read_config, read_run
 from alexnet_jax.runs.metrics_log import MetricsLog, read_rows
@@ -103,27 +100,6 @@ def test_a_run_broken_at_any_step_and_resumed_is_the_unbroken_run(
     assert digest_of(resumed.state.params) == digest_of(outcome.state.params)
     assert digest_of(resumed.state.opt_state) == digest_of(outcome.state.opt_state)
     assert rows_without_rate(broken) == rows_without_rate(folder)
-
-
-def test_the_display_says_once_that_nothing_is_learnt_and_once_that_something_is(
-    config, dataset, tmp_path, capsys, monkeypatch
-):
-    layers = (Flatten(), Dense("fc1", 2, weight_std=1e-5))
-    monkeypatch.setitem(NETWORKS, "faint", Network("faint", layers, 8, "tests"))
-    rates = ScheduleConfig("step", (Phase(1, 0.0, 0.0), Phase(60, 1e-5, 1e-5)))
-    changes = {"network": "faint", "epochs": 120, "evaluate_every_epochs": 1000}
-    slow = dataclasses.replace(config, schedule=rates, log_every_steps=20, **changes)
-    train(slow, tmp_path / "run", dataset)
-    lines = [line for line in capsys.readouterr().out.splitlines() if "being learnt" in line]
-    assert len(lines) == 2, lines
-    assert lines[0].startswith("nothing is being learnt yet: the loss of the last 100 steps is")
-    assert "another rate (--schedule.phases.0.learning-rate, now 0:" in lines[0]
-    assert lines[1].startswith("something is being learnt now: the loss is 0.")
-    run = read_run(tmp_path / "run")
-    guess = Guess.of_run(run.info)
-    assert guess == pytest.approx((math.log(2), math.log(2)))
-    watch = watched(guess, read_rows(tmp_path / "run" / "metrics.jsonl"))
-    assert watch.stretches[0][0] == 0 and watch.stretches[-1][1] < 400 and not watch.stuck
 
 
 def test_a_finished_run_does_no_work(unbroken, config, dataset, monkeypatch):
@@ -386,7 +362,7 @@ def test_batches_that_change_their_shape_end_a_run_and_mended_it_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(TrainingStream, "batch", drifting)
         with pytest.raises(
-            DataError, match=r"images was uint8\[11,8,8,3\] and is uint8\[10,.*mend"
+            DataError, match=r"images was uint8\[11,8,8,3\] and is uint8\[10,.*repair"
         ):
             train(config, tmp_path / "run", dataset)
     assert Checkpoints(tmp_path / "run", read_only=True).steps() == [4]

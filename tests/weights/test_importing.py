@@ -22,7 +22,7 @@ from alexnet_jax.resolution import check_layers_fit
 from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.runs.weights import load_weights
-from alexnet_jax.training.transfer import transferred
+from alexnet_jax.training.transfer import transfer_layers
 from alexnet_jax.weights.exporting import export
 from alexnet_jax.weights.importing import import_weights
 from alexnet_jax.weights.readers.array_checks import check_trained, moments, neighbour_correlation
@@ -216,7 +216,7 @@ def test_imported_convolutions_are_where_fine_tuning_begins(
     fresh = jax.tree.map(np.zeros_like, source)
     state = TrainState(np.int32(0), fresh, (), np.zeros(2, np.uint32))  # type: ignore[arg-type]
     transfer = TransferConfig(str(tmp_path / "run"), layers=tuple(CONVOLUTIONS))
-    params = transferred(state, transfer, lambda line: None).params
+    params = transfer_layers(state, transfer, lambda line: None).params
     convolutions = {layer: source[layer] for layer in CONVOLUTIONS}
     assert_same_params(params, fresh | convolutions)
 
