@@ -33,13 +33,18 @@ class Display:
         self._stream = _LastingStream(sys.stdout if stream is None else stream)
         self._say = self._stream.write_line if say is print else say
         self._is_terminal = say is print and self._stream.isatty()
-        self._quiet = quiet
+        self.is_quiet = quiet
         self._live: Any = None
         self._plain_line_at = -math.inf
 
+    @classmethod
+    def on_stderr(cls, quiet: bool = False) -> "Display":
+        """Returns a display that leaves standard output to results."""
+        return cls(quiet=quiet, stream=sys.stderr)
+
     def say(self, line: str) -> None:
         """Shows a line."""
-        if not self._quiet:
+        if not self.is_quiet:
             self.warn(line)
 
     def warn(self, line: str) -> None:
@@ -57,7 +62,7 @@ class Display:
           dispensable: indices of the parts that a narrow terminal loses, the first one first.
           last: nothing follows, so a plain line is due.
         """
-        if self._quiet:
+        if self.is_quiet:
             return
         if self._is_terminal:
             self._show_live(fit_line(parts, dispensable, shutil.get_terminal_size().columns - 1))

@@ -15,6 +15,7 @@ from tiny import config, dataset, tiny_network  # noqa: F401
 
 from alexnet_jax import recipes, workflow
 from alexnet_jax.config import Config, PreprocessConfig
+from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.main import parse
 from alexnet_jax.preparation.prepare import prepare
@@ -227,7 +228,7 @@ def test_a_prepared_set_is_taken_as_it_is_and_a_torn_config_is_read_from_a_check
 ):
     train(config, tmp_path / "trunk", dataset)
     data = dataclasses.replace(OPEN.data, name="photos", source=str(photos), stored_size=40)
-    prepare(data, tmp_path / "data", progress=False)
+    prepare(data, tmp_path / "data", display=Display.on_stderr(quiet=True))
     asked = small(photos, str(tmp_path / "trunk"))
     open_size = dataclasses.replace(data, stored_size=OPEN.data.stored_size)
     asked = dataclasses.replace(asked, data=open_size)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alexnet_jax.config import Colours, Orientation
+from alexnet_jax.display import Count, Display
 from alexnet_jax.errors import InputError, printable
 from alexnet_jax.files import write_text
 from alexnet_jax.insight.classifier import Classifier, classifier_of, load
@@ -18,7 +19,6 @@ from alexnet_jax.insight.prediction_text import (
     submission_column,
     submission_ids,
 )
-from alexnet_jax.preparation.progress import ProgressLine
 from alexnet_jax.runs.weights import load_weights
 
 MAX_NOTES = 20
@@ -216,7 +216,7 @@ def _stream(
     source = f"run {weights.run.info.get('run_id', Path(workdir).name)}, step {weights.step}"
     source += f", orientation {classifier.appearance.orientation}"
     source += f", colours {classifier.appearance.colours}"
-    progress = ProgressLine("features", len(files.images))
+    progress = Count(Display.on_stderr(), "features", len(files.images))
     try:
         unreadable = stream_features(
             classifier, files.images, files.names, output, layers, source=source, show=progress.show

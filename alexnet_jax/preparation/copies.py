@@ -28,11 +28,11 @@ from alexnet_jax.data.copies import (
 )
 from alexnet_jax.data.decode import decode_rgb
 from alexnet_jax.data.duplicates import COPIES, CopyRow, conflicts_line
+from alexnet_jax.display import Count, Display
 from alexnet_jax.errors import BadImageError, DataError
 from alexnet_jax.files import write_text
 from alexnet_jax.preparation.images import SourceImage, read_encoded
 from alexnet_jax.preparation.photo_folders.class_folders import listed
-from alexnet_jax.preparation.progress import ProgressLine, say
 from alexnet_jax.preparation.sources import source_kind
 from alexnet_jax.preparation.sources.listing import Listing
 from alexnet_jax.preparation.splitting import hold_out
@@ -59,7 +59,7 @@ class Copies(NamedTuple):
 
 
 def search_copies(
-    data: DataConfig, listing: Listing, appearance: Appearance, progress: bool
+    data: DataConfig, listing: Listing, appearance: Appearance, display: Display
 ) -> Copies:
     """Finds the photos of a source that show one scene.
 
@@ -77,25 +77,24 @@ def search_copies(
     if searched == "photos":
         repeated = {link.second for link in links}
         once = np.array([i for i in range(len(photos)) if i not in repeated], np.int64)
-        with contextlib.closing(ProgressLine("look at photos", len(once), progress)) as line:
+        with contextlib.closing(Count(display, "look at photos", len(once))) as line:
             pictures = _thumbnails([photos[i] for i in once], appearance, line.show)
-        with contextlib.closing(ProgressLine("compare photos", len(once), progress)) as line:
+        with contextlib.closing(Count(display, "compare photos", len(once))) as line:
             found = find_copies(pictures, lambda done: line.show(done, 0))
         links += [
             copy._replace(first=int(once[copy.first]), second=int(once[copy.second]))
             for copy in found
         ]
     else:
-        say(
+        display.say(
             f"{len(photos):,} photos are more than {MAX_IMAGES:,}: only copies with the same bytes "
             "are searched, no mirrored, turned or cropped ones",
-            progress,
         )
     scenes = groups(len(photos), [link[:2] for link in links])
     return Copies(searched, images, scenes, links)
 
 
-def keep_together(data: DataConfig, listing: Listing, copies: Copies) -> Listing:
+def keep_together(data: DataConfig, listing: Listing, copies: Copies, display: Display) -> Listing:
     """Draws the held-out share again if copies of one photo are on both of its sides.
 
     A split that the source brings along stays as it is.
@@ -121,12 +120,18 @@ def keep_together(data: DataConfig, listing: Listing, copies: Copies) -> Listing
         )
     if lacking:
         names = listed(listing.class_ids[label] for label in sorted(lacking))
-        say(f"set aside   nothing of {names}: all photos of such a class are like one photo")
+        display.warn(
+            f"set aside   nothing of {names}: all photos of such a class are like one photo"
+        )
     return replace(listing, splits={**listing.splits, "train": train, "validation": validation})
 
 
 def write_copies(
-    folder: Path, listing: Listing, copies: Copies, bad: Sequence[Mapping[str, str]], progress: bool
+    folder: Path,
+    listing: Listing,
+    copies: Copies,
+    bad: Sequence[Mapping[str, str]],
+    display: Display,
 ) -> dict[str, Any]:
     """Writes the copies to `copies.csv`, prints how many there are, and returns the counts.
 
@@ -157,9 +162,9 @@ def write_copies(
     if count < photos:
         kept = "copies of one photo are kept on one side of the split; " * listing.held_out
         path = folder / COPIES
-        say(f"{photos:,} photos show {count:,} scenes; {kept}listed in {path}", progress)
+        display.say(f"{photos:,} photos show {count:,} scenes; {kept}listed in {path}")
         if line := conflicts_line(rows):
-            say(line, progress)
+            display.say(line)
     return {"searched": copies.searched, "photos": photos, "scenes": count}
 
 

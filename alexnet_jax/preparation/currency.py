@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from alexnet_jax.config import DataConfig
+from alexnet_jax.display import Count, Display
 from alexnet_jax.errors import DataError, printable
 from alexnet_jax.locations import readable
 from alexnet_jax.preparation.images import SourceImage, content_digest
-from alexnet_jax.preparation.progress import ProgressLine
 from alexnet_jax.preparation.source_files import SourceMissingError, list_files
 from alexnet_jax.preparation.source_record import (
     UNREADABLE,
@@ -71,7 +71,7 @@ def compare_source(
     prepared: dict[str, Any],
     data: DataConfig,
     work: Path | None = None,
-    progress: bool = True,
+    display: Display | None = None,
 ) -> Comparison:
     """Compares the source of a prepared set with what the set was made of.
 
@@ -79,15 +79,16 @@ def compare_source(
       prepared: `prepared.json` of the set.
       data: with its source.
       work: folder for files that have to be unpacked; None: a temporary one.
-      progress: show a progress line when much has to be read.
+      display: shows lines and progress; None: on standard error.
 
     Raises:
       InputError, DataError: the source cannot be listed, or nothing can be prepared from it.
     """
     if not has_files(data):
         return Comparison("current")
+    display = display or Display.on_stderr()
     try:
-        now = list_files(Path(data.source))
+        now = list_files(Path(data.source), display=display)
         assert now is not None
         digest = load_digest(folder)
         if digest is None:
@@ -105,7 +106,7 @@ def compare_source(
     with _scratch(folder, work) as scratch:
         listing = list_images(data, scratch)
         is_touched = touched(Path(data.source), before, now)
-        counts = _count_differences(images, class_ids, listing, is_touched, data.name, progress)
+        counts = _count_differences(images, class_ids, listing, is_touched, data.name, display)
     lines = [*_image_lines(counts), *_class_lines(prepared, listing)]
     if lines:
         return Comparison("changed", ", ".join(lines), listing)
@@ -174,7 +175,7 @@ def _count_differences(
     listing: Listing,
     is_touched: Callable[[SourceImage], bool],
     name: str,
-    progress: bool,
+    display: Display,
 ) -> Counter[str]:
     """Counts the images that were added, removed, changed, or moved to another split.
 
@@ -204,7 +205,7 @@ def _count_differences(
             elif is_touched(image) or images.contents[index] == UNREADABLE:
                 doubtful.append((image, index))
     counts["removed"] = sum(map(len, unmatched.values()))
-    with contextlib.closing(ProgressLine(f"compare with {name}", len(doubtful), progress)) as line:
+    with contextlib.closing(Count(display, f"compare with {name}", len(doubtful))) as line:
         for done, (image, index) in enumerate(doubtful, 1):
             counts["changed"] += bool(content_digest(image) != images.contents[index])
             line.show(done, 0)

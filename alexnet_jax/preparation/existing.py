@@ -7,14 +7,14 @@ from typing import Any
 from alexnet_jax.config import Appearance, DataConfig
 from alexnet_jax.data.prepared import appearance_in
 from alexnet_jax.data.versions import Version, unfinished, version_in
+from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation.currency import Comparison, compare_source
 from alexnet_jax.preparation.options import appearance_of, check_same
-from alexnet_jax.preparation.progress import say
 
 
 def compare_version(
-    version: Version, data: DataConfig, progress: bool, work: Path | None = None
+    version: Version, data: DataConfig, display: Display, work: Path | None = None
 ) -> Comparison:
     """Compares the source of a version as `compare_source` does.
 
@@ -22,7 +22,7 @@ def compare_version(
       InputError, DataError: nothing can be prepared from the source; the message has the way out.
     """
     try:
-        return compare_source(version.folder, version.prepared, data, work, progress)
+        return compare_source(version.folder, version.prepared, data, work, display)
     except (InputError, DataError) as error:
         raise type(error)(
             f"{error}; to use {version.folder.name} as it was prepared, name it alone (--data.name "
@@ -42,23 +42,23 @@ def check_newest(version: Version, data: DataConfig) -> None:
         )
 
 
-def use_version(version: Version, data: DataConfig, compared: Comparison, progress: bool) -> Path:
+def use_version(version: Version, data: DataConfig, compared: Comparison, display: Display) -> Path:
     """Returns the folder of the newest version; prints what a user should know of it."""
     if text := compared.message(data, version.folder):
-        say(text)
+        display.warn(text)
     first = version.folder.with_name(data.name)
     begun = None if data.source else unfinished(first, version.number)
     if begun:
-        say(
+        display.warn(
             f"{version.folder.name} is used; {begun} holds newer contents whose preparation was "
             "interrupted: the same command with their source continues it"
         )
-    _print_appearance(data, version.prepared, version.folder, progress)
+    _print_appearance(data, version.prepared, version.folder, display)
     return version.folder
 
 
 def version_of_run(
-    found: Sequence[Version], data: DataConfig, fingerprint: str, progress: bool
+    found: Sequence[Version], data: DataConfig, fingerprint: str, display: Display
 ) -> Path:
     """Returns the folder of the version that a run began with; prints a line on newer contents.
 
@@ -72,26 +72,26 @@ def version_of_run(
     own = next((v for v in found[::-1] if v.prepared["fingerprint"] == fingerprint), newest)
     check_same(own.folder, own.prepared, data)
     if own is not newest:
-        say(
+        display.warn(
             f"this run goes on with {own.folder.name}, with which it began; {newest.folder.name} "
             "holds newer contents, which a run in a new --workdir takes"
         )
     elif own.prepared["fingerprint"] == fingerprint:
         goes_on = f"; this run goes on with {own.folder.name}, with which it began"
         try:
-            compared = compare_source(own.folder, own.prepared, data, progress=progress)
+            compared = compare_source(own.folder, own.prepared, data, display=display)
         except (InputError, DataError) as error:
-            say(f"{error}{goes_on}")
+            display.warn(f"{error}{goes_on}")
             compared = Comparison("current")
         if text := compared.message(data, own.folder):
             new = f"{goes_on}; one in a new --workdir takes the new contents"
-            say(text + new * (compared.state == "changed"))
-    _print_appearance(data, own.prepared, own.folder, progress)
+            display.warn(text + new * (compared.state == "changed"))
+    _print_appearance(data, own.prepared, own.folder, display)
     return own.folder
 
 
 def _print_appearance(
-    data: DataConfig, prepared: dict[str, Any], folder: Path, progress: bool
+    data: DataConfig, prepared: dict[str, Any], folder: Path, display: Display
 ) -> None:
     """Prints a line if the images of a set were read otherwise than they would be now."""
     pairs = zip(Appearance._fields, appearance_in(prepared), appearance_of(data), strict=True)
@@ -99,8 +99,7 @@ def _print_appearance(
     if data.source and different:
         have = " and ".join(f"{name} '{have}'" for name, have, _ in different)
         usual = " and ".join(f"'{usual}'" for _, _, usual in different)
-        say(
+        display.say(
             f"the images of {data.name} were prepared with {have}, and its networks are shown "
             f"photos that way; for {usual} choose another --data.name or remove {folder}",
-            progress,
         )

@@ -20,12 +20,12 @@ from alexnet_jax.data.prepared import (
     pack_strings,
 )
 from alexnet_jax.data.versions import number_of
+from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError
 from alexnet_jax.files import write_arrays, write_text
 from alexnet_jax.preparation import storage
 from alexnet_jax.preparation.copies import Copies, write_copies
 from alexnet_jax.preparation.options import described_options
-from alexnet_jax.preparation.progress import say
 from alexnet_jax.preparation.shards import MAX_BAD_IN_A_ROW
 from alexnet_jax.preparation.source_files import SourceFiles
 from alexnet_jax.preparation.source_record import record_source
@@ -65,7 +65,7 @@ def finish(
     shards: list[Shard],
     results: dict[str, ShardResult],
     copies: Copies,
-    progress: bool,
+    display: Display,
 ) -> None:
     """Reduces the sidecars and writes everything that makes the shards a data set.
 
@@ -89,15 +89,15 @@ def finish(
         record_source(folder, files, copies.images, shards, results)
     prepared: dict[str, Any] = {"set_version": number_of(folder, data.name)}
     prepared |= _description(data, listing, by_split, counts)
-    prepared["copies"] = write_copies(folder, listing, copies, bad, progress)
+    prepared["copies"] = write_copies(folder, listing, copies, bad, display)
     storage.write_json(folder / PREPARED, prepared)
     shutil.rmtree(folder / WORK, ignore_errors=True)
     sizes = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
-    say(f"{data.name}: {sizes}, {len(listing.class_names)} classes, in {folder}", progress)
+    display.say(f"{data.name}: {sizes}, {len(listing.class_names)} classes, in {folder}")
     if bad:  # printed even without progress
-        say(f"{len(bad)} bad images left out, listed in {folder / BAD_IMAGES}")
+        display.warn(f"{len(bad)} bad images left out, listed in {folder / BAD_IMAGES}")
     if without_end := prepared["without_end_marker"]:
-        say(f"{without_end} JPEGs lack their end marker; all pixels are there", progress)
+        display.say(f"{without_end} JPEGs lack their end marker; all pixels are there")
 
 
 def _class_counts(

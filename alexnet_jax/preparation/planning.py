@@ -10,10 +10,10 @@ from typing import Literal
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.prepared import WORK
 from alexnet_jax.data.versions import PLAN, number_of
+from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError
 from alexnet_jax.preparation import storage
 from alexnet_jax.preparation.options import described_options
-from alexnet_jax.preparation.progress import say
 from alexnet_jax.preparation.sources.listing import Listing
 from alexnet_jax.preparation.splitting import shuffled
 from alexnet_jax.preparation.storage import Shard, Storage
@@ -47,7 +47,7 @@ def plan_shards(
 
 
 def check_plan(
-    folder: Path, data: DataConfig, listing: Listing, shards: Sequence[Shard], progress: bool
+    folder: Path, data: DataConfig, listing: Listing, shards: Sequence[Shard], display: Display
 ) -> None:
     """Records what is being prepared in `folder`; refuses to continue a preparation of another."""
     digest = hashlib.sha256(json.dumps(listing.class_names).encode())
@@ -70,7 +70,7 @@ def check_plan(
             )
         if begun["images"] == plan["images"]:
             return
-        say("the source has changed since the interruption; starting again", progress)
+        display.say("the source has changed since the interruption; starting again")
         for stale in (*folder.glob("*.array_record-*"), *path.parent.glob("*.npz")):
             stale.unlink()
     storage.write_json(path, plan)

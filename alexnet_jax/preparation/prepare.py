@@ -10,11 +10,13 @@ import functools
 import os
 import shutil
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.prepared import WORK
 from alexnet_jax.data.versions import Version, folder_of, next_number, versions
+from alexnet_jax.display import Count, Display
 from alexnet_jax.errors import DataError
 from alexnet_jax.locations import check_utf8
 from alexnet_jax.preparation import storage
@@ -34,13 +36,13 @@ from alexnet_jax.preparation.options import (
     resolve_options,
 )
 from alexnet_jax.preparation.planning import check_plan, check_space, plan_shards
-from alexnet_jax.preparation.progress import ProgressLine, say
 from alexnet_jax.preparation.source_record import files_of, finished_parts
 from alexnet_jax.preparation.sources import list_images, source_kind
 from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
 from alexnet_jax.preparation.workers import write_shards
 from alexnet_jax.processes import start_processes
 
+_display = Display.on_stderr()  # of a process that prepares for another
 _IN_PROCESS_PIXELS = 16_000_000  # less is stored before a worker process has started
 
 
@@ -50,7 +52,7 @@ def prepare(
     *,
     workers: int | None = None,
     bad_images: Literal["error", "skip"] = "skip",
-    progress: bool = True,
+    display: Display | None = None,
 ) -> Path:
     """Prepares a data set, or continues an interrupted preparation, or finds it done.
 
@@ -61,7 +63,7 @@ def prepare(
       data_dir: folder of prepared sets; made if missing.
       workers: processes; None: one per core, at most 8; 0 or 1: this process only.
       bad_images: leave bad images out and list them in `bad_images.jsonl`, or stop at the first.
-      progress: show rate and time left on standard error.
+      display: shows lines and progress; None: on standard error.
 
     Returns:
       The folder of the newest version of the set.
@@ -71,7 +73,8 @@ def prepare(
       DataError: unusable contents, too many bad images, a set of the same name with other options,
         or a folder that cannot be written.
     """
-    return _prepare(resolve_options(data), data_dir, workers, bad_images, progress)
+    display = display or Display.on_stderr()
+    return _prepare(resolve_options(data), data_dir, workers, bad_images, display)
 
 
 def ensure_prepared(
@@ -80,7 +83,7 @@ def ensure_prepared(
     *,
     workers: int | None = None,
     bad_images: Literal["error", "skip"] = "skip",
-    progress: bool = True,
+    display: Display | None = None,
     begun_with: str = "",
 ) -> Path:
     """Returns the folder of the prepared set; prepares it first if a source is known.
@@ -97,16 +100,17 @@ def ensure_prepared(
         or it does not fit `data`; otherwise as `prepare`.
     """
     data = resolve_options(data)
+    display = display or Display.on_stderr()
     kind = source_kind(data.source_kind)
     folder = Path(data_dir).expanduser().absolute() / data.name
     found = versions(folder)
     known = None
     if found and begun_with:
-        return version_of_run(found, data, begun_with, progress)
+        return version_of_run(found, data, begun_with, display)
     if found:
-        compared = _compare(found[-1], data, progress)
+        compared = _compare(found[-1], data, display)
         if compared.state != "changed":
-            return use_version(found[-1], data, compared, progress)
+            return use_version(found[-1], data, compared, display)
         known = found[-1], compared
     elif not data.source and kind.location != "none":
         raise DataError(
@@ -114,20 +118,55 @@ def ensure_prepared(
             f"get {kind.how_to_get}, then type: {prepare_command(data, folder.parent)}"
         )
     else:
-        say(f"preparing {data.name} in {folder}", progress)
+        display.say(f"preparing {data.name} in {folder}")
     if not kind.may_load_tensorflow:
-        return _prepare(data, data_dir, workers, bad_images, progress, known)
+        return _prepare(data, data_dir, workers, bad_images, display, known)
+    return _prepare_elsewhere(data, data_dir, workers, bad_images, display)
+
+
+def _prepare_elsewhere(
+    data: DataConfig,
+    data_dir: str | Path,
+    workers: int | None,
+    bad_images: Literal["error", "skip"],
+    display: Display,
+) -> Path:
+    """Prepares in a process of its own; the lines of that process are shown by this one."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        arguments = data, data_dir, workers, bad_images, progress
-        return start_processes(functools.partial(pool.submit, _prepare, *arguments)).result()
+    context = multiprocessing.get_context("spawn")
+    lines = context.SimpleQueue()
+    listener = Thread(target=lambda: [display.warn(line) for line in iter(lines.get, None)])
+    pool = ProcessPoolExecutor(1, context, initializer=_show_by, initargs=(lines, display.is_quiet))
+    listener.start()
+    try:
+        with pool:
+            arguments = data, data_dir, workers, bad_images
+            submit = functools.partial(pool.submit, _prepare_and_show, *arguments)
+            return start_processes(submit).result()
+    finally:
+        lines.put(None)
+        listener.join()
 
 
-def _compare(version: Version, data: DataConfig, progress: bool) -> Comparison:
+def _show_by(lines: Any, is_quiet: bool) -> None:
+    global _display
+    _display = Display(lines.put, quiet=is_quiet)
+
+
+def _prepare_and_show(
+    data: DataConfig,
+    data_dir: str | Path,
+    workers: int | None,
+    bad_images: Literal["error", "skip"],
+) -> Path:
+    return _prepare(data, data_dir, workers, bad_images, _display)
+
+
+def _compare(version: Version, data: DataConfig, display: Display) -> Comparison:
     check_same(version.folder, version.prepared, data)
-    return compare_version(version, data, progress)
+    return compare_version(version, data, display)
 
 
 def _prepare(
@@ -135,7 +174,7 @@ def _prepare(
     data_dir: str | Path,
     workers: int | None,
     bad_images: Literal["error", "skip"],
-    progress: bool,
+    display: Display,
     known: tuple[Version, Comparison] | None = None,
 ) -> Path:
     """Does what `prepare` says, of resolved options.
@@ -144,28 +183,28 @@ def _prepare(
       known: the newest version and its comparison, if that was made a moment ago.
     """
     folder = Path(data_dir).expanduser().absolute() / data.name
-    with _locked(folder, progress):
+    with _locked(folder, display):
         found = versions(folder)
         new = folder_of(folder, next_number(folder, found[-1].number if found else 0))
         if found:
             newest = found[-1]
             if known is None or known[0].folder != newest.folder:
-                known = newest, _compare(newest, data, progress)
+                known = newest, _compare(newest, data, display)
             compared = known[1]
             if compared.state != "changed":
-                say(f"{newest.folder.name} is prepared already in {newest.folder}", progress)
-                return use_version(newest, data, compared, progress)
+                display.say(f"{newest.folder.name} is prepared already in {newest.folder}")
+                return use_version(newest, data, compared, display)
             check_newest(newest, data)
-            say(compared.message(data, newest.folder))
-            say(
+            display.warn(compared.message(data, newest.folder))
+            display.warn(
                 f"the new contents become {new}; {newest.folder} stays for the runs that began "
                 "with it, and may be removed when none needs it"
             )
-        _prepare_version(new, data, workers, bad_images, progress)
+        _prepare_version(new, data, workers, bad_images, display)
     return new
 
 
-def _locked(folder: Path, progress: bool) -> Any:
+def _locked(folder: Path, display: Display) -> Any:
     """Returns a held lock on the set; waits, with a line, while another process prepares it."""
     import filelock
 
@@ -176,7 +215,7 @@ def _locked(folder: Path, progress: bool) -> Any:
         try:
             return lock.acquire(timeout=0)
         except filelock.Timeout:
-            say(f"another process is preparing {folder.name}; waiting for it")
+            display.warn(f"another process is preparing {folder.name}; waiting for it")
             return lock.acquire()
     except (OSError, NotImplementedError) as error:
         raise storage.write_error(folder.parent, error) from error
@@ -187,7 +226,7 @@ def _prepare_version(
     data: DataConfig,
     workers: int | None,
     bad_images: Literal["error", "skip"],
-    progress: bool,
+    display: Display,
 ) -> None:
     work = folder / WORK
     if folder.exists() and not work.is_dir() and (not folder.is_dir() or any(folder.iterdir())):
@@ -200,12 +239,14 @@ def _prepare_version(
     except OSError as error:
         raise storage.write_error(folder, error) from error
     try:
-        files = files_of(data)  # first: what changes while it is prepared counts as a change
+        files = files_of(
+            data, display
+        )  # first: what changes while it is prepared counts as a change
         listing = list_images(data, work)
         for line in listing.summary():
-            say(line, progress)
-        copies = search_copies(data, listing, appearance_of(data), progress)
-        listing = keep_together(data, listing, copies)
+            display.say(line)
+        copies = search_copies(data, listing, appearance_of(data), display)
+        listing = keep_together(data, listing, copies, display)
     except BaseException:
         if fresh:  # nothing was begun: leave nothing behind, so that a corrected command can follow
             shutil.rmtree(work, ignore_errors=True)
@@ -216,10 +257,10 @@ def _prepare_version(
         data.stored_size, data.store, data.jpeg_quality, listing.class_names, appearance_of(data)
     )
     shards = plan_shards(data, listing, bad_images)
-    check_plan(folder, data, listing, shards, progress)
+    check_plan(folder, data, listing, shards, display)
     finished = finished_parts(folder, data, files, shards)
-    results = _write_missing(folder, data, shards, finished, stored, workers, progress)
-    finish(folder, data, listing, files, stored, shards, results, copies, progress)
+    results = _write_missing(folder, data, shards, finished, stored, workers, display)
+    finish(folder, data, listing, files, stored, shards, results, copies, display)
 
 
 def _write_missing(
@@ -229,17 +270,17 @@ def _write_missing(
     done: dict[str, ShardResult],
     stored: Storage,
     workers: int | None,
-    progress: bool,
+    display: Display,
 ) -> dict[str, ShardResult]:
     missing = [shard for shard in shards if shard.file not in done]
     total = sum(len(shard.images) for shard in missing)
     if done:
-        say(f"continuing: {len(done)} of {len(shards)} parts are finished", progress)
+        display.say(f"continuing: {len(done)} of {len(shards)} parts are finished")
     check_space(folder, total, stored)
     if workers is None:
         small = total * stored.stored_size**2 < _IN_PROCESS_PIXELS
         workers = 0 if small else min(os.cpu_count() or 1, 8)
-    line = ProgressLine(f"prepare {data.name}", total, progress)
+    line = Count(display, f"prepare {data.name}", total)
     max_bad = MAX_BAD_FRACTION * sum(len(shard.images) for shard in shards)
     bad = sum(len(result.bad) for result in done.values())
     try:
@@ -254,11 +295,13 @@ def _write_missing(
                     stop_for_bad(list(done.values()), folder, data)
     except KeyboardInterrupt:
         line.close()
-        say(f"interrupted; {len(done)} of {len(shards)} parts are kept, the same command continues")
+        display.warn(
+            f"interrupted; {len(done)} of {len(shards)} parts are kept, the same command continues"
+        )
         raise
     finally:
         line.close()
     if missing:
         seconds = line.seconds()
-        say(f"{total:,} images in {seconds:.0f} s ({total / seconds:,.0f} images/s)", progress)
+        display.say(f"{total:,} images in {seconds:.0f} s ({total / seconds:,.0f} images/s)")
     return {shard.file: done[shard.file] for shard in shards}

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_jax.data.prepared import pack_strings, unpack_strings
+from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError
 from alexnet_jax.locations import readable
 from alexnet_jax.preparation.photo_folders.label_tables import tables_above
-from alexnet_jax.preparation.progress import say
 
 _CLOCK_TICK_SECONDS = 3  # FAT counts time in steps of two
 _CLOCK_SKEW_SECONDS = 600  # between this machine and one that keeps the files
@@ -80,14 +80,17 @@ class SourceFiles:
         return cls(names, sizes, times)
 
 
-def list_files(root: Path, max_seconds: float | None = None) -> SourceFiles | None:
+def list_files(
+    root: Path, max_seconds: float | None = None, display: Display | None = None
+) -> SourceFiles | None:
     """Lists the files of a source, and the tables above it that may give its labels.
 
     Hidden files are left out, links are followed.
 
     Args:
       root: folder or file.
-      max_seconds: give up then and return None; None: never, but print a line if it takes long.
+      max_seconds: give up then and return None; None: never.
+      display: shows a line if it takes long.
 
     Raises:
       SourceMissingError: there is nothing, or an empty folder, as where a disk is not mounted.
@@ -101,8 +104,8 @@ def list_files(root: Path, max_seconds: float | None = None) -> SourceFiles | No
         seconds = (time.time_ns() - begin) / 1e9
         if max_seconds is not None and seconds > max_seconds:
             return None
-        if max_seconds is None and seconds > _SLOW_SECONDS and not printed:
-            say(f"looking at the files of {readable(root)}: {len(rows):,} so far")
+        if display is not None and seconds > _SLOW_SECONDS and not printed:
+            display.warn(f"looking at the files of {readable(root)}: {len(rows):,} so far")
             printed = True
     if not rows:
         raise SourceMissingError("empty")

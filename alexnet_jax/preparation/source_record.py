@@ -13,6 +13,7 @@ import numpy as np
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.prepared import WORK, pack_strings, unpack_strings
+from alexnet_jax.display import Display
 from alexnet_jax.files import read_arrays, write_arrays
 from alexnet_jax.preparation import storage
 from alexnet_jax.preparation.images import SourceImage, content_digest
@@ -54,10 +55,10 @@ def has_files(data: DataConfig) -> bool:
     return bool(data.source) and source_kind(data.source_kind).location == "path"
 
 
-def files_of(data: DataConfig) -> SourceFiles | None:
+def files_of(data: DataConfig, display: Display) -> SourceFiles | None:
     """Returns the files of a source before its images are listed; None: it has none."""
     with contextlib.suppress(SourceMissingError):  # listing the images will report it
-        return list_files(Path(data.source)) if has_files(data) else None
+        return list_files(Path(data.source), display=display) if has_files(data) else None
 
 
 def finished_parts(

@@ -14,6 +14,7 @@ import numpy as np
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.decode import header_size
 from alexnet_jax.data.versions import Version, versions
+from alexnet_jax.display import Display
 from alexnet_jax.errors import printable
 from alexnet_jax.preparation.existing import compare_version
 from alexnet_jax.preparation.file_trees.member_bytes import read_member
@@ -117,7 +118,7 @@ def survey(data: DataConfig, likely: DataConfig, data_dir: str | Path) -> Survey
         resolved = resolve_options(data)
         if newest is None:
             return _of_listing(list_images(resolved, Path(folder)))
-        listing = compare_version(newest, resolved, False, Path(folder)).listing
+        listing = compare_version(newest, resolved, Display(quiet=True), Path(folder)).listing
         if listing is None:
             return _of_set(newest, data)
         return _of_listing(listing)._replace(stored=_storage(newest, data))

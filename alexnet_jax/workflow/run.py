@@ -85,7 +85,7 @@ def train(
     begun_with = _begun_with(workdir)
 
     def prepared() -> Path:
-        return ensure_prepared(config.data, place, progress=not quiet, begun_with=begun_with)
+        return ensure_prepared(config.data, place, display=display, begun_with=begun_with)
 
     # Process 0 alone, then the others, who find it ready unless they have a disk of their own.
     folder = processes.chief_first(prepared, prepared)

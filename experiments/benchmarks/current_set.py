@@ -26,6 +26,7 @@ from PIL import Image
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.prepared import read_prepared
+from alexnet_jax.display import Display
 from alexnet_jax.preparation.currency import compare_source
 from alexnet_jax.preparation.prepare import prepare
 from alexnet_jax.preparation.source_record import SOURCE
@@ -57,7 +58,7 @@ def measure(place: Path, photos: int, rounds: int) -> tuple[list[dict[str, Any]]
     assert prepared is not None
 
     def check(state: str) -> None:
-        found = compare_source(folder, prepared, data, progress=False)
+        found = compare_source(folder, prepared, data, display=Display.on_stderr(quiet=True))
         assert found.state == state, found
 
     def command() -> None:

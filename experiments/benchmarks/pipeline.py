@@ -30,6 +30,7 @@ from alexnet_jax.config import AugmentConfig, DataConfig
 from alexnet_jax.data.dataset import Split, open_dataset
 from alexnet_jax.data.decode import decode_jpeg
 from alexnet_jax.data.pipeline import training_batches
+from alexnet_jax.display import Display
 from alexnet_jax.preparation.prepare import prepare
 from experiments.benchmarks import pipeline_checkouts, pipeline_loaders
 from experiments.benchmarks.environment import environment
@@ -114,7 +115,10 @@ def synthetic_sets(folder: Path, count: int) -> dict[str, Path]:
     source = str(synthetic_photos(folder, count))
     return {
         store: prepare(
-            DataConfig(store, "folder", source, 256, store), folder, workers=0, progress=False
+            DataConfig(store, "folder", source, 256, store),
+            folder,
+            workers=0,
+            display=Display(quiet=True),
         )
         for store in ("jpeg", "raw")
     }

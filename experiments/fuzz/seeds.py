@@ -16,6 +16,7 @@ from PIL import Image, ImageCms
 
 from alexnet_jax import workflow
 from alexnet_jax.config import Config, DataConfig
+from alexnet_jax.display import Display
 from alexnet_jax.network.layers import (
     Activation,
     Conv,
@@ -235,7 +236,7 @@ def prepared_set(root: Path) -> Path:
         (root / "photos" / name).mkdir(parents=True, exist_ok=True)
         for i, data in enumerate(images()[:2]):
             (root / "photos" / name / f"{i}.jpg").write_bytes(data)
-    return prepare(_set(root), root / "data", progress=False)
+    return prepare(_set(root), root / "data", display=Display.on_stderr(quiet=True))
 
 
 def _set(root: Path) -> DataConfig:

@@ -20,6 +20,7 @@ from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.data.pipeline import training_batches
 from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.preprocess import make_inputs
+from alexnet_jax.display import Display
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import no_sums
 from alexnet_jax.network.layers import Layer, Lrn, MaxPool, Network, ResponseNorm, with_changes
@@ -141,7 +142,7 @@ def main() -> None:
     output = parser.parse_args().output
     rows = []
     with tempfile.TemporaryDirectory() as place:
-        folder = ensure_prepared(PRESETS["digits"].data, place, progress=False)
+        folder = ensure_prepared(PRESETS["digits"].data, place, display=Display(quiet=True))
         dataset = open_dataset(folder)
         for change in CHANGES:
             runs = learn(change, dataset, folder)

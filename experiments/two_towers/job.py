@@ -26,6 +26,7 @@ from alexnet_jax.data.dataset import Split, open_dataset
 from alexnet_jax.data.pipeline import training_batches
 from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.preprocess import make_inputs
+from alexnet_jax.display import Display
 from alexnet_jax.evaluation.evaluate import evaluate, make_predict_step
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network import placement
@@ -148,7 +149,7 @@ class _Setup:
 
 def _prepared() -> Path:
     data = DataConfig(name="digits-256", stored_size=256)
-    return ensure_prepared(data, default_data_dir(), progress=False)
+    return ensure_prepared(data, default_data_dir(), display=Display.on_stderr(quiet=True))
 
 
 def _moved(params: Any) -> Any:

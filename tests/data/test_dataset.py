@@ -11,6 +11,7 @@ from PIL import Image
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.prepared import load_statistics
+from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation.prepare import prepare
 
@@ -25,7 +26,7 @@ def folder(request, tmp_path_factory):
             picture = Image.new("L", (16, 16), 10 * (8 * label + index))
             picture.save(root / f"class{label}" / f"{8 * label + index:02d}.png")
     data = DataConfig("set", "folder", str(root), 16, request.param, validation_fraction=0.25)
-    return prepare(data, tmp_path_factory.mktemp("data"), progress=False)
+    return prepare(data, tmp_path_factory.mktemp("data"), display=Display.on_stderr(quiet=True))
 
 
 def values(split):

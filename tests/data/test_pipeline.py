@@ -16,6 +16,7 @@ from alexnet_jax.config import AugmentConfig
 from alexnet_jax.data import pipeline
 from alexnet_jax.data.pipeline import device_prefetch, evaluation_batches, training_batches
 from alexnet_jax.data.stream import Batch, stream_indices
+from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation.prepare import prepare
 from alexnet_jax.presets import PRESETS
@@ -199,7 +200,7 @@ next(batches)
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.timeout(240)
 def test_a_program_that_does_not_close_its_batches_ends_quietly(tmp_path, workers):
-    folder = prepare(PRESETS["digits"].data, tmp_path, progress=False)
+    folder = prepare(PRESETS["digits"].data, tmp_path, display=Display(quiet=True))
     code = FORGETFUL.replace("FOLDER", repr(str(folder))).replace("WORKERS", str(workers))
     program = tmp_path / "program.py"
     program.write_text(code)

@@ -12,6 +12,7 @@ from PIL import Image
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.prepared import EXAMPLES
+from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError
 from alexnet_jax.preparation.prepare import prepare
 
@@ -28,7 +29,7 @@ def folder(request, tmp_path_factory):
         pixels = rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
         Image.fromarray(pixels).save(root / f"class{index % 2}" / f"{index:02d}.png")
     data = DataConfig("set", "folder", str(root), SIZE, request.param, validation_fraction=0.25)
-    return prepare(data, tmp_path_factory.mktemp("data"), progress=False)
+    return prepare(data, tmp_path_factory.mktemp("data"), display=Display.on_stderr(quiet=True))
 
 
 def as_old_code_wrote_it(folder, copy, layout):

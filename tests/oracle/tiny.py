@@ -7,6 +7,7 @@ from PIL import Image
 
 from alexnet_jax.config import AugmentConfig, Config, DataConfig, ScheduleConfig
 from alexnet_jax.data.dataset import open_dataset
+from alexnet_jax.display import Display
 from alexnet_jax.network.layers import Activation, Conv, Dense, Dropout, Flatten, MaxPool, Network
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation.prepare import prepare
@@ -49,7 +50,7 @@ def dataset(tmp_path_factory):
         name="colours", source_kind="folder", source=str(root), stored_size=10, store="raw",
         copies="ignore",  # each test image is a training image, too
     )  # fmt: skip
-    return open_dataset(prepare(data, tmp_path_factory.mktemp("data"), progress=False))
+    return open_dataset(prepare(data, tmp_path_factory.mktemp("data"), display=Display(quiet=True)))
 
 
 @pytest.fixture(scope="session")

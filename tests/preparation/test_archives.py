@@ -11,6 +11,7 @@ from photo_folders import counts, keys, listed, png
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
+from alexnet_jax.display import Display
 from alexnet_jax.errors import BadImageError, DataError, InputError
 from alexnet_jax.preparation.file_trees.unpacking import MAX_RATIO
 from alexnet_jax.preparation.images import read_square
@@ -33,7 +34,7 @@ def test_a_zip_is_read_where_it_lies(tmp_path, method, wrapper):
     assert values(source) == [0, 1, 2, 10, 11, 12]
     assert not list((tmp_path / "work").iterdir())
     data = DataConfig("z", "folder", str(archive), stored_size=8, validation_fraction=0.0)
-    folder = prepare(data, tmp_path / "data", progress=False)
+    folder = prepare(data, tmp_path / "data", display=Display.on_stderr(quiet=True))
     assert open_dataset(folder).splits == {"train": 6}
 
 

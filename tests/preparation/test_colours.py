@@ -12,6 +12,7 @@ from PIL import Image
 import alexnet_jax
 from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.data.dataset import open_dataset
+from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.network.layers import Dense, Flatten, Network
 from alexnet_jax.network.networks import NETWORKS
@@ -32,7 +33,9 @@ def config_of(root, kind: Any = "folder", **changes):
 
 
 def prepared(root, data_dir, kind="folder", **changes):
-    return open_dataset(prepare(config_of(root, kind, **changes), data_dir, progress=False))
+    return open_dataset(
+        prepare(config_of(root, kind, **changes), data_dir, display=Display(quiet=True))
+    )
 
 
 def assert_viewed(dataset, case):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
+from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError
 from alexnet_jax.preparation import copies
 from alexnet_jax.preparation.images import SourceImage
@@ -210,7 +211,9 @@ def test_the_split_is_the_same_for_any_number_of_workers(tmp_path):
     root = augmented(tmp_path / "photos")
     data = DataConfig("set", "folder", str(root), stored_size=32, validation_fraction=0.2)
     prints = {
-        open_dataset(prepare(data, tmp_path / str(n), workers=n, progress=False)).fingerprint
+        open_dataset(
+            prepare(data, tmp_path / str(n), workers=n, display=Display(quiet=True))
+        ).fingerprint
         for n in (0, 2)
     }
     assert len(prints) == 1

@@ -17,6 +17,7 @@ from PIL import Image
 from alexnet_jax import doctor
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
+from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation import currency, source_files, source_record, workers
 from alexnet_jax.preparation.prepare import ensure_prepared, prepare
@@ -121,7 +122,8 @@ def test_a_change_is_told_and_prepared_beside_the_old(photos, tmp_path, capsys, 
     old = {path: path.read_bytes() for path in first.iterdir()}
     change(photos)
     capsys.readouterr()
-    second = ensure_prepared(folder_of(photos), tmp_path / "data", progress=False)
+    display = Display.on_stderr(quiet=True)
+    second = ensure_prepared(folder_of(photos), tmp_path / "data", display=display)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"{photos} has changed since set was prepared: {told}"
     assert f"{first} stays" in lines[1] and "may be removed" in lines[1]

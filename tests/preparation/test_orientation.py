@@ -10,6 +10,7 @@ from PIL import Image
 from alexnet_jax.config import AS_VIEWED, DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.decode import decode_rgb
+from alexnet_jax.display import Display
 from alexnet_jax.preparation.prepare import prepare
 
 
@@ -45,7 +46,7 @@ def test_an_orientation_that_is_none_changes_nothing():
 def test_photos_of_a_folder_are_stored_upright(tmp_path):
     photos = str(CASES["orientation"].folder(tmp_path / "photos"))
     data = DataConfig("", "folder", photos, SIZE, "raw", validation_fraction=0.0)
-    dataset = open_dataset(prepare(data, tmp_path / "data", progress=False))
+    dataset = open_dataset(prepare(data, tmp_path / "data", display=Display(quiet=True)))
     images = dataset.split("train").images(range(16))
     np.testing.assert_array_equal(images, np.broadcast_to(picture(), images.shape))
     assert dataset.appearance.orientation == "upright"

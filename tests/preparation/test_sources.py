@@ -12,6 +12,7 @@ from photo_folders import keys, listed, png, write
 
 from alexnet_jax.config import SOURCE_KINDS, DataConfig
 from alexnet_jax.data.dataset import open_dataset
+from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation.images import read_square
 from alexnet_jax.preparation.options import default_options
@@ -127,7 +128,7 @@ def test_names_that_are_no_utf8_stand_in_every_file_of_a_set(tmp_path, any_names
     write(root, *(f"{name}/{NO_UTF8}{i}.png" for name in (NO_UTF8, "plain") for i in range(8)))
     (root / NO_UTF8 / "0bad.png").write_bytes(b"no image")
     data = DataConfig("", "folder", str(root), stored_size=8)
-    folder = prepare(data, tmp_path / "data", progress=False)
+    folder = prepare(data, tmp_path / "data", display=Display.on_stderr(quiet=True))
     dataset = open_dataset(folder)
     assert dataset.class_names == ("caf\\xe9", "plain")
     assert all(key.startswith(("caf\\xe9/", "plain/")) for key in dataset.split("train").keys)
@@ -137,9 +138,9 @@ def test_names_that_are_no_utf8_stand_in_every_file_of_a_set(tmp_path, any_names
     assert (
         json.loads((folder / "bad_images.jsonl").read_text("utf-8"))["key"] == "caf\\xe9/0bad.png"
     )
-    assert prepare(data, tmp_path / "data", progress=False) == folder
+    assert prepare(data, tmp_path / "data", display=Display.on_stderr(quiet=True)) == folder
     with pytest.raises(InputError, match=r"caf\\xe9/photos.* no UTF-8; name another"):
-        prepare(data, tmp_path / NO_UTF8, progress=False)
+        prepare(data, tmp_path / NO_UTF8, display=Display.on_stderr(quiet=True))
     assert not (tmp_path / NO_UTF8).exists()
 
 
@@ -361,7 +362,7 @@ def test_cifar10_class_folders_become_a_set(tmp_path):
              for i in range(2)]  # fmt: skip
     root = write(tmp_path / "x", *paths)
     data = DataConfig("cifar10", "cifar10", str(root), stored_size=32, store="raw")
-    dataset = open_dataset(prepare(data, tmp_path / "data", progress=False))
+    dataset = open_dataset(prepare(data, tmp_path / "data", display=Display.on_stderr(quiet=True)))
     assert dataset.splits == {"train": 20, "test": 20}
     assert dataset.class_names == cifar10.CLASS_NAMES
 
@@ -423,7 +424,7 @@ def test_imagenet_archives_in_both_orders(tmp_path, order, ids, labels):
 def test_imagenet_becomes_a_set_without_unpacking(tmp_path):
     root = imagenet_files(tmp_path)
     data = DataConfig("", "imagenet2012", str(root), stored_size=8)
-    folder = prepare(data, tmp_path / "data", progress=False)
+    folder = prepare(data, tmp_path / "data", display=Display.on_stderr(quiet=True))
     assert folder.name == "imagenet2012-8"
     assert open_dataset(folder).splits == {"train": 6, "validation": 3}
 
@@ -519,9 +520,9 @@ def test_a_prepared_tfds_set_is_a_source(tmp_path):
     paths = [f"{name}/{i}.png" for name in "ab" for i in range(4)]
     root = write(tmp_path / "x", *paths)
     data = DataConfig("first", "folder", str(root), stored_size=8, validation_fraction=0.0)
-    first = prepare(data, tmp_path / "data", progress=False)
+    first = prepare(data, tmp_path / "data", display=Display.on_stderr(quiet=True))
     data = DataConfig("second", "tfds", str(first), 16, "raw", validation_fraction=0.25)
-    second = open_dataset(prepare(data, tmp_path / "data", progress=False))
+    second = open_dataset(prepare(data, tmp_path / "data", display=Display.on_stderr(quiet=True)))
     assert second.splits == {"train": 6, "validation": 2}
     assert second.class_names == ("a", "b")
     images = second.split("train").images(range(6))

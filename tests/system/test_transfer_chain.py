@@ -18,6 +18,7 @@ import pytest
 from archives import write_imagenet2012
 from PIL import Image
 
+from alexnet_jax.display import Display
 from alexnet_jax.main import main
 from alexnet_jax.network.layers import Lrn, Network, ResponseNorm, with_features, without
 from alexnet_jax.network.networks import NETWORKS
@@ -172,7 +173,9 @@ def test_prepare_halves_fall_2009_as_its_preset_does(tmp_path, monkeypatch):
     assert preset.validation_fraction == 0.5 and preset.validation_split == "validation"
     small = {"source": "FALL2009", "stored_size": STORED, "store": "raw"}
     folder = ensure_prepared(
-        dataclasses.replace(preset, **small), tmp_path / "data", progress=False
+        dataclasses.replace(preset, **small),
+        tmp_path / "data",
+        display=Display(quiet=True),
     )
     assert folder == tmp_path / "data" / "fall2009"
     assert (folder / "prepared.json").read_bytes() == before, "the halves are the same"

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 import alexnet_jax
 from alexnet_jax.config import Config, DataConfig, TransferConfig
+from alexnet_jax.display import Display
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import parametric_layers
 from alexnet_jax.network.model import init_params
@@ -196,7 +197,7 @@ def prepared(tmp_path):
                 image.save(folder / f"{i}.png")
     source = str(tmp_path / "raw")
     data = DataConfig(name="abc", source_kind="folder", source=source, stored_size=64)
-    return data, prepare(data, tmp_path / "data", progress=False)
+    return data, prepare(data, tmp_path / "data", display=Display.on_stderr(quiet=True))
 
 
 def test_evaluation_and_report_find_the_data_set_that_gave_the_labels(
