@@ -482,11 +482,12 @@ def test_doctor_tells_versions_and_whether_they_are_current(photos, tmp_path):
     assert "set.2 is newer" in note and "version 2 of set" in new and "version" not in old
 
 
-def test_a_long_look_is_told_and_may_be_given_up(photos, monkeypatch, capsys):
+def test_a_long_look_is_told_and_may_be_given_up(photos, monkeypatch):
     many = [(f"{i}.png", 1, LONG_AGO) for i in range(3000)]
     monkeypatch.setattr(source_files, "_files", lambda root: many)
     clock = iter(range(0, 10**15, 10**10))
     monkeypatch.setattr(time, "time_ns", lambda: next(clock))
     assert source_files.list_files(photos, max_seconds=5) is None
-    files = source_files.list_files(photos)
-    assert files is not None and "looking at the files of" in capsys.readouterr().err
+    lines = []
+    files = source_files.list_files(photos, display=Display(lines.append))
+    assert files is not None and "looking at the files of" in lines[0] and len(lines) == 1
