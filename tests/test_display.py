@@ -11,7 +11,7 @@ import shutil
 import pytest
 from tiny import config, dataset, tiny_network  # noqa: F401
 
-from alexnet_jax import workflow
+from alexnet_jax import PRESETS, workflow
 from alexnet_jax.display import Count, Display, duration, fit_line
 
 PARTS = ("step 5/10", "epoch 1.00", "loss 0.5000", "ETA 9 s")
@@ -143,3 +143,13 @@ def test_a_quiet_run_shows_its_result_only(config, dataset, tmp_path, capfd):  #
     quiet = capfd.readouterr().out
     assert quiet.splitlines()[0].startswith("test error") and "step " not in quiet
     assert len(quiet.splitlines()) == 5
+
+
+def test_training_and_preparation_print_nothing_past_the_callable(tmp_path, capfd):
+    lines = []
+    digits = PRESETS["digits"]
+    short = dataclasses.replace(digits, epochs=0.05, log_every_steps=1, final_views=1)
+    workflow.train(short, tmp_path / "run", tmp_path / "data", say=lines.append)
+    text = "\n".join(lines)
+    assert "preparing" in text and "first step after" in text and "validation error" in text
+    assert capfd.readouterr().out == ""

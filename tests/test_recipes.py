@@ -200,7 +200,7 @@ def small(photos, trunk=""):
     return typed(data=data, image_size=28, epochs=1, final_views=1, transfer=transfer)
 
 
-def test_photos_are_described_trained_and_taken_up_again(config, dataset, photos, tmp_path, capsys):
+def test_photos_are_described_trained_and_taken_up_again(config, dataset, photos, tmp_path):
     trunk = tmp_path / "trunk"
     train(config, trunk, dataset)
     said = []
@@ -213,7 +213,7 @@ def test_photos_are_described_trained_and_taken_up_again(config, dataset, photos
     assert "doubtful    1 of 50 files" in text
     assert "--network tiny" in text and "conv1 to conv1 from the trunk" in text
     assert "classes balanced" in text
-    assert "1 of 9 test images show what a training image shows" in capsys.readouterr().out
+    assert "1 of 9 test images show what a training image shows" in text
     rows = list(csv.DictReader(io.StringIO((tmp_path / "run/near_duplicates.csv").read_text())))
     assert [(row["test"], row["training"]) for row in rows] == [("blue/copy.jpg", "blue/7.png")]
     info = json.loads((tmp_path / "run" / "run.json").read_text())

@@ -53,7 +53,7 @@ def begin(tmp_path, monkeypatch):
     return call
 
 
-def test_runs_go_on_as_they_began_and_new_ones_see_all(tmp_path, begin, capsys):
+def test_runs_go_on_as_they_began_and_new_ones_see_all(tmp_path, begin):
     photos = tmp_path / "photos"
     for name in ("disc", "stripe"):
         add(photos, name, 0, 12)
@@ -61,18 +61,17 @@ def test_runs_go_on_as_they_began_and_new_ones_see_all(tmp_path, begin, capsys):
     assert first == ("set", 2, 72) and "22 train" in text
     for name in ("disc", "stripe", "square"):
         add(photos, name, 100, 20)
-    capsys.readouterr()
-    assert begin("a")[0] == first
-    assert "60 added, new class square; this run goes on with set," in capsys.readouterr().err
+    again, text = begin("a")
+    assert again == first
+    assert "60 added, new class square; this run goes on with set," in text
     second, text = begin("b")
     assert second == ("set.2", 3, 72), "stored as before"
     assert "3 classes: disc 29, square 18, stripe 29" in text, "the recipe sees what will be there"
-    assert "60 added, new class square\n" in capsys.readouterr().err
-    assert begin("a")[0] == first
-    assert "set.2 holds newer contents" in capsys.readouterr().err
+    assert "60 added, new class square\n" in text
+    again, text = begin("a")
+    assert again == first and "set.2 holds newer contents" in text
     assert begin("c", source="")[0] == second
     assert begin("a", source="")[0] == first
     photos.rename(tmp_path / "unplugged")
-    capsys.readouterr()
-    assert begin("d")[0] == second
-    assert capsys.readouterr().err.count("is not there") == 1
+    again, text = begin("d")
+    assert again == second and text.count("is not there") == 1
