@@ -317,9 +317,21 @@ class Config:
     def from_json(cls, text: str) -> "Config":
         """Returns the configuration in `text`; raises `InputError` for wrong fields, or no JSON."""
         try:
-            value = json.loads(text)
+            return cls.from_dict(json.loads(text))
         except (ValueError, RecursionError) as error:
             raise InputError(f"config is no JSON: {error}") from None
+
+    def normalized(self) -> "Config":
+        """Returns the configuration with values of the fields' types: a float of 3 is 3.0.
+
+        Raises:
+          InputError: names a field whose value has another type.
+        """
+        return Config.from_dict(dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, value: Any) -> "Config":
+        """Returns the configuration in parsed JSON; raises `InputError` for wrong fields."""
         return _from_value(cls, value, "config")
 
 
@@ -357,7 +369,7 @@ def _from_value(kind: Any, value: Any, path: str) -> Any:
             }
         )
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple and isinstance(value, list):
+    if origin is tuple and isinstance(value, list | tuple):
         kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         if len(kinds) == len(value):
             return tuple(_from_value(k, v, path) for k, v in zip(kinds, value, strict=True))

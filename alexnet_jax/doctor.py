@@ -285,8 +285,9 @@ def _imagenet(folder: Path) -> Iterator[Finding]:
 
 
 def _run(workdir: Path) -> Iterator[Finding]:
-    from alexnet_jax.runs.folder import CHECKPOINTS, read_run
+    from alexnet_jax.runs.folder import read_run
     from alexnet_jax.runs.metrics_log import damaged_lines
+    from alexnet_jax.runs.record import CHECKPOINTS
     from alexnet_jax.workflow import final_test
 
     if not any((workdir / name).exists() for name in ("config.json", CHECKPOINTS)):
@@ -297,7 +298,7 @@ def _run(workdir: Path) -> Iterator[Finding]:
         warnings.filterwarnings("always", category=UserWarning, module=r"alexnet_jax\b")
         try:
             run = read_run(workdir)
-            final_test(run.workdir)
+            final_test(run)
             checkpoints = list(_checkpoints(run))
         except AlexNetError as error:
             yield Finding("bad", "run", str(error))

@@ -181,6 +181,20 @@ def exchange(value: Any) -> list[Any]:
     return [json.loads(row[:length].tobytes()) for row, length in zip(rows, lengths, strict=True)]
 
 
+def from_chief(value: T, to_json: Callable[[T], Any], from_json: Callable[[Any], T]) -> T:
+    """Returns the value of process 0; all must call it at the same point.
+
+    Args:
+      value: of this process; only that of process 0 counts.
+      to_json: returns what JSON can hold.
+      from_json: its inverse.
+    """
+    if count() == 1:
+        return value
+    sent = exchange(to_json(value) if is_chief() else None)[0]
+    return value if is_chief() else from_json(sent)
+
+
 def chief_first(action: Callable[[], Any], others: Callable[[], Any]) -> Any:
     """Returns `action()` in process 0 and, when that is done, `others()` everywhere else.
 

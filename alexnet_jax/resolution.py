@@ -1,7 +1,7 @@
-"""Whether an experiment can be run: asked here and nowhere else, and answered in one line.
+"""Whether an experiment can be run, and what it comes to. An error is one line.
 
-`resolve` is asked three times: before the data set is prepared (hours), once its facts are known,
-and when a run is opened again.
+`check_before_preparing` refuses what needs no data to be seen, before hours of preparation.
+`resolve` is called once for a run, when the facts of its data set are known.
 """
 
 import math
@@ -31,11 +31,11 @@ from alexnet_jax.network.towers import tower_network
 
 
 class Resolved(NamedTuple):
-    """What a configuration comes to.
+    """What a configuration comes to: its network, and the size of the network's input.
 
     Attributes:
       network: with the number of classes of the data set.
-      image_size: height and width of its input, pixels.
+      image_size: height and width in pixels.
     """
 
     network: Network
@@ -54,42 +54,62 @@ class Facts(NamedTuple):
     stored_size: int
 
 
-def resolve(config: Config, facts: Facts | None = None, source: Resolved | None = None) -> Resolved:
-    """Returns the network that a configuration comes to, or refuses the configuration.
-
-    Args:
-      config: the experiment.
-      facts: of its data set, once that is prepared; until then what the configuration says.
-      source: of the run that `config.transfer` names, once that is read.
+def check_before_preparing(config: Config) -> None:
+    """Refuses an experiment that is impossible whatever the data set holds.
 
     Raises:
       InputError: names the field, its value and what it must be.
     """
-    if facts is None:  # later it has passed, perhaps by an older version's rules
-        check_values(config)
-        check_data(config.data)
-    classes, stored_size = facts or Facts(config.classes or 2, config.data.stored_size)
+    check_values(config)
+    check_data(config.data)
+    _resolve(config, Facts(config.classes or 2, config.data.stored_size))
+    if config.data.source:
+        _check_transfer_has_run(config)
+
+
+def resolve(config: Config, facts: Facts, source: Resolved | None = None) -> Resolved:
+    """Returns the network that a configuration comes to on a data set.
+
+    Args:
+      config: the experiment.
+      facts: of its data set.
+      source: what the run comes to that `config.transfer` names; None: it is not checked.
+
+    Raises:
+      InputError: names the field, its value and what it must be.
+    """
+    resolved = _resolve(config, facts)
+    _check_transfer_has_run(config)
+    if source is not None:
+        check_layers_fit(config.transfer, _shapes(resolved), _shapes(source))
+    return resolved
+
+
+def _resolve(config: Config, facts: Facts) -> Resolved:
     network = find_network(config.network)
-    if config.classes and config.classes != classes:
+    if config.classes and config.classes != facts.classes:
         raise InputError(
-            f"classes is {config.classes}, but the data set has {classes}; leave it at 0"
+            f"classes is {config.classes}, but the data set has {facts.classes}; leave it at 0"
         )
-    network = network.with_classes(classes)
+    network = network.with_classes(facts.classes)
     image_size = config.image_size or network.image_size
     summarize(network, image_size)
     if config.initial_weights == "fan-in":
         network = with_fan_in_weights(network, image_size)
-    if image_size > stored_size:
+    if image_size > facts.stored_size:
         raise InputError(
             f"network '{config.network}' reads {image_size}x{image_size} pixels, but the images "
-            f"are stored with {stored_size}x{stored_size}; prepare them with a larger "
+            f"are stored with {facts.stored_size}x{facts.stored_size}; prepare them with a larger "
             "data.stored-size, or set a smaller --image-size"
         )
     tower_network(network, config.towers)
     _check_layer_names(config, network)
-    resolved = Resolved(network, image_size)
-    _check_transfer(config, resolved, source, known=facts is not None)
-    return resolved
+    if config.transfer.run and not config.transfer.layers:
+        raise InputError(
+            f"--transfer.run {config.transfer.run} copies nothing; name layers with "
+            "--transfer.layers"
+        )
+    return Resolved(network, image_size)
 
 
 def _check_layer_names(config: Config, network: Network) -> None:
@@ -112,20 +132,12 @@ def _check_layer_names(config: Config, network: Network) -> None:
                 )
 
 
-def _check_transfer(config: Config, here: Resolved, source: Resolved | None, known: bool) -> None:
-    """Refuses layers that cannot be copied; `known`: the data set is."""
-    transfer = config.transfer
-    if transfer.layers and not transfer.run and (known or config.data.source):
+def _check_transfer_has_run(config: Config) -> None:
+    if config.transfer.layers and not config.transfer.run:
         raise InputError(
             f"preset '{config.preset}' starts from the layers of another run "
-            f"({', '.join(transfer.layers)}): name its folder with --transfer.run"
+            f"({', '.join(config.transfer.layers)}): name its folder with --transfer.run"
         )
-    if transfer.run and not transfer.layers:
-        raise InputError(
-            f"--transfer.run {transfer.run} copies nothing; name layers with --transfer.layers"
-        )
-    if source is not None:
-        check_layers_fit(transfer, _shapes(here), _shapes(source))
 
 
 def _shapes(of: Resolved) -> Params:
@@ -155,7 +167,7 @@ def check_layers_fit(transfer: TransferConfig, params: Params, source: Params) -
                 )
 
 
-_AT_LEAST = {
+_MINIMUM = {
     "image_size": 0, "classes": 0, "batch_size": 1, "accumulation": 1, "seed": 0, "replicas": 0,
     "checkpoint_every_steps": 0, "log_every_steps": 1, "workers": 0, "data.cache_bytes": 0,
     "augment.colour_noise": 0, "augment.rotation_degrees": 0, "augment.crop_chunk": 1,
@@ -175,43 +187,40 @@ def check_values(config: Config) -> None:
       InputError: names the field, its value and what it must be.
     """
     values = fields_of(config)
-    for name, least in _AT_LEAST.items():
-        if not least <= values[name] < math.inf:
-            raise InputError(f"{name} is {values[name]}; it must be {least} or more")
+    for name, minimum in _MINIMUM.items():
+        if not minimum <= values[name] < math.inf:
+            raise InputError(f"{name} is {values[name]}; it must be {minimum} or more")
     for name, bound in _ABOVE.items():
         if not bound < values[name] < math.inf:
             raise InputError(f"{name} is {values[name]}; it must be more than {bound}")
-    if not 0 <= config.augment.rotation_probability <= 1:
-        raise InputError(
-            f"augment.rotation_probability is {config.augment.rotation_probability}; it must be "
-            "0 to 1"
-        )
-    if config.towers not in (1, 2):
-        raise InputError(f"towers is {config.towers}; it must be 1 or 2")
-    if config.batch_size % config.accumulation:
-        raise InputError(
-            f"accumulation is {config.accumulation}; it must divide batch_size {config.batch_size}"
-        )
-    if config.optimizer.momentum >= 1:
-        raise InputError(f"optimizer.momentum is {config.optimizer.momentum}; it must be below 1")
-    if config.seed >= 2**32:
-        raise InputError(f"seed is {config.seed}; it must be below 2**32")
+    probability, momentum = config.augment.rotation_probability, config.optimizer.momentum
+    for failed, text in (
+        (
+            not 0 <= probability <= 1,
+            f"augment.rotation_probability is {probability}; it must be 0 to 1",
+        ),
+        (config.towers not in (1, 2), f"towers is {config.towers}; it must be 1 or 2"),
+        (
+            config.batch_size % config.accumulation,
+            f"accumulation is {config.accumulation}; it must divide batch_size {config.batch_size}",
+        ),
+        (momentum >= 1, f"optimizer.momentum is {momentum}; it must be below 1"),
+        (config.seed >= 2**32, f"seed is {config.seed}; it must be below 2**32"),
+    ):
+        if failed:
+            raise InputError(text)
+    _check_phases(config)
+
+
+def _check_phases(config: Config) -> None:
+    """Raises `InputError` for rates below 0, and for rates that the first phase replaces."""
     for phase in config.schedule.phases:
-        rates = (
-            phase.learning_rate,
-            phase.bias_learning_rate,
-            *dict(phase.layer_learning_rate).values(),
-            *dict(phase.layer_bias_learning_rate).values(),
-        )
+        layers = (*phase.layer_learning_rate, *phase.layer_bias_learning_rate)
+        rates = (phase.learning_rate, phase.bias_learning_rate, *(rate for _, rate in layers))
         if any(rate is not None and not 0 <= rate < math.inf for rate in rates):
             raise InputError(
                 f"schedule.phases: epoch {phase.epoch:g} has a rate below 0; 0 freezes"
             )
-    _check_rates_count(config)
-
-
-def _check_rates_count(config: Config) -> None:
-    """A rate that the first phase of a `step` schedule replaces was set in vain."""
     first = [phase for phase in config.schedule.phases if phase.epoch <= 1]
     if config.schedule.kind != "step" or not first:
         return

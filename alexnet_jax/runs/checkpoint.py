@@ -6,7 +6,6 @@ flipped bit in silence, so every restore is compared with the digests.
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import math
@@ -25,7 +24,8 @@ from alexnet_jax import processes
 from alexnet_jax.errors import CheckpointError, InputError
 from alexnet_jax.files import write_text
 from alexnet_jax.network.placement import put_whole, to_host
-from alexnet_jax.runs.folder import CHECKPOINTS as FOLDER
+from alexnet_jax.runs.digests import digest_of_meta, digests_of
+from alexnet_jax.runs.record import CHECKPOINTS
 from alexnet_jax.runs.state import TrainState
 
 _ERROR = "validation/top1_error"
@@ -80,7 +80,7 @@ class Checkpoints:
         Opening for writing removes what an interrupted save left behind. Of several processes all
         open for writing, save and restore together; each opens `read_only` for itself.
         """
-        self.folder = Path(workdir).absolute() / FOLDER
+        self.folder = Path(workdir).absolute() / CHECKPOINTS
         policies = [
             preservation_policy.LatestN(2),
             preservation_policy.BestN(
@@ -119,10 +119,10 @@ class Checkpoints:
             )
         if not all(np.isfinite(value) for value in metrics.values()):
             raise ValueError(f"metrics of a checkpoint must be finite, not {metrics}")
-        digests = _digests({"params": state.params, "opt_state": state.opt_state})
+        digests = digests_of({"params": state.params, "opt_state": state.opt_state})
         key = [int(word) for word in to_host(state.key)]
         meta = meta | {"step": step, "key": key, "digests": digests}
-        meta["sha256"] = _digest_of_meta(meta)
+        meta["sha256"] = digest_of_meta(meta)
         arguments = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),  # type: ignore[call-arg]
             opt_state=ocp.args.StandardSave(state.opt_state),  # type: ignore[call-arg]
@@ -156,7 +156,7 @@ class Checkpoints:
                 (folder / "metrics").mkdir(exist_ok=True)
                 write_text(folder / "metrics" / "metrics", json.dumps(metrics))
             described = json.loads((folder / "meta" / "metadata").read_text("utf-8")) | meta
-            described["sha256"] = _digest_of_meta(described)
+            described["sha256"] = digest_of_meta(described)
             write_text(folder / "meta" / "metadata", json.dumps(described))
 
         processes.chief_first(write, lambda: None)
@@ -239,9 +239,9 @@ class Checkpoints:
                 f"{where} is damaged or of another network: {_first_line(error)}"
             ) from error
         # Checkpoints from before meta had a digest of its own hold none.
-        if meta.get("sha256", _digest_of_meta(meta)) != _digest_of_meta(meta):
+        if meta.get("sha256", digest_of_meta(meta)) != digest_of_meta(meta):
             raise CheckpointError(f"{where} is damaged: meta does not match its SHA-256")
-        digests = _digests({item: tree})
+        digests = digests_of({item: tree})
         for path, digest in digests.items():
             if meta.get("digests", {}).get(path) != digest:
                 raise CheckpointError(f"{where} is damaged: {path} does not match its SHA-256")
@@ -315,29 +315,6 @@ def _sharding_of(leaf: Any) -> jax.sharding.Sharding:
     """Returns where a leaf of a target is to lie."""
     sharding = getattr(leaf, "sharding", None)
     return sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-
-
-def _digest_of_meta(meta: dict[str, Any]) -> str:
-    """Returns the SHA-256 of the JSON text of `meta` without its own digest."""
-    content = {name: value for name, value in meta.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _digests(tree: Any) -> dict[str, str]:
-    """Returns `{path of a leaf: SHA-256 of its bytes}`."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): hashlib.sha256(
-            np.ascontiguousarray(to_host(leaf)).data
-        ).hexdigest()
-        for path, leaf in leaves
-    }
-
-
-def digest_of(tree: Any) -> str:
-    """Returns one SHA-256 over all leaves of `tree` (paths and bytes)."""
-    text = "".join(f"{path} {digest}\n" for path, digest in sorted(_digests(tree).items()))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,91 +1,51 @@
-"""The run folder: what a run writes beside its checkpoints, and how it is read again.
+"""The run folder: what a run writes next to its checkpoints, and how it is read again.
 
-`config.json` (resolved), `run.json` (versions, devices, data, status), `inputs.npz` (the arrays of
-the preprocessing, so that a run predicts without its data set) and `.lock`.
+`config.json` and `run.json` (see `record`), `inputs.npz` (the arrays of the preprocessing, so that
+a run predicts without its data set) and `.lock`.
 """
 
 import contextlib
-import dataclasses
 import hashlib
-import json
-import os
-import platform
-import subprocess
-import sys
-import warnings
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import filelock
-import jax
 import numpy as np
 
-from alexnet_jax.config import AS_STORED, AS_VIEWED, Appearance, Config, differing_fields
+from alexnet_jax import processes
+from alexnet_jax.config import AS_STORED, AS_VIEWED, Appearance, Config
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import InputError
-from alexnet_jax.files import read_arrays, write_arrays, write_text
+from alexnet_jax.files import read_arrays, write_arrays
 from alexnet_jax.locations import check_utf8
 from alexnet_jax.network.layers import Network
-from alexnet_jax.resolution import Facts, resolve
-
-CHECKPOINTS = "checkpoints"
-
-T = TypeVar("T")
-
-RESULT_NEUTRAL_FIELDS = {
-    "log_every_steps",
-    "checkpoint_every_steps",
-    "workers",
-    "towers",
-    "replicas",
-    "data.source",
-    "data.orientation",
-    "data.colours",
-    "data.cache_bytes",
-    "final_views",
-}
-"""Fields that change how a run goes about its work but not its parameters, except for their
-rounding on other devices; a resumed run may change them. The images themselves are held by the
-fingerprint of the data set."""
-
-RETUNABLE = (
-    "schedule.",
-    "optimizer.learning_rate",
-    "optimizer.bias_learning_rate",
-    "epochs",
-    "accumulation",
+from alexnet_jax.resolution import Facts, Resolved, resolve
+from alexnet_jax.runs.record import (
+    CONFIG,
+    RunRecord,
+    changes_between,
+    read_record,
+    repair_record,
+    write_info,
+    write_record,
 )
-"""Fields (or beginnings of names) that `retune` may change in the middle of a run, as the rates of
-2012 were changed by hand (paper §5). `accumulation` is among them because it rounds otherwise. Each
-change is noted in `run.json`."""
 
-_PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "tensorflow-datasets",
-    "grain",
-    "numpy",
-    "pillow",
-)
+INPUTS = "inputs.npz"
 
 
 class Run(NamedTuple):
-    """What a run folder says about its network.
+    """A run, resolved.
 
     Attributes:
-      workdir: the folder.
-      config: resolved configuration.
+      workdir: its folder.
+      config: complete configuration.
       network: with the run's number of classes.
       image_size: height and width of the network's input in pixels.
       stored_size: height and width of the images at rest.
       class_names: one per class, in the order of the outputs.
       inputs: arrays of the preprocessing.
-      info: `run.json`.
+      info: contents of `run.json`.
     """
 
     workdir: Path
@@ -97,6 +57,16 @@ class Run(NamedTuple):
     inputs: Inputs
     info: dict[str, Any]
 
+    @classmethod
+    def of(cls, workdir: Path, record: RunRecord, resolved: Resolved, inputs: Inputs) -> "Run":
+        config, info = record
+        names, size = tuple(info["class_names"]), info["stored_size"]
+        return cls(workdir, config, *resolved, size, names, inputs, info)
+
+    @property
+    def record(self) -> RunRecord:
+        return RunRecord(self.config, self.info)
+
     @property
     def appearance(self) -> Appearance:
         """How photos are shown to the network: as in its training.
@@ -107,12 +77,89 @@ class Run(NamedTuple):
         return Appearance(*(self.info.get(name, getattr(first, name)) for name in first._fields))
 
 
+def read_run(workdir: str | Path) -> Run:
+    """Returns the run in a folder.
+
+    Raises:
+      InputError: there is none, or a file is damaged and no checkpoint has a copy of it.
+    """
+    folder = Path(workdir).absolute()
+    record = read_record(folder)
+    resolved = resolve(record.config, facts_of(record.info))
+    return Run.of(folder, record, resolved, read_inputs(folder, record.info))
+
+
+def facts_of(info: dict[str, Any]) -> Facts:
+    """Returns what `run.json` says about the data set."""
+    return Facts(len(info["class_names"]), info["stored_size"])
+
+
+def write_run(workdir: Path, record: RunRecord, inputs: Inputs) -> None:
+    """Writes the files of a new run, and notes the digest of its inputs in `record.info`."""
+    write_inputs(workdir, inputs)
+    record.info["inputs_sha256"] = _digest(inputs)
+    write_record(workdir, record)
+
+
+def update_info(run: Run, **changes: Any) -> None:
+    """Changes fields of a run's `info` and, in process 0, of `run.json`.
+
+    Nothing is written where the folder has vanished.
+    """
+    run.info.update(changes)
+    if processes.is_chief() and (run.workdir / CONFIG).exists():
+        write_info(run.workdir, run.info)
+
+
+def note_changes(run: Run, stored: Config, step: int) -> None:
+    """Makes `run.config` the folder's own from `step` on, and notes in `info` what that changes.
+
+    Args:
+      run: its folder is locked.
+      stored: configuration up to here.
+      step: finished updates.
+    """
+    changes = changes_between(stored, run.config, step)
+    if changes:
+        run.info.update(changes=[*run.info.get("changes", []), *changes], status="running")
+    if run.config != stored and processes.is_chief():
+        write_record(run.workdir, run.record)
+
+
+@contextlib.contextmanager
+def opened(workdir: Path, say: Callable[[str], object]) -> Iterator[RunRecord | None]:
+    """Locks a run folder, repairs its record and yields it; None: a run can begin there.
+
+    With several processes, process 0 does that, and all get its record.
+
+    Raises:
+      InputError: see `locked` and `repair_record`.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def lock_and_repair() -> RunRecord | None:
+            stack.enter_context(locked(workdir))
+            return repair_record(workdir, say)
+
+        record = processes.chief_first(lock_and_repair, lambda: None)
+        yield processes.from_chief(
+            record,
+            lambda record: record and record.to_dict(),
+            lambda content: content and RunRecord.from_dict(content),
+        )
+
+
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Makes the folder and holds its lock; raises `InputError` when another process does."""
+    """Makes the folder and holds its lock. A folder that stays empty is removed again.
+
+    Raises:
+      InputError: another process holds the lock, or the folder cannot be written.
+    """
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {workdir} is a file; name a folder")
     check_utf8(workdir)
+    is_new = not workdir.exists()
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(workdir / ".lock", timeout=0)
@@ -129,222 +176,13 @@ def locked(workdir: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def check_same_config(workdir: Path, config: Config, retune: bool = False) -> bool:
-    """Returns whether the folder holds a run of this configuration; False: it holds none.
-
-    With `retune`, the fields in `RETUNABLE` may differ.
-
-    Args:
-      workdir: run folder.
-      config: what is asked for.
-      retune: let the fields in `RETUNABLE` differ.
-
-    Raises:
-      InputError: it holds another run, with the fields that differ.
-    """
-    if not (workdir / "config.json").exists():
-        return False
-    fields = differing_fields(read_config(workdir), config)
-    changed = {name: pair for name, pair in fields.items() if name not in RESULT_NEUTRAL_FIELDS}
-    refused = {k: v for k, v in changed.items() if not (retune and k.startswith(RETUNABLE))}
-    if refused:
-        listing = "; ".join(f"{name} was {a!r}, is {b!r}" for name, (a, b) in refused.items())
-        may = all(name.startswith(RETUNABLE) for name in refused)
-        raise InputError(
-            f"{workdir} holds a run with another configuration ({listing}); repeat it as it was, "
-            + ("change it in mid-run with --retune, " if may else "")
-            + "or use another --workdir"
-        )
-    return True
-
-
-def note_changes(run: Run, previous: Config, step: int) -> dict[str, Any]:
-    """Makes `run.config` the folder's own from `step` on; returns what changes in `run.json`.
-
-    Args:
-      run: its folder is locked.
-      previous: configuration up to here.
-      step: finished updates.
-    """
-    fields = differing_fields(previous, run.config)
-    changes = [
-        {"step": step, "field": name, "was": was, "is": now}
-        for name, (was, now) in fields.items()
-        if name not in RESULT_NEUTRAL_FIELDS
-    ]
-    noted: dict[str, Any] = {}
-    if changes:
-        noted = {"changes": [*run.info.get("changes", []), *changes], "status": "running"}
-        update_info(run.workdir, **noted)
-    write_text(run.workdir / "config.json", run.config.to_json())
-    return noted
-
-
-def start_run(workdir: Path, config: Config, inputs: Inputs, info: dict[str, Any]) -> None:
-    """Writes `inputs.npz`, `run.json` and, last, `config.json`, which makes the folder a run.
-
-    Args:
-      workdir: run folder, locked.
-      config: the experiment.
-      inputs: arrays of the preprocessing.
-      info: for `run.json`.
-    """
-    write_inputs(workdir, inputs)
-    info = info | {"inputs_sha256": _digest(inputs)}
-    write_text(workdir / "run.json", json.dumps(info, indent=2) + "\n")
-    write_text(workdir / "config.json", config.to_json())
+        if is_new and [path.name for path in workdir.glob("*")] in ([], [".lock"]):
+            (workdir / ".lock").unlink(missing_ok=True)
+            workdir.rmdir()
 
 
 def write_inputs(workdir: Path, inputs: Inputs) -> None:
-    """Writes `inputs.npz`."""
-    write_arrays(workdir / "inputs.npz", **inputs._asdict())
-
-
-def description(config: Config, info: dict[str, Any]) -> dict[str, Any]:
-    """Returns what a checkpoint says of its run, lest one torn file make all of them useless."""
-    return {"config": dataclasses.asdict(config), "info": info}
-
-
-def _described(workdir: Path) -> tuple[int, dict[str, Any]] | None:
-    """Returns the step of the newest checkpoint that describes its run, and the description."""
-    steps = [folder for folder in (workdir / CHECKPOINTS).glob("[0-9]*") if folder.name.isdigit()]
-    for folder in sorted(steps, key=lambda folder: -int(folder.name)):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            found = json.loads((folder / "meta" / "metadata").read_text("utf-8"))["run"]
-            if found["info"]["class_names"] and found["config"]:
-                return int(folder.name), found
-    return None
-
-
-def repair(workdir: Path, say: Callable[[str], None]) -> None:
-    """Writes `config.json` and `run.json` anew where a checkpoint says what they have lost.
-
-    Where nothing was saved yet, nothing is lost: the run begins anew.
-
-    Args:
-      workdir: run folder, locked.
-      say: takes a line for the user.
-    """
-    files = {"config.json": _load_config, "run.json": _load_info}
-    bad = [name for name, load in files.items() if _failure(load, workdir)]
-    if not bad or not any((workdir / name).exists() for name in (*files, CHECKPOINTS)):
-        return
-    found = _described(workdir)
-    if found is not None:
-        step, described = found
-        config = Config.from_json(json.dumps(described["config"]))
-        write_text(workdir / "run.json", json.dumps(described["info"], indent=2) + "\n")
-        write_text(workdir / "config.json", config.to_json())
-        say(f"{' and '.join(bad)} written anew from the checkpoint of step {step}")
-    elif not any((workdir / CHECKPOINTS).glob("[0-9]*")):
-        (workdir / "config.json").unlink(missing_ok=True)
-
-
-def _failure(load: Callable[[Path], Any], workdir: Path) -> str:
-    try:
-        load(workdir)
-    except FileNotFoundError:
-        return "is missing"
-    except (OSError, ValueError, KeyError, TypeError, InputError) as error:
-        return f"is damaged ({' '.join(str(error).split())[:80]})"
-    return ""
-
-
-def holds_config(workdir: Path) -> bool:
-    """Returns whether the folder has a `config.json` that can be read."""
-    return not _failure(_load_config, workdir)
-
-
-def _load_config(workdir: Path) -> Config:
-    return Config.from_json((workdir / "config.json").read_text("utf-8"))
-
-
-def _load_info(workdir: Path) -> dict[str, Any]:
-    info = json.loads((workdir / "run.json").read_text("utf-8"))
-    names, size = info["class_names"], info["stored_size"]
-    if type(names) is not list or not names or not all(isinstance(name, str) for name in names):
-        raise ValueError("it has no class names")
-    if type(size) is not int or size < 1:
-        raise ValueError("it has no size of stored images")
-    return info
-
-
-def _loaded(load: Callable[[Path], T], name: str, workdir: Path) -> T | None:
-    """Returns the contents of a file; None where a checkpoint has to stand in for it.
-
-    Raises:
-      InputError: none can.
-    """
-    failure = _failure(load, workdir)
-    if not failure:
-        return load(workdir)
-    found = _described(workdir)
-    if found is None:
-        raise InputError(
-            f"{workdir / name} {failure}, and no checkpoint says what it held; bring back a copy, "
-            "or use another --workdir"
-        )
-    warnings.warn(
-        f"{workdir / name} {failure}: read from the checkpoint of step {found[0]}; "
-        "the training command writes it anew",
-        stacklevel=3,
-    )
-    return None
-
-
-def update_info(workdir: Path, **changes: Any) -> dict[str, Any]:
-    """Changes fields of `run.json`; returns all of it."""
-    info = read_info(workdir) | changes
-    write_text(workdir / "run.json", json.dumps(info, indent=2) + "\n")
-    return info
-
-
-def read_info(workdir: Path) -> dict[str, Any]:
-    """Returns what `run.json` says, or a checkpoint in its stead; errors as `read_run`."""
-    info = _loaded(_load_info, "run.json", workdir)
-    found = _described(workdir)
-    if info is None:
-        assert found is not None
-        return found[1]["info"]
-    theirs = found[1]["info"].get("run_id") if found else None
-    if theirs and theirs != info.get("run_id"):
-        raise InputError(
-            f"{workdir / 'run.json'} is of another run than the checkpoints; remove it, and the "
-            "training command writes it anew, or bring back its own"
-        )
-    return info
-
-
-def read_config(workdir: Path) -> Config:
-    """Returns the configuration of a run.
-
-    Raises:
-      InputError: the folder holds no run, or `config.json` cannot be read.
-    """
-    workdir = Path(workdir)
-    if not (workdir / "config.json").exists() and _described(workdir) is None:
-        raise InputError(f"{workdir} holds no run (config.json is missing); train one first")
-    config = _loaded(_load_config, "config.json", workdir)
-    found = _described(workdir)
-    if found is None:
-        assert config is not None
-        return config
-    theirs = Config.from_json(json.dumps(found[1]["config"]))
-    if config is None:
-        return theirs
-    other = [
-        name
-        for name in differing_fields(config, theirs)
-        if name not in RESULT_NEUTRAL_FIELDS and not name.startswith(RETUNABLE)
-    ]
-    if other:
-        raise InputError(
-            f"{workdir / 'config.json'} is of another run than the checkpoints ({', '.join(other)} "
-            "differ); remove it, and the training command writes it anew, or bring back its own"
-        )
-    return config
+    write_arrays(workdir / INPUTS, **inputs._asdict())
 
 
 def read_inputs(workdir: Path, info: dict[str, Any]) -> Inputs:
@@ -353,7 +191,7 @@ def read_inputs(workdir: Path, info: dict[str, Any]) -> Inputs:
     Raises:
       InputError: `inputs.npz` is missing, damaged, or of another run.
     """
-    path = workdir / "inputs.npz"
+    path = workdir / INPUTS
     try:
         arrays = read_arrays(path)
         inputs = Inputs(**{name: arrays[name] for name in Inputs._fields})
@@ -363,25 +201,10 @@ def read_inputs(workdir: Path, info: dict[str, Any]) -> Inputs:
         remedy = (
             "import the weights again"
             if "import" in info
-            else ("the training command makes it anew from the data set")
+            else "the training command makes it anew from the data set"
         )
         raise InputError(f"{path} is missing or damaged ({error}); {remedy}") from None
     return inputs
-
-
-def read_run(workdir: str | Path) -> Run:
-    """Returns what is needed to use the run in `workdir`.
-
-    Raises:
-      InputError: there is none, or a file is damaged and nothing else says what it held.
-    """
-    folder = Path(workdir).absolute()
-    config = read_config(folder)
-    info = read_info(folder)
-    inputs = read_inputs(folder, info)
-    class_names = tuple(info["class_names"])
-    network, image_size = resolve(config, Facts(len(class_names), info["stored_size"]))
-    return Run(folder, config, network, image_size, info["stored_size"], class_names, inputs, info)
 
 
 def _digest(inputs: Inputs) -> str:
@@ -390,48 +213,3 @@ def _digest(inputs: Inputs) -> str:
     for array in inputs:
         digest.update(np.ascontiguousarray(array, np.float32).tobytes())
     return digest.hexdigest()
-
-
-def environment() -> dict[str, Any]:
-    """Returns versions, hardware, commit and command, for `run.json`."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return {
-        "command": " ".join(["python -m alexnet_jax.main", *sys.argv[1:]]),
-        "commit": _commit(),
-        "versions": versions,
-        "devices": [device.device_kind for device in jax.devices()],
-        "platform": jax.default_backend(),
-        "processor": _processor(),
-        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-    }
-
-
-def _commit() -> str | None:
-    """Returns the source's git commit, with `+` when programs were changed; None without git."""
-
-    def git(*words: str) -> str:
-        run = subprocess.run(
-            ["git", *words], cwd=Path(__file__).parent,
-            capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-        return run.stdout.strip()
-
-    try:
-        commit = git("describe", "--always", "--abbrev=12", "--exclude=*")
-        programs = (":/alexnet_jax/*.py", ":/experiments/*.py")  # no records, no pages
-        changed = git("diff", "--name-only", "HEAD", "--", *programs)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return f"{commit}{'+' if changed else ''}" or None
-
-
-def _processor() -> str:
-    """Returns the processor's model name."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

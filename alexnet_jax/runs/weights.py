@@ -8,15 +8,16 @@ import numpy as np
 
 from alexnet_jax.errors import CheckpointError
 from alexnet_jax.network.model import Params, init_params
-from alexnet_jax.runs.checkpoint import FOLDER, Checkpoints
+from alexnet_jax.runs.checkpoint import Checkpoints
 from alexnet_jax.runs.folder import Run, read_run
+from alexnet_jax.runs.record import CHECKPOINTS
 
 
 class RunWeights(NamedTuple):
     """A run and the parameters of one of its checkpoints.
 
     Attributes:
-      run: the run folder's contents.
+      run: from its folder.
       params: `{layer: {"kernel": float32, "bias": float32}}`, NumPy.
       step: finished updates at the checkpoint.
     """
@@ -27,19 +28,28 @@ class RunWeights(NamedTuple):
 
 
 def load_weights(workdir: str | Path, checkpoint: str | int = "best") -> RunWeights:
-    """Reads a run folder and verifies the checkpoint against its digests.
-
-    Args:
-      workdir: run folder.
-      checkpoint: `best` (lowest validation error), `last`, or a step.
+    """Reads a run folder and one of its checkpoints; see `weights_of`.
 
     Raises:
       InputError: no run there, or `checkpoint` is neither name nor number.
       CheckpointError: the checkpoint is missing or damaged.
     """
-    run = read_run(workdir)
-    if not (run.workdir / FOLDER).is_dir():
-        raise CheckpointError(f"{run.workdir / FOLDER} does not exist; train first")
+    return weights_of(read_run(workdir), checkpoint)
+
+
+def weights_of(run: Run, checkpoint: str | int = "best") -> RunWeights:
+    """Reads a checkpoint and verifies it against its digests.
+
+    Args:
+      run: whose checkpoint to read.
+      checkpoint: `best` (lowest validation error), `last`, or a step.
+
+    Raises:
+      InputError: `checkpoint` is neither name nor number.
+      CheckpointError: the checkpoint is missing or damaged.
+    """
+    if not (run.workdir / CHECKPOINTS).is_dir():
+        raise CheckpointError(f"{run.workdir / CHECKPOINTS} does not exist; train first")
     target = jax.eval_shape(lambda: init_params(run.network, run.image_size, 0))
     checkpoints = Checkpoints(run.workdir, read_only=True)
     try:
@@ -55,11 +65,11 @@ def load_weights(workdir: str | Path, checkpoint: str | int = "best") -> RunWeig
     return RunWeights(run, jax.tree.map(np.asarray, params), step)
 
 
-def kept_steps(workdir: str | Path) -> list[int]:
-    """Returns the steps that have a checkpoint, oldest first; none where there is no folder."""
-    if not (Path(workdir) / FOLDER).is_dir():
+def kept_steps(workdir: Path) -> list[int]:
+    """Returns the steps that have a checkpoint, oldest first."""
+    if not (workdir / CHECKPOINTS).is_dir():
         return []
-    checkpoints = Checkpoints(Path(workdir), read_only=True)
+    checkpoints = Checkpoints(workdir, read_only=True)
     try:
         return checkpoints.steps()
     finally:

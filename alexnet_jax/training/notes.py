@@ -11,7 +11,7 @@ from alexnet_jax import processes
 from alexnet_jax.config import Config
 from alexnet_jax.display import Display
 from alexnet_jax.runs import folder as run_folder
-from alexnet_jax.runs.checkpoint import digest_of
+from alexnet_jax.runs.digests import digest_of
 from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.outlook import outlook
@@ -26,11 +26,7 @@ class Notes:
         self._run, self._display = run, display
 
     def _write(self, **changes: Any) -> None:
-        """Changes fields of `run.json`, unless the work folder has vanished."""
-        run = self._run
-        run.info.update(changes)
-        if processes.is_chief() and (run.workdir / "config.json").exists():
-            run_folder.update_info(run.workdir, **changes)
+        run_folder.update_info(self._run, **changes)
 
     @contextlib.contextmanager
     def failure(self) -> Iterator[None]:
@@ -58,7 +54,7 @@ class Notes:
         """Notes what this start changes in the run; returns whether anything is left to train."""
         run, status = self._run, ""
         if processes.is_chief():
-            run.info.update(run_folder.note_changes(run, previous, position.step))
+            run_folder.note_changes(run, previous, position.step)
             self._show_changed_schedule(previous, position, clock)
             # After a damaged checkpoint the run goes from the older one to the end once more.
             is_newest = position.step >= run.info.get("step", 0)

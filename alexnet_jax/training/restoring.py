@@ -8,7 +8,8 @@ from alexnet_jax.display import Display
 from alexnet_jax.errors import CheckpointError
 from alexnet_jax.network import placement
 from alexnet_jax.network.model import count_params
-from alexnet_jax.runs.checkpoint import Checkpoints, Restored, digest_of
+from alexnet_jax.runs.checkpoint import Checkpoints, Restored
+from alexnet_jax.runs.digests import digest_of
 from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.position import Position

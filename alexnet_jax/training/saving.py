@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from alexnet_jax.errors import DivergedError
-from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.checkpoint import Checkpoints
+from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.state import TrainState, all_finite
 from alexnet_jax.training.position import Position
 
@@ -16,7 +16,7 @@ class Saver:
       saved_step: step of the newest checkpoint; None: there is none yet.
     """
 
-    def __init__(self, run: run_folder.Run, checkpoints: Checkpoints):
+    def __init__(self, run: Run, checkpoints: Checkpoints):
         self._run, self._checkpoints = run, checkpoints
         self.saved_step = max(checkpoints.steps(), default=None)
 
@@ -36,7 +36,7 @@ class Saver:
         meta = {
             "network": self._run.network.name,
             **position.as_json(),
-            "run": run_folder.description(self._run.config, self._run.info),
+            "run": self._run.record.to_dict(),
         }
         if not all_finite(state.params):
             raise DivergedError(

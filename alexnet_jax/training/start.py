@@ -1,6 +1,5 @@
-"""How a run begins: checked against its folder and its data, before anything is computed."""
+"""How a run begins: opened in its folder, and checked against its data, before it is trained."""
 
-import contextlib
 import csv
 import io
 import shutil
@@ -26,7 +25,7 @@ from alexnet_jax.data.duplicates import (
     read_copies,
 )
 from alexnet_jax.data.prepared import load_statistics, read_prepared
-from alexnet_jax.data.preprocess import make_inputs
+from alexnet_jax.data.preprocess import Inputs, make_inputs
 from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.evaluation.guessing import Guess
@@ -34,7 +33,9 @@ from alexnet_jax.files import write_text
 from alexnet_jax.network import placement
 from alexnet_jax.resolution import Facts, Resolved, resolve
 from alexnet_jax.runs import folder as run_folder
-from alexnet_jax.runs.folder import read_run
+from alexnet_jax.runs.environment import environment
+from alexnet_jax.runs.folder import Run, read_run
+from alexnet_jax.runs.record import RunRecord, check_same_config
 from alexnet_jax.training.train import Outcome, train_run
 
 Say = Callable[[str], None]
@@ -51,12 +52,12 @@ def train(
     started: float | None = None,
     display: Display | None = None,
 ) -> Outcome:
-    """Trains `config` in `workdir`, or goes on where an earlier call stopped; see `train_run`.
+    """Trains `config` on an opened data set, or continues the run in `workdir`; see `train_run`.
 
     Args:
-      config: what to run.
+      config: complete configuration.
       workdir: run folder; made when absent. All processes must see the same one.
-      dataset: an opened data set that holds the configured splits.
+      dataset: holds the configured splits.
       retune: let rates, schedule and epochs of a run in the folder change from here on.
       started: `time.monotonic()` at which the user began to wait (default: now), from which
         `run.json` counts `seconds_to_first_step`.
@@ -72,27 +73,17 @@ def train(
     started = time.monotonic() if started is None else started
     display = (display or Display()) if processes.is_chief() else Display(lambda line: None)
     mesh = mesh_of(config)
-    previous = None
-    with contextlib.ExitStack() as stack:
-
-        def begin() -> run_folder.Run:
-            nonlocal previous
-            stack.enter_context(run_folder.locked(workdir))
-            run_folder.repair(workdir, display.say)
-            resumed = run_folder.check_same_config(workdir, config, retune)
-            previous = run_folder.read_config(workdir) if resumed else None
-            return open_run(config, workdir, dataset, resumed, display.say)
-
-        run = processes.chief_first(begin, lambda: join_run(config, workdir))
-        # A folder of the same name on a disk of another machine would do great harm.
-        processes.check_agreement({"the run in --workdir": run.info.get("run_id", "")})
-        return train_run(
-            run, dataset, mesh=mesh, display=display, started=started, previous=previous
-        )
+    with run_folder.opened(workdir, display.say) as record:
+        stored = None
+        if record is not None:
+            stored = record.config
+            check_same_config(workdir, stored, config, retune)
+        run = open_run(config, workdir, dataset, record, source_of(config, record), display.say)
+        return train_run(run, dataset, mesh=mesh, display=display, started=started, previous=stored)
 
 
 def mesh_of(config: Config) -> Mesh | None:
-    """Returns the mesh that a configuration asks for; None: one device.
+    """Returns the mesh that a configuration needs; None: one device.
 
     Raises:
       InputError: the devices do not make it, or the batch does not divide over it.
@@ -106,47 +97,101 @@ def mesh_of(config: Config) -> Mesh | None:
     return placement.mesh_or_none(mesh)
 
 
+def source_of(config: Config, record: RunRecord | None) -> Run | None:
+    """Returns the run whose layers a new run copies; None: it copies none, or is not new."""
+    return read_run(config.transfer.run) if config.transfer.run and record is None else None
+
+
 def open_run(
-    config: Config, workdir: Path, dataset: Dataset, resumed: bool, say: Say
-) -> run_folder.Run:
-    """Checks an old run folder against the data, or starts a new one.
+    config: Config,
+    workdir: Path,
+    dataset: Dataset,
+    record: RunRecord | None,
+    source: Run | None,
+    say: Say,
+) -> Run:
+    """Returns the run to train: a new one, or the one in the folder. All processes call this.
 
     Args:
-      config: what to run.
-      workdir: run folder, locked.
+      config: complete configuration.
+      workdir: run folder, locked by process 0.
       dataset: holds the configured splits.
-      resumed: the folder holds a run of this configuration.
+      record: of the run in the folder, whose configuration may be continued with `config`; None:
+        there is none.
+      source: from `source_of`.
       say: takes a line for the user.
 
     Raises:
-      InputError: impossible configuration, or leftovers of another run.
+      InputError: impossible configuration, or a process does not see the folder.
       DataError: the data set is not the one that the run began with.
     """
-    if resumed:
-        info = run_folder.read_info(workdir)
-        if info["data_fingerprint"] != dataset.fingerprint:
-            raise DataError(
-                f"the data set {dataset.path} has changed since this run began; bring the old one "
-                "back, or start anew in another --workdir"
-            )
-        _repair_inputs(config, workdir, dataset, info, say)
-        return run_folder.read_run(workdir)._replace(config=config)
-    source = read_run(config.transfer.run) if config.transfer.run else None
-    _, image_size = resolve(
-        config,
-        Facts(len(dataset.class_names), dataset.stored_size),
-        source and Resolved(source.network, source.image_size),
-    )
-    leftover = workdir / "checkpoints"
-    if leftover.is_dir() and any(leftover.iterdir()):
-        raise InputError(f"{workdir} has checkpoints but no config.json; use another --workdir")
-    inputs = make_inputs(
-        config.preprocess, config.augment, load_statistics(dataset.path), image_size
-    )
+    config = config.normalized()
+
+    def open_here() -> Run:
+        if record is None:
+            return _new_run(config, workdir, dataset, source, say)
+        return _continued_run(config, workdir, dataset, record, say)
+
+    run = processes.chief_first(open_here, lambda: _joined_run(config, workdir))
+    # A folder of the same name on a disk of another machine would do great harm.
+    processes.check_agreement({"the run in --workdir": run.info.get("run_id", "")})
+    return run
+
+
+def _new_run(config: Config, workdir: Path, dataset: Dataset, source: Run | None, say: Say) -> Run:
+    facts = Facts(len(dataset.class_names), dataset.stored_size)
+    resolved = resolve(config, facts, source and Resolved(source.network, source.image_size))
+    inputs = _make_inputs(config, dataset, resolved)
+    record = RunRecord(config, _first_info(config, dataset))
+    bad = dataset.path / "bad_images.jsonl"
+    if bad.exists():
+        shutil.copyfile(bad, workdir / bad.name)
+    if config.data.source_kind == "folder":
+        _list_duplicates(config, workdir, dataset, say)
+    run_folder.write_run(workdir, record, inputs)
+    return Run.of(workdir, record, resolved, inputs)
+
+
+def _continued_run(
+    config: Config, workdir: Path, dataset: Dataset, record: RunRecord, say: Say
+) -> Run:
+    info = record.info
+    if info["data_fingerprint"] != dataset.fingerprint:
+        raise DataError(
+            f"the data set {dataset.path} has changed since this run began; bring the old one "
+            "back, or start anew in another --workdir"
+        )
+    resolved = resolve(config, run_folder.facts_of(info))
+    try:
+        inputs = run_folder.read_inputs(workdir, info)
+    except InputError:  # lost or damaged; the data set is the same
+        inputs = _make_inputs(config, dataset, resolved)
+        run_folder.write_inputs(workdir, inputs)
+        say(f"inputs.npz made anew from {dataset.path}")
+    return Run.of(workdir, RunRecord(config, info), resolved, inputs)
+
+
+def _joined_run(config: Config, workdir: Path) -> Run:
+    """Returns the run that process 0 has opened."""
+    try:
+        return read_run(workdir)._replace(config=config)
+    except InputError as error:
+        raise InputError(
+            f"{error}: process 0 has begun a run there; several processes need a --workdir that "
+            "all of them see"
+        ) from None
+
+
+def _make_inputs(config: Config, dataset: Dataset, resolved: Resolved) -> Inputs:
+    statistics = load_statistics(dataset.path)
+    return make_inputs(config.preprocess, config.augment, statistics, resolved.image_size)
+
+
+def _first_info(config: Config, dataset: Dataset) -> dict[str, Any]:
+    """Returns the `run.json` of a new run, as JSON can hold it."""
     split = training_split(config.data, dataset)
-    labels = split.labels
-    guess = Guess.of(np.bincount(labels, minlength=len(dataset.class_names)))
-    info = run_folder.environment() | {
+    guess = Guess.of(np.bincount(split.labels, minlength=len(dataset.class_names)))
+    return environment() | {
         "status": "running",
         "run_id": uuid.uuid4().hex,
         "seed": config.seed,
@@ -155,26 +200,16 @@ def open_run(
         **dataset.appearance._asdict(),
         "data_path": str(dataset.path),
         "data_fingerprint": dataset.fingerprint,
-        "guess_loss": guess,
+        "guess_loss": list(guess),
         "train_images": dataset.split(config.data.train_split).num_examples,
         "epoch_images": split.num_examples,
         "validation_images": dataset.split(config.data.validation_split).num_examples,
         "wall_seconds": 0.0,
     }
-    bad = dataset.path / "bad_images.jsonl"
-    if bad.exists():
-        shutil.copyfile(bad, workdir / bad.name)
-    if config.data.source_kind == "folder":
-        _look_for_duplicates(config, workdir, dataset, say)
-    run_folder.start_run(workdir, config, inputs, info)
-    return run_folder.read_run(workdir)
 
 
-def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset, say: Say) -> None:
-    """Says how many test images are copies of training images, and lists them.
-
-    Also says how many photos are in two classes.
-    """
+def _list_duplicates(config: Config, workdir: Path, dataset: Dataset, say: Say) -> None:
+    """Writes which test images are copies of training images; says how many, and of conflicts."""
     prepared = read_prepared(dataset.path)
     if prepared and prepared["options"].get("copies") == "ignore":
         return
@@ -200,36 +235,3 @@ def _look_for_duplicates(config: Config, workdir: Path, dataset: Dataset, say: S
         f"{len(pairs)} of {len(test):,} test images show what a training image shows, so that the "
         f"error will look too small: {workdir / DUPLICATES}"
     )
-
-
-def _repair_inputs(
-    config: Config,
-    workdir: Path,
-    dataset: Dataset,
-    info: dict[str, Any],
-    say: Say,
-) -> None:
-    """Makes a lost or damaged `inputs.npz` anew from the data set, which is the same."""
-    try:
-        run_folder.read_inputs(workdir, info)
-    except InputError:
-        _, image_size = resolve(config, Facts(len(dataset.class_names), dataset.stored_size))
-        statistics = load_statistics(dataset.path)
-        inputs = make_inputs(config.preprocess, config.augment, statistics, image_size)
-        run_folder.write_inputs(workdir, inputs)
-        say(f"inputs.npz made anew from {dataset.path}")
-
-
-def join_run(config: Config, workdir: Path) -> run_folder.Run:
-    """Returns the run that another process has opened.
-
-    Raises:
-      InputError: this process does not see its folder.
-    """
-    try:
-        return run_folder.read_run(workdir)._replace(config=config)
-    except InputError as error:
-        raise InputError(
-            f"{error}: process 0 has begun a run there; several processes need a --workdir that "
-            "all of them see"
-        ) from None

@@ -15,7 +15,9 @@ from alexnet_jax.files import write_text
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network.layers import summarize
 from alexnet_jax.runs import folder as run_folder
-from alexnet_jax.runs.checkpoint import FOLDER, Checkpoints
+from alexnet_jax.runs.checkpoint import Checkpoints
+from alexnet_jax.runs.environment import environment
+from alexnet_jax.runs.record import CHECKPOINTS, RunRecord
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.weights.readers.foreign_weights import ForeignWeights
 
@@ -27,7 +29,7 @@ def check_free(workdir: Path) -> None:
     """Raises `InputError` if the folder holds a run; an unfinished import is none."""
     if _is_unfinished_import(workdir):
         return
-    checkpoints = workdir / FOLDER
+    checkpoints = workdir / CHECKPOINTS
     if (workdir / "config.json").exists() or (checkpoints.is_dir() and any(checkpoints.iterdir())):
         raise InputError(f"{workdir} holds a run already; choose another --workdir")
 
@@ -68,7 +70,7 @@ def run_info(
     foreign: ForeignWeights, names: tuple[str, ...], data_path: Path, seed: int, record: Any
 ) -> dict[str, Any]:
     """Returns the contents of the new run's `run.json`."""
-    return run_folder.environment() | {
+    return environment() | {
         "status": "imported",
         "seed": seed,
         "step": 0,
@@ -84,11 +86,12 @@ def run_info(
 
 def write_run(config: Config, foreign: ForeignWeights, info: dict[str, Any], workdir: Path) -> None:
     summarize(foreign.network, foreign.image_size)  # raises for a size that does not fit
+    record = RunRecord(config, info)
     with run_folder.locked(workdir):
         check_free(workdir)
         # `config.json` is written last and makes the folder a run; until then this marks it.
         write_text(workdir / "run.json", json.dumps(info | {"status": _IMPORTING}))
-        shutil.rmtree(workdir / FOLDER, ignore_errors=True)
+        shutil.rmtree(workdir / CHECKPOINTS, ignore_errors=True)
         params = jax.tree.map(jnp.asarray, foreign.params)
         key = jax.random.key_data(jax.random.key(config.seed))
         # Nobody continues training in this folder; Orbax saves no item without an array.
@@ -96,11 +99,11 @@ def write_run(config: Config, foreign: ForeignWeights, info: dict[str, Any], wor
         checkpoints = Checkpoints(workdir)
         try:
             meta = {"imported": info["import"]["sha256"]}
-            described = {"run": run_folder.description(config, info)}
+            described = {"run": record.to_dict()}
             checkpoints.save(state, meta | described, {})
         finally:
             checkpoints.close()
-        run_folder.start_run(workdir, config, foreign.inputs, info)
+        run_folder.write_run(workdir, record, foreign.inputs)
 
 
 def _is_unfinished_import(workdir: Path) -> bool:

@@ -15,10 +15,10 @@ from alexnet_jax.errors import DataError
 from alexnet_jax.evaluation.ensemble import Ensemble, Member, alternate, evaluate_members
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
 from alexnet_jax.evaluation.views import averaged_by
+from alexnet_jax.files import write_text
 from alexnet_jax.network import placement
-from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import Run, read_run
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.weights import weights_of
 
 ENSEMBLE = "ensemble.json"
 
@@ -118,12 +118,13 @@ def evaluate_ensemble(
     processes.check_agreement(how)
     mesh = placement.mesh_or_none(placement.make_mesh(towers, replicas))
 
+    runs = [read_run(folder) for folder in workdirs]
+
     def tested(split: str) -> list[Member]:
         members = []
-        for folder in workdirs:
-            run = read_run(folder)
+        for folder, run in zip(workdirs, runs, strict=True):
             dataset = dataset_of(run, data_dir)
-            weights = load_weights(folder, checkpoint)
+            weights = weights_of(run, checkpoint)
             chosen = dataset.split(split or run.config.data.validation_split)
             if processes.count() > 1:
                 what = {"the data set's fingerprint": dataset.fingerprint}
@@ -135,8 +136,8 @@ def evaluate_ensemble(
             members.append(Member(str(folder), result, data, run.class_names, averaged))
         return members
 
-    if tune_on == (split or read_run(workdirs[0]).config.data.validation_split):
-        tune_on = "same"  # by whatever name: these are the images of the test
+    if tune_on == (split or runs[0].config.data.validation_split):
+        tune_on = "same"  # these are the images of the test
     members = tested(split)
     tuned_on = None
     if weights == "tuned" and tune_on == "half":
@@ -168,7 +169,7 @@ def _write_ensemble(workdir: Path, result: Ensemble, how: dict[str, Any]) -> Non
         "optimistic": result.optimistic,
         "tuning": result.tuning and result.tuning._asdict(),
     }
-    run_folder.write_text(workdir / ENSEMBLE, json.dumps(record, indent=2) + "\n")
+    write_text(workdir / ENSEMBLE, json.dumps(record, indent=2) + "\n")
 
 
 def dataset_of(run: Run, data_dir: str | Path | None) -> Dataset:

@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ from alexnet_jax.evaluation.evaluate import Evaluation
 from alexnet_jax.evaluation.views import averaged_by
 from alexnet_jax.files import read_arrays, write_arrays
 from alexnet_jax.insight.examples import Example, choose_examples
-from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.metrics_log import MetricsLog
 
@@ -28,9 +26,9 @@ class FinalTest(NamedTuple):
     labels: Any = None
 
 
-def final_test(workdir: Path) -> FinalTest:
-    """Reads `final.npz`; one that is damaged or of another run is warned of and left alone."""
-    path = workdir / FINAL
+def final_test(run: Run) -> FinalTest:
+    """Reads `final.npz`. Where it is damaged or of another run, it warns and leaves it alone."""
+    path = run.workdir / FINAL
     if not path.exists():
         return FinalTest()
     try:
@@ -38,7 +36,7 @@ def final_test(workdir: Path) -> FinalTest:
         step = int(arrays["step"]) if "step" in arrays else -1
         summary = json.loads(str(arrays["summary"]))
         run_id = str(arrays["run_id"]) if "run_id" in arrays else ""
-        if run_id and run_id != run_folder.read_info(workdir).get("run_id"):
+        if run_id and run_id != run.info.get("run_id"):
             raise ValueError("of another run")
         test = FinalTest(step, summary, arrays["probabilities"], arrays["labels"])
         _check_final(test)
@@ -65,7 +63,7 @@ def _check_final(test: FinalTest) -> None:
             raise ValueError(f"its summary of {views} views is no summary")
 
 
-def write_final(run: Run, step: int, results: dict[int, Evaluation], dataset: Dataset) -> None:
+def write_final(run: Run, step: int, results: dict[int, Evaluation], dataset: Dataset) -> FinalTest:
     """Writes results into metrics and pictures, and `final.npz`, which `final_test` reads.
 
     Args:
@@ -93,10 +91,11 @@ def write_final(run: Run, step: int, results: dict[int, Evaluation], dataset: Da
         run.workdir / FINAL,
         run_id=np.array(run.info.get("run_id", "")),
         probabilities=probabilities,
-        labels=results[best_views].labels,
+        labels=labels,
         summary=np.array(json.dumps(summary)),
         step=np.array(step),
     )
+    return FinalTest(step, summary, probabilities, labels)
 
 
 def examples_of(run: Run, dataset: Dataset, probabilities, labels) -> list[Example]:

@@ -12,6 +12,7 @@ from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.data.stream import stream_indices
 from alexnet_jax.errors import CheckpointError, DataError, InputError
 from alexnet_jax.evaluation.metrics import confusion_matrix
+from alexnet_jax.files import write_text
 from alexnet_jax.insight.augmentations import Row, training_pictures
 from alexnet_jax.insight.classifier import classifier_of
 from alexnet_jax.insight.examples import Example
@@ -19,66 +20,73 @@ from alexnet_jax.insight.model_card import is_card, model_card
 from alexnet_jax.insight.neighbours import Neighbours, last_hidden_layer, nearest
 from alexnet_jax.insight.report import write_report
 from alexnet_jax.insight.report_data import ReportData
-from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.folder import Run, read_run
 from alexnet_jax.runs.metrics_log import read_rows
-from alexnet_jax.runs.weights import RunWeights, kept_steps, load_weights
+from alexnet_jax.runs.weights import RunWeights, kept_steps, weights_of
 from alexnet_jax.training.schedule import frozen_layers
 from alexnet_jax.training.start import DUPLICATES
 from alexnet_jax.workflow.evaluation import dataset_of
-from alexnet_jax.workflow.final import epochs_of, examples_of, final_test
+from alexnet_jax.workflow.final import FinalTest, epochs_of, examples_of, final_test
 
 NEIGHBOUR_ROWS, NEIGHBOURS = 5, 6
 """Of the report's nearest neighbours: test images, and training images for each (figure 4)."""
 NEIGHBOUR_BANK, NEIGHBOUR_PART = 1500, 250
 """Training images that are searched, and how many are in memory at once."""
-CARD = "model_card.md"
+REPORT, CARD = "report.html", "model_card.md"
 
 
-def write_run_report(workdir: str | Path, dataset: Dataset | None = None) -> Path:
+def write_run_report(workdir: str | Path) -> Path:
     """Writes `report.html` and `model_card.md` of a run; returns the first's path.
 
     Without its data set the report has no pictures of test images.
     """
     run = read_run(workdir)
-    _, summary, probabilities, labels = final_test(run.workdir)
-    try:
-        weights = load_weights(workdir, "last")
-        params = weights.params
-    except CheckpointError:  # a run that has not saved yet still has curves
-        weights, params = None, {}
-    kernel = params["conv1"]["kernel"] if "conv1" in params else None
-    if dataset is None:
-        try:
-            dataset = dataset_of(run, None)
-        except DataError:
-            dataset = None
-    path = run.workdir / "report.html"
+    weights, dataset = None, None
+    with contextlib.suppress(CheckpointError):  # a run that has not saved yet still has curves
+        weights = weights_of(run, "last")
+    with contextlib.suppress(DataError):
+        dataset = dataset_of(run, None)
+    return write_report_of(run, final_test(run), weights, dataset)
+
+
+def write_report_of(
+    run: Run, test: FinalTest, weights: RunWeights | None, dataset: Dataset | None
+) -> Path:
+    """Writes report and model card; see `write_run_report`.
+
+    Args:
+      run: described by them.
+      test: that ended it.
+      weights: of its last checkpoint; None: there is none.
+      dataset: of the run; None: it is not there.
+    """
+    path = run.workdir / REPORT
+    params = {} if weights is None else weights.params
+    labels, probabilities = test.labels, test.probabilities
     examples, neighbours = [], []
-    training = None if "import" in run.info else _training(run, dataset)
     if dataset is not None and labels is not None:
         examples = examples_of(run, dataset, probabilities, labels)
         if weights is not None:
             neighbours = _neighbours(weights, dataset, examples)
+    results = {int(views): values for views, values in test.summary.items()}
     data = ReportData(
         config=run.config,
         run=run.info | {"workdir": str(run.workdir)},
         metrics=read_rows(run.workdir / "metrics.jsonl"),
-        conv1_kernel=kernel,
+        conv1_kernel=params["conv1"]["kernel"] if "conv1" in params else None,
         earlier_kernels=_earlier_kernels(run),
         network=run.network,
-        evaluation={int(views): values for views, values in summary.items()} or None,
+        evaluation=results or None,
         confusion=None if labels is None else confusion_matrix(np.asarray(probabilities), labels),
         class_names=run.class_names,
         examples=examples,
         neighbours=neighbours,
-        training=training,
+        training=None if "import" in run.info else _training(run, dataset),
         bad_images=_bad_images(run.workdir),
         near_duplicates=_near_duplicates(run.workdir),
     )
     write_report(path, data)
-    results = {int(views): values for views, values in summary.items()}
-    run_folder.write_text(run.workdir / CARD, model_card(run, results))
+    write_text(run.workdir / CARD, model_card(run, results))
     return path
 
 
@@ -101,7 +109,7 @@ def _earlier_kernels(run: Run) -> dict[str, np.ndarray]:
         return kernels
     for step in kept_steps(run.workdir)[:-1]:
         with contextlib.suppress(CheckpointError):
-            params = load_weights(run.workdir, step).params
+            params = weights_of(run, step).params
             if "conv1" in params:
                 name = f"epoch {epochs_of(run, step):.2f}, step {step:,}"
                 kernels[name] = params["conv1"]["kernel"]
@@ -131,12 +139,12 @@ def write_card(weights: RunWeights, path: Path) -> None:
     Raises:
       InputError: it cannot be written.
     """
-    tested = final_test(weights.run.workdir)
+    tested = final_test(weights.run)
     # The errors are those of the last step; another checkpoint was not tested whole.
     results = tested.summary if tested.step == weights.step else {}
     text = model_card(weights.run, {int(views): values for views, values in results.items()})
     try:
-        run_folder.write_text(path, text)
+        write_text(path, text)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 

@@ -112,7 +112,7 @@ def followed(
         found.append({"epoch": epochs, **gap(kernel)})
     info = read_run(workdir).info
     kept = ("wall_seconds", "cpu_cores", "params_sha256", "commit")
-    error = workflow.final_test(workdir).summary["1"]["top1_error"]
+    error = workflow.final_test(read_run(workdir)).summary["1"]["top1_error"]
     return {"error": 100 * error, **{key: info[key] for key in kept}, "course": found}
 
 

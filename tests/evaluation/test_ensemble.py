@@ -173,7 +173,7 @@ def runs(monkeypatch):
 
     monkeypatch.setattr(testing, "read_run", Run)
     monkeypatch.setattr(testing, "dataset_of", lambda run, data_dir: Data())
-    monkeypatch.setattr(testing, "load_weights", lambda *_: type("W", (), {"params": {}}))
+    monkeypatch.setattr(testing, "weights_of", lambda *_: type("W", (), {"params": {}}))
     monkeypatch.setattr(testing, "evaluate_params", evaluated)
 
 

@@ -14,7 +14,7 @@ from alexnet_jax.evaluation.views import (
     cut_views,
 )
 from alexnet_jax.presets import PRESETS
-from alexnet_jax.resolution import resolve
+from alexnet_jax.resolution import Facts, resolve
 
 
 def coordinates(size):
@@ -66,7 +66,7 @@ def test_a_network_trained_without_mirroring_is_tested_without():
 )
 def test_what_the_presets_average_is_counted(preset, count, name):
     config = PRESETS[preset]
-    sizes = config.data.stored_size, resolve(config).image_size
+    sizes = config.data.stored_size, resolve(config, Facts(2, config.data.stored_size)).image_size
     averaged = averaged_views(*sizes, 10, config.augment.mirror)
     assert averaged[:2] == (count, name) and bool(averaged.why) == (count < 10)
     views = choose_views(*sizes, 10, config.augment.mirror)

@@ -9,7 +9,8 @@ from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.network.layers import Activation, Dense, Flatten, Network
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.checkpoint import Checkpoints
-from alexnet_jax.runs.folder import start_run
+from alexnet_jax.runs.folder import write_run
+from alexnet_jax.runs.record import RunRecord
 from alexnet_jax.training.steps import init_state
 
 NETWORK = Network(
@@ -41,7 +42,8 @@ def run(tmp_path_factory, networks):
     inputs = Inputs(
         np.full(3, 120, np.float32), np.ones(3, np.float32), np.zeros((3, 3), np.float32)
     )
-    start_run(workdir, config, inputs, {"class_names": ["ant", "bee", "cat"], "stored_size": 10})
+    info = {"class_names": ["ant", "bee", "cat"], "stored_size": 10}
+    write_run(workdir, RunRecord(config, info), inputs)
     state = init_state(NETWORK, OptimizerConfig(), 8, seed=0)
     checkpoints = Checkpoints(workdir)
     params = {}

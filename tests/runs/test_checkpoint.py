@@ -13,7 +13,8 @@ from alexnet_jax.data.stream import Batch
 from alexnet_jax.errors import CheckpointError
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs import checkpoint
-from alexnet_jax.runs.checkpoint import Checkpoints, digest_of
+from alexnet_jax.runs.checkpoint import Checkpoints
+from alexnet_jax.runs.digests import digest_of
 from alexnet_jax.training.steps import init_state, make_train_step
 
 OPTIMIZER = OptimizerConfig()

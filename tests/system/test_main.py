@@ -25,7 +25,8 @@ from alexnet_jax.network.summary import summary
 from alexnet_jax.network.summary_text import FORMATS, format_summary
 from alexnet_jax.preset_notes import NOTES
 from alexnet_jax.presets import PRESETS
-from alexnet_jax.runs.folder import start_run
+from alexnet_jax.runs.folder import write_run
+from alexnet_jax.runs.record import RunRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -367,7 +368,8 @@ def test_summary_prints_the_table_of_a_network(capsys):
 def test_summary_of_a_run_has_its_network_classes_and_size(tmp_path, capsys):
     inputs = Inputs(np.zeros(3, np.float32), np.ones(3, np.float32), np.zeros((3, 3), np.float32))
     config = dataclasses.replace(Config(), network="digits", image_size=30)
-    start_run(tmp_path, config, inputs, {"class_names": list("abcde"), "stored_size": 32})
+    info = {"class_names": list("abcde"), "stored_size": 32}
+    write_run(tmp_path, RunRecord(config, info), inputs)
     assert main(["summary", "--workdir", str(tmp_path), "--format", "csv"]) == 0
     table = summary(NETWORKS["digits"].with_classes(5), 30)
     assert capsys.readouterr().out == f"{format_summary(table, 'csv')}\n"

@@ -16,7 +16,7 @@ from alexnet_jax.data.stream import Batch
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import Activation, Conv, Dense, Dropout, Flatten, MaxPool, Network
 from alexnet_jax.network.model import AlexNet
-from alexnet_jax.runs.folder import check_same_config
+from alexnet_jax.runs.record import check_same_config
 from alexnet_jax.training.steps import init_state, make_train_step
 
 ROWS, SIZE = 12, 16
@@ -110,8 +110,7 @@ def test_parts_use_the_same_memory_one_after_another():
 
 def test_a_run_may_change_its_parts_only_when_it_says_so(tmp_path):
     config = Config()
-    (tmp_path / "config.json").write_text(config.to_json())
     changed = dataclasses.replace(config, accumulation=2)
-    assert check_same_config(tmp_path, changed, retune=True)
+    check_same_config(tmp_path, config, changed, retune=True)
     with pytest.raises(InputError, match="accumulation was 1, is 2.*--retune"):
-        check_same_config(tmp_path, changed)
+        check_same_config(tmp_path, config, changed)

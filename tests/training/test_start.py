@@ -7,7 +7,7 @@ import pytest
 from alexnet_jax.config import AUTO, OptimizerConfig, Phase, ScheduleConfig
 from alexnet_jax.errors import DivergedError, InputError
 from alexnet_jax.presets import PRESETS
-from alexnet_jax.resolution import resolve
+from alexnet_jax.resolution import check_before_preparing
 from alexnet_jax.training import batches as batches_module
 from alexnet_jax.training.start import train
 
@@ -40,7 +40,7 @@ NAMED = [name for name, config in PRESETS.items() if config.network != AUTO]  # 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_presets_name_layers_of_their_networks(name):
-    resolve(PRESETS[name])
+    check_before_preparing(PRESETS[name])
 
 
 def test_a_run_that_diverges_closes_its_stream(config, dataset, tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ def settings(config, dataset):
 
 
 def train(config, folder, data_dir):
-    return workflow.train(config, folder, data_dir=data_dir, say=lambda _: None)
+    return workflow.train(config, folder, data_dir=data_dir)
 
 
 @pytest.fixture(scope="module")

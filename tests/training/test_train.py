@@ -18,8 +18,9 @@ import pytest
 from alexnet_jax.config import Config, OptimizerConfig, TransferConfig
 from alexnet_jax.data.stream import Batch, TrainingStream
 from alexnet_jax.errors import CheckpointError, DataError, DivergedError, InputError
-from alexnet_jax.runs.checkpoint import Checkpoints, digest_of
-from alexnet_jax.runs.folder import read_config, read_run
+from alexnet_jax.runs.checkpoint import Checkpoints
+from alexnet_jax.runs.digests import digest_of
+from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.metrics_log import MetricsLog, read_rows
 from alexnet_jax.training import steps as steps_module
 from alexnet_jax.training import validation as validation_module
@@ -76,7 +77,7 @@ def unbroken(finished, tmp_path):
 def test_a_run_writes_its_folder(unbroken, config):
     outcome, folder = unbroken
     assert outcome.finished and outcome.steps_done == 12 and int(outcome.state.step) == 12
-    assert read_config(folder) == config
+    assert read_run(folder).config == config
     info = json.loads((folder / "run.json").read_text())
     assert info["status"] == "finished" and info["step"] == 12
     assert info["params_sha256"] == digest_of(outcome.state.params)
@@ -211,7 +212,7 @@ def test_rates_and_epochs_change_in_mid_run_only_when_asked(
     with pytest.raises(InputError, match=r"\(batch_size was 11, is 7\).*another --workdir"):
         train(dataclasses.replace(lower, batch_size=7), folder, dataset, retune=True)
     outcome = train(lower, folder, dataset, retune=True)
-    assert int(outcome.state.step) == 16 and read_config(folder) == lower
+    assert int(outcome.state.step) == 16 and read_run(folder).config == lower
     changes = json.loads((folder / "run.json").read_text())["changes"]
     assert {"step": 4, "field": "epochs", "was": 3, "is": 4} in changes
     rows = {row["step"]: row for row in read_rows(folder / "metrics.jsonl") if "train/loss" in row}

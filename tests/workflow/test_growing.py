@@ -1,7 +1,6 @@
 """An experiment on photos that become more: runs go on as they began, new ones see all of them."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from PIL import Image
 
 from alexnet_jax import workflow
 from alexnet_jax.presets import PRESETS
+from alexnet_jax.runs.record import RunRecord, write_record
 from alexnet_jax.workflow import run as workflow_run
 
 
@@ -27,13 +27,11 @@ def add(root, name, first, count):
 def begin(tmp_path, monkeypatch):
     """Returns what begins a run, and what it would be trained on: name and classes of a set."""
 
-    def loop(config, workdir, dataset, *_):
-        if not workdir.exists():
-            workdir.mkdir()
-            info = {"class_names": dataset.class_names, "stored_size": dataset.stored_size}
+    def open_run(config, workdir, dataset, record, *_):
+        if record is None:
+            info = {"class_names": list(dataset.class_names), "stored_size": dataset.stored_size}
             info["data_fingerprint"] = dataset.fingerprint
-            (workdir / "config.json").write_text(config.to_json())
-            (workdir / "run.json").write_text(json.dumps(info))
+            write_record(workdir, RunRecord(config, info))
         found.append((dataset.path.name, len(dataset.class_names), config.data.stored_size))
         raise _Stop
 
@@ -49,7 +47,7 @@ def begin(tmp_path, monkeypatch):
         return found[-1], "\n".join(lines)
 
     found = []
-    monkeypatch.setattr(workflow_run, "train_loop", loop)
+    monkeypatch.setattr(workflow_run, "open_run", open_run)
     return call
 
 

@@ -1,0 +1,236 @@
+"""The record of a run: its configuration (`config.json`) and what is known of it (`run.json`).
+
+Every checkpoint carries a copy, so that one torn file does not make all of them useless.
+"""
+
+import contextlib
+import dataclasses
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alexnet_jax.config import Config, differing_fields
+from alexnet_jax.errors import InputError
+from alexnet_jax.files import write_text
+
+CONFIG, INFO, CHECKPOINTS = "config.json", "run.json", "checkpoints"
+
+RESULT_NEUTRAL_FIELDS = {
+    "log_every_steps",
+    "checkpoint_every_steps",
+    "workers",
+    "towers",
+    "replicas",
+    "data.source",
+    "data.orientation",
+    "data.colours",
+    "data.cache_bytes",
+    "final_views",
+}
+"""Fields that do not change the parameters of a run, except for their rounding on other devices. A
+resumed run may change them. The images themselves are held by the fingerprint of the data set."""
+
+RETUNABLE = (
+    "schedule.",
+    "optimizer.learning_rate",
+    "optimizer.bias_learning_rate",
+    "epochs",
+    "accumulation",
+)
+"""Fields (or beginnings of names) that `retune` may change in the middle of a run, as the rates of
+2012 were changed by hand (paper §5). `accumulation` is one of them because it changes the rounding.
+Each change is noted in `run.json`."""
+
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError, InputError)
+
+
+class RunRecord(NamedTuple):
+    """The configuration of a run, and the contents of `run.json`."""
+
+    config: Config
+    info: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what JSON can hold, for a checkpoint or another process."""
+        return {"config": dataclasses.asdict(self.config), "info": self.info}
+
+    @classmethod
+    def from_dict(cls, content: Any) -> "RunRecord":
+        """Returns the record in the content of `to_dict`.
+
+        Raises:
+          InputError, KeyError, TypeError, ValueError: it is not one.
+        """
+        return cls(Config.from_dict(content["config"]), _checked(content["info"]))
+
+
+class _Files(NamedTuple):
+    """What was read of a run folder: the sound files, the faults of the others, the newest copy."""
+
+    contents: dict[str, Any]
+    faults: dict[str, str]
+    copy: tuple[int, RunRecord] | None  # with the step of its checkpoint
+
+
+def read_record(workdir: Path) -> RunRecord:
+    """Returns the record of a run. A checkpoint's copy replaces damaged files, with a warning.
+
+    Raises:
+      InputError: there is no run, nothing replaces a damaged file, or a file is of another run.
+    """
+    return _record_of(workdir, _read_files(workdir))
+
+
+def repair_record(workdir: Path, say: Callable[[str], object]) -> RunRecord | None:
+    """Returns the record of a run, and writes its files again where they are damaged.
+
+    Args:
+      workdir: run folder, locked.
+      say: takes a line for the user.
+
+    Returns:
+      None where a run can begin: the folder holds none, or one that has saved nothing yet.
+
+    Raises:
+      InputError: as `read_record`, or there are checkpoints without a record.
+    """
+    files = _read_files(workdir)
+    if files.faults and files.copy:
+        step, record = files.copy
+        write_record(workdir, record)
+        say(f"{' and '.join(files.faults)} written anew from the checkpoint of step {step}")
+        return record
+    if files.faults and not any((workdir / CHECKPOINTS).glob("[0-9]*")):
+        (workdir / CONFIG).unlink(missing_ok=True)
+    if (workdir / CONFIG).exists():
+        return _record_of(workdir, files)
+    if (workdir / CHECKPOINTS).is_dir() and any((workdir / CHECKPOINTS).iterdir()):
+        raise InputError(f"{workdir} has checkpoints but no {CONFIG}; use another --workdir")
+    return None
+
+
+def write_record(workdir: Path, record: RunRecord) -> None:
+    """Writes `run.json` and, last, `config.json`, which makes the folder a run."""
+    write_info(workdir, record.info)
+    write_text(workdir / CONFIG, record.config.to_json())
+
+
+def write_info(workdir: Path, info: dict[str, Any]) -> None:
+    write_text(workdir / INFO, json.dumps(info, indent=2) + "\n")
+
+
+def check_same_config(workdir: Path, stored: Config, config: Config, retune: bool = False) -> None:
+    """Refuses to continue a run with another configuration.
+
+    Args:
+      workdir: run folder, for the message.
+      stored: configuration of the run.
+      config: configuration to continue with.
+      retune: let the fields in `RETUNABLE` differ.
+
+    Raises:
+      InputError: names the fields that differ.
+    """
+    changed = _differing(stored, config)
+    refused = {k: v for k, v in changed.items() if not (retune and k.startswith(RETUNABLE))}
+    if refused:
+        listing = "; ".join(f"{name} was {a!r}, is {b!r}" for name, (a, b) in refused.items())
+        may = all(name.startswith(RETUNABLE) for name in refused)
+        raise InputError(
+            f"{workdir} holds a run with another configuration ({listing}); repeat it as it was, "
+            + ("change it in mid-run with --retune, " if may else "")
+            + "or use another --workdir"
+        )
+
+
+def changes_between(stored: Config, config: Config, step: int) -> list[dict[str, Any]]:
+    """Returns what `config` changes in the results of a run from `step` on, for `run.json`."""
+    return [
+        {"step": step, "field": name, "was": was, "is": now}
+        for name, (was, now) in _differing(stored, config).items()
+    ]
+
+
+def _differing(stored: Config, config: Config) -> dict[str, tuple[Any, Any]]:
+    fields = differing_fields(stored, config)
+    return {name: pair for name, pair in fields.items() if name not in RESULT_NEUTRAL_FIELDS}
+
+
+def _read_files(workdir: Path) -> _Files:
+    contents, faults = {}, {}
+    for name, parse in {CONFIG: Config.from_json, INFO: _info_from_json}.items():
+        try:
+            contents[name] = parse((workdir / name).read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            faults[name] = "is missing"
+        except _DAMAGE as error:
+            faults[name] = f"is damaged ({' '.join(str(error).split())[:80]})"
+    return _Files(contents, faults, _newest_copy(workdir))
+
+
+def _record_of(workdir: Path, files: _Files) -> RunRecord:
+    if files.copy is None:
+        if not (workdir / CONFIG).exists():
+            raise InputError(f"{workdir} holds no run ({CONFIG} is missing); train one first")
+        for name, fault in files.faults.items():
+            raise InputError(
+                f"{workdir / name} {fault}, and no checkpoint has a copy of it; bring back a copy, "
+                "or use another --workdir"
+            )
+        return RunRecord(files.contents[CONFIG], files.contents[INFO])
+    step, copy = files.copy
+    for name, fault in files.faults.items():
+        warnings.warn(
+            f"{workdir / name} {fault}: read from the checkpoint of step {step}; "
+            "the training command writes it anew",
+            stacklevel=3,
+        )
+    record = RunRecord(
+        files.contents.get(CONFIG, copy.config),
+        files.contents.get(INFO, copy.info),
+    )
+    _check_same_run(workdir, record, copy)
+    return record
+
+
+def _check_same_run(workdir: Path, record: RunRecord, copy: RunRecord) -> None:
+    """Raises `InputError` where a file is of another run than the checkpoints."""
+    changed = _differing(record.config, copy.config)
+    fields = [name for name in changed if not name.startswith(RETUNABLE)]
+    run_id = copy.info.get("run_id")
+    if fields:
+        name, reason = CONFIG, f" ({', '.join(fields)} differ)"
+    elif run_id and run_id != record.info.get("run_id"):
+        name, reason = INFO, ""
+    else:
+        return
+    raise InputError(
+        f"{workdir / name} is of another run than the checkpoints{reason}; remove it, and the "
+        "training command writes it anew, or bring back its own"
+    )
+
+
+def _newest_copy(workdir: Path) -> tuple[int, RunRecord] | None:
+    """Returns the newest copy in a checkpoint, and the checkpoint's step; None: there is none."""
+    folders = [path for path in (workdir / CHECKPOINTS).glob("[0-9]*") if path.name.isdigit()]
+    for folder in sorted(folders, key=lambda folder: -int(folder.name)):
+        with contextlib.suppress(*_DAMAGE):
+            meta = json.loads((folder / "meta" / "metadata").read_text("utf-8"))
+            return int(folder.name), RunRecord.from_dict(meta["run"])
+    return None
+
+
+def _info_from_json(text: str) -> dict[str, Any]:
+    return _checked(json.loads(text))
+
+
+def _checked(info: Any) -> dict[str, Any]:
+    """Returns the contents of a `run.json`; raises an error of `_DAMAGE` where it is none."""
+    names, size = info["class_names"], info["stored_size"]
+    if type(names) is not list or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("it has no class names")
+    if type(size) is not int or size < 1:
+        raise ValueError("it has no size of stored images")
+    return info
