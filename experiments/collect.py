@@ -70,7 +70,6 @@ def _thinned(rows: list[dict[str, Any]], limit: int = 150) -> list[dict[str, Any
 
 
 def draw(records: list[dict[str, Any]], path: Path) -> None:
-    """Draws training loss and test error of all runs against epochs."""
     figure = pictures.blank(9, 3.4)
     loss, error = figure.subplots(1, 2)
     highest = 0.0
@@ -104,7 +103,6 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Reads the runs, and writes their records, the figure and the pages."""
     parser = programs.parser(__doc__)
     parser.add_argument("--into", type=Path, required=True, help="folder of the records")
     parser.add_argument("runs", nargs="+", metavar="NAME=RUN", help="name and run folder")

@@ -47,7 +47,6 @@ def costs() -> list[tuple[str, dict[str, Any], float | None]]:
 
 
 def draw(path: Path) -> None:
-    """Draws the costs with their intervals, and the paper's numbers."""
     found = costs()[::-1]
     if not found:
         return
@@ -93,12 +92,10 @@ def _as_text(found: list) -> str:
 
 
 def is_drawn(path: Path) -> bool:
-    """Returns whether a picture shows the current records."""
     return pictures.is_of(path, _as_text(costs()[::-1]))
 
 
 def main() -> None:
-    """Draws the figure from the records."""
     programs.parser(__doc__).parse_args()
     draw(PICTURE)
 

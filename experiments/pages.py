@@ -45,22 +45,16 @@ def record(folder: str, name: str = "") -> dict[str, Any]:
 
 
 def parameters(network: str) -> int:
-    """Returns the number of weights and biases of a network of the package."""
     return sum(row.params for row in summarize(NETWORKS[network]))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Returns a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def made_with(record: dict[str, Any], leave_out: Sequence[str] = ("torch",)) -> str:
-    """Returns processor, cores, versions and day of a record, without the packages left out.
-
-    Args:
-      record: has an `environment` of `benchmarks.environment` or of a run.
-    """
+    """Returns processor, cores, versions and day of a record, without the packages left out."""
     place = record["environment"]
     versions = ", ".join(
         f"{name} {value}" for name, value in place["versions"].items() if name not in leave_out
@@ -82,7 +76,6 @@ def each_made_with(sets: Mapping[str, dict[str, Any]]) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Returns the text of a template below experiments/."""
     return _environment().get_template(template).render(**values)
 
 
@@ -117,11 +110,7 @@ def _environment() -> jinja2.Environment:
 
 
 def with_parts(path: Path, text: str) -> str:
-    """Returns the text of a Markdown file with its generated parts rendered anew.
-
-    Raises:
-      ValueError: the template has no such part.
-    """
+    """Returns the text of a Markdown file with its generated parts rendered anew."""
     in_experiments = path.is_relative_to(ROOT)
     template = (path.parent if in_experiments else ROOT) / TEMPLATE
     if not template.exists() or not _PART.search(text):
@@ -140,11 +129,7 @@ def with_parts(path: Path, text: str) -> str:
 
 
 def pages(folders: Sequence[str] = ()) -> dict[Path, Callable[[], str]]:
-    """Returns what renders each page, by its path.
-
-    Args:
-      folders: only the pages of these folders below experiments/, and those outside; none: all.
-    """
+    """Returns what renders each page, by its path; with `folders`: those, and the pages outside."""
     from experiments.sweep import page as sweep
     from experiments.sweep.claims import CLAIMS
 
@@ -168,7 +153,6 @@ def write(*folders: str) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Writes pages, or compares them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

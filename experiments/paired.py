@@ -21,10 +21,7 @@ def reached(
 ) -> tuple[dict[int, float], str]:
     """Returns the values of a variant's runs by seed, and a remark where some have none.
 
-    Args:
-      runs: of a record; a value that was not reached is None, and `diverged` may be True.
-      seeds: how many runs the variant should have.
-      within: how long the runs were given, for the remark.
+    `seeds` is how many runs the variant should have, `within` how long they were given.
     """
     of_variant = [run for run in runs if run["variant"] == variant and key in run]
     values = {run["seed"]: run[key] for run in of_variant if run[key] is not None}
@@ -42,11 +39,9 @@ def reached(
 def difference_text(
     found: dict[str, Any], unit: str = "", form: str = "+.1f", none: float = 0
 ) -> str:
-    """Returns a difference with its interval, and a note if the interval holds `none`.
+    """Returns a difference of `paired` with its interval, and a note if that holds `none`.
 
-    Args:
-      found: from `paired`.
-      none: the value that means no difference: 1 for ratios.
+    `none` means no difference: 1 for ratios.
     """
     mean, (low, high), n = found["mean"], found["interval_95"], found["n"]
     text = f"{mean:{form}}{unit and ' '}{unit}"

@@ -14,11 +14,9 @@ def blank(width: float, height: float) -> Any:
 
 
 def save(figure: Any, path: Path, source: Any, dpi: int = 100) -> None:
-    """Writes a figure as SVG, or as PNG if the path ends so; makes its folder.
+    """Writes a figure as SVG, or as PNG with `dpi` pixels per inch; makes its folder.
 
-    Args:
-      source: what it was drawn from: JSON values, of which a digest is kept, or text, kept whole.
-      dpi: pixels per inch of a PNG.
+    The file keeps a digest of `source`, from which it was drawn, or all of a text.
     """
     import matplotlib
 

@@ -25,9 +25,7 @@ def quick_parser(
 ) -> argparse.ArgumentParser:
     """Returns a parser with the options of every experiment that has a quick form.
 
-    Args:
-      output: the record in the repository.
-      scratch: default folder of the run folders; None: the program trains none itself.
+    `scratch` is the default folder of the run folders, for programs that train some themselves.
     """
     options = parser(text)
     options.add_argument("--quick", action="store_true", help="on digits; the record lies in runs/")
@@ -39,11 +37,7 @@ def quick_parser(
 
 
 def use_quick_folders(options: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """With `--quick`: makes record and run folders lie below `QUICK`.
-
-    Raises:
-      SystemExit: a record or the name of a set was given with `--quick`.
-    """
+    """With `--quick`: makes record and run folders lie below `QUICK`."""
     if not arguments.quick:
         return
     if arguments.output != options.get_default("output") or getattr(arguments, "name", None):
@@ -71,12 +65,7 @@ def train_digits(seeds: int, data_dir: Path | None) -> list[Path]:
 
 
 def show(table: str, output: Path, record: Path) -> None:
-    """Writes the page of a record of the repository; prints the table of any other record.
-
-    Args:
-      output: the record that was written.
-      record: the one in the repository.
-    """
+    """Writes the page of a record of the repository; prints the table of any other record."""
     if output == record:
         pages.write(record.parents[1].name)
     else:

@@ -28,7 +28,6 @@ class Row(NamedTuple):
       ours: returns the text of our result; None if there is no record yet.
       folder: of the evidence, below `experiments/`.
       status: if there is no record.
-      in_readme: the short table has it, too.
       preset: whose run is the evidence.
     """
 
@@ -297,7 +296,6 @@ def cells(row: Row) -> dict[str, str]:
 
 
 def _is_begun(name: str) -> bool:
-    """Returns whether some runs of a claim were made, and some are missing."""
     claim = CLAIMS.get(name)
     if claim is None:
         return False

@@ -74,7 +74,6 @@ def _cells(row: Row, found: dict[str, Any]) -> dict[str, str]:
 
 
 def trained_with(folder: str) -> str:
-    """Returns processor, versions and commit of the runs of a folder."""
     records = {row.name: record(folder, row.name) for row in ROWS if row.folder == folder}
     return each_made_with(
         {
@@ -145,7 +144,6 @@ def epochs(found: dict[str, Any]) -> str:
 
 
 def is_shortened(found: dict[str, Any]) -> bool:
-    """Returns whether a run had fewer epochs than its preset has."""
     return _epochs_of_preset(found) > found["validation"][-1]["epoch"]
 
 

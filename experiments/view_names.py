@@ -12,11 +12,7 @@ from alexnet_jax.network.networks import NETWORKS
 
 
 def view_name(config: Config, network: Network | None = None) -> str:
-    """Returns the name of the ten views of an experiment's test, e.g. "five crops".
-
-    Args:
-      network: if the package does not have it.
-    """
+    """Returns the name of the ten views of an experiment's test, e.g. "five crops"."""
     size = config.image_size or (network or NETWORKS[config.network]).image_size
     return averaged_views(config.data.stored_size, size, 10, config.augment.mirror).name
 

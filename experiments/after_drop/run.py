@@ -68,9 +68,7 @@ def recipe(toy: bool = False) -> Config:
 def outside(state: TrainState, optimizer: OptimizerConfig, rates: RateTree) -> TrainState:
     """Returns the state of 2012's rule as one of the other rule: the velocity v becomes -v / r.
 
-    Args:
-      optimizer: of the rule of 2012.
-      rates: before the drop, by leaf; all above 0.
+    `rates` are those before the drop, by leaf, all above 0.
     """
     velocity = optax.tree_utils.tree_get(state.opt_state, "trace")
     trace = jax.tree.map(lambda v, r: -v / r, velocity, rates)
@@ -84,14 +82,9 @@ def _outside(optimizer: OptimizerConfig) -> OptimizerConfig:
 
 
 def courses(state: TrainState, run: Run, data: Path, steps: int) -> dict[str, Any]:
-    """Returns the number of images, and their losses by way of continuing.
+    """Returns `{"images": n, "losses": {way: [steps + 1 values]}}`.
 
-    Args:
-      state: at the drop, of `run`; the batches are those that would have followed.
-      data: folder of the prepared set.
-
-    Returns:
-      `{"images": n, "losses": {way: [steps + 1 values]}}`.
+    `state` is that of `run` at the drop; the batches are those that would have followed.
     """
     config, split = run.config, open_dataset(data).split(run.config.data.train_split)
     loss = _loss_of_some(split, run)
@@ -153,17 +146,7 @@ def _loss_of_some(split: Any, run: Run) -> Callable[[Any], float]:
 
 
 def measure(config: Config, workdir: Path, data_dir: Path | None, steps: int) -> dict[str, Any]:
-    """Trains until the drop, unless the run is finished, and returns the losses after it.
-
-    Args:
-      config: from `recipe`, with its seed.
-      data_dir: of the prepared sets; None: the user's own.
-      steps: after the drop.
-
-    Raises:
-      SystemExit: the user stopped the run.
-      DivergedError: the loss is not finite.
-    """
+    """Trains until the drop, unless the run is finished, and returns the losses after it."""
     state = workflow.train(config, workdir, data_dir)
     run = read_run(workdir)
     if run.info["status"] != "finished":
@@ -188,7 +171,6 @@ def difference(
 
 
 def table_of(record: dict[str, Any]) -> str:
-    """Returns the table of a record."""
     ways, runs = (INSIDE, OUTSIDE, KEPT), record["runs"]
     head = ["steps after the drop", *ways, "inside less outside, 95 % interval"]
     lines = []
@@ -240,7 +222,6 @@ def draw(record: dict[str, Any], path: Path) -> None:
 
 
 def main(words: list[str] | None = None) -> None:
-    """Measures the missing seeds; writes record, figure and page."""
     parser = programs.quick_parser(__doc__, OUTPUT, Path("runs/after_drop"))
     parser.add_argument("--data", default="", help="CIFAR-10")
     parser.add_argument("--seeds", type=int, help=f"how many (default: {SEEDS}, --quick: 2)")

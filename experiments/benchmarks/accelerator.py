@@ -186,7 +186,6 @@ def input_pipeline(quick: bool) -> float:
 
 
 def main() -> None:
-    """Measures and writes `results/accelerator.json`."""
     begin = time.perf_counter()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

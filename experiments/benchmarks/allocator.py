@@ -21,7 +21,6 @@ KEPT, RETURNED = "memory kept", "memory returned to the system"
 
 
 def main() -> None:
-    """Measures training steps and inference of the networks of the command line."""
     parser = options(__doc__, "allocator.json", rounds=7)
     parser.add_argument("--networks", nargs="*", choices=BATCHES, default=list(BATCHES))
     arguments = parser.parse_args()

@@ -18,7 +18,6 @@ def number(value: float | None) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """Returns a ratio with two decimals."""
     return "–" if value is None else f"{value:.2f}"
 
 

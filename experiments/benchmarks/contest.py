@@ -34,8 +34,7 @@ class Contestant:
     """One program in a contest.
 
     Attributes:
-      name: unique in the contest.
-      module: module of this package that is run, with the options as its argument.
+      module: of this package; it is run with the options as its argument.
       options: what to build, as JSON; `environment` holds variables for its process.
       work: of one iteration, in images (or GFLOP for a bound).
     """
@@ -51,7 +50,6 @@ class Rules:
     """How a contest is held.
 
     Attributes:
-      rounds: turns of each contestant.
       turn_seconds: a turn has as many iterations as fit into this time, at least one.
       slow_seconds: a contestant whose first iteration (compiled, not warmed up) takes longer has
         no further turn: the first one counts.
@@ -71,12 +69,7 @@ class Score:
     """The result of a contestant.
 
     Attributes:
-      work: of one iteration.
-      iterations: in a turn.
-      turns: number of timed turns.
       seconds: per iteration, one for each turn (or each iteration, see `Rules.each`).
-      peak_mib: largest resident memory of the process so far.
-      details: what the contestant reports about itself.
       failed: why there are no (more) turns; empty if all went well.
       cold: the one turn was also the first iteration.
     """
@@ -114,8 +107,6 @@ def _rounded(value: float) -> float:
 
 
 class _Process:
-    """A running contestant."""
-
     def __init__(self, contestant: Contestant, limit_seconds: float):
         self._limit = limit_seconds
         self._log: IO[bytes] = tempfile.TemporaryFile()
@@ -134,7 +125,7 @@ class _Process:
         )
 
     def read(self) -> dict[str, Any]:
-        """Returns the next answer; raises `ContestantError` if none comes."""
+        """Returns the next answer."""
         assert self._process.stdout is not None
         deadline = time.monotonic() + self._limit
         while b"\n" not in self._rest:
@@ -152,7 +143,6 @@ class _Process:
         return answer
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """Sends a request and returns the answer."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -162,7 +152,6 @@ class _Process:
         return self.read()
 
     def close(self) -> None:
-        """Ends the process and waits for it."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 try:
@@ -190,13 +179,7 @@ def hold(
     rules: Rules,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Score]:
-    """Holds a contest, in turns A B C A B C; returns the score of each, also of those that failed.
-
-    Args:
-      contestants: in the order of their turns.
-      rules: number and length of the turns.
-      say: receives the progress, line by line.
-    """
+    """Holds a contest, in turns A B C A B C; returns all scores, also of those that failed."""
     scores = {entry.name: Score(entry.work) for entry in contestants}
     running: dict[str, _Process] = {}
 
@@ -262,8 +245,7 @@ def _take_turn(score: Score, process: _Process, rules: Rules, number: int) -> st
 def serve(build: Callable[[dict[str, Any]], tuple[Callable[[int], None], dict[str, Any]]]) -> None:
     """Runs a contestant: builds what the command line says, then answers until the input ends.
 
-    Args:
-      build: maps options to (function that runs a number of iterations to their end, details).
+    `build` maps options to (function that runs a number of iterations to their end, details).
     """
     # What libraries print must not get between the answers.
     answers = os.fdopen(os.dup(1), "w")

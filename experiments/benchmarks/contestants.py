@@ -44,13 +44,7 @@ def contestant(
 ) -> Contestant:
     """Returns the contestant of this name, which is not one of `PRODUCTS`.
 
-    Args:
-      name: one of the names above.
-      network: name of the network.
-      what: "train" or "inference".
-      batch: images per iteration.
-      views: of the test, 1 or 10.
-      more: further options of its program.
+    `what` is "train" or "inference", `batch` images per iteration, `views` 1 or 10.
     """
     module, options = _PROGRAMS[name]
     options = {**options, "network": network, "what": what, "batch": batch, "views": views, **more}

@@ -37,7 +37,6 @@ _OLD = 1_500_000_000
 
 
 def main() -> None:
-    """Measures, prints and writes `results/current_set.json`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--photos", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)

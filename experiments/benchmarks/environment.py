@@ -19,11 +19,7 @@ def threads() -> int:
 
 
 def environment(packages: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Returns date, versions, processor, cores, memory, system and commit.
-
-    Args:
-      packages: distributions whose versions matter besides the usual ones.
-    """
+    """Returns date, versions (also of `packages`), processor, cores, memory, system and commit."""
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _commit(),

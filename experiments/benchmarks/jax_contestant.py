@@ -129,7 +129,6 @@ def inference(options: dict[str, Any]) -> tuple[Run, Any]:
 
 
 def matrix_products(size: int, dtype: str = "float32") -> Run:
-    """Returns products of two square matrices."""
     a, b = (jax.random.normal(jax.random.key(seed), (size, size), dtype) for seed in (0, 1))
     product = jax.jit(jnp.dot)
     product.lower(a, b).compile()

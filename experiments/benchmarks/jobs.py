@@ -41,5 +41,4 @@ def result(process: subprocess.Popen[str], timeout: float | None = None) -> dict
 
 
 def run(module: str, job: dict[str, Any], **variables: str) -> dict[str, Any]:
-    """Returns the result of a job."""
     return result(start(module, job, **variables))

@@ -17,7 +17,6 @@ CASES = ((1, 1), (1, 10), (12, 10))
 
 
 def main() -> None:
-    """Measures the networks of the command line."""
     parser = options(__doc__, "latency.json", rounds=5)
     parser.add_argument("--networks", default=",".join(DEFAULT), help="names with commas between")
     arguments = parser.parse_args()

@@ -28,7 +28,6 @@ _FIELDS = {
 
 
 def main() -> None:
-    """Measures, prints and writes `results/memory.json`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--network", default="original")
     parser.add_argument("--batch-size", type=int, default=128)

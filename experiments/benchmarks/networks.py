@@ -34,7 +34,6 @@ def options(description: str | None, output: str, rounds: int) -> argparse.Argum
 
 
 def main() -> None:
-    """Measures the networks of the command line."""
     parser = options(__doc__, "networks.json", rounds=3)
     parser.add_argument("--networks", default=",".join(DEFAULT), help="names with commas between")
     parser.add_argument("--what", default="train,inference", help="train, inference, or both")

@@ -59,7 +59,6 @@ class Contestant(NamedTuple):
 
 
 def main() -> None:
-    """Measures, prints a table and writes the JSON file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

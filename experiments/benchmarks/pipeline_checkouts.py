@@ -20,11 +20,7 @@ CASES = (("jpeg", 256, 224), ("raw", 72, 64), ("raw", 32, 24))
 def compare(other: Path, photos: Path, folder: Path, options: Any) -> dict[str, Any]:
     """Returns the processor time per image of this checkout ("after") and the other ("before").
 
-    Args:
-      other: the other checkout, whose `prepare` makes the sets: this one reads older sets.
-      photos: folder of photos.
-      folder: where the sets are made.
-      options: `batch_size`, `batches` per turn, `rounds`.
+    The sets are prepared by the other checkout: this one reads older sets.
     """
     rows = []
     for store, stored_size, image_size in CASES:

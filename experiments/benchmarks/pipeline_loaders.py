@@ -11,7 +11,7 @@ IMAGE_SIZE = 224
 
 def torchvision_loader(paths: list[str], size: int, cores: int) -> tuple[str, Iterator[Any]]:
     """PyTorch's loader with torchvision's transforms, as its documentation has it."""
-    from torchvision.transforms import v2  # pyright: ignore[reportMissingImports]
+    from torchvision.transforms import v2
 
     steps = [v2.RandomCrop(IMAGE_SIZE), v2.RandomHorizontalFlip(), v2.PILToTensor()]
     name = f"torchvision, {cores} worker processes"
@@ -26,7 +26,7 @@ def torch_loader(paths: list[str], size: int, cores: int) -> tuple[str, Iterator
 
 def random_crop(image: Image.Image) -> Any:
     """Returns a random crop, mirrored every other time, as a tensor of channels first."""
-    import torch  # pyright: ignore[reportMissingImports]
+    import torch
 
     left, top = (int(v) for v in torch.randint(0, 256 - IMAGE_SIZE + 1, (2,)))
     image = image.crop((left, top, left + IMAGE_SIZE, top + IMAGE_SIZE))
@@ -53,7 +53,7 @@ def data_loader(
     paths: list[str], size: int, cores: int, transform: Callable[[Image.Image], Any]
 ) -> Iterator[tuple[Any, Any]]:
     """Returns the endless batches of a `torch.utils.data.DataLoader`."""
-    from torch.utils.data import DataLoader  # pyright: ignore[reportMissingImports]
+    from torch.utils.data import DataLoader
 
     def forever() -> Iterator[tuple[Any, Any]]:
         while True:
@@ -73,7 +73,7 @@ def data_loader(
 
 def tf_data(paths: list[str], size: int, cores: int) -> tuple[str, Iterator[Any]]:
     """tf.data with its fused decoding and cropping."""
-    import tensorflow as tf  # pyright: ignore[reportMissingImports]
+    import tensorflow as tf
 
     def read(path: Any) -> Any:
         corner = tf.random.uniform([2], 0, 256 - IMAGE_SIZE + 1, tf.int32)

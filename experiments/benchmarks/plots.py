@@ -23,7 +23,6 @@ _TITLES = {"train": "training step", "inference": "inference, centre view"}
 
 
 def main() -> None:
-    """Draws what there are results for."""
     networks, scaling = read(RESULTS / "networks.json"), read(RESULTS / "scaling.json")
     if networks:
         for names, file in ((DEFAULT, "networks.svg"), (CIFAR, "cifar.svg")):

@@ -50,9 +50,7 @@ def kind(path: str, name: str) -> str:
 def thread_time(compiled_text: str, events: list[dict[str, Any]]) -> dict[str, float]:
     """Returns seconds of thread time by kind of operation, the longest first.
 
-    Args:
-      compiled_text: the optimized program.
-      events: of the profiler's trace, with microseconds.
+    `compiled_text` is the optimized program; durations of `events` are in microseconds.
     """
     paths = {}
     for line in compiled_text.splitlines():
@@ -69,7 +67,6 @@ def thread_time(compiled_text: str, events: list[dict[str, Any]]) -> dict[str, f
 
 
 def measure(network: str, what: str, batch: int) -> list[dict[str, Any]]:
-    """Returns the rows of one program."""
     make = {"train": jax_contestant.training, "inference": jax_contestant.inference}[what]
     run, compiled = make({"network": network, "what": what, "batch": batch})
     run(2)
@@ -103,7 +100,6 @@ def measure(network: str, what: str, batch: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measures and writes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -38,7 +38,6 @@ class Record:
             self.content["entries"] = old["entries"]
 
     def put(self, name: str, entry: dict[str, Any]) -> None:
-        """Adds or replaces an entry, and writes the file."""
         here = self.content["environment"]
         entry = {"date": here["date"], "commit": here["commit"], **entry}
         self.content["entries"][name] = entry
@@ -54,12 +53,7 @@ class Record:
     ) -> None:
         """Holds a contest, prints its course and puts its result.
 
-        Args:
-          name: of the entry.
-          facts: what is measured.
-          contestants: in the order of their turns.
-          rules: of the contest.
-          conclude: returns further facts from the records of the contestants.
+        `conclude` returns further facts from the records of the contestants.
         """
         start = time.monotonic()
         print(name, flush=True)

@@ -15,7 +15,6 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 def main() -> None:
-    """Measures the batch sizes of the command line."""
     parser = options(__doc__, "scaling.json", rounds=3)
     parser.add_argument("--network", default="original")
     parser.add_argument("--batches", default=",".join(map(str, BATCHES)))

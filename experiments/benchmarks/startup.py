@@ -25,7 +25,6 @@ _FIRST = "first step"
 
 
 def main() -> None:
-    """Measures, prints and writes `results/startup.json`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=RESULTS / "startup.json")
@@ -51,11 +50,9 @@ def main() -> None:
 
 
 def run(place: Path, cache: Path) -> dict[str, float]:
-    """Runs the default command until its first step, and returns the seconds that it took.
+    """Returns the seconds of the default command until its first step.
 
-    Args:
-      place: folder of the data and of the runs.
-      cache: folder of the compiled programs.
+    Data and runs lie in `place`, compiled programs in `cache`.
     """
     workdir = place / "run"
     words = [sys.executable, "-m", "alexnet_jax.main", "--workdir", str(workdir)]

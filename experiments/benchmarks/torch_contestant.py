@@ -44,7 +44,6 @@ def build(options: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
 
 
 def _network(options: dict[str, Any]) -> tuple[Any, Any]:
-    """Returns the network and its images in the memory format of the options."""
     import torch
 
     from experiments.benchmarks.torch_network import TorchNetwork
@@ -113,7 +112,6 @@ def inference(options: dict[str, Any]) -> Run:
 
 
 def matrix_products(size: int) -> Run:
-    """Returns products of two square float32 matrices."""
     import torch
 
     a, b = torch.randn(size, size), torch.randn(size, size)

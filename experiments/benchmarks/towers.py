@@ -22,7 +22,6 @@ _NAMES = {"one device": 1, "two towers": 2}
 
 
 def main() -> None:
-    """Measures, prints and writes the results."""
     parser = options(__doc__, "towers.json", rounds=5)
     parser.add_argument("--network", default="paper")
     parser.add_argument("--batch-size", type=int, default=128)

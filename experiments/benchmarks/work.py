@@ -23,7 +23,6 @@ def experiment(network: str) -> Config:
 
 
 def image_size(network: str) -> int:
-    """Returns height and width of the network's input in pixels."""
     return NETWORKS[network].image_size
 
 
@@ -37,10 +36,6 @@ def gflop(network: str, what: str) -> float:
 
     Convolutions and dense layers only. Training is three times the forward pass, without the
     gradient of the images.
-
-    Args:
-      network: its name.
-      what: "train" or "inference".
     """
     macs = [
         layer.macs for layer in summarize(NETWORKS[network]) if isinstance(layer.layer, Parametric)

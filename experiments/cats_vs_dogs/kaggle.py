@@ -43,12 +43,7 @@ LATER = COMMANDS[-1].replace(SUBMISSION, f"{REDUX} --probability-of dog")
 
 
 def lay_out(data: Path, folder: Path, key: Path) -> dict[str, int]:
-    """Writes the three files of the competition, and the key; returns the photos by file.
-
-    Args:
-      data: folder with the two tars.
-      key: CSV to write, `id,label`.
-    """
+    """Writes the files of the competition, and the key, `id,label`; returns the photos by file."""
     folder.mkdir(parents=True, exist_ok=True)
     train = [(f"train/{name}", photo) for _, name, photo in _photos(data / "train.tar.gz")]
     _write_zip(folder / "train.zip", train)
@@ -64,14 +59,9 @@ def lay_out(data: Path, folder: Path, key: Path) -> dict[str, int]:
 
 
 def score(submission: Path, key: Path) -> dict[str, float]:
-    """Returns the scores of both editions of the competition: share of right labels, and log loss.
+    """Returns the share of right labels and the log loss of a submission, `id,label`.
 
-    Args:
-      submission: CSV of `id,label`; labels are 0 and 1, or probabilities of 1.
-      key: CSV of `id,label`.
-
-    Raises:
-      SystemExit: the ids differ, or one is there twice.
+    Its labels are 0 and 1, or probabilities of 1.
     """
     given, wanted = _read_labels(submission), _read_labels(key)
     if given.keys() != wanted.keys():
@@ -90,10 +80,7 @@ def score(submission: Path, key: Path) -> dict[str, float]:
 def walk(folder: Path, key: Path, epochs: float) -> dict[str, Any]:
     """Runs the commands in a folder of `lay_out`; returns their output and the scores.
 
-    Args:
-      folder: an unfinished run in it continues.
-      key: CSV of `id,label`.
-      epochs: 0: as many as the preset has.
+    An unfinished run continues; 0 epochs: as many as the preset has.
     """
     shorter = ["--epochs", f"{epochs:g}"] if epochs else []
     (folder / SUBMISSION).unlink(missing_ok=True)
@@ -147,7 +134,6 @@ def _read_labels(path: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Packs, runs the commands, or scores."""
     parser = programs.parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     pack, scoring = commands.add_parser("lay-out"), commands.add_parser("score")

@@ -126,18 +126,15 @@ def photos(source: str, count: int) -> tuple[list[str], list[Image.Image]]:
 
 
 def thumbnails(images: list[Image.Image]) -> Thumbnails:
-    """Returns the thumbnails that the search compares."""
     parts = [thumbnail(image) for image in images]
     grey, colour = (np.stack(arrays) for arrays in zip(*parts, strict=True))
     return Thumbnails(grey, colour, np.array([min(i.size) < MIN_SIDE for i in images]))
 
 
 def shares(images: list[Image.Image], copied: int, others: int) -> dict[str, float]:
-    """Returns the share of copies that are found, by kind of change.
+    """Returns the share of copies of the first `copied` images that are found, by kind of change.
 
-    Args:
-      copied: how many of the first images are changed.
-      others: how many of the following images are searched, too.
+    They are searched for among these and the `others` that follow.
     """
     beside = thumbnails(images[: copied + others])
     found = {}
@@ -178,7 +175,6 @@ def seconds(pictures: Thumbnails) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Measures, and writes the record and the page."""
     parser = programs.parser(__doc__)
     parser.add_argument("name", help="of the set, in the record")
     parser.add_argument("source", help="folder or tar of class folders")

@@ -41,7 +41,6 @@ def tested(runs: list[Path], views: int, data_dir: Path | None) -> list[Member]:
 
 
 def trained(place: Path) -> dict[str, Any]:
-    """Returns preset, epochs, seed, cores and seconds of a run's training."""
     run = read_run(place)
     keys = ("seed", "cpu_cores", "wall_seconds", "params_sha256")
     counted = {key: run.info.get(key) for key in keys}  # an import has no training
@@ -64,7 +63,6 @@ def errors(members: list[Member]) -> list[dict[str, Any]]:
 
 
 def table_of(record: dict[str, Any]) -> str:
-    """Returns the table of a record."""
     lines = []
     for name, entry in record["sets"].items():
         by_views = [
@@ -107,7 +105,6 @@ def draw(record: dict[str, Any], path: Path) -> None:
 
 
 def main(words: list[str] | None = None) -> None:
-    """Tests the runs, and writes record, figure and page."""
     parser = programs.quick_parser(__doc__, OUTPUT)
     parser.add_argument("name", nargs="?", help="in the record")
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="finished run folders")

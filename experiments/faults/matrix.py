@@ -34,13 +34,11 @@ class Fault(NamedTuple):
 
 
 def faults() -> dict[str, list[Fault]]:
-    """Returns the rows of each table."""
     tables = tomllib.loads(FAULTS.read_text("utf-8"))
     return {name: [Fault(**row) for row in found] for name, found in tables.items()}
 
 
 def named() -> list[str]:
-    """Returns all tests of the tables."""
     return sorted({name for rows in faults().values() for row in rows for name in row.tests})
 
 
@@ -70,7 +68,6 @@ def outcomes(names: list[str]) -> dict[str, str]:
 
 
 def table_of(found: list[Fault], record: dict[str, Any]) -> str:
-    """Returns one of the tables."""
     lines = []
     for number, fault in enumerate(found, start=1):
         results = {record["tests"].get(name, "missing") for name in fault.tests}
@@ -80,7 +77,6 @@ def table_of(found: list[Fault], record: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Runs the tests, and writes the record and the page."""
     parser = programs.parser(__doc__)
     parser.add_argument("--again", action="store_true", help="only those that have not passed")
     before = (read(OUTPUT) or {"tests": {}})["tests"] if parser.parse_args().again else {}

@@ -30,7 +30,6 @@ INTERESTING = (0, -1, 1, 2**31, 2**63, 2**64, -(2**63), 1e308, 0.5, True, None, 
 
 
 def main() -> None:
-    """Fuzzes until a limit in libFuzzer's options is reached."""
     name, corpus, findings, *options = sys.argv[1:]
     quiet_libraries()
     narrow_networks()

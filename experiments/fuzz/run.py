@@ -33,13 +33,6 @@ PART_SECONDS = 60
 
 
 def fuzz(name: str, scratch: Path, seconds: float) -> dict[str, Any]:
-    """Fuzzes one reader for a while; returns what was counted.
-
-    Args:
-      name: of the target.
-      scratch: folder for what was reached, and for findings.
-      seconds: after which it ends.
-    """
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     corpus, findings = scratch / "corpus" / slug, scratch / "findings" / slug
     artifacts = scratch / "artifacts" / slug
@@ -81,7 +74,6 @@ def added(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Fuzzes all readers in turns."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

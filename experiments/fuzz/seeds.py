@@ -77,7 +77,6 @@ def images() -> list[bytes]:
 
 
 def archives() -> list[bytes]:
-    """Returns archives of photos by class, packed and not."""
     content = {"a/1.png": images()[3], "b/2.jpg": images()[0], "names.csv": b"id,name\na,ant\n"}
     return [_tar(content, "w"), _tar(content, "w:gz")]
 
@@ -214,7 +213,6 @@ def _caffe(old: bool) -> bytes:
 
 
 def labels() -> list[bytes]:
-    """Returns lists of class names in every form."""
     return [
         b"ant\nbee\n",
         b"n01440764 tench, Tinca tinca\nn01443537 goldfish\n",
@@ -264,7 +262,7 @@ def exported(run: Path, form: Any, ending: str) -> bytes:
 
 
 def torch_files() -> list[bytes]:
-    """Returns weights of a narrow network in both containers of PyTorch, alone or in a training."""
+    """Returns weights in both containers of PyTorch, alone or in a training."""
     import torch
 
     from alexnet_jax.weights.readers.torchvision import layer_keys

@@ -41,13 +41,7 @@ ANSWERS = (AlexNetError, BadImageError)
 
 
 class Target(NamedTuple):
-    """A reader with its inputs.
-
-    Attributes:
-      seeds: whole files.
-      call: reads a mutated file; returns, or raises one of `ANSWERS`.
-      form: `json`, `zip`: what is mutated besides bytes; `bytes`: nothing.
-    """
+    """A reader, with whole files; `form`, `json` or `zip`, is mutated besides bytes."""
 
     seeds: list[bytes]
     call: Call
@@ -101,9 +95,7 @@ def in_memory() -> Iterator[Path]:
 def answer(call: Call, data: bytes) -> bool:
     """Returns whether a reader accepts the file; False: it refuses it in one line.
 
-    Raises:
-      ValueError: the message has more than one line, or codes for terminals.
-      Exception: any other exception of the reader, which is a finding.
+    A message that is no single line raises ValueError; it and all other errors are findings.
     """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")

@@ -27,11 +27,7 @@ PICTURE = Path(__file__).with_name("augmentation.jpg")
 
 
 def rows(config: Config, split: TrainingSource, statistics: Statistics) -> list[Row]:
-    """Returns the pictures that training makes of the first image of a split.
-
-    Args:
-      statistics: of the images that replace the training set.
-    """
+    """Returns the pictures that training makes of the first image of a split."""
     size = config.image_size or NETWORKS[config.network].image_size
     inputs = make_inputs(config.preprocess, config.augment, statistics, size)
     found = training_pictures(split, 0, config, inputs, size)
@@ -39,11 +35,7 @@ def rows(config: Config, split: TrainingSource, statistics: Statistics) -> list[
 
 
 def made(data_dir: Path) -> Image.Image:
-    """Returns the picture; the photo's colour components come from its own pixels.
-
-    Args:
-      data_dir: folder of the prepared sets, for the digits.
-    """
+    """Returns the picture; the photo's colour components come from its own pixels."""
     config, digits = PRESETS["imagenet"], PRESETS["digits"]
     size = config.data.stored_size
     photo = read_image(load_sample_image("china.jpg"), size)
@@ -60,7 +52,6 @@ def made(data_dir: Path) -> Image.Image:
 
 
 def main() -> None:
-    """Draws the picture."""
     parser = programs.parser(__doc__)
     parser.add_argument("--data-dir", type=Path, help="folder of prepared sets")
     arguments = parser.parse_args()

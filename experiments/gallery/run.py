@@ -36,12 +36,11 @@ def a_digit(workdir: Path, path: Path) -> None:
 
 
 def main() -> None:
-    """Takes the pictures."""
     parser = programs.parser(__doc__)
     parser.add_argument("run", type=Path, help="finished run of the digits")
     parser.add_argument("--chromium", help="its program (default: Playwright's own)")
     arguments = parser.parse_args()
-    from playwright.sync_api import sync_playwright  # pyright: ignore[reportMissingImports]
+    from playwright.sync_api import sync_playwright
 
     words = [sys.executable, "-m", "alexnet_jax.main", "demo", "--workdir", str(arguments.run)]
     with (

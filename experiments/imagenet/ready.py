@@ -64,7 +64,6 @@ def work(preset: str) -> float:
 
 
 def work_of(line: Line) -> float:
-    """Returns the sum of `work` over the runs of a row."""
     return sum(work(name) for name in line.runs)
 
 

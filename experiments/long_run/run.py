@@ -70,7 +70,6 @@ def watch(scratch: Path, steps: int) -> list[dict[str, int]]:
 
 
 def medians(samples: list[dict[str, int]]) -> dict[str, list[float]]:
-    """Returns the median of each quantity in each window of steps."""
     found: dict[str, list[float]] = {}
     for name in ("memory_kib", "threads", "open_files", "disk_bytes"):
         found[name] = [
@@ -81,7 +80,6 @@ def medians(samples: list[dict[str, int]]) -> dict[str, list[float]]:
 
 
 def table_of(record: dict[str, Any]) -> str:
-    """Returns the table of a record."""
     units = {
         "memory_kib": ("memory, MiB", 1024),
         "threads": ("threads", 1),
@@ -103,7 +101,6 @@ def growth_mib(record: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    """Watches a run, and writes the record and the page."""
     parser = programs.parser(__doc__)
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the run")
     samples = watch(parser.parse_args().scratch, STEPS)

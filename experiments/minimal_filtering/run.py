@@ -29,12 +29,7 @@ _DIRECT = "minimal_filtering.best_tile = lambda x, kernel, padding: None"
 
 
 def train(preset: str, form: str, seed: int, options: str, scratch: Path) -> dict[str, float]:
-    """Returns error (%) and loss of a run's last test; trains the run if it is missing.
-
-    Args:
-      form: of the convolutions, "minimal" or "direct".
-      options: further ones of `alexnet train`.
-    """
+    """Returns error (%) and loss of a run's last test; trains the run if it is missing."""
     workdir = scratch / f"{preset}-{form}-{seed}"
     log, rows = workdir / "metrics.jsonl", []
     for _ in range(2):
@@ -60,8 +55,7 @@ def train(preset: str, form: str, seed: int, options: str, scratch: Path) -> dic
 def comparison(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     """Returns mean and spread of the errors of both forms, and of their paired differences.
 
-    Args:
-      runs: what `train` returned for each seed, in the same order, by form.
+    The runs of both forms are in the order of their seeds.
     """
     errors = {form: [run["error"] for run in runs[form]] for form in FORMS}
     minimal, direct = (dict(enumerate(errors[form])) for form in FORMS)
@@ -77,7 +71,6 @@ def comparison(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
 
 
 def table_of(record: dict[str, Any]) -> str:
-    """Returns the table of a record."""
     head = ["preset", "seeds", "minimal filtering: error (%)", "direct: error (%)"]
     head += ["paired difference (points)", "95 % interval"]
     lines = []
@@ -91,7 +84,6 @@ def table_of(record: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Trains the missing runs; writes the record and the page."""
     parser = programs.parser(__doc__)
     parser.add_argument("experiments", nargs="+", help="PRESET SEEDS OPTIONS, in threes")
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the run folders")

@@ -74,7 +74,6 @@ def _value(words: str) -> str:
 
 
 def _share(layers: str) -> str:
-    """Returns the shares of layers in the weights of `paper`."""
     found = {row.name: row.params for row in summarize(NETWORKS["paper"])}
     whole = sum(found.values())
     return ", ".join(f"{name} has {100 * found[name] / whole:.2f} %" for name in layers.split())
@@ -133,6 +132,5 @@ FIGURES: dict[str, Callable[[str], str]] = {
 
 
 def figure(row: Row) -> str:
-    """Returns the number of a row."""
     kind, _, words = row.figure.partition(": ")
     return FIGURES[kind](words) if kind else ""

@@ -14,9 +14,8 @@ _MAX_PNG_CHARACTERS = 100_000
 
 
 def main() -> None:
-    """Runs all notebooks in one folder: a later one uses what an earlier one has trained."""
-    import nbclient  # pyright: ignore[reportMissingImports]
-    import nbformat  # pyright: ignore[reportMissingImports]
+    import nbclient
+    import nbformat
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ALEXNET_DATA_DIR"] = str(Path(folder) / "data")
@@ -35,7 +34,7 @@ def main() -> None:
 
 def _cleaned(outputs: list[Any], folder: str) -> list[Any]:
     """Returns the text as one stream, then the pictures: no progress, no paths of the machine."""
-    from nbformat.v4 import new_output  # pyright: ignore[reportMissingImports]
+    from nbformat.v4 import new_output
 
     text = "".join(output.text for output in outputs if output.output_type == "stream")
     lines = [line for line in text.splitlines(keepends=True) if not line.startswith("step ")]

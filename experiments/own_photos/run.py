@@ -30,11 +30,7 @@ KEPT_LINES = ("photos ", "balance", "sizes", "chosen", "test error", "imported",
 def write_tar(source: Path, target: Path, each: int = EACH) -> dict[str, dict[str, int]]:
     """Writes `train/CLASS/*` with the first `each` photos per class, and `test/CLASS/*` with all.
 
-    Args:
-      source: folder with train.tar.gz and test.tar.gz.
-
-    Returns:
-      Number of photos by split and class.
+    `source` has train.tar.gz and test.tar.gz. Returns the number of photos by split and class.
     """
     counts: dict[str, Counter[str]] = {"train": Counter(), "test": Counter()}
     with tarfile.open(target, "w") as out:
@@ -57,12 +53,7 @@ def write_tar(source: Path, target: Path, each: int = EACH) -> dict[str, dict[st
 
 
 def timed(words: list[str], folder: Path, kept: tuple[str, ...] = KEPT_LINES) -> dict[str, Any]:
-    """Runs a verb in a folder; returns the command, its seconds, and some lines of its output.
-
-    Args:
-      words: verb and options.
-      kept: beginnings of the lines that are kept.
-    """
+    """Runs a verb in a folder; returns command, seconds, and the lines that begin as `kept`."""
     command = [sys.executable, "-m", "alexnet_jax.main", *words]
     begin = time.monotonic()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -97,7 +88,6 @@ def error_of(workdir: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Runs the commands, and writes the record and the page."""
     parser = programs.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path)

@@ -18,13 +18,7 @@ TARGETS = {"float32": 1e-4, "float64": 1e-9}
 
 
 class Outcome(NamedTuple):
-    """The results of one network for one batch.
-
-    Attributes:
-      logits: `[n, classes]`.
-      images: gradient of the mean cross-entropy by the images.
-      params: by the parameters, `{layer: {"kernel", "bias"}}`.
-    """
+    """Logits `[n, classes]`, and gradients of the mean cross-entropy by images and parameters."""
 
     logits: Any
     images: Any
@@ -52,15 +46,8 @@ def other_decisions(network: Network, params: Any, images: np.ndarray) -> list[d
     """Returns the decisions that our float32 makes differently from our float64.
 
     A ReLU decides by the sign of its input, a max pooling by the place of a window's largest value.
-
-    Args:
-      network: the layers.
-      params: float64.
-      images: float64 `[n, size, size, 3]`.
-
-    Returns:
-      For each layer with differences: "layer", "others" of "decisions", and "values", the pair of
-      the first one, in float64: a ReLU's input and 0, or the two pixels chosen.
+    Parameters and images are float64. Each layer with differences has "layer", "others" of
+    "decisions", and "values" of the first one: a ReLU's input and 0, or the two pixels chosen.
     """
     names = layer_names(network.layers)
     found = []

@@ -37,12 +37,10 @@ def compare_parts(count: int, draws: int) -> dict[str, Any]:
 def compare_network(name: str, count: int, draws: int) -> dict[str, Any]:
     """Returns the differences of one network at its own width and image size.
 
-    Args:
-      name: key in `NETWORKS`.
-      count: images.
-      draws: of images. The draw whose closest decision is clearest in the reference is compared. If
-        our float32 misses its target and decides differently from our float64, that draw is listed
-        under "passed over" and the next one is compared: gradients of two branches differ rightly.
+    Of several draws of images, that whose closest decision is clearest in the reference is
+    compared. If our float32 misses its target and decides differently from our float64, that draw
+    is listed under "passed over" and the next one is compared: gradients of two branches differ
+    rightly.
     """
     network = NETWORKS[name]
     params = make_params(network)
@@ -103,6 +101,5 @@ def _margins(name: str, params: Any, count: int, draws: int) -> list[float]:
 
 
 def say_row(name: str, row: dict[str, Any]) -> None:
-    """Prints the largest differences of a row."""
     parts = [f"{dtype} {largest(row[dtype]):.1e}" for dtype in TARGETS]
     print(f"{name}: {', '.join(parts)}", flush=True)

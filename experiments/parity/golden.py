@@ -61,7 +61,6 @@ def largest_difference(found: dict[str, list[float]], expected: dict[str, list[f
 
 
 def main() -> None:
-    """Writes the file."""
     from experiments.parity.torch_reference import outcome
 
     content = {}

@@ -22,7 +22,6 @@ from experiments.parity.samples import OTHERS, REQUIRED
 
 
 def main() -> None:
-    """Runs all comparisons; exits with 1 when a target is missed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

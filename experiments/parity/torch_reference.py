@@ -188,15 +188,7 @@ def _gradient(leaf: torch.Tensor) -> np.ndarray:
 
 
 def outcome(network: Network, params: Any, images: np.ndarray, labels: np.ndarray, dtype: Any):
-    """Returns logits and the gradients of the mean cross-entropy, as `compare.Outcome` has them.
-
-    Args:
-      network: the layers.
-      params: in our layout.
-      images: `[n, size, size, 3]`.
-      labels: int `[n]`.
-      dtype: NumPy's float32 or float64.
-    """
+    """Returns logits and gradients as `compare.Outcome` has them; `params` are in our layout."""
     kind = torch.float64 if np.dtype(dtype) == np.float64 else torch.float32
     theirs = {name: to_torch(leaves, kind) for name, leaves in params.items()}
     x = torch.tensor(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), dtype=kind)

@@ -42,13 +42,7 @@ _SOURCE_ONLY = "promise"  # TFDS needs it; pure Python, and there is no wheel
 
 
 def resolve(system: str, python: str, extra: str) -> dict[str, str]:
-    """Returns `{"jax": version}` where wheels of everything are there, else `{"lacks": reason}`.
-
-    Args:
-      system: key of `SYSTEMS`.
-      python: version, as 3.14.
-      extra: a further requirement, or nothing.
-    """
+    """Returns `{"jax": version}` where wheels of everything are there, else `{"lacks": reason}`."""
     options = ["--python-platform", SYSTEMS[system], "--python-version", python]
     options += ["--only-binary", ":all:", "--no-binary", _SOURCE_ONLY, "--no-header"]
     result = subprocess.run(
@@ -68,7 +62,6 @@ def resolve(system: str, python: str, extra: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Resolves for every system and version; writes the record and the page."""
     parser = programs.parser(__doc__)
     parser.parse_args()
     if not shutil.which("uv"):

@@ -24,8 +24,7 @@ def features_of(
 ) -> Features:
     """Returns the layer's activations for the centre view of every image, flattened.
 
-    Args:
-      digest: of the weights; the cached file is named after it.
+    They are cached in a file that is named after the `digest` of the weights.
     """
     split = dataset.split(split_name)
     key = f"{digest}{dataset.fingerprint}{split_name}{layer}"

@@ -11,10 +11,7 @@ from alexnet_jax.weights.readers.array_checks import moments, neighbour_correlat
 def compare_conv1(kernel: np.ndarray, bias: np.ndarray, file: Path) -> dict[str, Any]:
     """Returns whether conv1 is torchvision's, and statistics of it and of Caffe's.
 
-    Args:
-      kernel: float32 `[11, 11, 3, 64]`, RGB, as imported.
-      bias: float32 `[64]`.
-      file: `conv1_filters.npz`.
+    The kernel is float32 `[11, 11, 3, 64]`, RGB; the file is `conv1_filters.npz`.
     """
     with np.load(file) as arrays:
         reference = {name: arrays[name] for name in arrays.files}

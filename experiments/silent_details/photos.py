@@ -223,7 +223,6 @@ def windows() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measures, and writes the record and the page."""
     parser = programs.parser(__doc__)
     parser.add_argument("photos", type=Path)
     parser.add_argument("reference", type=Path)

@@ -80,7 +80,6 @@ class Command:
         ]
 
     def running(self) -> list[subprocess.Popen]:
-        """Returns the processes that have not ended."""
         return [process for process in self.processes if process.poll() is None]
 
     def wait(self, seconds: float) -> bool:
@@ -103,9 +102,7 @@ class Command:
 def live(soak: Soak, workdir: Path, longest: float, chance: random.Random) -> Any:
     """Returns the faults of one life, and the digest of its end; None: it could not continue.
 
-    Args:
-      longest: seconds until a fault, at most.
-      chance: draws times, signals and victims.
+    A fault comes after `longest` seconds at most; `chance` draws times, signals and victims.
     """
     faults: list[dict[str, Any]] = []
     while True:
@@ -143,7 +140,6 @@ def unbroken(soak: Soak) -> tuple[str, float]:
 
 
 def table_of(record: dict[str, Any]) -> str:
-    """Returns the table of a record, a row per command."""
     head = ["run", "lives", "faults", "by signal", "runs lost", "other exit codes"]
     lines = []
     for name, lives in sorted(record["lives"].items()):
@@ -165,7 +161,6 @@ def table_of(record: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Starts and stops runs until there were enough faults."""
     parser = programs.parser(__doc__)
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--faults", type=int, default=200, help="in all, those of before included")

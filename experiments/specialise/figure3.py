@@ -77,11 +77,6 @@ def recipe(toy: bool = False) -> Variant:
 
 
 def train(seed: int, scratch: Path, data: str, data_dir: Path | None, toy: bool) -> Any:
-    """Trains one network in stretches, and returns the towers' shares after each.
-
-    Args:
-      data: CIFAR-10, as `--data.source` takes it.
-    """
     made = recipe(toy)
     config = dataclasses.replace(
         made.config, seed=seed, data=dataclasses.replace(made.config.data, source=data)
@@ -91,11 +86,7 @@ def train(seed: int, scratch: Path, data: str, data_dir: Path | None, toy: bool)
 
 
 def kernels_of(record: dict[str, Any], scratch: Path) -> dict[str, np.ndarray]:
-    """Returns conv1 of the record's runs by name, or nothing if a run folder is missing.
-
-    Returns:
-      float32 `[height, width, 3, filters]` each.
-    """
+    """Returns conv1 of all runs, `[height, width, 3, filters]`; nothing if a folder is missing."""
     kernels = {}
     for run in record["runs"]:
         place = scratch / f"figure3-{run['seed']}"
@@ -122,9 +113,7 @@ def table_of(record: dict[str, Any]) -> str:
 def draw(kernels: dict[str, np.ndarray], path: Path, record: dict[str, Any]) -> None:
     """Draws conv1's filters: a row per network, a panel per tower, each filter in its own scale.
 
-    Args:
-      kernels: float32 `[height, width, 3, filters]`, by name; 0 becomes middle grey.
-      record: of these networks; the PNG keeps its digest.
+    Kernels are `[height, width, 3, filters]`; 0 becomes middle grey.
     """
     towers = {}
     for name, kernel in kernels.items():
@@ -143,7 +132,6 @@ def draw(kernels: dict[str, np.ndarray], path: Path, record: dict[str, Any]) -> 
 
 
 def main(words: list[str] | None = None) -> None:
-    """Trains the missing runs; writes record, picture and page."""
     parser = programs.quick_parser(__doc__, OUTPUT, Path("runs/specialise"))
     parser.add_argument("--data", default="", help="CIFAR-10")
     parser.add_argument("--seeds", type=int, default=SEEDS)

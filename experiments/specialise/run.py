@@ -43,8 +43,7 @@ VARIANTS = ("two towers", "one whole tower")
 def gap(kernel: np.ndarray) -> dict[str, Any]:
     """Returns the colour shares of the two halves, and how often a random split differs as much.
 
-    Args:
-      kernel: float `[height, width, 3, filters]` of conv1, towers one after the other.
+    The kernel of conv1 is `[height, width, 3, filters]`, towers one after the other.
     """
     shares = colour_shares(kernel, 2)
     energy = np.sum(np.square(kernel, dtype=np.float64), axis=(0, 1, 2))
@@ -69,12 +68,7 @@ def recipe(variant: str, toy: bool = False) -> Variant:
 def train(
     variant: str, seed: int, scratch: Path, data: str, data_dir: Path | None, toy: bool = False
 ) -> Any:
-    """Trains one of `VARIANTS` in stretches, and returns the halves' shares after each.
-
-    Args:
-      data: CIFAR-10, as `--data.source` takes it.
-      toy: on digits.
-    """
+    """Trains one of `VARIANTS` in stretches, and returns the halves' shares after each."""
     made = recipe(variant, toy)
     if made.network is not None:
         NETWORKS[made.network.name] = made.network
@@ -95,12 +89,7 @@ def train(
 def followed(
     config: Config, workdir: Path, stretches: tuple[float, ...], data_dir: Path | None
 ) -> dict[str, Any]:
-    """Trains in stretches; returns the halves' shares after each, and the error at the end.
-
-    Args:
-      config: of the run; its epochs come from the stretches.
-      stretches: conv1 is examined after each of these epochs.
-    """
+    """Trains in stretches; returns the halves' shares after each, and the error at the end."""
     shutil.rmtree(workdir, ignore_errors=True)  # left by a call that was stopped
     found = []
     for epochs in stretches:
@@ -117,7 +106,6 @@ def followed(
 
 
 def table_of(record: dict[str, Any]) -> str:
-    """Returns the table of a record."""
     head = ["", "colour share of the halves, %", "difference", "random splits that differ as much"]
     lines = []
     for run in record["runs"]:
@@ -137,13 +125,11 @@ def table_of(record: dict[str, Any]) -> str:
 
 
 def made_of(record: dict[str, Any]) -> str:
-    """Returns processors, versions and commits of a record's runs."""
     others = {name: {"environment": run["run"]} for name, run in of_runs(record).items()}
     return each_made_with({"miniature": record} | others)
 
 
 def of_runs(record: dict[str, Any]) -> dict[str, Any]:
-    """Returns what was found of given runs, by name."""
     return {name: found for name, found in record.get("others", {}).items() if "run" in found}
 
 
@@ -166,12 +152,10 @@ def _cells(found: dict[str, Any]) -> list[str]:
 
 
 def shares_of(found: dict[str, Any]) -> str:
-    """Returns the colour shares of what `gap` found, in percent."""
     return " / ".join(f"{100 * share:.1f}" for share in found["shares"])
 
 
 def often_of(found: dict[str, Any]) -> str:
-    """Returns how many random splits differ as much as what `gap` found."""
     often = found["random_splits_as_large"]
     return f"{100 * often:.1f} %" if often else f"none of {SPLITS:,}"
 
@@ -217,7 +201,6 @@ def _other_kernels(record: dict[str, Any], reference: Path | None, runs: list[st
 
 
 def main(words: list[str] | None = None) -> None:
-    """Trains the missing runs; writes record, figure and page."""
     parser = programs.quick_parser(__doc__, OUTPUT, Path("runs/specialise"))
     parser.add_argument("--data", default="", help="CIFAR-10")
     parser.add_argument("--seeds", type=int, default=5)

@@ -25,11 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def with_source(claim: Claim, places: list[str]) -> Claim:
-    """Returns the claim with the places of its data sets, by the beginning of their names.
-
-    Raises:
-      SystemExit: a place is of no set of the claim.
-    """
+    """Returns the claim with the places of its data sets, by the beginning of their names."""
     given = dict(place.split("=", 1) for place in places)
     if not given.keys() <= set(claim.source.split(", ")):
         takes = f"places of {claim.source}" if claim.source else "no data"
@@ -45,7 +41,6 @@ def with_source(claim: Claim, places: list[str]) -> Claim:
 
 
 def with_epochs(claim: Claim, epochs: float) -> Claim:
-    """Returns the claim with another number of epochs in every run."""
     variants = {
         name: variant._replace(config=dataclasses.replace(variant.config, epochs=epochs))
         for name, variant in claim.variants.items()
@@ -54,7 +49,6 @@ def with_epochs(claim: Claim, epochs: float) -> Claim:
 
 
 def main(words: list[str] | None = None) -> None:
-    """Runs a claim, and writes its page."""
     parser = programs.parser(__doc__)
     parser.add_argument("claim", choices=CLAIMS)
     parser.add_argument("--seeds", type=int, help="how many (default: as the claim says)")

@@ -48,7 +48,6 @@ def value_text(
 
 
 def table_of(claim: Claim, record: dict[str, Any]) -> str:
-    """Returns the table of a record."""
     key, runs, goal = claim.measure, record["runs"], claim.goal
     above = {_epochs_to(goal, error): 100 * error for error in goal.above} if goal else {}
     runs = [run | {text: first_epoch(run, error) for text, error in above.items()} for run in runs]
@@ -87,11 +86,8 @@ def ratios(claim: Claim, record: dict[str, Any], variant: str) -> list[str]:
     """Returns how many times as many epochs as the baseline a variant needs, for each error.
 
     Between two whole epochs the error is taken as a straight line; whole numbers alone would make
-    the ratio of 6 and 14 out of anything between 5 or 6 and 13 or 14.
-
-    Returns:
-      The mean ratio over pairs of one seed, with its interval; nothing for an error that a run
-      did not reach.
+    the ratio of 6 and 14 out of anything between 5 or 6 and 13 or 14. An error that a run did not
+    reach has no ratio.
     """
     texts, goal = [], claim.goal or Goal(0)
     for error in (goal.error, *goal.above):
@@ -120,9 +116,7 @@ def first_epoch(run: dict[str, Any], goal: float) -> int | None:
 def crossing(by_epoch: list[float], goal: float) -> float:
     """Returns after how many epochs an error was reached, on a line between whole epochs.
 
-    Args:
-      by_epoch: error of each epoch, from 1; if the goal is not reached, their number is returned.
-      goal: in the same unit.
+    If the goal is not reached, the number of epochs is returned.
     """
     above = list(itertools.takewhile(lambda error: error > goal, by_epoch))
     if not above or len(above) == len(by_epoch):
@@ -167,6 +161,5 @@ def set_text(name: str) -> str:
 
 
 def parameters(variant: Variant) -> int:
-    """Returns the number of weights and biases of a variant's network."""
     network = variant.network or NETWORKS[variant.config.network]
     return sum(row.params for row in summarize(network))

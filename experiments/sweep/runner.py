@@ -65,17 +65,10 @@ def run_claim(
     jobs: int = 1,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Runs what the record lacks; returns the record, which is written after each run.
+    """Runs what the record `output` lacks, and writes it after each run.
 
-    Args:
-      scratch: folder of the run folders; a run that was stopped continues there.
-      output: the record.
-      data_dir: of the prepared sets; None: the user's own.
-      jobs: runs side by side, which share the cores.
-      say: takes a line for the user.
-
-    Raises:
-      RuntimeError: a run ended with an error, or was stopped; unfinished runs are kept.
+    Run folders lie in `scratch`, where stopped runs continue; `jobs` run side by side and share the
+    cores. RuntimeError: a run ended with an error, or was stopped.
     """
     networks()
     sweep = _Sweep(claim, name, scratch, output, data_dir, jobs)
@@ -267,11 +260,7 @@ def measured(workdir: Path, goal: Goal | None) -> Run:
 
 
 def overfitting(workdir: Path, error: float, data_dir: Path | None) -> dict[str, float]:
-    """Returns a run's error on its training images (centre, no masks) and the gap, percent.
-
-    Args:
-      error: on the test images.
-    """
+    """Returns a run's error on its training images (centre, no masks) and the gap, percent."""
     on_training = workflow.evaluate_run(workdir, "last", 1, data_dir=data_dir, split="train")
     found = 100 * on_training.top1_error
     return {"error_on_training_images": round(found, 5), "gap": round(error - found, 5)}
@@ -283,9 +272,6 @@ def errors_by_epoch(
     """Returns (epoch, mean error as a fraction) of each whole epoch, from 1.
 
     If there is no whole epoch, of the rows there are.
-
-    Args:
-      of: the steps of an epoch, or the test after it.
     """
     key, epoch_of = ("train/top1_error", math.ceil)
     if of == "test":  # after the step that ends an epoch, which may begin the next one

@@ -21,7 +21,6 @@ _STEP, _HEIGHTS = 100, (135, 365)  # pixels from layer to layer; middle of each 
 
 
 def main() -> None:
-    """Draws `results/towers.svg`, or a PNG if the name of the output ends so."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--network", default="paper")
     parser.add_argument("--output", type=Path, default=RESULTS / "towers.svg")
@@ -54,7 +53,6 @@ def size(shape: tuple[int, ...]) -> str:
 
 
 def draw_towers(network: Network) -> Any:
-    """Returns the figure of a network that has two towers."""
     from matplotlib.figure import Figure
 
     layers = [
@@ -100,7 +98,6 @@ def draw_towers(network: Network) -> Any:
 
 
 def _label(axes: Any, x: float, y: float, exchange: traffic.Exchange) -> None:
-    """Writes what an exchange sends."""
     lines = [size(exchange.shape), f"{exchange.forward_bytes():,} B →"]
     lines += [f"← {exchange.backward_bytes():,} B" if exchange.backward else "(none back)"]
     box = {"facecolor": "white", "edgecolor": _CROSSING, "pad": 3.0, "lw": 0.8}

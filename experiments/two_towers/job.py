@@ -51,7 +51,6 @@ class _Head:
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Returns the numbers of one row."""
     setup = _Setup(job)
     reference = _Reference(Path(job["folder"]), job["dtype"])
     found, gradients, params = setup.train()
@@ -137,7 +136,6 @@ class _Setup:
         return found, gradients, jax.tree.map(placement.to_host, state.params)
 
     def test(self, params: Any) -> Any:
-        """Returns the test of parameters on the first images of the test split."""
         network, mesh = self.network, self.mesh
         predict = make_predict_step(
             network, _PREPROCESS, network.image_size, 1, self.dtype, _AUGMENT, mesh
@@ -222,7 +220,6 @@ def collectives(text: str, mesh_shape: dict[str, int], batch_size: int) -> dict[
 
 
 def main(job: dict[str, Any]) -> None:
-    """Computes one row, in one of its processes, and prints it as JSON in the last line."""
     if job["dtype"] == "float64":
         jax.config.update("jax_enable_x64", True)
     if job["processes"] > 1:

@@ -37,7 +37,6 @@ _MAX_SECONDS = 1800
 
 
 def main() -> None:
-    """Runs all rows, prints them and writes the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

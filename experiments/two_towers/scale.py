@@ -22,7 +22,6 @@ MESHES = ((1, 1), (1, 2), (4, 2), (16, 2), (64, 2), (256, 2))  # replicas, tower
 
 
 def main() -> None:
-    """Compiles for all meshes, prints and writes the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

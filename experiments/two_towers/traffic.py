@@ -75,8 +75,7 @@ class Collective(NamedTuple):
     """One operation of a compiled program that sends data from device to device.
 
     Attributes:
-      operation: `all-gather`, `all-reduce`, `reduce-scatter`, `all-to-all`, `collective-permute`,
-        `collective-broadcast` or `ragged-all-to-all`.
+      operation: its name in XLA, e.g. `all-gather`.
       arrays: results on one device, each (dtype in XLA's letters, shape); several where XLA has
         combined operations.
       groups: numbers of the devices that talk to each other, by their places in the mesh.
@@ -88,7 +87,6 @@ class Collective(NamedTuple):
 
     @property
     def group_size(self) -> int:
-        """Devices per group."""
         return len(self.groups[0])
 
     @property
@@ -239,7 +237,7 @@ def axes_of(groups: Groups, mesh_shape: Mapping[str, int]) -> tuple[str, ...]:
 
 
 class Account(NamedTuple):
-    """The collectives of one program, by what they carry; see `account`.
+    """The collectives of one program, by what they carry.
 
     Attributes:
       forward: gathers of activations over the towers.
