@@ -17,7 +17,7 @@ def main() -> None:
     import nbclient
     import nbformat
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:  # a later one uses what an earlier one trained
         os.environ["ALEXNET_DATA_DIR"] = str(Path(folder) / "data")
         for name in NAMES:
             path = FOLDER / f"{name}.ipynb"

@@ -92,6 +92,7 @@ def memorize(
 
 
 def main() -> None:
+    """Exits with 1 if the batch was not learnt."""
     parser = programs.parser(__doc__)
     parser.add_argument("--network", default="original", choices=NETWORKS)
     parser.add_argument("--data", type=Path, help="folder of a prepared set")

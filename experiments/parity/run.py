@@ -22,6 +22,7 @@ from experiments.parity.samples import OTHERS, REQUIRED
 
 
 def main() -> None:
+    """Exits with 1 when a target is missed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

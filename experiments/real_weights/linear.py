@@ -27,7 +27,7 @@ class LinearResult(NamedTuple):
 
 
 def classify(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> LinearResult:
-    """Trains on features `[n, features]` and answers for test images; it never gets their labels."""
+    """Trains on features `[n, features]`; answers for test images, whose labels it never gets."""
     # A loop without the square of all values: they fill some hundred megabytes.
     scale = np.float32(np.sqrt(np.mean([np.mean(np.square(row)) for row in train])))
     train, test = train / scale, test / scale

@@ -46,6 +46,7 @@ LAYER = "pool5"
 
 
 def main() -> None:
+    """Exits with 1 if a target is missed."""
     parser = programs.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the prepared sets")
     parser.add_argument("--reference", type=Path, required=True, help="has conv1_filters.npz")
