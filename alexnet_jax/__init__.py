@@ -18,7 +18,7 @@ digits: network 'digits', 232,490 parameters, ...
 >>> sorted(state.params)[:3]
 ['conv1', 'conv2', 'conv3']
 
-A folder is all that is needed to use what was learned:
+A run folder is enough to use a trained network:
 
 >>> classifier = load("runs/example")
 >>> [[answer]] = classifier.predict(["photo.jpg"], top_k=1)
@@ -27,15 +27,15 @@ True
 >>> classifier.features(["photo.jpg"], layer="fc7").shape
 (1, 256)
 
-`import_weights` makes such a folder of torchvision's, Caffe's or cuda-convnet's files. The same is
-a command: `python -m alexnet_jax.main --help`. All names load at first use, so that
-`import alexnet_jax` is instant and changes nothing of the process.
+`import_weights` makes such a folder from files of torchvision, Caffe or cuda-convnet. All of this
+is also a command: `python -m alexnet_jax.main --help`. Names load at first use, so `import
+alexnet_jax` is instant and changes no setting of the process.
 
 On Linux the first use of `AlexNet`, `train` or `load` asks the C library (glibc) to keep freed
-memory in the process, because XLA allocates the buffers of each step anew: steps are faster, and
-the process stays as large as its largest step. `ALEXNET_JAX_KEEP_MEMORY=0` in the environment turns
+memory in the process, because XLA allocates new buffers at each step. Steps become faster, and the
+process stays as large as its largest step. `ALEXNET_JAX_KEEP_MEMORY=0` in the environment turns
 this off; so do `MALLOC_ARENA_MAX` and `GLIBC_TUNABLES=glibc.malloc…`.
-`experiments/benchmarks/allocator.py` measures what it is worth.
+`experiments/benchmarks/allocator.py` measures the effect.
 """
 
 import importlib

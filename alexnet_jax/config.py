@@ -1,8 +1,7 @@
-"""What is run: an experiment as frozen dataclasses (network + data + optimiser + schedule).
+"""An experiment as frozen dataclasses: network, data, optimizer, schedule.
 
-Every field can be overridden on the command line (`--optimizer.learning-rate 0.02`) or with
-`dataclasses.replace`; derived values are properties, so they never go stale. A `Config` is JSON
-(`to_json`, `from_json`), and a run folder's `config.json` is exactly that.
+Every field can be changed on the command line (`--optimizer.learning-rate 0.02`) or with
+`dataclasses.replace`. `config.json` in a run folder is the JSON form (`to_json`, `from_json`).
 """
 
 import dataclasses
@@ -18,7 +17,7 @@ Rates = tuple[tuple[str, float], ...]
 """Pairs of (layer name, value); a name that is absent takes the general value."""
 
 Orientation = Literal["upright", "stored"]
-"""How encoded images lie: turned as their EXIF says, or as their pixels are stored."""
+"""Which way up images are read: turned as their EXIF says, or as their pixels are stored."""
 
 Colours = Literal["shown", "stored"]
 """In which colours encoded images are read: as a viewer shows them, or the file's own numbers."""
@@ -38,7 +37,7 @@ AS_STORED = Appearance("stored", "stored")
 """As 2012 read ImageNet."""
 
 AUTO = "auto"
-"""The network of a configuration that is completed once the photos are known."""
+"""The network of a configuration that is chosen when the photos are known."""
 
 SOURCE_KINDS = {
     "digits": False,
@@ -60,36 +59,36 @@ else:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and how they lie on disk.
+    """Which images are used, and how they are stored on disk.
 
     Attributes:
-      name: name of the prepared set inside the data directory; empty: derived from the source.
-      source_kind: what `source` is: the embedded digits, a folder, tar or zip of photos, the
-        CIFAR-10 archives, the ILSVRC tars, or a TFDS catalogue set (`tfds`).
-      source: folder, archive or catalogue name that `prepare` reads, also at first use, and again
-        where its files have changed; empty means that the set must have been prepared, and is taken
-        as it is (the embedded digits need none).
-      stored_size: height and width of the stored images (shorter side to this, centre crop).
-      store: JPEG bytes, or raw uint8 for speed.
+      name: name of the prepared set in the data folder; empty: a name made from the source.
+      source_kind: what `source` is: the built-in digits, a folder, tar or zip of photos, the
+        CIFAR-10 archives, the ILSVRC tars, or a set of the TFDS catalogue (`tfds`).
+      source: folder, archive or catalogue name to prepare at first use, and again when its files
+        have changed; empty: the set is used as it was prepared (the digits need no source).
+      stored_size: height and width of the stored images in pixels: the shorter side is scaled to
+        this, then the centre is cut out.
+      store: store JPEG bytes, or raw uint8 pixels (larger and faster).
       jpeg_quality: quality of stored JPEGs, 1 to 100.
-      validation_fraction: share of training images set aside where the source has no
+      validation_fraction: share of the training images to set aside if the source has no
         validation or test split.
-      orientation: `upright`: photos are turned as their EXIF orientation says; `stored`: they are
-        taken as their pixels lie in the file; `auto`: `stored` for `imagenet2012`, as in 2012,
-        and `upright` for all else; a prepared set is taken as it is. A run predicts so, too.
-      colours: `shown`: as a viewer shows photos, an embedded profile converted to sRGB and what is
-        transparent on white; `stored`: the numbers in the file, without its profile and its alpha;
-        `auto`: as of `orientation`, `stored` for `imagenet2012` and `shown` for all else.
-      copies: photos of one scene (equal files; mirrored, turned, cropped or otherwise stored ones)
-        are kept `together` on one side where a share is set aside for validation; `ignore`: they
-        are not looked for. Of a `folder` or `tfds` set.
+      orientation: `upright`: turn photos as their EXIF orientation says; `stored`: keep the pixels
+        as they are in the file; `auto`: `stored` for `imagenet2012`, as in 2012, and `upright` for
+        all other sets; a prepared set stays as it is. The run predicts in the same way.
+      colours: `shown`: as a viewer shows photos: in the colours of their profile, converted to
+        sRGB, and on white where they are transparent; `stored`: the numbers in the file, without
+        its profile and its alpha; `auto`: `stored` for `imagenet2012`, `shown` for all other sets.
+      copies: of a `folder` or `tfds` set: photos of one scene (equal files; mirrored, turned,
+        cropped or otherwise stored copies) stay `together` on one side when a share is set aside
+        for validation; `ignore`: do not look for copies.
       class_order: of `imagenet2012`: labels in the order of the WordNet ids (Caffe, torchvision),
-        or of the development kit's ILSVRC2012_ID (the 2012 code).
+        or of ILSVRC2012_ID in the development kit (the 2012 code).
       train_split: name of the split to train on.
       validation_split: name of the split to test on.
-      balance: visit the training images of smaller classes more often, so that in an epoch no class
-        is seen less than half as often as the largest (but no image more than ten times).
-      cache_bytes: keep decoded images in memory if the split needs no more than this.
+      balance: visit the training images of small classes more often: in an epoch, each class is
+        visited at least half as often as the largest (but no image more than ten times).
+      cache_bytes: keep decoded images in memory if a split needs no more bytes than this.
     """
 
     name: str = ""
@@ -113,24 +112,23 @@ class DataConfig:
 class AugmentConfig:
     """The random changes to training images; every draw depends on (seed, epoch, index) only.
 
-    With `crop_chunk` above 1, place and mirroring depend on (seed, epoch, place // crop_chunk)
-    instead, where place is that of the image in the order of its epoch.
+    With `crop_chunk` above 1, crop and mirroring depend on (seed, epoch, place // crop_chunk);
+    place is the position of the image in the order of its epoch.
 
     Attributes:
-      recipe: `crop` is the paper's random crop (§4.1); `centre-crop` is always the one in the
-        middle; `resized-crop` is RandomResizedCrop with
-        RandomRotation (torchvision conventions).
+      recipe: `crop`: the paper's random crop (§4.1); `centre-crop`: always the centre;
+        `resized-crop`: RandomResizedCrop with RandomRotation (as in torchvision).
       mirror: mirror images with probability one half.
       colour_noise: standard deviation of the colour PCA coefficients, 0 for none. Paper §4.1: 0.1.
-      colour_form: `2012` multiplies components by their standard deviations and divides the
-        image by 1 + colour_noise while the noise is on; `printed` leaves the division out.
-      scale: smallest and largest area of `resized-crop`, as fractions of the image's.
+      colour_form: `2012`: the components are multiplied by their standard deviations, and the
+        image is divided by 1 + colour_noise while the noise is on; `printed`: no division.
+      scale: smallest and largest area of `resized-crop`, as fractions of the image's area.
       ratio: smallest and largest width / height of `resized-crop`.
-      rotation_degrees: largest rotation of `resized-crop`, either way.
-      rotation_probability: share of the visits to images at which `resized-crop` turns them, 0 to 1
-        (RandomApply around RandomRotation).
-      crop_chunk: so many consecutive images of an epoch share one place and one mirroring, but not
-        one colour. 2012 file `convdata.py`: 32, so four draws per batch; the paper does not say.
+      rotation_degrees: largest rotation of `resized-crop`, in both directions.
+      rotation_probability: share of the images that `resized-crop` turns, 0 to 1 (RandomApply
+        around RandomRotation); drawn again in each epoch.
+      crop_chunk: number of consecutive images that share one crop position and one mirroring,
+        but not their colour noise. 2012 file `convdata.py`: 32, so four draws per batch.
     """
 
     recipe: Literal["crop", "centre-crop", "resized-crop"] = "crop"
@@ -149,9 +147,9 @@ class PreprocessConfig:
     """Arithmetic on uint8 images inside the jitted step.
 
     Attributes:
-      mean: `image`: the centre window of the training set's mean image, whatever the crop (2012);
-        `image-aligned`: the window under the crop (Caffe); `channel`: one mean per channel of the
-        training set; `imagenet`: torchvision's constants; `none`.
+      mean: `image`: the centre window of the training set's mean image, for every crop (2012);
+        `image-aligned`: the window at the place of the crop (Caffe); `channel`: one mean per
+        channel of the training set; `imagenet`: torchvision's constants; `none`.
       scale: `none`: stay in 0..255 (2012); `channel`: divide by the training set's standard
         deviation per channel; `imagenet`: divide by torchvision's constants times 255.
     """
@@ -165,11 +163,11 @@ class OptimizerConfig:
     """The 2012 update rule `v = m v - d r w - r g; w = w + v`, r inside the velocity. Paper §5.
 
     Attributes:
-      learning_rate: r of the weights, per minibatch mean gradient.
+      learning_rate: r of the weights, for the mean gradient of a batch.
       bias_learning_rate: r of the biases, which have no decay. 2012: twice the weights' rate.
       momentum: m.
       weight_decay: d of the weights.
-      layer_learning_rate: factors of both rates per layer; 0 freezes a layer entirely.
+      layer_learning_rate: factors of both rates for single layers; 0 freezes a layer completely.
       layer_weight_decay: d for single layers, instead of `weight_decay`.
       rate_inside_velocity: False: `v = m v - d w - g; w = w + r v`, as PyTorch and torchvision.
     """
@@ -185,15 +183,15 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class Phase:
-    """One row of a `step` schedule, in force from the start of `epoch` until the next row.
+    """One row of a `step` schedule; it holds from the start of `epoch` until the next row.
 
     Attributes:
-      epoch: first epoch of the phase, counted from 1 (may be fractional).
-      learning_rate: of the weights, as an absolute number; None keeps that of the row before.
-      bias_learning_rate: of the biases, as an absolute number; None keeps that of the row before.
-      layer_learning_rate: absolute rates of the weights of single layers from here on; 0 freezes
-        the layer with its biases, which else keep their own rate as in the 2012 logs.
-      layer_bias_learning_rate: absolute rates of the biases of single layers from here on.
+      epoch: first epoch of the phase, counted from 1 (can be a fraction).
+      learning_rate: of the weights; None: as in the row before.
+      bias_learning_rate: of the biases; None: as in the row before.
+      layer_learning_rate: rates of the weights of single layers from here on; 0 freezes the
+        layer with its biases; otherwise biases keep their own rate, as in the 2012 logs.
+      layer_bias_learning_rate: rates of the biases of single layers from here on.
       colour_noise: False switches the colour noise off from here on.
     """
 
@@ -210,10 +208,10 @@ class ScheduleConfig:
     """How the rates change.
 
     Attributes:
-      kind: `constant`; `step` follows `phases`; `plateau` divides by `factor` when the
-        validation error has not improved for `patience_epochs` (at most `drops` times, then the
-        run ends; paper §5); `dexp` is cuda-convnet2's staircase, `total_factor ** (-i / (n - 1))`
-        times the rate on stair i of n.
+      kind: `constant`; `step`: the rows of `phases`; `plateau`: the rates are divided by `factor`
+        when the validation error has not improved for `patience_epochs`, at most `drops` times,
+        then the run ends (paper §5); `dexp`: the staircase of cuda-convnet2, where stair i of n
+        has the rate times `total_factor ** (-i / (n - 1))`.
       phases: rows for `step`.
       factor: for `plateau`: divides both rates.
       patience_epochs: for `plateau`: epochs without improvement before a division.
@@ -240,9 +238,9 @@ class TransferConfig:
     """Layers copied from another run at the start (2012 file `initw.py`).
 
     Attributes:
-      run: run folder to copy from; empty: nothing is copied.
+      run: run folder to copy from; empty: copy nothing.
       checkpoint: `best`, `last` or a step number.
-      layers: names of the layers to copy; all others start fresh.
+      layers: names of the layers to copy; all other layers start with new values.
     """
 
     run: str = ""
@@ -252,32 +250,33 @@ class TransferConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole experiment.
+    """A complete experiment.
 
     Attributes:
-      preset: name of the preset that this began as.
-      network: key in `NETWORKS`; `auto`: chosen for the photos, and with it whatever else is left
-        as the preset has it (presets of photos).
-      image_size: height and width of the network's input in pixels; 0: the network's own.
+      preset: name of the preset with the default values.
+      network: key in `NETWORKS`; `auto` (presets of photos): chosen for the photos, together with
+        all fields that you do not set.
+      image_size: height and width of the network's input in pixels; 0: the network's own size.
       classes: number of classes; 0: as many as the data set has.
-      initial_weights: `network`: as its layers say; `fan-in`: normal with variance 2 / fan_in and
-        biases of 0 (He et al., 2015), for images that are divided by their standard deviation.
-      compute_dtype: activations' type; parameters stay float32.
+      initial_weights: `network`: those of its layers; `fan-in`: normal with variance 2 / fan_in,
+        and biases of 0 (He et al., 2015), for images divided by their standard deviation.
+      compute_dtype: type of the activations; parameters stay float32.
       batch_size: images per step, over all devices.
       towers: 2 spreads a network with groups over two devices, as the paper did (§3.2); the
         parameters are the same.
-      replicas: copies of the network that share each batch; 0: as many as there are devices for
-        and the batch divides over.
-      accumulation: equal parts in which a batch is computed, one after another, to need less
+      replicas: copies of the network that share each batch; 0: as many as the devices allow and
+        the batch can be divided by.
+      accumulation: number of equal parts of a batch, computed one after another to need less
         memory; the step is the same up to rounding.
       epochs: passes over the training images.
-      seed: of initial weights, data order, augmentation and dropout.
-      evaluate_every_epochs: test on the validation split so often; may be fractional.
-      checkpoint_every_steps: save so often, too; 0: at each evaluation only.
-      log_every_steps: one progress line and one `metrics.jsonl` row per so many steps.
-      final_views: of the test that ends the run. 1: the centre; 10: corners and centre with their
-        mirrors, fewer where they coincide or training has no mirrors (the test says how many).
-      workers: worker processes for the data, 0: threads only.
+      seed: seed of initial weights, data order, augmentation and dropout.
+      evaluate_every_epochs: epochs between two tests on the validation split; can be a fraction.
+      checkpoint_every_steps: steps between two extra saves; 0: save only at each evaluation.
+      log_every_steps: steps between two progress lines and rows of `metrics.jsonl`.
+      final_views: views of the test at the end. 1: the centre; 10: corners and centre with their
+        mirror images; fewer if some are equal or training mirrors no images (the test prints how
+        many).
+      workers: worker processes for the data; 0: only threads.
     """
 
     preset: str = "digits"
@@ -319,7 +318,7 @@ class Config:
         try:
             return cls.from_dict(json.loads(text))
         except (ValueError, RecursionError) as error:
-            raise InputError(f"config is no JSON: {error}") from None
+            raise InputError(f"config is not JSON: {error}") from None
 
     def normalized(self) -> "Config":
         """Returns the configuration with values of the fields' types: a float of 3 is 3.0.

@@ -16,7 +16,7 @@ class ImageOptions(RunOptions):
 
     Attributes:
       images: files, folders, zips or glob patterns; -: an image on standard input.
-      orientation: upright: turn photos as their EXIF says; stored: take the pixels as they lie in
+      orientation: upright: turn photos as their EXIF says; stored: keep the pixels as they are in
         the file; by default as in training.
       colours: shown: as a viewer shows photos, with their colour profile and on white where they
         are transparent; stored: the numbers in the file; by default as in training.
@@ -29,7 +29,7 @@ class ImageOptions(RunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(ImageOptions):
-    """Name what is in images, with probabilities.
+    """Predict the classes of images, with probabilities.
 
     Example:
       alexnet predict --workdir runs/a photos/ "holiday/*.jpg" --top-k 3 --format csv
@@ -40,7 +40,7 @@ class Predict(ImageOptions):
       views: 1: the centre; 10: corners and centre with their mirror images, averaged. Equal views
         count once, and mirror images are left out where training had none.
       compute_dtype: type of the activations; by default as in training.
-      format: how to print. submission: as competitions want it, a row id,label for every image.
+      format: how to print. submission: for competitions, a row id,label for every image.
         The id is the file's name without its ending. The label is 0 or 1 (two classes, in the
         order of their names), or the name of the class (more classes).
       probability_of: of a submission: the label is the probability of this class.
@@ -75,17 +75,17 @@ class Predict(ImageOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Features(ImageOptions):
-    """Write activations for images: of a layer to an .npz file, of several to a folder.
+    """Write activations for images: of one layer to an .npz file, of several layers to a folder.
 
     Example:
       alexnet features --workdir runs/a --layer fc7 photos/ --output features.npz
       alexnet features --workdir runs/a --layer conv1:linear,pool5,fc7 photos/ --output features
 
     Attributes:
-      layer: conv1, pool1, fc7, ... A wrong name is answered with the list. conv1 is after its
-        ReLU, conv1:linear is before. Several names, separated by commas, are computed in one pass.
+      layer: conv1, pool1, fc7, ... A wrong name prints the list of names. conv1 is after its
+        ReLU, conv1:linear before it. Several names, separated by commas, are computed in one pass.
       output: .npz file to write: features, one row per image, and the images' names. With several
-        layers a folder: a .npy file per layer, written step by step, of any number of images. The
+        layers a folder: a .npy file per layer, written step by step, for any number of images. The
         same command continues where it was stopped.
       before_relu: take the layer's sums, before its nonlinearity.
       stream: write a folder for one layer, too.

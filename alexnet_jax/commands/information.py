@@ -37,7 +37,7 @@ class Report(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Demo(RunOptions):
-    """Serve a local web page: drop a photo, see the answers, the views and the layers' maps.
+    """Serve a local web page: drop a photo, see the answers, the views and the maps of the layers.
 
     Example:
       alexnet demo --workdir runs/a
@@ -45,7 +45,7 @@ class Demo(RunOptions):
     Needs `pip install "alexnet_jax[demo]"`. No photo is kept, and nothing leaves this machine.
 
     Attributes:
-      host: address to listen on; any address but loopback lets other machines in.
+      host: address to listen on; with any address but loopback, other machines can use the page.
       port: port to listen on; 0: any free one.
     """
 
@@ -61,7 +61,7 @@ class Demo(RunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor(Options):
-    """Check the installation, devices, disk, data sets, a run folder, ImageNet's archives.
+    """Check the installation, devices, disk, data sets, a run folder, or ImageNet's archives.
 
     Example:
       alexnet doctor --workdir runs/a
@@ -71,7 +71,7 @@ class Doctor(Options):
     Attributes:
       workdir: run folder to check, too.
       data_dir: folder of prepared data sets; by default $ALEXNET_DATA_DIR, else the user's cache.
-      imagenet: folder with the archives of ILSVRC-2012, whose MD5 sums to check (minutes).
+      imagenet: folder with the archives of ILSVRC-2012; their MD5 sums are checked (minutes).
     """
 
     workdir: AbsolutePath | None = None
@@ -145,7 +145,7 @@ class Summary(Options):
 
     Attributes:
       network: its name; by default paper.
-      workdir: run folder, whose network to show.
+      workdir: run folder with the network to show.
       image_size: height and width of the images in pixels; by default the network's, or the run's.
       classes: number of outputs; by default the network's, or the run's.
       format: how to print; csv and json have numbers without commas, for programs.

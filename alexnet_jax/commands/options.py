@@ -58,7 +58,7 @@ class ProcessOptions:
 
     Attributes:
       cluster: join the other processes that Slurm, Open MPI, GKE or a TPU pod has started.
-      coordinator: HOST:PORT of process 0, where there is no cluster; the same for all.
+      coordinator: HOST:PORT of process 0, if there is no cluster; the same for all processes.
       processes: number of processes, with --coordinator.
       process_id: number of this process from 0, with --coordinator.
     """

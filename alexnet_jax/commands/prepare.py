@@ -10,23 +10,23 @@ from alexnet_jax.config import SOURCE_KINDS, Colours, DataConfig, Orientation
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.locations import default_data_dir
 
-_SOURCE_HELP = f"one of {', '.join(SOURCE_KINDS)}; a catalogue's set with its name: tfds:NAME."
+_SOURCE_HELP = f"one of {', '.join(SOURCE_KINDS)}; for a set of the TFDS catalogue, tfds:NAME."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare(Options):
-    """Store images ready for training. It is needed once per data set and can be interrupted.
+    """Prepare images for training. This is needed once per data set and can be interrupted.
 
     Example:
       alexnet prepare --source folder ~/photos --name photos
 
-    A folder holds one folder per class, directly or below train/, val/ and test/ (or what else
-    these are called). Or it holds all photos together, and their names (cat.1.jpg) or a table of
-    labels give the classes. A zip or tar of that works, too. First the command prints how it
-    understands the folder, and what it leaves out.
+    A folder has one folder per class, directly or below train/, val/ and test/ (or other usual
+    names). Or it has all photos together, and their names (cat.1.jpg) or a table of labels give
+    the classes. A zip or tar of that works, too. First the command prints how it understands the
+    folder, and what it leaves out.
 
-    The same command later compares: a source that has changed becomes a new version next to the
-    old one, photos.2, and so on. `train --data.name photos` then takes the newest.
+    If you repeat the command later and the source has changed, it makes a new version next to the
+    old one (photos.2, and so on). `train --data.name photos` then takes the newest version.
 
     Attributes:
       path: folder or archive that holds the images; not for digits and tfds:NAME.
@@ -35,14 +35,14 @@ class Prepare(Options):
       stored_size: height and width of the stored images; by default 256, or 32 for small sets.
       store: jpeg bytes, or raw pixels: larger and faster; by default raw for small sets.
       jpeg_quality: 1 to 100.
-      validation_fraction: share of the training images to set aside where there is no other split.
-      orientation: upright: turn photos as their EXIF says; stored: take the pixels as they lie in
-        the file; by default stored for imagenet2012, as in 2012, upright for all else.
+      validation_fraction: share of the training images to set aside if there is no other split.
+      orientation: upright: turn photos as their EXIF says; stored: keep the pixels as they are in
+        the file; by default stored for imagenet2012, as in 2012, and upright for all others.
       colours: shown: as a viewer shows photos, with their colour profile and on white where they
         are transparent; stored: the numbers in the file; by default stored for imagenet2012, shown
-        for all else.
-      copies: together: photos of one scene (also mirrored, turned, cropped ones) are listed, and
-        stay on one side of the split where a share is set aside; ignore: do not look for them.
+        for all others.
+      copies: together: photos of one scene (also mirrored, turned, cropped copies) are listed, and
+        stay on one side of the split if a share is set aside; ignore: do not look for copies.
       class_order: of imagenet2012: by WordNet id (Caffe, torchvision) or by ILSVRC id (2012).
       workers: processes that decode; by default one per core.
       bad_images: skip: list them in bad_images.jsonl and continue; error: stop at the first.

@@ -1,4 +1,4 @@
-"""Verbs that compute on a whole data set: train, evaluate."""
+"""Verbs that compute on a complete data set: train, evaluate."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -22,12 +22,12 @@ class Train(ProcessOptions, Options):
     (`alexnet presets` lists them, `alexnet train --preset NAME --help` shows one).
 
     Attributes:
-      workdir: run folder for checkpoints, metrics and report; made if missing.
+      workdir: run folder for checkpoints, metrics and report; it is made if it is missing.
       data_dir: folder of prepared data sets; by default $ALEXNET_DATA_DIR, else the user's cache.
-      retune: change rates, schedule and epochs of the run in --workdir from here on, as they were
-        changed by hand in 2012; the new schedule is printed.
+      retune: change rates, schedule and epochs of the run in --workdir from here on, as was done
+        by hand in 2012; the new schedule is printed.
       quiet: print no progress, only warnings and the result.
-      typed: names of the fields of the experiment that were typed; not an option.
+      typed: names of the fields that the user has set; not an option.
       config: the experiment.
     """
 
@@ -64,13 +64,13 @@ class Evaluate(ProcessOptions, RunOptions):
       views: 1: the centre; 10: corners and centre with their mirror images, averaged. Equal views
         count once, and mirror images are left out where training had none.
       also: further run folders; the probabilities of all runs are averaged.
-      weights: of the runs in the average: equal, or tuned on the top-5 error as in 2012.
-      tune_on: images to tune the weights on: same (those of the test: optimistic), half (every
+      weights: weights of the runs in the average: equal, or tuned on the top-5 error as in 2012.
+      tune_on: images to tune the weights on: same (the test images: optimistic), half (every
         second image; the test uses the rest), or the name of another split.
       split: name of the split to test on; by default the run's validation split.
       compute_dtype: type of the activations; by default as in training.
-      towers: devices over which the network is spread, 1 or 2, however it was trained.
-      replicas: copies of the network that share the images; 0: as many as there are devices for.
+      towers: number of devices for one copy of the network, 1 or 2; training may have used another.
+      replicas: copies of the network that share the images; 0: as many as the devices allow.
       data_dir: folder of prepared data sets; by default where the run found its own.
     """
 

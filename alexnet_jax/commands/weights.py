@@ -10,20 +10,21 @@ from alexnet_jax.commands.options import AbsolutePath, Options, RunOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Export(RunOptions):
-    """Write a run's parameters, or the program that uses them, for other programs.
+    """Write the parameters of a run, or the complete program, for other programs.
 
     Example:
       alexnet export --workdir runs/a --format onnx --output alexnet.onnx
 
-    The file is read again and compared with the run. The difference is printed, and a file that
-    fails is not kept.
+    The file is read again and compared with the run. The difference is printed. A file that
+    differs is not kept.
 
     Attributes:
-      output: file to write, or folder (savedmodel). A .json next to it says how to use it, a .md
-        is its model card.
-      format: safetensors: arrays by layer name. torchvision: its keys, .safetensors or .pth, of
-        one-weird-trick. stablehlo, onnx, savedmodel, tflite: the whole program, from uint8 images
-        to probabilities; they need pip install -e ".[export]", the last two ".[savedmodel]".
+      output: file to write, or folder (savedmodel). A .json file next to it says how to use it, and
+        a .md file is its model card.
+      format: safetensors: arrays by layer name. torchvision: the same with
+        torchvision's keys, as .safetensors or .pth, only for one-weird-trick. stablehlo, onnx,
+        savedmodel, tflite: the complete program, from uint8 images to probabilities; they need
+        pip install -e ".[export]", the last two ".[savedmodel]".
     """
 
     output: AbsolutePath
@@ -43,27 +44,27 @@ class Export(RunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportWeights(Options):
-    """Make a run folder from weights that another program has trained.
+    """Make a run folder from the weights of another program.
 
     Example:
       alexnet import-weights alexnet-owt-7be5be79.pth --source torchvision --workdir runs/owt
 
-    Then predict, features, evaluate, export and train --transfer.run take that folder. The file is
-    read without running anything in it, and without those programs' own libraries. The command
-    prints which arrays it left out, and what put the class names in order.
+    Then predict, features, evaluate, export and train --transfer.run take that folder. No code in
+    the file is run, and the libraries of those programs are not needed. The command prints which
+    arrays it left out, and how it put the class names in order.
 
     Attributes:
-      file: .pth (a state_dict, a training's checkpoint, a whole module, TorchScript), .safetensors
+      file: .pth (a state_dict, a checkpoint, a complete module, TorchScript), .safetensors
         with torchvision's names; .caffemodel, or Caffe's layers as .npy; a checkpoint of
         cuda-convnet or its folder; .safetensors from `export`.
-      source: the program that wrote it; safetensors: this one.
+      source: the program that wrote the file; safetensors: this library.
       workdir: run folder to make.
       labels: class names: lines, plain, numbered or with WordNet ids (synset_words.txt,
         map_clsloc.txt); a table (index,name); JSON or Python, numbers to names or names to numbers
         (class_to_idx, id2label); or the folder of a prepared data set.
       mean: mean image of the training: .binaryproto or .npy of Caffe, batches.meta of cuda-convnet.
-      network: name of the network, where the file does not name it.
-      seed: of the fresh values in layers that the file lacks (convolutions alone are enough).
+      network: name of the network, if the file does not say it.
+      seed: seed of the new values of layers that the file lacks (convolutions alone are enough).
     """
 
     file: tyro.conf.Positional[AbsolutePath]
