@@ -12,9 +12,9 @@ class Reader(NamedTuple):
     """A format that weights are imported from.
 
     Attributes:
-      module: of `readers`. It has `read(file, network_name, mean_file)`, which returns
-        `ForeignWeights`, and, if a folder is accepted, `find_file(folder)`.
-      kinds: the kinds of file that it accepts, keys of `file_kinds.FILE_KINDS`.
+      module: of `readers`; it has `read(file, network_name, mean_file)`, and perhaps
+        `find_file(folder)`.
+      kinds: keys of `file_kinds.FILE_KINDS`.
       files: the same in words, for messages.
       has_mean: the format fixes the preprocessing, so that there is no mean image to name.
     """
@@ -27,12 +27,10 @@ class Reader(NamedTuple):
     def read(
         self, path: str | Path, network_name: str = "", mean: str | Path | None = None
     ) -> "ForeignWeights":
-        """Reads a file without running anything in it.
+        """Reads a file, or a folder where the format has such, without running anything in it.
 
         Args:
-          path: the file, or a folder where the format has such.
           network_name: key in `NETWORKS`; empty: the network that the file says or implies.
-          mean: file of the training's mean image.
 
         Raises:
           InputError: the file is of another kind, damaged, tries to run something, or holds no

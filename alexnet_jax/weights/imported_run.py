@@ -69,7 +69,6 @@ def make_config(
 def run_info(
     foreign: ForeignWeights, names: tuple[str, ...], data_path: Path, seed: int, record: Any
 ) -> dict[str, Any]:
-    """Returns the contents of the new run's `run.json`."""
     return environment() | {
         "status": "imported",
         "seed": seed,
@@ -107,7 +106,6 @@ def write_run(config: Config, foreign: ForeignWeights, info: dict[str, Any], wor
 
 
 def _is_unfinished_import(workdir: Path) -> bool:
-    """Returns whether an import into the folder was killed."""
     try:
         info = json.loads((workdir / "run.json").read_text("utf-8"))
         return info["status"] == _IMPORTING and not (workdir / "config.json").exists()

@@ -25,18 +25,7 @@ from alexnet_jax.weights.readers.source_file import open_source
 
 
 class ImportResult(NamedTuple):
-    """What was imported.
-
-    Attributes:
-      workdir: the new run folder.
-      network: key in `NETWORKS`.
-      imported: names of the layers from the file.
-      fresh: names of the layers with fresh random values.
-      sha256: of the file.
-      checks: statistics of the imported layers.
-      warnings: what the user must know, one line each.
-      messages: how the file and its labels were understood, one line each.
-    """
+    """What was imported; `fresh` layers have random values, since the file lacks them."""
 
     workdir: Path
     network: str
@@ -48,7 +37,6 @@ class ImportResult(NamedTuple):
     messages: tuple[str, ...] = ()
 
     def summary(self) -> str:
-        """Returns lines for the user, without the warnings."""
         checks = [check for check in self.checks if check.expected]
         passed = sum(check.passed for check in checks)
         line = (
@@ -71,9 +59,8 @@ def import_weights(
     """Makes a run folder of weights that another program has trained.
 
     Args:
-      file: weights; for cuda-convnet also the folder of its checkpoints.
+      file: for cuda-convnet also the folder of its checkpoints.
       source: key in `READERS`.
-      workdir: folder to make; it must not hold a run.
       labels: class names, see `read_labels`; None: those of the file, else ImageNet's WordNet
         ids, else numbers. The folder of a prepared data set is later used by `evaluate`, too.
       mean: mean image of the training: Caffe's `.binaryproto`, cuda-convnet's `batches.meta`;
@@ -119,12 +106,7 @@ def import_weights(
 def _complete(
     foreign: ForeignWeights, names: tuple[str, ...], seed: int
 ) -> tuple[ForeignWeights, list[str]]:
-    """Returns the weights with fresh values in the last layers if the file lacks them.
-
-    Raises:
-      InputError: a shape is wrong, a layer in the middle is missing, a value is not finite, or
-        the number of names is not that of the outputs.
-    """
+    """Returns the weights with fresh values in the last layers if the file lacks them."""
     params, network, file = foreign.params, foreign.network, foreign.file.name
     layers = {layer.name: layer for layer in parametric_layers(network.layers)}
     fresh = [name for name in layers if name not in params]
@@ -199,7 +181,6 @@ def _make_record(
     labels: str | Path | None,
     mean: str | Path | None,
 ) -> dict[str, Any]:
-    """Returns what `run.json` keeps about the import."""
     return {
         "source": source,
         "file": foreign.file.name,

@@ -25,15 +25,7 @@ _BLOCK_VALUES = 1 << 18  # float64 copies stay small
 
 
 class ArrayCheck(NamedTuple):
-    """One statistic of one layer.
-
-    Attributes:
-      layer: its name.
-      statistic: what was computed.
-      value: the result.
-      expected: of trained weights, in words; empty: recorded only.
-      passed: whether the value is as expected.
-    """
+    """One statistic of one layer; without `expected` it is only recorded."""
 
     layer: str
     statistic: str
@@ -93,11 +85,7 @@ def random_weights_warning(checks: list[ArrayCheck]) -> str:
 
 
 def neighbour_correlation(kernel: np.ndarray) -> float:
-    """Returns the mean correlation of horizontal and vertical neighbours; 0 if nothing varies.
-
-    Args:
-      kernel: `[…, height, width, in, out]`.
-    """
+    """Returns the mean correlation of neighbours in `[…, y, x, in, out]`; 0 if nothing varies."""
     right = _correlation(kernel[..., :, :-1, :, :], kernel[..., :, 1:, :, :])
     below = _correlation(kernel[..., :-1, :, :, :], kernel[..., 1:, :, :, :])
     return (right + below) / 2

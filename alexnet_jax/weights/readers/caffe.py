@@ -97,11 +97,7 @@ def read(
 
 
 def read_mean(file: SourceFile, image_size: int) -> np.ndarray:
-    """Returns the mean image, float32 `[size, size, 3]`, RGB.
-
-    Args:
-      file: `.binaryproto` or `.npy`: BGR, `[3, size, size]`.
-      image_size: of the network.
+    """Returns the mean image, float32 `[size, size, 3]`, RGB, of a file with BGR `[3, size, size]`.
 
     Raises:
       InputError: of another kind, damaged, not square, not of three channels, or smaller than
@@ -156,7 +152,6 @@ def _weights_of(layers: list[_Layer], network: Network, file: SourceFile) -> _Pa
 
 
 def _with_classes(network: Network, pairs: _Pairs, file: SourceFile, axis: int) -> Network:
-    """Returns the network with as many classes as the file's last layer has outputs."""
     classifier = parametric_layers(network.layers)[-1].name
     if classifier not in pairs:
         return network
@@ -178,7 +173,6 @@ def _detect_network(layers: list[_Layer], file: SourceFile) -> str:
 
 
 def _check_lrn(layers: list[_Layer], network: Network, file: SourceFile) -> None:
-    """Raises `InputError` if the file normalizes with other constants than the network."""
     expected = [layer for layer in network.layers if isinstance(layer, Lrn)]
     found = [layer for layer in layers if layer.kind == "LRN"]
     if found and len(found) != len(expected):
@@ -204,7 +198,6 @@ def _check_lrn(layers: list[_Layer], network: Network, file: SourceFile) -> None
 
 
 def _to_params(pairs: _Pairs, network: Network, file: SourceFile, is_npy: bool) -> LayerArrays:
-    """Returns the parameters in our layouts, for RGB."""
     params: LayerArrays = {}
     channels = 3
     for summary in summarize(network):

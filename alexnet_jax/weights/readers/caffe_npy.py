@@ -24,11 +24,7 @@ _HEADER_ERRORS = (
 
 
 def read_npy(file: SourceFile) -> Any:
-    """Returns the contents of a `.npy` file: an array, or the object that was pickled.
-
-    Raises:
-      InputError: it is damaged, or tries to run something.
-    """
+    """Returns an array, or the object that was pickled; raises `InputError` for a damaged file."""
     try:
         file.stream.seek(0)
         version = np.lib.format.read_magic(file.stream)
@@ -53,11 +49,7 @@ def read_npy(file: SourceFile) -> Any:
 
 
 def read_layers(file: SourceFile) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Returns weights and biases by the name of the layer.
-
-    Raises:
-      InputError: the file is damaged, or holds something else.
-    """
+    """Returns weights and biases by the name of the layer."""
     value = read_npy(file)
     if isinstance(value, np.ndarray):
         raise InputError(

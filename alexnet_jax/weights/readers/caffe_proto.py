@@ -74,7 +74,6 @@ def blob_array(file: SourceFile, raw: Any) -> np.ndarray:
 
 
 def parse_message(name: str, raw: Any, file: SourceFile) -> Any:
-    """Returns the message of type `name` in the bytes; raises `InputError` if it is damaged."""
     message = _message_classes()[name]()
     try:
         _check_fields(memoryview(raw))

@@ -117,7 +117,6 @@ def _unzip(file: SourceFile) -> bytes:
 
 
 def _detect_network(graph: Graph, file: SourceFile) -> str:
-    """Returns the name of the network that has the file's layers."""
     for name, network in NETWORKS.items():
         if _same_layers(graph.layers, network.layers):
             return name

@@ -76,9 +76,8 @@ def _kernel(tower: Tower, below: list[Tower], level: list[Tower], layer: Paramet
 def _block(matrix: np.ndarray, values: dict[str, Any], channels: int) -> np.ndarray:
     """Returns the weights of the connections to one tower below.
 
-    Returns:
-      Dense: `[channels, height, width, out]`; convolution `[k, k, in, out]`; unshared
-      `[height, width, k, k, in, out]`.
+    Dense: `[channels, height, width, out]`; convolution `[k, k, in, out]`; unshared
+    `[height, width, k, k, in, out]`.
     """
     out = matrix.shape[-1]
     if values["type"] == "fc":

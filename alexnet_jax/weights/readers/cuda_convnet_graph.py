@@ -1,8 +1,8 @@
 """The layers of a cuda-convnet checkpoint: how they are connected, and what they compute.
 
-A checkpoint keeps each layer as a dictionary. Layers with weights at the same depth are the towers
-of one of our layers (`conv4a`, `conv4b`); a tower's inputs come in any order: `fc2048bb` and
-`conv6b` of 2012 name the other tower first. Source: 2012 file `layer.py`; cuda-convnet2 `layer.py`.
+Layers with weights at the same depth are the towers of one of our layers (`conv4a`, `conv4b`); a
+tower's inputs come in any order: `fc2048bb` and `conv6b` of 2012 name the other tower first.
+Source: 2012 file `layer.py`; cuda-convnet2 `layer.py`.
 """
 
 from typing import Any, NamedTuple
@@ -30,13 +30,9 @@ _Nodes = dict[str, dict[str, Any]]
 
 
 class Tower(NamedTuple):
-    """One layer with weights of the file, a tower of one of ours.
+    """One layer with weights of the file, a tower of one of ours; `values` are its dictionary.
 
-    Attributes:
-      name: in the file.
-      values: its dictionary.
-      sources: for each input the names of the layers with weights that it comes from; none: the
-        images.
+    Each of `sources`, one an input, are the layers with weights that it comes from; none: images.
     """
 
     name: str
@@ -50,7 +46,7 @@ class Graph(NamedTuple):
     Attributes:
       levels: the towers of each layer with weights, from the images to the classes.
       layers: the same network as our layers, without names and initial values.
-      image_size: height and width of its input in pixels.
+      image_size: side of its input in pixels.
     """
 
     levels: list[list[Tower]]
@@ -59,11 +55,7 @@ class Graph(NamedTuple):
 
 
 def read_graph(layers: Any, file_name: str) -> Graph:
-    """Returns the graph of `model_state['layers']`, a list (2011) or a dictionary (2012, 2014).
-
-    Raises:
-      InputError: it has other layers than these networks, or is damaged.
-    """
+    """Returns the graph of `model_state['layers']`, a list (2011) or a dictionary (2012, 2014)."""
     try:
         nodes = _read_nodes(layers)
         towers, depths = _find_towers(nodes)
@@ -124,7 +116,7 @@ def _find_towers(nodes: _Nodes) -> tuple[list[Tower], dict[str, int]]:
 
 
 def _layers_up_to(nodes: _Nodes, level: list[Tower]) -> list[Layer]:
-    """Returns the layers between the weights below and those of this level, and the latter."""
+    """Returns the layers from the weights below up to this level."""
     between: list[Layer] = []
     name = level[0].values["inputs"][0]
     while nodes[name]["type"] not in (*_WITH_WEIGHTS, "data"):
@@ -181,7 +173,6 @@ def _with_weights(level: list[Tower]) -> Layer:
 
 
 def _with_flatten(layers: list[Layer]) -> tuple[Layer, ...]:
-    """Returns the layers with a `Flatten` before the first dense one."""
     for place, layer in enumerate(layers):
         if isinstance(layer, Dense):
             return (*layers[:place], Flatten(layer.groups), *layers[place:])

@@ -1,8 +1,4 @@
-"""The kind of a file, detected by its first bytes: a wrong file is named for what it is.
-
-Nothing is unpacked. Sources: the formats' own descriptions (NumPy's `lib.format`, HDF5's
-superblock, safetensors, zip, tar, protocol buffers, …).
-"""
+"""The kind of a file, detected by its first bytes: a wrong file is named for what it is."""
 
 import re
 import zipfile
@@ -18,12 +14,7 @@ _MAX_ENTRIES = 20_000
 
 
 class FileKind(NamedTuple):
-    """A kind of file.
-
-    Attributes:
-      description: for the sentence "x.npy is …".
-      remedy: what its owner can do; empty: name the readers that accept it.
-    """
+    """A kind of file: what it is in "x.npy is …", and the remedy; empty: name its readers."""
 
     description: str
     remedy: str = ""
@@ -143,7 +134,6 @@ def check_kind(file: SourceFile, *accepted: str) -> None:
 
 
 def find_remedy(kind: str) -> str:
-    """Returns what the owner of such a file can do."""
     if remedy := FILE_KINDS[kind].remedy:
         return remedy
     readers = {source: reader for source, reader in READERS.items() if kind in reader.kinds}
@@ -179,7 +169,6 @@ def _first_match(patterns: Iterable[tuple[bytes, str]], head: bytes) -> str:
 
 
 def _zip_kind(file: SourceFile) -> str:
-    """Returns the kind of a zip archive by the names in it."""
     try:
         with zipfile.ZipFile(file.stream) as archive:
             names = archive.namelist()[:_MAX_ENTRIES]
@@ -198,7 +187,6 @@ def _zip_kind(file: SourceFile) -> str:
 
 
 def _text_kind(head: bytes, size: int) -> str:
-    """Returns the kind of a text; empty where it is none."""
     for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"", "utf-8-sig")):
         if head.startswith(mark):
             try:

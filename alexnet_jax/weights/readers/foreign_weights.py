@@ -17,18 +17,14 @@ class ForeignWeights(NamedTuple):
     """The contents of a file of weights.
 
     Attributes:
-      file: where they were read.
       network: with as many classes as the file has outputs.
       params: of the layers that the file holds; contiguous, finite float32.
-      image_size: height and width of the network's input in pixels.
-      stored_size: height and width that images are resized and cropped to before that.
-      preprocess: arithmetic on the images.
-      inputs: its arrays.
+      image_size: side of the network's input in pixels.
+      stored_size: side of the square that images are resized and cropped to before that.
+      inputs: the arrays of `preprocess`.
       form: the kind of file, for the record.
       class_order: of the outputs: sorted WordNet ids, the numbers of ILSVRC's development kit, or
         the order of the names.
-      class_names: if the file has them.
-      appearance: how photos are shown to the network.
       augment: of the training, as far as test views depend on it.
       notes: what was found or changed, for the record.
       messages: what the user should know of that, one line each.

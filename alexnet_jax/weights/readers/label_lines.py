@@ -25,10 +25,9 @@ _WITH_ID = re.compile(
 
 
 class NameList(NamedTuple):
-    """Class names of a file, with what says their order.
+    """Class names in the order of the file, with what says another order.
 
     Attributes:
-      names: in the order of the file.
       ids: their WordNet ids, if all have one.
       numbers: their numbers from 0, if all have one.
       is_devkit: the numbers are those of ILSVRC's development kit, not of outputs.
@@ -51,7 +50,7 @@ def first_name(names: str) -> str:
 
 
 def complete_numbers(values: Sequence[Any]) -> list[int] | None:
-    """Returns numbers from 0, if the values are 0 to n - 1 or 1 to n in any order; else None."""
+    """Returns numbers from 0 if the values are 0 to n - 1 or 1 to n in any order, else None."""
     numbers = []
     for value in values:
         if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,6}\s*", value):
@@ -82,8 +81,7 @@ def parse_lines(text: str) -> NameList:
 def parse_items(lines: list[str]) -> NameList:
     """Returns class names, one an item, perhaps numbered, with ids, or as rows of a table.
 
-    Raises:
-      ValueError: only some have ids, a table has no numbers, or they are no names.
+    Raises `ValueError` if only some have ids, a table has no numbers, or they are no names.
     """
     longest = max(map(len, lines), default=0)
     if longest > _MAX_NAME:
@@ -140,10 +138,7 @@ def _parse_ids(lines: list[str]) -> NameList | None:
 
 
 def _parse_numbered(lines: list[str]) -> NameList | None:
-    """Returns lines with a complete numbering at their beginning or end; else None.
-
-    The rest must differ: `1 euro`, `2 euro` are names.
-    """
+    """Returns lines with a complete numbering; the rest must differ: `1 euro` is a name."""
     for pattern, number, name in ((_NUMBER_FIRST, 1, 2), (_NUMBER_LAST, 2, 1)):
         matches = [match for line in lines if (match := pattern.fullmatch(line))]
         if len(lines) < 2 or len(matches) < len(lines):

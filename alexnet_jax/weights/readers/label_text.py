@@ -35,11 +35,7 @@ _NUMBER_KEYS = ("index", "idx", "id", "class_id", "label_id", "number")
 
 
 def parse_names(text: str) -> NameList:
-    """Returns the class names of a text.
-
-    Raises:
-      ValueError, RecursionError: the form is unknown, or the text contradicts itself.
-    """
+    """Returns class names; raises `ValueError` or `RecursionError` for unknown forms."""
     text = re.sub(r"^\s*[A-Za-z_]\w*\s*=\s*(?=[\[{(])", "", text.strip("\ufeff"))
     counted = re.match(r"\s*\(#([0-9]{1,9})\)\s*(?=\[)", text)  # how fastai shows its lists
     body = text[counted.end() :] if counted else text

@@ -28,12 +28,7 @@ _BYTE_ORDER_MARKS = (
 
 
 class ClassNames(NamedTuple):
-    """Class names for the outputs.
-
-    Attributes:
-      names: in the order of the outputs.
-      messages: how they were put in order, one line each.
-    """
+    """Class names in the order of the outputs, and one line each on how they were put in order."""
 
     names: tuple[str, ...]
     messages: tuple[str, ...]
@@ -44,17 +39,15 @@ def read_labels(path: str | Path, class_order: str = "names") -> ClassNames:
 
     If the names have WordNet ids, these decide, since the outputs of torchvision and Caffe are in
     their order; else numbers; else the order of the file. Networks of 2012 number ImageNet's
-    classes by ILSVRC2012's ids, which are the numbers of `map_clsloc.txt`.
+    classes by ILSVRC2012's ids, which are the numbers of `map_clsloc.txt`. Of a line with a
+    WordNet id only the first name is used. Equal names get their ids or numbers added.
 
     Args:
-      path: a folder that `prepare` has made, or a file in any form of `label_text`. In a line with
-        a WordNet id, as in Caffe's `synset_words.txt`, only the first name is used, as `prepare`
-        does for ImageNet. Equal names get their ids or numbers added.
+      path: a folder that `prepare` has made, or a file in any form of `label_text`.
       class_order: of the outputs, see `ForeignWeights`.
 
     Raises:
-      InputError: it cannot be read, is of another kind, a name is empty, or its order is plainly
-        not that of the outputs.
+      InputError: it cannot be read, a name is empty, or its order is not that of the outputs.
     """
     path = Path(path)
     if path.is_dir():
@@ -76,10 +69,7 @@ def read_labels(path: str | Path, class_order: str = "names") -> ClassNames:
 
 
 def default_names(classes: int, class_order: str) -> tuple[str, ...]:
-    """Returns names for outputs without names: ImageNet's WordNet ids, or numbers.
-
-    The ids are those in TFDS, sorted: the order of Caffe and torchvision.
-    """
+    """Returns names for outputs without names: TFDS's sorted WordNet ids, or numbers."""
     spec = importlib.util.find_spec("tensorflow_datasets")
     if class_order == "wordnet" and spec is not None and spec.origin is not None:
         ids = Path(spec.origin).parent / _TFDS_IDS

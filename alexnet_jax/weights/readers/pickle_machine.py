@@ -27,11 +27,7 @@ class DangerousNameError(Exception):
 
 
 class PickleMachine:
-    """Reads one pickle.
-
-    Attributes:
-      at: number of bytes that were read.
-    """
+    """Reads one pickle; `at` is the number of bytes that were read."""
 
     def __init__(self, data: memoryview, builders: Any, persistent: Any):
         self.data, self.at = data, 0

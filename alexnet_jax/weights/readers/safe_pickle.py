@@ -1,14 +1,13 @@
 """A reader of pickles that builds arrays and plain containers, and runs nothing.
 
-A pickle is a program. Here its instructions are followed one by one: the name of a class or
-function is only text, of which a short list of builders may make a value; anything else that the
-pickle would have made is a `Stub`, which does nothing. Nothing is imported or called.
+The instructions are followed one by one. The name of a class or function is only text, of which a
+short list of builders may make a value; anything else becomes a `Stub`, which does nothing.
 
-Memory stays within a small multiple of the pickle's own size: every length is compared with the
-bytes that are left before anything is allocated, long strings are views of the file, and neither
-the memo nor the keys of dictionaries can be made to grow. `pickle.Unpickler` with a `find_class`
-of its own promises none of that: it allocates what a length says, copies every array, and hashes
-any key, for which 300 bytes of nested tuples take for ever.
+Memory stays within a small multiple of the pickle's size: every length is compared with the bytes
+that are left, long strings are views of the file, and neither the memo nor the keys of
+dictionaries can be made to grow. `pickle.Unpickler` with a `find_class` of its own promises none
+of that: it allocates what a length says, copies every array, and hashes any key, for which 300
+bytes of nested tuples take for ever.
 """
 
 import struct

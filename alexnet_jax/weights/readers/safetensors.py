@@ -22,7 +22,6 @@ _MAX_SIDE = 4096
 def read(
     file: SourceFile, network_name: str = "", mean_file: SourceFile | None = None
 ) -> ForeignWeights:
-    """Reads a file that `export --format safetensors` wrote."""
     del mean_file  # the format has its own
     tensors, metadata = read_safetensors(file.path)
     if metadata.get("format") != FORMAT:
@@ -81,11 +80,7 @@ def unflatten(tensors: dict[str, np.ndarray]) -> tuple[Params, dict[str, np.ndar
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Returns all tensors and the metadata of a file; bfloat16 becomes float32.
-
-    Raises:
-      InputError: the file is missing, damaged, or has numbers that NumPy lacks.
-    """
+    """Returns tensors and metadata; bfloat16 becomes float32; raises `InputError`."""
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: _read_tensor(file, name, path) for name in file.keys()}  # noqa: SIM118

@@ -17,13 +17,7 @@ class _MappedFile(mmap.mmap):
 
 
 class SourceFile(NamedTuple):
-    """A file to import from.
-
-    Attributes:
-      path: where it is.
-      stream: the mapped file, to read and seek in.
-      data: the same as bytes.
-    """
+    """A file to import from; `data` is the mapped `stream` as bytes."""
 
     path: Path
     stream: Any
@@ -31,7 +25,6 @@ class SourceFile(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name without folder, for messages."""
         return self.path.name
 
     def sha256(self) -> str:
@@ -43,11 +36,7 @@ class SourceFile(NamedTuple):
 
 
 def open_source(path: str | Path) -> SourceFile:
-    """Maps a file.
-
-    Raises:
-      InputError: it is missing, empty, not a file, or larger than `MAX_BYTES`.
-    """
+    """Maps a file; raises `InputError` unless it is a file of 1 to `MAX_BYTES` bytes."""
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it")

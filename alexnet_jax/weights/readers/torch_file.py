@@ -73,8 +73,7 @@ class TorchFile(NamedTuple):
     """The contents of a PyTorch file.
 
     Attributes:
-      tensors: by path.
-      programs: the class of the pickled module around each, or an empty string.
+      programs: the class of the pickled module around each tensor, or an empty string.
       modules: pickled modules by path; a `state_dict` has none.
       array: returns the array of a path, of the type that it has in the file.
       class_names: by output, if they were saved beside the tensors.
@@ -88,11 +87,7 @@ class TorchFile(NamedTuple):
 
 
 def open_torch(file: SourceFile) -> TorchFile:
-    """Finds the tensors of a file, whatever is around them; none is read yet.
-
-    Raises:
-      InputError: not such a file, damaged, without tensors, or it tries to run something.
-    """
+    """Finds the tensors of a file, whatever is around them; none is read yet."""
     is_big_endian = False
     if bytes(file.data[:4]) == b"PK\x03\x04":
         value, read_storage, is_big_endian = _open_zip(file)
@@ -115,7 +110,6 @@ def open_torch(file: SourceFile) -> TorchFile:
 
 
 def read_torch(file: SourceFile) -> dict[str, np.ndarray]:
-    """Returns all arrays of a file by name; see `open_torch` for errors."""
     opened = open_torch(file)
     return {".".join(path): opened.array(path) for path in opened.tensors}
 
@@ -204,7 +198,6 @@ def _check_entries(file: SourceFile, entries: dict[str, zipfile.ZipInfo]) -> Non
 
 
 def _open_legacy(file: SourceFile) -> tuple[Any, _ReadStorage]:
-    """Returns the object, and a function that reads storages."""
     storages: dict[str, _Storage] = {}
 
     def reference(value: Any) -> Any:
@@ -264,7 +257,6 @@ def _read_storages(
 def _read_array(
     what: str, tensor: Tensor, read_storage: _ReadStorage, is_big_endian: bool
 ) -> np.ndarray:
-    """Returns the tensor's array, a view of its storage if possible."""
     storage, offset, shape, strides = tensor
     numbers = [-1]
     if isinstance(storage, _Storage) and isinstance(shape, tuple) and isinstance(strides, tuple):

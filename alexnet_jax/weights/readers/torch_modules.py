@@ -35,7 +35,7 @@ def check_modules(
     """Returns messages about the modules of unknown classes.
 
     Args:
-      modules: of the file, by path; a `state_dict` has none.
+      modules: of the file; a `state_dict` has none.
       paths: of torchvision's keys in the file.
       layers: of torchvision's AlexNet.
 
@@ -103,7 +103,6 @@ def _without_wrappers(path: Path) -> Path:
 
 
 def _unwrapped(module: Stub) -> Stub:
-    """Returns the module inside all wrappers, or `module` itself if it is none."""
     for _ in range(_MAX_WRAPPERS):
         children = children_of(module)
         if len(children) != 1 or not children.keys() <= WRAPPERS:

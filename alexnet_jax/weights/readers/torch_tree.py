@@ -37,14 +37,7 @@ class Tensor(NamedTuple):
 
 
 class _Node(NamedTuple):
-    """A container on the way to tensors.
-
-    Attributes:
-      parent: the container around it.
-      parts: of its name there.
-      depth: number of parts from the top.
-      program: class of the outermost module around it.
-    """
+    """A container on the way to tensors: its place, and the class of the outermost module."""
 
     parent: "_Node | None"
     parts: Path
@@ -63,10 +56,8 @@ class _Node(NamedTuple):
 def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, str], dict[Path, Stub]]:
     """Returns tensors by path, the class of the outermost module around each, and the modules.
 
-    Each container is visited once, on its shortest path, so that cycles end.
-
-    Raises:
-      ValueError: there are too many tensors, or one's shape is impossible.
+    Each container is visited once, on its shortest path, so that cycles end. Raises `ValueError`
+    for too many tensors, or a shape that is impossible.
     """
     tensors: dict[Path, Tensor] = {}
     programs: dict[Path, str] = {}
@@ -125,7 +116,6 @@ def attributes_of(value: Any) -> dict[Any, Any]:
 
 
 def children_of(module: Stub | None) -> dict[str, Stub]:
-    """Returns the modules directly below one by name; none for anything else."""
     children = attributes_of(module).get("_modules")
     pairs = children.items() if isinstance(children, dict) else ()
     return {str(name): child for name, child in pairs if isinstance(child, Stub)}

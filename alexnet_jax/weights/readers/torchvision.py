@@ -43,7 +43,6 @@ class LayerKey(NamedTuple):
 
     Attributes:
       prefix: of its keys, such as `features.0`.
-      layer: ours.
       weight_shape: of torchvision's weight.
       channels: of the image that its input was flattened from; 1 if it was none.
     """
@@ -66,10 +65,7 @@ class _Found(NamedTuple):
 def read(
     file: SourceFile, network_name: str = "", mean_file: SourceFile | None = None
 ) -> ForeignWeights:
-    """Reads torchvision's AlexNet from a `.pth` or `.safetensors` file, without PyTorch.
-
-    The layers `features.*` alone are enough (a convolutional trunk).
-    """
+    """Reads torchvision's AlexNet; the layers `features.*` alone are enough."""
     del mean_file  # torchvision's constants are part of its networks
     network = find_network(network_name or NETWORK)
     keys = layer_keys(network)
@@ -138,11 +134,7 @@ def to_torchvision(params: Any, network: Network) -> dict[str, np.ndarray]:
     """Returns the parameters under torchvision's keys and in its layouts, contiguous float32.
 
     Args:
-      params: `{layer: {"kernel": …, "bias": …}}`.
       network: `one-weird-trick`, with any numbers of filters, units and classes.
-
-    Raises:
-      InputError: the network is another one, or its layers have no parameters in `params`.
     """
     arrays = {}
     for key in layer_keys(network):
@@ -160,10 +152,6 @@ def from_torchvision(arrays: Mapping[str, np.ndarray], network: Network) -> Laye
 
     Args:
       arrays: by torchvision's keys; a layer may be absent, but not half of one.
-      network: as of `to_torchvision`.
-
-    Raises:
-      InputError: the network is another one, a key is unknown or half a layer, or a shape differs.
     """
     params: LayerArrays = {}
     keys = layer_keys(network)
@@ -196,7 +184,7 @@ def from_torchvision(arrays: Mapping[str, np.ndarray], network: Network) -> Laye
 
 
 def layer_keys(network: Network) -> list[LayerKey]:
-    """Returns the keys of the layers with parameters, in order; see `to_torchvision` for errors."""
+    """Returns the keys of the layers with parameters; raises `InputError` for another network."""
     if _without_widths(network) != _without_widths(NETWORKS[NETWORK]):
         raise InputError(
             f"network '{network.name}' is not torchvision's AlexNet, which is '{NETWORK}'; only "
@@ -220,12 +208,10 @@ def layer_keys(network: Network) -> list[LayerKey]:
 
 
 def weight_shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of torchvision's weights by the prefix of the layer."""
     return {key.prefix: key.weight_shape for key in layer_keys(network)}
 
 
 def _without_widths(network: Network) -> list[Layer]:
-    """Returns the layers without widths and initial values."""
     anonymous = {"features": 0, "weight_std": None, "bias": 0.0}
     return [
         dataclasses.replace(layer, **anonymous) if isinstance(layer, Conv | Dense) else layer

@@ -33,12 +33,7 @@ _MAX_NETWORKS = 100
 
 
 class FoundArrays(NamedTuple):
-    """Where the network's arrays are.
-
-    Attributes:
-      paths: of torchvision's keys.
-      messages: what the user should know, one line each.
-    """
+    """The paths of torchvision's keys, and what the user should know, one line each."""
 
     paths: dict[str, Path]
     messages: tuple[str, ...]
@@ -54,7 +49,7 @@ def find_arrays(
     """Returns where the one network among the arrays is.
 
     Args:
-      arrays: anything with a `shape`, by path.
+      arrays: anything with a `shape`.
       shapes: of torchvision's weights, by prefix (`features.0`), convolutions first.
 
     Raises:
@@ -174,8 +169,7 @@ def _with_nested_head(
 ) -> tuple[dict[str, Path], str]:
     """Returns the paths with the last layer from a sequence in its place, and its name there.
 
-    `classifier[6]` is often replaced by `Sequential(Dropout, Linear)` or the like; if that has
-    one layer with weights, it is the layer.
+    `classifier[6]` is often replaced by `Sequential(Dropout, Linear)` or the like.
     """
     head = (*base, "classifier", "6")
     inside = {name: path for path, name in names.items() if _is_inside(name, head)}
@@ -240,7 +234,6 @@ def _show(base: Path) -> str:
 
 
 def _list_names(names: list[Path]) -> str:
-    """Returns the first names and the number of the others."""
     first = ", ".join(f"'{'.'.join(name)[:80]}'" for name in names[:_MAX_SHOWN])
     more = len(names) - _MAX_SHOWN
     return f"{first} and {more:,} more" if more > 0 else first

@@ -59,12 +59,7 @@ def describe_weights(weights: RunWeights) -> dict[str, Any]:
 
 
 def describe_program(weights: RunWeights, form: str, check: str) -> dict[str, Any]:
-    """Returns how to call an exported program without this one.
-
-    Args:
-      form: name of the format.
-      check: what the check has found.
-    """
+    """Returns how to call an exported program without this one."""
     size, classes = weights.run.stored_size, weights.run.network.classes
     facts = describe_weights(weights)
     for name in ("layout", "layers", "version"):
@@ -96,10 +91,9 @@ def describe_program(weights: RunWeights, form: str, check: str) -> dict[str, An
 
 
 def mean_and_scale(run: Run) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Returns what is subtracted from the centre view, and what it is then divided by.
+    """Returns what to subtract from the centre view, and what to divide by; None: nothing.
 
-    Returns:
-      float32 `[size, size, 3]` or `[3]`, and `[3]`; None where there is nothing to do.
+    They are float32 `[size, size, 3]` or `[3]`, and `[3]`.
     """
     settings, inputs = run.config.preprocess, run.inputs
     mean = None if settings.mean == "none" else np.asarray(inputs.mean, np.float32)
@@ -111,10 +105,7 @@ def mean_and_scale(run: Run) -> tuple[np.ndarray | None, np.ndarray | None]:
 
 
 def named_arrays(weights: RunWeights) -> dict[str, np.ndarray]:
-    """Returns `{"conv1.kernel": …, "inputs.mean": …}`, contiguous arrays.
-
-    The colour PCA is not among them: only training needs it.
-    """
+    """Returns `{"conv1.kernel": …, "inputs.mean": …}` without the colour PCA, all contiguous."""
     arrays = {
         f"{layer}.{name}": np.ascontiguousarray(array)
         for layer, leaves in weights.params.items()
@@ -127,7 +118,6 @@ def named_arrays(weights: RunWeights) -> dict[str, np.ndarray]:
 
 
 def check_finite(weights: RunWeights) -> None:
-    """Raises `CheckpointError` unless all parameters and preprocessing arrays are finite."""
     for name, array in named_arrays(weights).items():
         if not np.isfinite(array).all():
             raise CheckpointError(

@@ -67,7 +67,7 @@ def random_images(size: int) -> np.ndarray:
 
 
 def our_logits(weights: RunWeights, images: np.ndarray) -> np.ndarray:
-    """Returns float32 `[n, classes]` of the centre view; raises `CheckpointError` if not finite."""
+    """Returns float32 `[n, classes]` of the centre view."""
     run = weights.run
     step = make_view_step(
         run.network, run.config.preprocess, run.image_size, 1, jnp.float32, run.config.augment

@@ -17,14 +17,7 @@ PROGRAM = "the ONNX model"
 
 
 def write(weights: RunWeights, path: Path) -> Written:
-    """Writes a model for any batch size, with the centre crop, preprocessing and parameters.
-
-    Inside, images have their channels first, as ONNX wants it.
-
-    Raises:
-      InputError: the network has a layer that ONNX cannot express.
-      CheckpointError: ONNX or onnxruntime refuse the file.
-    """
+    """Writes a model for any batch size, with the centre crop, preprocessing and parameters."""
     model = onnx_graph.build_model(weights, describe_program(weights, "onnx", ""))
     onnx.save_model(model, str(path))
     with errors_of(f"onnx {onnx.__version__}", PROGRAM):

@@ -36,15 +36,8 @@ OPSET, IR_VERSION = 17, 8  # ONNX 1.12 of 2022: old enough for every runtime
 def build_model(weights: RunWeights, facts: dict[str, Any]) -> onnx.ModelProto:
     """Returns the model: uint8 `images` `[batch, s, s, 3]` to `logits` and `probabilities`.
 
-    Within, images are `[batch, channels, height, width]`; each layer's output has its name
-    (`conv1`, `fc7`, …), and the preprocessed image is `preprocessed`, so that tools can cut the
-    graph there.
-
-    Args:
-      facts: for the model's metadata.
-
-    Raises:
-      InputError: ONNX cannot express a layer.
+    Within, images are `[batch, channels, height, width]`. Tools can cut the graph at the output of
+    each layer, which has its name (`conv1`, `fc7`, …), or at `preprocessed`. `facts` are metadata.
     """
     run = weights.run
     graph = Graph()
@@ -84,7 +77,6 @@ class Graph:
         return output
 
     def constant(self, name: str, array: Any, dtype: Any = np.float32) -> str:
-        """Adds an array and returns its name."""
         array = np.ascontiguousarray(array, dtype)
         self.arrays.append(numpy_helper.from_array(array, name))
         return name
@@ -94,8 +86,7 @@ class Graph:
     ) -> str:
         """Appends a part for each group of `width` channels of `x`, and joins them as `name`.
 
-        Args:
-          add_part: appends the part of an input, under the name of its output, by its number.
+        `add_part` takes an input, the name of its output, and its number.
         """
         if groups == 1:
             return add_part(x, name, 0)
@@ -108,7 +99,6 @@ class Graph:
 
 
 def _preprocessing(graph: Graph, weights: RunWeights) -> str:
-    """Appends centre crop, mean, scale and the change to channels first."""
     run = weights.run
     mean, scale = mean_and_scale(run)
     x = "images"

@@ -14,15 +14,7 @@ from alexnet_jax.errors import InputError
 
 
 class Exported(NamedTuple):
-    """What was written.
-
-    Attributes:
-      path: the file, or the folder of a SavedModel.
-      sidecar: JSON beside it that says how to use it.
-      bytes: size.
-      check: what was compared, and the difference.
-      notes: what the user should know, one line each.
-    """
+    """What was written; `path` is the file, or the folder of a SavedModel."""
 
     path: Path
     sidecar: Path
@@ -31,7 +23,6 @@ class Exported(NamedTuple):
     notes: tuple[str, ...] = ()
 
     def summary(self) -> str:
-        """Returns a line for the user, and one for each note."""
         line = (
             f"wrote {self.path} ({self.bytes / 1e6:.1f} MB) and {self.sidecar.name}; {self.check}"
         )
@@ -41,15 +32,7 @@ class Exported(NamedTuple):
 def output_paths(
     output: str | Path, endings: tuple[str, ...], sidecar_ending: str = ""
 ) -> tuple[Path, Path]:
-    """Returns the path to write and that of its sidecar.
-
-    Args:
-      endings: that it may have; none: a folder, with any name.
-      sidecar_ending: in place of the file's; empty: `.json` is appended.
-
-    Raises:
-      InputError: another ending, one of the two exists, or a file is where a folder should be.
-    """
+    """Returns the path to write and that of its sidecar; see `Writer` for the endings."""
     path = Path(output)
     if endings and path.suffix not in endings:
         raise InputError(f"--output {path} should end in {' or '.join(endings)}")
@@ -67,9 +50,6 @@ def named_when_done(*paths: Path) -> Iterator[tuple[Path, ...]]:
     """Yields temporary paths, which get the names `paths` when the block ends well.
 
     After an error nothing is left of any of them, so that no file exists that was not checked.
-
-    Raises:
-      InputError: they cannot be written.
     """
     temporary = tuple(path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths)
     for path in paths:
@@ -129,7 +109,6 @@ def _remove(*paths: Path) -> None:
 
 
 def size_in_bytes(path: Path) -> int:
-    """Returns the size of a file, or of all files in a folder."""
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -18,9 +18,6 @@ def write(weights: RunWeights, path: Path) -> Written:
     """Writes parameters and preprocessing arrays: `conv1.kernel`, …, `inputs.mean`, `inputs.scale`.
 
     The header of the file has all that is needed to import it again; the sidecar is for people.
-
-    Raises:
-      CheckpointError: the written file differs from the parameters.
     """
     arrays = named_arrays(weights)
     description = describe_weights(weights)
@@ -35,7 +32,6 @@ def write(weights: RunWeights, path: Path) -> Written:
 
 
 def check_same_bits(name: str, written: np.ndarray | None, array: np.ndarray) -> None:
-    """Raises `CheckpointError` unless two arrays are equal bit for bit."""
     if (
         written is None
         or (written.dtype, written.shape) != (array.dtype, array.shape)

@@ -32,8 +32,7 @@ USE = (
 def write(weights: RunWeights, path: Path) -> Written:
     """Writes one artifact of `jax.export` for any batch size and three platforms.
 
-    It holds the centre crop, the preprocessing and the parameters. JAX of at least the next six
-    months can read it, without the network's code and without this program.
+    JAX of at least the next six months can read it, without any of this program.
     """
     path.write_bytes(lower(weights).serialize())
     program = jax_export.deserialize(bytearray(path.read_bytes()))

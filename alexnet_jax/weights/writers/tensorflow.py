@@ -27,14 +27,7 @@ with contextlib.suppress(RuntimeError):  # TensorFlow has chosen its devices alr
 
 
 def write_savedmodel(weights: RunWeights, path: Path) -> Written:
-    """Writes a folder that `tf.saved_model.load` and TensorFlow Serving read.
-
-    It holds the centre crop, the preprocessing and the parameters, in TensorFlow's own operators.
-
-    Raises:
-      InputError: the network has a layer that TensorFlow cannot express.
-      CheckpointError: TensorFlow refuses the program.
-    """
+    """Writes a folder that `tf.saved_model.load` and TensorFlow Serving read."""
     engine = f"TensorFlow {tf.__version__}"
     with errors_of(engine, "the SavedModel"):
         _save(weights, path)
@@ -47,11 +40,7 @@ def write_savedmodel(weights: RunWeights, path: Path) -> Written:
 
 
 def write_tflite(weights: RunWeights, path: Path) -> Written:
-    """Writes a float32 model for the TFLite (LiteRT) interpreter, in its built-in operators.
-
-    Raises:
-      As `write_savedmodel`.
-    """
+    """Writes a float32 model for the TFLite (LiteRT) interpreter, in its built-in operators."""
     engine = f"the interpreter of TensorFlow {tf.__version__}"
     with scratch_folder(path) as folder, errors_of(engine, "the TFLite model"):
         _save(weights, folder)

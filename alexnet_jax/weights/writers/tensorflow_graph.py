@@ -58,7 +58,6 @@ class Program(tf.Module):
         return {"logits": x, "probabilities": tf.nn.softmax(x)}
 
     def _layer(self, name: str, layer: Layer, x: Any, shape: tuple[int, ...]) -> Any:
-        """Returns a layer's output; `shape` is that of its input, without the batch axis."""
         match layer:
             case Conv():
                 return self._convolution(layer, x)

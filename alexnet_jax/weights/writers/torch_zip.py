@@ -1,8 +1,6 @@
-"""PyTorch's file format for dictionaries of arrays, without PyTorch.
+"""PyTorch's file format for dictionaries of arrays, without PyTorch; `torch_file` reads it again.
 
-A `.pth` file since PyTorch 1.6 is an uncompressed zip archive: `data.pkl` describes the tensors,
-and each one's bytes are a member of their own. The pickle is written here opcode by opcode; it
-names only what `torch.load(weights_only=True)` allows. `torch_file` reads it again.
+The pickle is written opcode by opcode; it names only what `torch.load(weights_only=True)` allows.
 """
 
 import io
@@ -34,7 +32,6 @@ def write(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 
 def _pickle(arrays: dict[str, np.ndarray]) -> bytes:
-    """Returns the pickle of an OrderedDict of tensors, protocol 2."""
     code = io.BytesIO()
     code.write(pickle.PROTO + b"\x02")
     code.write(_function("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE)

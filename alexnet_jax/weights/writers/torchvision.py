@@ -28,12 +28,7 @@ LAYOUT = {
 
 
 def write(weights: RunWeights, path: Path) -> Written:
-    """Writes a `state_dict` that torchvision's `alexnet(num_classes=N)` loads.
-
-    Raises:
-      InputError: the network is not `one-weird-trick`.
-      CheckpointError: the written file differs from the parameters.
-    """
+    """Writes a `state_dict` that torchvision's `alexnet(num_classes=N)` loads."""
     arrays = to_torchvision(weights.params, weights.run.network)
     own_name = path.with_suffix("").with_suffix("")  # without the temporary endings
     if own_name.suffix == ".pth":
@@ -61,14 +56,10 @@ def write(weights: RunWeights, path: Path) -> Written:
 
 
 def torchvision_logits(arrays: dict[str, np.ndarray], images: Any) -> jax.Array:
-    """Computes torchvision's AlexNet from its own arrays and in its own layout.
+    """Computes torchvision's AlexNet from a `state_dict` and float32 `[n, 3, size, size]`.
 
     A second implementation of the network, which shares nothing with ours but JAX.
     Source: pytorch/vision torchvision/models/alexnet.py.
-
-    Args:
-      arrays: `state_dict`.
-      images: preprocessed float32 `[n, 3, size, size]`.
     """
     x = jnp.asarray(images)
     for module, stride, padding, pooled in (
@@ -113,7 +104,6 @@ def _adaptive_average(x: jax.Array, size: int) -> jax.Array:
 
 
 def _describe(weights: RunWeights, check: str) -> dict[str, Any]:
-    """Returns the sidecar: what to do with an image before PyTorch sees it."""
     mean, scale = mean_and_scale(weights.run)
     facts = describe_weights(weights)
     del facts["layers"], facts["version"]
