@@ -7,12 +7,16 @@ from pathlib import Path
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.runs.weights import RunWeights
-from alexnet_jax.weights import WRITERS, Format, Writer
-from alexnet_jax.weights.writers import output_files
+from alexnet_jax.weights import WRITERS, Format
 from alexnet_jax.weights.writers.description import check_finite
-from alexnet_jax.weights.writers.logits_check import compare_logits
-from alexnet_jax.weights.writers.output_files import Exported
-from alexnet_jax.weights.writers.written import Written
+from alexnet_jax.weights.writers.logits_check import Written, compare_logits
+from alexnet_jax.weights.writers.output_files import (
+    Exported,
+    named_when_done,
+    output_paths,
+    size_in_bytes,
+    write_json,
+)
 
 
 def export(weights: RunWeights, output: str | Path, form: Format) -> Exported:
@@ -27,23 +31,23 @@ def export(weights: RunWeights, output: str | Path, form: Format) -> Exported:
       CheckpointError: the parameters are not finite, or what was written differs from them or
         computes other logits. Nothing is left then.
     """
-    writer = WRITERS[form]
-    path, sidecar = output_files.output_paths(output, writer.endings, writer.sidecar_ending)
-    write = _load(writer, form)
+    path, sidecar = output_paths(output, WRITERS[form])
+    write = _load_writer(form)
     check_finite(weights)
-    with output_files.named_when_done(path, sidecar) as (file, description):
+    with named_when_done(path, sidecar) as (file, description):
         written = write(weights, file)
-        check = written.check
+        facts, check = written.description, written.check
         if written.compute is not None:
             check += compare_logits(weights, written.compute, written.program, written.engine)
-        output_files.write_json(description, written.describe(check))
+            facts = facts | {"check": check}
+        write_json(description, facts)
         if file.is_file():
             shutil.copymode(description, file)  # safetensors makes files that others cannot read
-    size = output_files.size_in_bytes(path)
-    return Exported(path, sidecar, size, check, written.notes)
+    return Exported(path, sidecar, size_in_bytes(path), check, written.notes)
 
 
-def _load(writer: Writer, form: str) -> Callable[[RunWeights, Path], Written]:
+def _load_writer(form: str) -> Callable[[RunWeights, Path], Written]:
+    writer = WRITERS[form]
     try:
         module = importlib.import_module(f"{__package__}.writers.{writer.module}")
     except ImportError as error:

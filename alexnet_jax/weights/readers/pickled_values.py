@@ -1,8 +1,4 @@
-"""What a pickle of weights may hold: numbers, text, containers, and NumPy arrays.
-
-These classes stand for the objects of a pickle while `safe_pickle` reads it. None of them runs
-anything; sizes are checked before an array is made.
-"""
+"""The values of a pickle of weights while it is read; none of them runs anything."""
 
 import functools
 import math
@@ -25,11 +21,7 @@ class Name(NamedTuple):
 class Stub:
     """Stands for an object of any class: it keeps what the pickle gave it, and does nothing.
 
-    Attributes:
-      made_by: name of the class or function.
-      arguments: of the call that would have made it.
-      state: its attributes.
-      items: its contents, if it is a list or a dictionary of its own kind.
+    `items` are its contents, if it is a list or a dictionary of its own kind.
     """
 
     __slots__ = ("arguments", "items", "made_by", "state")
@@ -81,11 +73,7 @@ class PickledArray:
         self.state = state
 
     def numpy(self) -> np.ndarray:
-        """Returns the array, a view of the file's bytes if it is large.
-
-        Raises:
-          ValueError: not an array of numbers, or its shape does not fit the number of its bytes.
-        """
+        """Returns a view of the file's bytes if large; raises `ValueError` if they do not fit."""
         if self.state is None:
             raise ValueError("an array without contents")
         _, shape, dtype, fortran, raw = self.state
@@ -135,8 +123,8 @@ def _encode(text: Any, encoding: Any) -> bytes:
 def as_key(value: Any) -> Any:
     """Returns the key of a dictionary that stands for a value.
 
-    Text, small numbers and names stay. Hashing anything else can take very long (nested tuples)
-    and no reader needs it: an object that equals nothing stands for it.
+    Hashing anything but text, small numbers and names can take very long (nested tuples), and no
+    reader needs it: an object that equals nothing stands for it.
     """
     is_small = isinstance(value, int) and abs(value) < 2**31
     if value is None or is_small or isinstance(value, str | bytes | Name):
@@ -185,10 +173,7 @@ _DANGEROUS_BUILTINS = frozenset(
 
 @functools.lru_cache(1024)
 def is_dangerous(name: Name) -> bool:
-    """Returns whether only an attack mentions this name.
-
-    Nothing is ever run, whatever the name; but the owner of such a file should know what it is.
-    """
+    """Returns whether only an attack mentions a name; it is not run, but the owner should know."""
     parts = str(name).split(".")
     if not _DANGEROUS_PARTS.isdisjoint(parts) or parts[-1] in _DANGEROUS_ENDS:
         return True

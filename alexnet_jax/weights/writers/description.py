@@ -58,17 +58,17 @@ def describe_weights(weights: RunWeights) -> dict[str, Any]:
     }
 
 
-def describe_program(weights: RunWeights, form: str, check: str) -> dict[str, Any]:
+def describe_program(weights: RunWeights, form: str, **facts: Any) -> dict[str, Any]:
     """Returns how to call an exported program without this one."""
     size, classes = weights.run.stored_size, weights.run.network.classes
-    facts = describe_weights(weights)
+    description = describe_weights(weights)
     for name in ("layout", "layers", "version"):
-        del facts[name]
-    facts["preprocessing"]["where"] = (
+        del description[name]
+    description["preprocessing"]["where"] = (
         "resize and crop to the stored size before; the rest is in the program"
     )
     logits = {"name": "logits", "shape": ["batch", classes], "dtype": "float32"}
-    return facts | {
+    return description | {
         "format": form,
         "inputs": [
             {
@@ -86,7 +86,8 @@ def describe_program(weights: RunWeights, form: str, check: str) -> dict[str, An
                 "meaning": "of the centre view; in the order of class_names",
             },
         ],
-        "check": check,
+        "check": "",  # filled in after the check
+        **facts,
     }
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,18 +18,33 @@ order differ by some 1e-6; a wrong layout, window or constant by far more."""
 BATCH_SIZES = (1, 3)
 
 
+class Written(NamedTuple):
+    """What a writer returns: a file that was read back, still to be checked.
+
+    Attributes:
+      description: for the sidecar.
+      compute: from stored images, uint8 `[n, s, s, 3]`, to logits `[n, classes]`; None: the arrays
+        in the file were compared, which is enough.
+      program: what computes, for messages: "the ONNX model".
+      engine: what runs it, with its version.
+      check: what was compared before.
+      notes: what the user should know, one line each.
+    """
+
+    description: dict[str, Any]
+    compute: Callable[[np.ndarray], Any] | None = None
+    program: str = ""
+    engine: str = ""
+    check: str = ""
+    notes: tuple[str, ...] = ()
+
+
 def compare_logits(
     weights: RunWeights, compute: Callable[[np.ndarray], Any], program: str, engine: str
 ) -> str:
     """Calls an exported program on random images, and returns how far its logits are from ours.
 
-    Args:
-      compute: from stored images, uint8 `[n, s, s, 3]`, to logits `[n, classes]`.
-      program: what computes, for messages.
-      engine: what runs it, with its version.
-
-    Raises:
-      CheckpointError: the logits have another shape, or differ by more than `TOLERANCE`.
+    See `Written` for the arguments; raises `CheckpointError` if they differ.
     """
     images = random_images(weights.run.stored_size)
     ours = our_logits(weights, images)

@@ -10,15 +10,15 @@ import onnxruntime  # pyright: ignore[reportMissingImports]
 from alexnet_jax.runs.weights import RunWeights
 from alexnet_jax.weights.writers import onnx_graph
 from alexnet_jax.weights.writers.description import describe_program
-from alexnet_jax.weights.writers.logits_check import errors_of
-from alexnet_jax.weights.writers.written import Written
+from alexnet_jax.weights.writers.logits_check import Written, errors_of
 
 PROGRAM = "the ONNX model"
 
 
 def write(weights: RunWeights, path: Path) -> Written:
     """Writes a model for any batch size, with the centre crop, preprocessing and parameters."""
-    model = onnx_graph.build_model(weights, describe_program(weights, "onnx", ""))
+    description = describe_program(weights, "onnx")
+    model = onnx_graph.build_model(weights, description)
     onnx.save_model(model, str(path))
     with errors_of(f"onnx {onnx.__version__}", PROGRAM):
         onnx.checker.check_model(str(path), full_check=True)
@@ -30,9 +30,4 @@ def write(weights: RunWeights, path: Path) -> Written:
         return session.run(["logits"], {"images": images})[0]
 
     facts = {"onnx": onnx.__version__, "opset": onnx_graph.OPSET}
-    return Written(
-        describe=lambda check: describe_program(weights, "onnx", check) | facts,
-        compute=compute,
-        program=PROGRAM,
-        engine=engine,
-    )
+    return Written(description | facts, compute, PROGRAM, engine)

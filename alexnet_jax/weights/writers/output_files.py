@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alexnet_jax.errors import InputError
+from alexnet_jax.weights import Writer
 
 
 class Exported(NamedTuple):
@@ -29,15 +30,14 @@ class Exported(NamedTuple):
         return "\n".join([line, *(f"note: {note}" for note in self.notes)])
 
 
-def output_paths(
-    output: str | Path, endings: tuple[str, ...], sidecar_ending: str = ""
-) -> tuple[Path, Path]:
-    """Returns the path to write and that of its sidecar; see `Writer` for the endings."""
+def output_paths(output: str | Path, writer: Writer) -> tuple[Path, Path]:
+    """Returns the path to write and that of its sidecar."""
     path = Path(output)
-    if endings and path.suffix not in endings:
-        raise InputError(f"--output {path} should end in {' or '.join(endings)}")
-    name = f"{path.name}.json"
-    sidecar = path.with_suffix(sidecar_ending) if sidecar_ending else path.with_name(name)
+    if writer.endings and path.suffix not in writer.endings:
+        raise InputError(f"--output {path} should end in {' or '.join(writer.endings)}")
+    sidecar = path.with_name(f"{path.name}.json")
+    if writer.sidecar_ending:
+        sidecar = path.with_suffix(writer.sidecar_ending)
     _refuse_existing(path, sidecar)
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if parent.is_file():

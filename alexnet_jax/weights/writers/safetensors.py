@@ -11,7 +11,7 @@ from alexnet_jax.errors import CheckpointError
 from alexnet_jax.runs.weights import RunWeights
 from alexnet_jax.weights.readers.safetensors import read_safetensors
 from alexnet_jax.weights.writers.description import describe_weights, named_arrays
-from alexnet_jax.weights.writers.written import Written
+from alexnet_jax.weights.writers.logits_check import Written
 
 
 def write(weights: RunWeights, path: Path) -> Written:
@@ -28,7 +28,7 @@ def write(weights: RunWeights, path: Path) -> Written:
     for name, array in arrays.items():
         check_same_bits(name, written[name], array)
     check = f"{len(arrays)} tensors read back, largest difference 0"
-    return Written(lambda _: description, check=check)
+    return Written(description, check=check)
 
 
 def check_same_bits(name: str, written: np.ndarray | None, array: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from alexnet_jax.network.layers import Dense
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.runs.weights import RunWeights
 from alexnet_jax.weights.writers.description import describe_program
-from alexnet_jax.weights.writers.written import Written
+from alexnet_jax.weights.writers.logits_check import Written
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 USE = (
@@ -41,18 +41,16 @@ def write(weights: RunWeights, path: Path) -> Written:
         with _without_cache():
             return program.call(images)["logits"]
 
-    facts = {
-        "jax": jax.__version__,
-        "platforms": list(program.platforms),
-        "calling_convention_version": program.calling_convention_version,
-        "use": USE,
-    }
-    return Written(
-        describe=lambda check: describe_program(weights, "stablehlo", check) | facts,
-        compute=compute,
-        program="the StableHLO program",
-        engine=f"JAX {jax.__version__} on the CPU",
+    description = describe_program(
+        weights,
+        "stablehlo",
+        jax=jax.__version__,
+        platforms=list(program.platforms),
+        calling_convention_version=program.calling_convention_version,
+        use=USE,
     )
+    engine = f"JAX {jax.__version__} on the CPU"
+    return Written(description, compute, "the StableHLO program", engine)
 
 
 def lower(weights: RunWeights) -> jax_export.Exported:

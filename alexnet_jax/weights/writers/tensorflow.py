@@ -15,10 +15,9 @@ import tensorflow as tf  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 from alexnet_jax.runs.weights import RunWeights  # noqa: E402
 from alexnet_jax.weights.writers.description import describe_program  # noqa: E402
-from alexnet_jax.weights.writers.logits_check import errors_of  # noqa: E402
+from alexnet_jax.weights.writers.logits_check import Written, errors_of  # noqa: E402
 from alexnet_jax.weights.writers.output_files import scratch_folder  # noqa: E402
 from alexnet_jax.weights.writers.tensorflow_graph import Program  # noqa: E402
-from alexnet_jax.weights.writers.written import Written  # noqa: E402
 
 SIGNATURE = "serving_default"
 
@@ -36,7 +35,7 @@ def write_savedmodel(weights: RunWeights, path: Path) -> Written:
     def compute(images: np.ndarray) -> Any:
         return program(images=tf.constant(images))["logits"]
 
-    return _written(weights, "savedmodel", compute, "the SavedModel", engine)
+    return Written(_describe(weights, "savedmodel"), compute, "the SavedModel", engine)
 
 
 def write_tflite(weights: RunWeights, path: Path) -> Written:
@@ -50,7 +49,7 @@ def write_tflite(weights: RunWeights, path: Path) -> Written:
     def compute(images: np.ndarray) -> Any:
         return runner(images=images)["logits"]
 
-    return _written(weights, "tflite", compute, "the TFLite model", engine)
+    return Written(_describe(weights, "tflite"), compute, "the TFLite model", engine)
 
 
 def _save(weights: RunWeights, folder: Path) -> None:
@@ -58,14 +57,8 @@ def _save(weights: RunWeights, folder: Path) -> None:
     tf.saved_model.save(program, str(folder), signatures={SIGNATURE: program.compute})
 
 
-def _written(weights: RunWeights, form: str, compute: Any, program: str, engine: str) -> Written:
-    facts = {"tensorflow": tf.__version__, "signature": SIGNATURE}
-    return Written(
-        describe=lambda check: describe_program(weights, form, check) | facts,
-        compute=compute,
-        program=program,
-        engine=engine,
-    )
+def _describe(weights: RunWeights, form: str) -> dict[str, Any]:
+    return describe_program(weights, form, tensorflow=tf.__version__, signature=SIGNATURE)
 
 
 def _interpreter(path: Path) -> Any:

@@ -17,8 +17,8 @@ from alexnet_jax.weights.readers.torch_file import read_torch
 from alexnet_jax.weights.readers.torchvision import from_torchvision, to_torchvision
 from alexnet_jax.weights.writers import torch_zip
 from alexnet_jax.weights.writers.description import describe_weights, mean_and_scale
+from alexnet_jax.weights.writers.logits_check import Written
 from alexnet_jax.weights.writers.safetensors import check_same_bits
-from alexnet_jax.weights.writers.written import Written
 
 LAYOUT = {
     "images": "[batch, channels, height, width], RGB",
@@ -46,7 +46,7 @@ def write(weights: RunWeights, path: Path) -> Written:
         return jax.jit(torchvision_logits)(written, network_input(weights, images))
 
     return Written(
-        describe=lambda check: _describe(weights, check),
+        description=_describe(weights),
         compute=compute,
         program="the file",
         engine="torchvision's layers in JAX",
@@ -103,7 +103,7 @@ def _adaptive_average(x: jax.Array, size: int) -> jax.Array:
     return jnp.stack([rows[:, :, :, a:b].mean(axis=3) for a, b in bounds], axis=3)
 
 
-def _describe(weights: RunWeights, check: str) -> dict[str, Any]:
+def _describe(weights: RunWeights) -> dict[str, Any]:
     mean, scale = mean_and_scale(weights.run)
     facts = describe_weights(weights)
     del facts["layers"], facts["version"]
@@ -113,7 +113,7 @@ def _describe(weights: RunWeights, check: str) -> dict[str, Any]:
         "scale_values": None if scale is None else scale.tolist(),
     }
     use = f"torchvision.models.alexnet(num_classes={weights.run.network.classes}).load_state_dict"
-    return facts | {"format": "torchvision", "layout": LAYOUT, "check": check, "use": use}
+    return facts | {"format": "torchvision", "layout": LAYOUT, "check": "", "use": use}
 
 
 def _notes(weights: RunWeights) -> tuple[str, ...]:
