@@ -1,9 +1,7 @@
 """Colours as a viewer shows them: the embedded profile to sRGB, transparent parts on white.
 
-Little CMS, which Pillow brings, converts by the relative colorimetric intent with black point
-compensation, as photo editors do: white paper becomes white, black ink black, and colours that
-both spaces have stay. For profiles of three primaries and a curve, which cameras, screens and
-phones have, every intent gives the same.
+Little CMS converts by the relative colorimetric intent with black point compensation, as photo
+editors do: white paper becomes white, black ink black, and colours that both spaces have stay.
 """
 
 import functools
@@ -34,7 +32,6 @@ def to_rgb(image: Image.Image, colours: Colours) -> Image.Image:
     """Converts a loaded image of at most 8 bits a sample to RGB.
 
     Args:
-      image: of any mode except `F` and those of `I`; one that is RGB already may be returned.
       colours: `shown` as a viewer does; `stored`: the numbers of the file, without its profile and
         its alpha, as 2012 read ImageNet.
     """
@@ -88,7 +85,6 @@ def _colour_key(image: Image.Image) -> Any:
 
 
 def _to_srgb(picture: Image.Image, image: Image.Image) -> Image.Image:
-    """Returns `picture` in sRGB, of the colour space that `image` names."""
     profile = image.info.get("icc_profile")
     if not profile:
         picture, profile = _in_rgb(picture), _profile_without_icc(image)
@@ -165,9 +161,6 @@ def matrix_profile(points: tuple[tuple[float, float], ...], gamma: float) -> byt
     Args:
       points: CIE x and y of white, red, green, blue.
       gamma: linear light is the sample to this power.
-
-    Raises:
-      ValueError, LinAlgError, struct.error: no colour space has such points.
     """
     if not all(0 < y <= 1 and 0 <= x <= 1 for x, y in points):
         raise ValueError("no colours")

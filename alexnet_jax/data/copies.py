@@ -66,14 +66,7 @@ class Thumbnails(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """Two pictures of one photo.
-
-    Attributes:
-      first, second: their indices, ascending.
-      agreement: correlation of their detail.
-      change: what turns the first into the second.
-      change_back: what turns the second into the first.
-    """
+    """Two pictures of one photo: first < second, and what turns one into the other."""
 
     first: int
     second: int
@@ -97,10 +90,9 @@ def thumbnail(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
 def find_copies(
     pictures: Thumbnails, show: Callable[[int], None] = lambda done: None, first_query: int = 0
 ) -> list[Copy]:
-    """Returns the pairs of pictures that show one photo, see the module's text.
+    """Returns the pairs of at most `MAX_IMAGES` pictures that show one photo.
 
     Args:
-      pictures: not more than `MAX_IMAGES`.
       show: called now and then with how many have been compared with all.
       first_query: small pictures before this index need not be compared with each other.
     """

@@ -69,9 +69,6 @@ def align(
       pairs: int64 [k, 2].
       maps: float32 [k, 2, 3]: where to begin.
       textures: the pictures have nothing that 16 x 16 cells would show; begin with 32 x 32.
-
-    Returns:
-      The pairs that are left, in parts.
     """
 
     def align_chunk(first: int) -> Alignments | None:

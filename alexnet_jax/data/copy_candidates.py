@@ -82,12 +82,11 @@ def candidates(
     queries: np.ndarray,
     threads: int,
 ) -> Candidates:
-    """Returns the most similar pictures of each, by the whole picture and by its windows.
+    """Returns the most similar pictures of each query, by the whole picture and by its windows.
 
     Args:
       grey: uint8 [n, s, s]: pictures squeezed to squares.
       known: float32 [n, 8, 8], from `whole_coefficients`.
-      windows: `WHOLE` or `WINDOWS`.
       queries: int64 [m]: pictures that are compared with all.
     """
     blocks = [_parts(known[i : i + _COLUMNS]) for i in range(0, len(known), _COLUMNS)]

@@ -53,24 +53,18 @@ def decode_rgb(
     notes: list[str] | None = None,
     min_side: int | None = None,
 ) -> Image.Image:
-    """Decodes an image file of any usual kind to RGB.
+    """Decodes an image file of any usual kind, by its content, to a loaded image of mode RGB.
 
     Greys, palettes, CMYK and up to 16 bits a sample are converted; of an animation or a document of
     several pages the first is taken. The header is read first, so that a crafted file cannot ask
     for memory.
 
     Args:
-      data: the file's bytes: JPEG, PNG, GIF, BMP, WebP, TIFF, PPM and its kin, JPEG 2000, ICO, TGA,
-        PCX, QOI, SGI, Sun, AVIF, and HEIC where the package `pillow-heif` is installed. The
-        content decides the format, not the name.
       appearance: which way up, and in which colours. TIFF and HEIC files are turned by their own
         readers, always; `depth.scaled` says what is white in more than 8 bits.
       notes: gets `NO_END` where a JPEG lacks its end marker, though not one of its pixels.
       min_side: allows a smaller picture with sides not shorter than this, if the format decodes it
         faster (JPEG: a half, a quarter or an eighth); None: the full size.
-
-    Returns:
-      A loaded Pillow image of mode RGB.
 
     Raises:
       BadImageError: no such image, truncated, damaged, or over `MAX_PIXELS`.
@@ -97,7 +91,6 @@ def decode_rgb(
 
 
 def _opened(data: bytes) -> ImageFile.ImageFile:
-    """Reads the header of an image; raises `BadImageError`."""
     formats = (*_formats(), *_UNMARKED)
     if data.startswith(_ICON_START) and _longest_side_in_icon(data) <= _MAX_ICON_SIDE:
         formats = (_ICON,)  # Pillow decodes it at once
@@ -129,11 +122,7 @@ def _longest_side_in_icon(data: bytes) -> int:
 
 
 def appear(image: Image.Image, appearance: Appearance) -> Image.Image:
-    """Returns an image of any mode as RGB with an appearance.
-
-    Raises:
-      BadImageError: more than 8 bits a sample, whose range cannot be known.
-    """
+    """Returns an image of any mode as RGB with an appearance."""
     turn = _turn(image) if appearance.orientation == "upright" else None
     rgb = colours.to_rgb(depth.to_eight_bits(image), appearance.colours)
     return rgb if turn is None else rgb.transpose(turn)
@@ -156,12 +145,9 @@ def is_image(path: str | os.PathLike) -> bool:
 
 
 def header_size(file: str | os.PathLike | IO[bytes]) -> tuple[int, int] | None:
-    """Returns width and height by an image's header; None: `decode_rgb` does not know the format.
+    """Returns width and height by the beginning of an image; None: its format is unknown.
 
     An image that is too large to be opened has (0, 0).
-
-    Args:
-      file: an image file, or at least its beginning.
     """
     return _size(file, (*_formats(), *_UNMARKED))
 
@@ -197,17 +183,13 @@ def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
 def decode_jpeg(
     data: bytes | memoryview, out: np.ndarray | None = None, *, backwards: bool = False
 ) -> np.ndarray:
-    """Decodes a JPEG that `encode_jpeg` wrote, uint8 [h, w, 3].
+    """Decodes a JPEG that `encode_jpeg` wrote, uint8 [h, w, 3], into `out` if it is given.
 
     libjpeg-turbo gives the same bits as Pillow, without the copies to and from Pillow's own image:
-    1.3 times as fast.
+    1.3 times as fast. A damaged one, or one of another size than `out`, is a `ValueError`.
 
     Args:
-      out: array to decode into, which is returned; None: a new one.
       backwards: with the channels in the order blue, green, red.
-
-    Raises:
-      ValueError: damaged, or of another size than `out`.
     """
     colours = "BGR" if backwards else "RGB"
     if out is None:
@@ -220,7 +202,6 @@ def decode_jpeg(
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """Returns Pillow's names of the formats that can be read here."""
     names = _FORMATS
     if features.check("avif"):
         names += ("AVIF",)

@@ -24,18 +24,7 @@ _J2K_START = b"\xff\x4f\xff\x51"  # SOC and SIZ
 
 
 def load_pixels(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
-    """Reads the pixels of an opened image, with 8 bits a sample.
-
-    Args:
-      image: opened from `data`, not loaded.
-      data: the file's bytes.
-
-    Returns:
-      A loaded image of any mode except `F` and those of `I`.
-
-    Raises:
-      BadImageError: the range of the samples cannot be known; see `scaled`.
-    """
+    """Reads the pixels of an image just opened from `data`, with 8 bits a sample."""
     if image.format == "PPM" and image.tile[0].codec_name in ("ppm", "ppm_plain"):
         return _portable(image, data)
     _name_16_bit_planes(image)
@@ -53,14 +42,7 @@ def load_pixels(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
 
 
 def to_eight_bits(image: Image.Image, data: bytes = b"") -> Image.Image:
-    """Brings a loaded image of deep greys to 8 bits; any other is returned as it is.
-
-    Args:
-      data: the file it comes from, as far as known.
-
-    Raises:
-      BadImageError: as `scaled`.
-    """
+    """Brings a loaded image of deep greys to 8 bits; any other is returned as it is."""
     if image.mode != "F" and not image.mode.startswith("I"):
         return image
     samples = np.asarray(image)
@@ -85,7 +67,6 @@ def scaled(samples: np.ndarray, stated: float = 0) -> np.ndarray:
     becomes 4, 16, 64 or 256 times as bright.
 
     Args:
-      samples: whole or floating-point numbers.
       stated: the largest sample that the file says it may have; 0: it does not say.
 
     Raises:

@@ -27,11 +27,9 @@ class DuplicatePair(NamedTuple):
 
 
 class CopyRow(NamedTuple):
-    """A row of `copies.csv`.
+    """A row of `copies.csv`; photos with the same number of a scene show the same.
 
     Attributes:
-      scene: number; photos with the same number show the same.
-      photo: its name in the source.
       like: the photo of that scene by which it was found; empty: the first of a scene.
       change: what turns `like` into this photo, or this photo into `like`.
       agreement: correlation of their detail.
@@ -99,11 +97,7 @@ def near_duplicates(train: Split, test: Split) -> list[DuplicatePair] | None:
     """Returns the test images that show the same as a training image; None: not searched.
 
     For sets without a `copies.csv`: prepared before there was one, or of a kind whose source is not
-    searched. The stored images are compared, unless they are more than `MAX_IMAGES` or stored below
-    24 pixels.
-
-    Raises:
-      DataError: the files are damaged.
+    searched. Not for more than `MAX_IMAGES`, or images stored below 24 pixels.
     """
     if len(train) + len(test) > MAX_IMAGES or train.stored_size < MIN_SIDE // 2:
         return None

@@ -26,9 +26,6 @@ def completed(data: bytes) -> bytes:
     scan with too few bits, which its strict form makes an error. Zeros after the last scan, with
     which file systems and cameras fill up, are removed first: with them a scan that was cut short
     would decode without a warning, and a whole scan never ends with a zero of its own.
-
-    Raises:
-      BadImageError: part of a scan, or a whole scan, is missing, or other bytes follow the last.
     """
     whole = data.rstrip(b"\0")
     if whole.endswith(b"\xff") and whole != data:

@@ -1,8 +1,7 @@
-"""The fit of an RGB image to the stored square.
+"""The fit of an RGB image to the stored square: the shorter side rescaled, the centre kept (§2).
 
-The stored image is the paper's (§2): the shorter side is rescaled to the stored size and the
-central square is kept. As in 2012 (cuda-convnet2 `make-data`): area averaging to shrink, bicubic
-to enlarge, offset `floor((length - size) / 2)`.
+As in 2012 (cuda-convnet2 `make-data`): area averaging to shrink, bicubic to enlarge, offset
+`floor((length - size) / 2)`.
 """
 
 from typing import NamedTuple

@@ -49,7 +49,6 @@ class Copies(NamedTuple):
         `no`: nothing was searched.
       images: split and image, for every photo, as the source was listed.
       scenes: indices of the images that show one photo, two or more each.
-      links: pairs of images that were found to be copies.
     """
 
     searched: str
@@ -97,10 +96,8 @@ def search_copies(
 def keep_together(data: DataConfig, listing: Listing, copies: Copies, display: Display) -> Listing:
     """Draws the held-out share again if copies of one photo are on both of its sides.
 
-    A split that the source brings along stays as it is.
-
-    Raises:
-      DataError: no share can be set aside, as all photos of each class are copies of one.
+    A split that the source brings along stays as it is. If all photos of each class are copies of
+    one, no share can be set aside, which is an error.
     """
     if not listing.held_out or not copies.scenes:
         return listing
@@ -135,9 +132,7 @@ def write_copies(
 ) -> dict[str, Any]:
     """Writes the copies to `copies.csv`, prints how many there are, and returns the counts.
 
-    Args:
-      listing: split as the images are stored.
-      bad: split and key of the images that were left out; equal files are bad together.
+    `listing` has the splits as they are stored; `bad` rows were left out.
     """
     if copies.searched == "no":
         return {"searched": "no"}

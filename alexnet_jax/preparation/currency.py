@@ -1,8 +1,7 @@
 """Whether a prepared set holds what its source holds now, by contents and not by options.
 
-If all files of a source have the sizes and times that they had, nothing is read. Otherwise the
-images are listed again, and those whose file was touched are compared by contents: a copy, a
-`touch` or an archive packed again changes nothing.
+Images whose file was touched are compared by contents: a copy, a `touch` or an archive packed again
+changes nothing.
 """
 
 import contextlib
@@ -38,8 +37,7 @@ class Comparison(NamedTuple):
     """How the source of a prepared set is now.
 
     Attributes:
-      state: `current`, `changed`, `gone` (the source is not there), or `unknown` (the set has no
-        record of its source).
+      state: `gone`: the source is not there; `unknown`: the set has no record of its source.
       text: what has changed, or why it is not there.
       listing: of the source, if it has changed.
     """
@@ -77,12 +75,7 @@ def compare_source(
 
     Args:
       prepared: `prepared.json` of the set.
-      data: with its source.
       work: folder for files that have to be unpacked; None: a temporary one.
-      display: shows lines and progress; None: on standard error.
-
-    Raises:
-      InputError, DataError: the source cannot be listed, or nothing can be prepared from it.
     """
     if not has_files(data):
         return Comparison("current")
@@ -116,12 +109,7 @@ def compare_source(
 
 
 def quick_state(folder: Path, kind: str, source: str, max_seconds: float) -> str:
-    """Returns in words whether the files of a source have changed; empty: not known that soon.
-
-    Args:
-      folder: of the prepared set.
-      kind: of the source, as the set was prepared.
-    """
+    """Returns in words whether the files of a source have changed; empty: not known that soon."""
     if not has_files(DataConfig(source_kind=kind, source=source)):
         return ""
     digest, name = load_digest(folder), readable(source)
@@ -177,14 +165,7 @@ def _count_differences(
     name: str,
     display: Display,
 ) -> Counter[str]:
-    """Counts the images that were added, removed, changed, or moved to another split.
-
-    Args:
-      images, class_ids: what the set was made of.
-      listing: of the source now.
-      is_touched: from `touched`.
-      name: of the set, for the progress line.
-    """
+    """Counts the images that were added, removed, changed, or moved to another split."""
     counts: Counter[str] = Counter()
     unmatched = defaultdict(list)  # the same name may be in several splits
     for index, key in enumerate(images.keys):

@@ -16,11 +16,7 @@ from alexnet_jax.preparation.options import appearance_of, check_same
 def compare_version(
     version: Version, data: DataConfig, display: Display, work: Path | None = None
 ) -> Comparison:
-    """Compares the source of a version as `compare_source` does.
-
-    Raises:
-      InputError, DataError: nothing can be prepared from the source; the message has the way out.
-    """
+    """Compares the source of a version; an error has the way to use the set without it."""
     try:
         return compare_source(version.folder, version.prepared, data, work, display)
     except (InputError, DataError) as error:
@@ -31,7 +27,7 @@ def compare_version(
 
 
 def check_newest(version: Version, data: DataConfig) -> None:
-    """Raises `InputError` where new contents would follow an older version, given by its name."""
+    """Refuses new contents that would follow an older version, given by its name."""
     number = version_in(version.prepared)
     if number != version.number:
         name = version.prepared["name"]
@@ -43,7 +39,6 @@ def check_newest(version: Version, data: DataConfig) -> None:
 
 
 def use_version(version: Version, data: DataConfig, compared: Comparison, display: Display) -> Path:
-    """Returns the folder of the newest version; prints what a user should know of it."""
     if text := compared.message(data, version.folder):
         display.warn(text)
     first = version.folder.with_name(data.name)
@@ -62,11 +57,8 @@ def version_of_run(
 ) -> Path:
     """Returns the folder of the version that a run began with; prints a line on newer contents.
 
-    If it is gone, the newest is taken: the run then says that it began with another.
-
-    Args:
-      found: all versions, the newest last; at least one.
-      fingerprint: of the set that the run began with.
+    If it is gone, the newest is taken: the run then says that it began with another. `found` has
+    all versions, the newest last.
     """
     newest = found[-1]
     own = next((v for v in found[::-1] if v.prepared["fingerprint"] == fingerprint), newest)

@@ -38,7 +38,7 @@ _PACKAGES = ("numpy", "pillow", "simplejpeg", "tensorflow-datasets")
 
 
 def stop_for_bad(results: list[ShardResult], folder: Path, data: DataConfig) -> NoReturn:
-    """Lists the bad images of `results` and raises the `DataError` that ends a preparation."""
+    """Lists the bad images of `results` and raises the error that ends a preparation."""
     bad = _write_bad(folder, results)
     first = f"{bad[0]['key']}: {bad[0]['reason']}" if bad else ""
     raise DataError(
@@ -69,9 +69,7 @@ def finish(
 ) -> None:
     """Reduces the sidecars and writes everything that makes the shards a data set.
 
-    Args:
-      files: of the source, from before its images were listed; None: it has none.
-      results: of every shard, by its file.
+    `files` are those of the source, from before its images were listed; `results` are by file.
     """
     by_split: dict[str, list[ShardResult]] = {}
     for shard in shards:

@@ -47,15 +47,7 @@ def read_square(
     appearance: Appearance = AS_STORED,
     notes: list[str] | None = None,
 ) -> np.ndarray:
-    """Reads an image and fits it to the stored square, uint8 [size, size, 3].
-
-    Args:
-      appearance: how encoded images are read.
-      notes: see `decode_rgb`.
-
-    Raises:
-      BadImageError: the image cannot be read or decoded.
-    """
+    """Reads an image and fits it to the stored square, uint8 [size, size, 3]."""
     from PIL import Image
 
     if image.form == "pixels":
@@ -70,12 +62,8 @@ def read_square(
 def read_encoded(image: SourceImage, max_middle_bytes: int | None = None) -> bytes:
     """Returns the bytes of an image file (`file` or `tfds`) as the source has them.
 
-    Args:
-      max_middle_bytes: read only so many bytes from the middle of a larger file; None: all.
-        Examples of TFDS and compressed members of a zip are always read whole.
-
-    Raises:
-      BadImageError: they cannot be read.
+    With `max_middle_bytes`, only so many are read from the middle of a larger file, but examples of
+    TFDS and compressed members of a zip are always read whole.
     """
     if image.form == "tfds":
         return _open_tfds(image.path, image.split)[image.offset]["image"]

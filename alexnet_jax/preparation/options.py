@@ -23,11 +23,7 @@ def default_options(kind: str, source: str = "", name: str = "") -> DataConfig:
 
 
 def resolve_options(data: DataConfig) -> DataConfig:
-    """Checks the options, makes the source absolute and derives an empty name.
-
-    Raises:
-      InputError: an option is impossible; the message names it.
-    """
+    """Checks the options, makes the source absolute and derives an empty name."""
     check_data(data)
     kind = source_kind(data.source_kind)
     data = dataclasses.replace(data, **kind.fixed)
@@ -43,7 +39,6 @@ def resolve_options(data: DataConfig) -> DataConfig:
 
 
 def appearance_of(data: DataConfig) -> Appearance:
-    """Returns how image files are read when `data` is prepared."""
     usual = source_kind(data.source_kind).appearance
     return Appearance(
         usual.orientation if data.orientation == "auto" else data.orientation,
@@ -61,14 +56,10 @@ def described_options(data: DataConfig) -> dict[str, Any]:
 
 
 def check_same(folder: Path, prepared: dict[str, Any], data: DataConfig) -> None:
-    """Raises `DataError` if the set in `folder` was prepared with other options than `data` has.
+    """Refuses the set in `folder` if it was prepared with other options than `data` has.
 
     Without a source in `data`, only the stored size must agree. Orientation and colours must agree
     only if `data` chooses them.
-
-    Args:
-      prepared: its `prepared.json`.
-      data: resolved.
     """
     have = appearance_in(prepared)._asdict() | prepared["options"]
     want = described_options(data) | appearance_of(data)._asdict()

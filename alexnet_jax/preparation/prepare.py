@@ -1,8 +1,7 @@
 """Turns a source of images into a prepared set, once: fitted, checked, counted, fingerprinted.
 
-The list of images is cut into shards that depend only on the source and the options. Each shard is
-written by one process and finished by a rename, so an interrupted preparation continues with the
-shards that are missing, and the set is the same for any number of workers.
+The shards depend only on the source and the options. Each is written by one process and finished by
+a rename, so an interrupted preparation continues, and any number of workers gives the same set.
 """
 
 import contextlib
@@ -177,11 +176,7 @@ def _prepare(
     display: Display,
     known: tuple[Version, Comparison] | None = None,
 ) -> Path:
-    """Does what `prepare` says, of resolved options.
-
-    Args:
-      known: the newest version and its comparison, if that was made a moment ago.
-    """
+    """Does what `prepare` says, of resolved options; `known` is a comparison made a moment ago."""
     folder = Path(data_dir).expanduser().absolute() / data.name
     with _locked(folder, display):
         found = versions(folder)

@@ -36,8 +36,6 @@ class ShardProgress:
 
 
 class _Part:
-    """What is gathered about a shard while it is written."""
-
     def __init__(self, stored: Storage):
         self.labels: list[int] = []
         self.keys: list[str] = []
@@ -65,9 +63,6 @@ def write_shard(
 
     Bad images are left out and listed. Statistics are summed over what was stored, after JPEG
     compression, because that is what training will read.
-
-    Raises:
-      DataError: the file cannot be written.
     """
     from array_record.python.array_record_module import ArrayRecordWriter
 

@@ -1,8 +1,4 @@
-"""The files of a source by name, size and time of change, which show whether it may have changed.
-
-This knows nothing of layouts and archives. If all files are as they were, so are the images in
-them; if one is not, `currency` compares the images.
-"""
+"""The files of a source by name, size and time, which show whether it may have changed."""
 
 import contextlib
 import errno
@@ -72,7 +68,6 @@ class SourceFiles:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "SourceFiles":
-        """Undoes `arrays`; raises `KeyError` or `ValueError` if it cannot."""
         names = unpack_strings(arrays["file_names"])
         sizes, times = arrays["file_sizes"], arrays["file_times"]
         if not len(names) == len(sizes) == len(times):
@@ -88,7 +83,6 @@ def list_files(
     Hidden files are left out, links are followed.
 
     Args:
-      root: folder or file.
       max_seconds: give up then and return None; None: never.
       display: shows a line if it takes long.
 
@@ -121,7 +115,6 @@ def list_files(
 
 
 def relative_name(root: Path, path: str) -> str:
-    """Returns the name in `SourceFiles` of a file by its path."""
     return _text(os.path.relpath(path, root)) if path != os.fspath(root) else ""
 
 

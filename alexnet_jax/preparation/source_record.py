@@ -1,7 +1,7 @@
 """What a prepared set records of its source: the files that there were, and the images in them.
 
-`source.npz` in its folder has names, sizes and times of the files (`source_files`), and a digest of
-the bytes of each image. While a set is being prepared, its work folder has the files alone.
+`source.npz` in its folder has names, sizes and times of the files, and a digest of each image's
+bytes. While a set is being prepared, its work folder has the files alone.
 """
 
 import contextlib
@@ -36,8 +36,6 @@ class RecordedImages(NamedTuple):
     """The images that a set was made of, bad ones included, in the order of their source.
 
     Attributes:
-      keys: their names in the source.
-      splits: the split of each.
       labels: int32 [n].
       sizes: int64 [n], bytes.
       contents: uint64 [n], from `content_digest`.
@@ -51,7 +49,6 @@ class RecordedImages(NamedTuple):
 
 
 def has_files(data: DataConfig) -> bool:
-    """Returns whether the source consists of files, which may change."""
     return bool(data.source) and source_kind(data.source_kind).location == "path"
 
 
@@ -64,11 +61,7 @@ def files_of(data: DataConfig, display: Display) -> SourceFiles | None:
 def finished_parts(
     folder: Path, data: DataConfig, files: SourceFiles | None, shards: Sequence[Shard]
 ) -> dict[str, ShardResult]:
-    """Returns the finished parts of an interrupted preparation whose images have not changed.
-
-    Args:
-      files: of the source, now.
-    """
+    """Returns the finished parts of an interrupted preparation whose images have not changed."""
     loaded = {shard.file: storage.load_result(folder, shard.file) for shard in shards}
     done = {file: result for file, result in loaded.items() if result is not None}
     if files is None:
@@ -96,12 +89,7 @@ def record_source(
     shards: Sequence[Shard],
     results: dict[str, ShardResult],
 ) -> None:
-    """Writes into a set's folder what it was made of.
-
-    Args:
-      files: of the source, as they were before its images were listed.
-      listed: split and image, as they were listed: before copies were kept together.
-    """
+    """Writes what a set was made of; `listed` are the images before copies were kept together."""
     contents = {
         _identity(image): content
         for shard in shards
@@ -143,11 +131,7 @@ def save_record(folder: Path, files: SourceFiles, images: RecordedImages) -> Non
 
 
 def load_record(folder: Path) -> tuple[SourceFiles, RecordedImages]:
-    """Returns the files and images that a set was made of.
-
-    Raises:
-      OSError, ValueError, KeyError: the record is missing or damaged.
-    """
+    """Reads what a set was made of; raises `OSError`, `ValueError` or `KeyError` if it cannot."""
     arrays = read_arrays(folder / SOURCE)
     names = unpack_strings(arrays["split_names"])
     splits = np.array(names, object)[np.minimum(arrays["splits"], len(names) - 1)].tolist()

@@ -10,20 +10,13 @@ from alexnet_jax.preparation.images import SourceImage
 def hold_out(
     images: list[SourceImage], fraction: float, groups: Sequence[Sequence[int]] = ()
 ) -> tuple[list[SourceImage], list[SourceImage]]:
-    """Sets the same share of every class aside.
+    """Sets the same share of every class aside; returns the images kept and those held out.
 
     Within a class the images with the smallest hash of their name are held out, so the choice is
     the same on every machine, and new images move few others. A class of two or more keeps at
-    least one image on each side. A group is held out as a whole or not at all, by the hash of the
-    first of its names, if that brings its classes nearer to their share; so a class that is one
-    group stays whole.
-
-    Args:
-      fraction: share to hold out, 0 to 1.
-      groups: indices of images that belong together, of any classes; each index at most once.
-
-    Returns:
-      Images kept and images held out, both in the order given.
+    least one image on each side. A group (indices of images that belong together) is held out as a
+    whole or not at all, by the hash of the first of its names, if that brings its classes nearer to
+    their share; so a class that is one group stays whole.
     """
     grouped = {index for group in groups for index in group}
     units = [tuple(group) for group in groups]
@@ -70,11 +63,7 @@ def _leaves_some(unit: Counter[int], held: Counter[int], sizes: Counter[int]) ->
 
 
 def shuffled(images: list[SourceImage]) -> list[SourceImage]:
-    """Returns the images in the order of a hash of their names: a fixed shuffle.
-
-    The 2012 training batches were shuffled once at creation too. A hash instead of a random
-    generator: the order does not depend on the version of NumPy.
-    """
+    """Returns the images in an order by hash, which does not depend on the version of NumPy."""
     return sorted(images, key=lambda image: _hash("shuffle", image.key))
 
 

@@ -38,9 +38,6 @@ def reduce(parts: Iterable[tuple[int, np.ndarray, np.ndarray]], size: int) -> St
     Args:
       parts: per shard: number of images, pixel sums [s, s, 3], RGB products [3, 3] (integers).
       size: s.
-
-    Raises:
-      DataError: no image at all.
     """
     count = 0
     total = np.zeros((size, size, 3), np.uint64)

@@ -98,7 +98,6 @@ def write_errors(folder: Path) -> Iterator[None]:
 
 
 def write_error(folder: Path, error: Exception) -> DataError:
-    """Returns the error for a failed write, with the free space in it."""
     parent = next(p for p in (folder, *folder.parents) if p.is_dir())
     free = shutil.disk_usage(parent).free / 1e9
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
@@ -152,7 +151,6 @@ def load_result(folder: Path, file: str) -> ShardResult | None:
 
 
 def forget_result(folder: Path, file: str) -> None:
-    """Removes the sidecar of a shard, which must be written again."""
     _sidecar(folder, file).unlink(missing_ok=True)
 
 
@@ -171,11 +169,7 @@ def load_sums(folder: Path, file: str) -> tuple[int, np.ndarray, np.ndarray]:
 def write_tfds_metadata(
     folder: Path, storage: Storage, results: Mapping[str, list[ShardResult]], description: str
 ) -> None:
-    """Writes the JSON files with which `tfds.builder_from_directory` reads the set.
-
-    Args:
-      results: by split, in the order of the files.
-    """
+    """Writes the JSON files with which `tfds.builder_from_directory` reads the set."""
     import tensorflow_datasets as tfds
 
     infos = [

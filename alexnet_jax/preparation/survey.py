@@ -34,10 +34,8 @@ class Survey(NamedTuple):
     """What a source holds.
 
     Attributes:
-      class_names: in the order of the labels.
       counts: images of each class, by split.
-      stored: how a set that is prepared already is stored, as its next version will be; None: it is
-        not prepared.
+      stored: how a set that is prepared already is stored; None: it is not prepared.
       shorter_sides: of up to a thousand images, pixels, ascending; empty: not known.
       unknown_headers: of these images, those whose header is that of no image.
     """
@@ -79,7 +77,6 @@ class Survey(NamedTuple):
         return lines
 
     def doubts(self) -> list[str]:
-        """Returns warnings."""
         if not self.unknown_headers:
             return []
         unknown, read = self.unknown_headers, self.unknown_headers + len(self.shorter_sides)
@@ -100,12 +97,8 @@ def survey(data: DataConfig, likely: DataConfig, data_dir: str | Path) -> Survey
     """Surveys a source, or the set that was prepared from it; None: there is neither.
 
     Args:
-      data: as the user gave it.
-      likely: as it will probably be completed; a set may have been prepared so.
+      likely: `data` as it will probably be completed; a set may have been prepared so.
       data_dir: folder of the prepared sets; a compressed source is unpacked there for a moment.
-
-    Raises:
-      InputError, DataError: as `prepare`, of the same source.
     """
     data_dir = Path(data_dir).expanduser()
     newest = _newest(data, likely, data_dir)

@@ -66,17 +66,8 @@ def write_shards(
     """Writes shards, in this process or in `workers` spawned ones, and yields each result.
 
     Leaving the iterator early (an exception, Ctrl-C) stops the workers after their current image;
-    unfinished shards are discarded, finished ones stay.
-
-    Args:
-      workers: number of processes; 0 or 1: this one.
-      show: called often with the numbers of good and bad images so far.
-
-    Yields:
-      One result per shard, in order of completion.
-
-    Raises:
-      DataError: a shard cannot be written, or a worker process died.
+    unfinished shards are discarded, finished ones stay. `show` gets the numbers of good and bad
+    images so far.
     """
     if workers <= 1 or len(shards) <= 1:
         progress = _ShownProgress(show)

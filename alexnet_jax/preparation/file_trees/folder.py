@@ -14,13 +14,7 @@ _MAX_FOLDER_LINKS = 100_000
 
 
 class _Visit(NamedTuple):
-    """A folder to list.
-
-    Attributes:
-      path, parts: as in `Entry`.
-      link_target: where it really is, if a link led here.
-      around: device and inode of the folders around it.
-    """
+    """A folder to list; `around` are device and inode of the folders around it."""
 
     path: str
     parts: Parts
@@ -33,9 +27,6 @@ def walk_folder(root: Path) -> Tree:
 
     A link is followed wherever it leads; one that leads to a folder around it is left out and
     counted.
-
-    Raises:
-      DataError: a folder cannot be read, or there is no end of links.
     """
     tree = Tree()
     folder_links = 0

@@ -11,11 +11,8 @@ def read_member(path: str, offset: int, size: int, packed: int, max_bytes: int) 
     """Returns at most the first `max_bytes` of a file or of a member of an archive.
 
     Args:
-      path: the file, or the archive around it.
       offset: where it begins; 0: `path` is the file itself, whatever `size` says.
-      size: its bytes.
       packed: bytes of its deflate stream; 0: it is not compressed.
-      max_bytes: not many more are inflated.
 
     Raises:
       OSError: it cannot be read.

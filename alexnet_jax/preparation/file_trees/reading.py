@@ -26,17 +26,10 @@ _UNSUPPORTED = {
 
 
 def read_tree(path: Path, work: Path) -> Tree:
-    """Lists a folder, a tar (plain, gzip, bzip2, xz) or a zip.
+    """Lists a folder, a tar (plain, gzip, bzip2, xz) or a zip; the path itself may be a link.
 
-    Hidden files, files of the system and special files are left out and counted. The path itself
-    may be a link.
-
-    Args:
-      work: folder for the tar inside a compressed one, so that its files can be read in any order.
-
-    Raises:
-      InputError: nothing there, or a file that is no archive.
-      DataError: the archive is damaged.
+    Hidden files, files of the system and special files are left out and counted. The tar inside a
+    compressed one goes into `work`, so that its files can be read in any order.
     """
     if not path.exists():
         raise InputError(f"the source {path} does not exist; name a folder or an archive")
@@ -50,11 +43,7 @@ def stem_of(name: str) -> str:
 
 
 def open_archives(tree: Tree, archives: list[Entry], work: Path) -> Tree:
-    """Returns the tree with some of its archives replaced by folders of their files.
-
-    Raises:
-      InputError, DataError: as `read_tree`.
-    """
+    """Returns the tree with some of its archives replaced by folders of their files."""
     opened = {entry.parts for entry in archives}
     entries = [entry for entry in tree.entries if entry.parts not in opened]
     result = Tree(entries, set(tree.folders), tree.left_out.copy(), dict(tree.broken_links))

@@ -45,7 +45,6 @@ class Entry(NamedTuple):
 
     @property
     def linked(self) -> bool:
-        """Whether a symbolic link led here."""
         return bool(self.link_target)
 
     def image(self, key: str, label: int) -> SourceImage:
@@ -62,12 +61,7 @@ class Entry(NamedTuple):
 
 @dataclass
 class Tree:
-    """Regular files in sorted order, all folders, and what was left out.
-
-    Attributes:
-      left_out: why files were left out, and how many.
-      broken_links: targets of the links that lead nowhere, by the link's path.
-    """
+    """Regular files in sorted order, all folders, what was left out, and broken links' targets."""
 
     entries: list[Entry] = field(default_factory=list)
     folders: set[Parts] = field(default_factory=set)
@@ -90,15 +84,7 @@ def archive_tree(members: Iterable[ArchiveMember], path: str, shown: str) -> Tre
     """Returns the files of an archive; a link to another member is that member once more.
 
     Left out and counted are names that are absolute or lead upward, and links that lead outside the
-    archive or nowhere. As in unpacking, the last member of a name counts.
-
-    Args:
-      members: in the order of the archive.
-      path: of the archive.
-      shown: how messages name it.
-
-    Raises:
-      DataError: it has too many members.
+    archive or nowhere. As in unpacking, the last member of a name counts. Messages name it `shown`.
     """
     tree = Tree()
     files: dict[Parts, Entry] = {}
@@ -154,7 +140,6 @@ def _follow_links(
     tree: Tree,
     shown: str,
 ) -> None:
-    """Adds what the links lead to, to `files` and `folders`."""
     order = sorted(files)
     max_files = 10 * len(files) + 1000
     found: dict[Parts, Entry] = {}

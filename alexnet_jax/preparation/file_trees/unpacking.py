@@ -31,12 +31,7 @@ def is_compressed(head: bytes) -> bool:
 
 
 def decompressed_tar(path: Path, work: Path) -> Path:
-    """Returns the tar inside a tar.gz, tar.bz2 or tar.xz.
-
-    Raises:
-      InputError: there is no tar in it.
-      DataError: it is damaged, unpacks to too much, or the disk is full.
-    """
+    """Returns the tar inside a tar.gz, tar.bz2 or tar.xz."""
     unpacked = _path_in_work(path, work, ".tar")
     if unpacked.exists():
         return unpacked
@@ -55,7 +50,7 @@ def decompressed_tar(path: Path, work: Path) -> Path:
 
 
 def standalone_file(entry: Entry, work: Path) -> Path:
-    """Returns a file of its own with the bytes of an entry; raises `DataError` as above."""
+    """Returns a file of its own with the bytes of an entry."""
     path = Path(entry.path)
     if not entry.offset:
         return path

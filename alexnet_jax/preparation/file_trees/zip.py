@@ -19,11 +19,7 @@ _MAX_TARGET_BYTES = 4096  # of a link
 
 
 def list_zip(path: Path, shown: str) -> Tree:
-    """Lists the regular files of a zip with their places in it, sorted by name.
-
-    Raises:
-      DataError: it is damaged, or members are encrypted or use an unusual compression.
-    """
+    """Lists the regular files of a zip with their places in it, sorted by name."""
     try:
         return archive_tree(_members(path), str(path), shown)
     except (zipfile.BadZipFile, struct.error, OSError, ValueError, NotImplementedError) as error:

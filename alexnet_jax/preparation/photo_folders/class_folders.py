@@ -49,9 +49,7 @@ class PhotoFolder:
     """A folder of the source on the way down to the class folders.
 
     Attributes:
-      root: of the source.
-      inside: the folder's path below `root`.
-      tree: what is below the folder.
+      inside: the folder's path below `root`, the source.
       tops: its subfolders (called top folders), also those without photos.
     """
 
@@ -88,11 +86,9 @@ class PhotoFolder:
         return [entry for entry in self.tree.entries if may_be_photo(entry.name)]
 
     def loose_photos(self) -> list[Entry]:
-        """Returns the photos that are in no subfolder."""
         return [entry for entry in self.photos() if len(entry.parts) == 1]
 
     def below(self, top: str) -> "PhotoFolder":
-        """Returns a top folder."""
         inside = (e for e in self.tree.entries if e.parts[0] == top and e.parts[1:])
         entries = [e._replace(parts=e.parts[1:]) for e in inside]
         folders = {p[1:] for p in self.tree.folders if p[0] == top and p[1:]}
@@ -141,10 +137,8 @@ def find_wrapper(folder: PhotoFolder) -> str:
     """Returns the one top folder that only wraps the source; empty: there is none.
 
     It is the only one with photos; or one that is called `images` or the like and holds folders
-    where the others are called so too, or hold annotations.
-
-    Raises:
-      DataError: a folder that is called so holds class folders, and others hold photos.
+    where the others are called so too, or hold annotations. Where other folders hold photos, such
+    a name is an error.
     """
     tops, names = folder.tops, folder.with_photos
     if folder.names_classes or not names:
@@ -181,12 +175,7 @@ def _is_only_wrapper(folder: PhotoFolder) -> bool:
 
 
 def refuse_groups(folder: PhotoFolder) -> None:
-    """Refuses top folders that look like splits, groups or second copies, and not like classes.
-
-    Raises:
-      DataError: most of the photos are in folders that hold the same folders; or one folder holds
-        the splits, or folders with the names of those next to it.
-    """
+    """Refuses top folders that look like splits, groups or second copies, and not like classes."""
     if not folder.names_classes:
         _refuse_alike(folder)
         _refuse_nested(folder)

@@ -27,18 +27,16 @@ _MAX_SPLIT_VALUES = 8
 
 
 class LabelTable(NamedTuple):
-    """A table as it is in a file; the first of `rows` may hold the names of the columns."""
+    """A table as in its file; the first of `rows` may hold the names of the columns."""
 
     name: str
     rows: list[list[str]]
 
 
 class TableLabels(NamedTuple):
-    """What a table says of photos.
+    """What a table says of photos: classes and splits by the photo's index.
 
     Attributes:
-      classes: by the photo's index.
-      splits: likewise, if a column gives them.
       unknown: names in the table that are of no photo here.
       summary: which columns were taken for what.
     """
@@ -52,12 +50,7 @@ class TableLabels(NamedTuple):
 def read_table(name: str, data: bytes) -> LabelTable | None:
     """Reads a table whose columns are separated by commas, semicolons, tabs or bars.
 
-    Args:
-      name: for messages.
-      data: the file; UTF-8 or, with its mark, UTF-16; else Latin-1.
-
-    Returns:
-      None: it does not have two columns.
+    It is UTF-8 or, with its mark, UTF-16; else Latin-1. None: it does not have two columns.
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = data.decode("utf-16", "replace")
@@ -81,10 +74,12 @@ def _rows(text: str, delimiter: str) -> list[list[str]]:
 
 
 class PhotoNames:
-    """Finds photos by all names that a table may use: path, name, either without the ending."""
+    """Finds photos by all names that a table may use: path, name, either without the ending.
+
+    Photos without path parts are not found.
+    """
 
     def __init__(self, paths: Iterable[Sequence[str]]):
-        """Args: paths: the parts of each photo's path in the source; empty: not to be found."""
         self._found: dict[str, int | None] = {}
         for index, parts in enumerate(paths):
             for first in range(len(parts)):
@@ -107,14 +102,10 @@ class PhotoNames:
 def find_labels(
     table: LabelTable, photos: PhotoNames, count: int, known: Collection[str] | None = None
 ) -> TableLabels | None:
-    """Returns what a table says of photos; None: it names hardly any of them, or no classes.
+    """Returns what a table says of `count` photos; None: it names hardly any, or no classes.
 
-    Args:
-      count: number of photos.
-      known: the only possible classes; None: any.
-
-    Raises:
-      DataError: it gives a photo two classes, or several columns may be the classes.
+    `known` are the only possible classes; None: any. A `DataError` says that it gives a photo two
+    classes, or that several columns may be the classes.
     """
     width = len(table.rows[0])
     rows = [(row + [""] * (width - len(row)))[:width] for row in table.rows]

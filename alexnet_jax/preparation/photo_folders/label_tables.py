@@ -24,10 +24,9 @@ _EITHER = {"evaluation": ("validation", "test")}
 
 
 class LabelTables:
-    """The tables of a source; each is read when photos have to be labelled."""
+    """The tables `beside` and in the folders of the splits; each is read when it is needed."""
 
     def __init__(self, beside: Iterable[tuple[Entry, str]], folders: Mapping[str, PhotoFolder]):
-        """Collects the tables `beside` the folders of the splits, and in these."""
         entries = [entry for entry, _ in beside if _is_table(entry.name)]
         self._split_of: dict[tuple[str, int], str] = {}
         for split, folder in folders.items():
@@ -49,17 +48,9 @@ class LabelTables:
         """Returns classes and splits of photos by index, as far as tables give them.
 
         A table that is named after a split, or is in its folder, belongs to that split; tables of
-        other splits count only if no others give labels. A photo of another split that has the name
-        of a training photo is not meant by a table that belongs to no split.
-
-        Args:
-          split: of the photos.
-          photos: without class folders.
-          known: the only possible classes; a column with other values is something else.
-          above: the source; tables in the folder around it count if no others give labels.
-
-        Raises:
-          DataError: tables contradict each other or themselves.
+        other splits count only if no others give labels, and those in the folder around the source
+        (`above`) only after these. A photo of another split that has the name of a training photo
+        is not meant by a table that belongs to no split. `known` are the only possible classes.
         """
         own = [e for e in self._entries if self._split_of.get(e.place, split) == split]
         found = self._labels_in(split, photos, own, known)
@@ -107,7 +98,6 @@ class LabelTables:
         return self._tables[entry.place]
 
     def used(self, entry: Entry) -> bool:
-        """Returns whether labels came from this file."""
         return entry.place in self._used
 
     def summary(self) -> list[str]:

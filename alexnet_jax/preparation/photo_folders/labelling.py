@@ -32,13 +32,9 @@ _MAX_UNNAMED = 0.05  # of the photos, whose names give no class
 
 
 def label_photos(layout: SourceLayout) -> tuple[dict[str, LabelledPhotos], list[str]]:
-    """Finds the class of every photo; notes in `layout` how, and what was left out.
+    """Finds the class of every photo: photos by split, and the ids of all classes.
 
-    Returns:
-      Photos by split; and the ids of all classes, also of those without a photo.
-
-    Raises:
-      DataError: nothing gives the classes of the training photos, or a split has other classes.
+    Notes in `layout` how, and what was left out. Classes without a photo have an id too.
     """
     tables = LabelTables(layout.beside, layout.splits)
     before = len(layout.understood)
@@ -123,10 +119,7 @@ def _note_files_beside_photos(layout: SourceLayout, folder: PhotoFolder) -> None
 
 
 def _by_folders(layout: SourceLayout, split: str, ids: list[str]) -> LabelledPhotos:
-    """Returns the photos of a split whose top folders are classes.
-
-    Names that differ only in case or in how accents are stored are one class.
-    """
+    """Returns the photos of a split; names that differ only in case or accents are one class."""
     folder = layout.splits[split]
     known = {class_id: class_id for class_id in ids}
     folded = Counter(map(_folded, ids))
@@ -162,7 +155,6 @@ def _folded(name: str) -> str:
 def _label_other_split(
     layout: SourceLayout, split: str, ids: list[str], tables: LabelTables
 ) -> LabelledPhotos:
-    """Returns the labelled photos of a split that is not the training; the others are counted."""
     folder = layout.splits[split]
     if not _is_flat(folder):
         return _by_folders(layout, split, ids)
@@ -199,10 +191,8 @@ def classes_in_names(names: Sequence[str]) -> list[str]:
 
     A name is a word, a separator and a number. The words are classes if nearly all names have that
     form and at least two words have two files or more; the words of cameras are no classes. Words
-    that differ only in case are one.
-
-    Returns:
-      One class for each name, empty where it gives none; an empty list: the names give no classes.
+    that differ only in case are one. A name without a class has an empty one; the list is empty
+    where the names give no classes.
     """
     words = [_word(name) for name in names]
     counts = Counter(word.casefold() for word in words if word)

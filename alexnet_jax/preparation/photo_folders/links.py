@@ -15,9 +15,8 @@ def resolve_links(
 ) -> dict[str, LabelledPhotos]:
     """Returns the photos by split, each class's photo once; notes in `layout` what was left out.
 
-    Raises:
-      DataError: a link that stands for a class or split leads nowhere, or two classes are links to
-        the same photos.
+    Two classes that are links to the same photos are an error; so is a link to nowhere that stands
+    for a class or a split.
     """
     _check_broken(layout)
     resolved = {}

@@ -1,7 +1,7 @@
-"""Which folders of a source are its training, validation and test.
+"""Which folders of a source are its training, validation and test. Names alone do not decide.
 
-Names alone do not decide: a folder `train` that holds class folders is a split; one that holds
-photos and has other folders of photos next to it is a class (there are trains among vehicles).
+A folder `train` that holds class folders is a split; one that holds photos and has other folders of
+photos next to it is a class (there are trains among vehicles).
 """
 
 from collections import Counter, defaultdict
@@ -32,10 +32,8 @@ class SourceLayout:
     """The folder of each split; its top folders are the classes, or it holds photos alone.
 
     Attributes:
-      root: of the source.
       splits: by name; there is always one for training.
       left_out: why files were left out, and how many.
-      broken_links: as in `Tree`.
       understood: how the source was read, one line for each decision.
       beside: files outside the class folders, with why each is left out unless it gives labels.
     """
@@ -57,11 +55,7 @@ class SourceLayout:
 
 
 def find_layout(root: Path, tree: Tree) -> SourceLayout:
-    """Finds splits and class folders, also below folders that only wrap them.
-
-    Raises:
-      DataError: no known layout, or an ambiguous one.
-    """
+    """Finds splits and class folders, also below folders that only wrap them."""
     layout = SourceLayout(root, {}, tree.left_out, tree.broken_links)
     folder = PhotoFolder(root, (), tree)
     for _ in range(_MAX_WRAPPERS):

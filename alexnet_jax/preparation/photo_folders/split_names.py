@@ -41,7 +41,6 @@ def split_name(name: str) -> SplitName | None:
 
 
 def is_split_name(name: str) -> bool:
-    """Returns whether a name means a split and nothing else."""
     found = split_name(name)
     return found is not None and not found.other_words
 

@@ -19,15 +19,8 @@ def source_kind(name: str) -> SourceKind:
 def list_images(data: DataConfig, work: Path) -> Listing:
     """Lists all images of `data.source` with split and label; decodes none of them.
 
-    Args:
-      work: folder for files that have to be unpacked.
-
-    Returns:
-      At least two classes, each with at least one training image.
-
-    Raises:
-      InputError: unknown kind, or a source that is missing or of the wrong kind.
-      DataError: a source of the right kind without usable contents.
+    Files that have to be unpacked go into `work`. There are at least two classes, each with at
+    least one training image; all else is an error.
     """
     try:
         listing = source_kind(data.source_kind).list_images(data, work)

@@ -1,8 +1,7 @@
 """CIFAR-10: 60,000 photos of 32x32 pixels in ten classes (A. Krizhevsky, 2009).
 
-Four forms are read, in an archive or unpacked: the python version (pickled batches), the binary
-version, and train and test folders (or tars) of class folders. Splits are train and test; labels
-follow the published order, which is alphabetical.
+In an archive or unpacked: the python version (pickled batches), the binary version, or train and
+test folders (or tars) of class folders.
 """
 
 import io
@@ -31,12 +30,6 @@ _MAX_BATCH_BYTES = 64 * 1024**2
 
 
 def _list_images(data: DataConfig, work: Path) -> Listing:
-    """Lists the images of `data.source`, an archive or a folder in any of the four forms.
-
-    Raises:
-      InputError: nothing there, or a file that is no archive.
-      DataError: no form of CIFAR-10, or a damaged batch.
-    """
     if not data.source:
         raise InputError("data.source is empty; give cifar-10-python.tar.gz or its folder")
     root = Path(data.source)

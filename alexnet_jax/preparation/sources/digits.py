@@ -1,7 +1,6 @@
 """The embedded set: scikit-learn's handwritten digits, 1,797 real images of 8x8 pixels.
 
-They are the test half of the UCI set *Optical Recognition of Handwritten Digits* (E. Alpaydin,
-C. Kaynak, 1998).
+The test half of *Optical Recognition of Handwritten Digits* (E. Alpaydin, C. Kaynak, 1998).
 """
 
 from pathlib import Path

@@ -32,12 +32,6 @@ _MAX_NESTED_ARCHIVES = 3
 
 
 def list_photos(data: DataConfig, work: Path) -> Listing:
-    """Lists the images of `data.source`, see the module's text.
-
-    Raises:
-      InputError: nothing there, or a file that is no archive.
-      DataError: nothing gives the classes, or the layout is ambiguous.
-    """
     if not data.source:
         raise InputError("data.source is empty; give a folder, a tar or a zip of photos")
     root = Path(data.source)

@@ -46,12 +46,6 @@ _WORDNET_ID = re.compile(r"n\d{8}")
 
 
 def _list_images(data: DataConfig, work: Path) -> Listing:
-    """Lists training and validation images of the folder `data.source`.
-
-    Raises:
-      InputError: no such folder, or an order of classes that needs the missing devkit.
-      DataError: no training images, or archives that disagree with the devkit.
-    """
     if not data.source or not Path(data.source).is_dir():
         raise InputError(
             f"data.source is '{data.source}'; give the folder that holds {TRAIN}.tar, "
@@ -108,7 +102,6 @@ def _training_path(root: Path) -> Path | None:
 
 
 def _training_entries(root: Path, work: Path, left_out: Counter[str]) -> dict[str, list[Entry]]:
-    """Returns the training images by WordNet id; counts all other files in `left_out`."""
     path = _training_path(root)
     if path is None:
         raise DataError(

@@ -1,7 +1,4 @@
-"""The names of ILSVRC-2012's classes, and the labels of its validation images.
-
-From the development kit of image-net.org, or from the two files that Kaggle gives instead.
-"""
+"""ILSVRC-2012's class names and validation labels, from the devkit or Kaggle's two files."""
 
 import csv
 import io
@@ -25,10 +22,8 @@ class ImagenetLabels(NamedTuple):
     """What the files next to the images say.
 
     Attributes:
-      names: readable, by WordNet id; in the order of 2012 where `ordered`.
+      names: readable, by WordNet id; in the order of the ILSVRC2012_IDs where `ordered`.
       validation: WordNet id of each validation image, by its number.
-      ordered: whether the order of `names` is that of the ILSVRC2012_IDs.
-      understood: lines on what was read.
     """
 
     names: dict[str, str]
@@ -44,11 +39,7 @@ def validation_number(name: str) -> int | None:
 
 
 def read_labels(root: Path, work: Path) -> ImagenetLabels | None:
-    """Reads the development kit or Kaggle's files in the images' folder; None: neither is there.
-
-    Raises:
-      DataError: what is there cannot be read.
-    """
+    """Reads the development kit or Kaggle's files in the images' folder; None: neither is there."""
     names = (f"{DEVKIT}.tar.gz", f"{DEVKIT}.tar", DEVKIT)
     kit = next((root / name for name in names if (root / name).exists()), None)
     return _read_devkit(root, read_tree(kit, work)) if kit else _read_kaggle(root)

@@ -1,8 +1,7 @@
 """Sets of the TFDS catalogue (`cats_vs_dogs`, `imagenet2012`, …), or any prepared TFDS folder.
 
-The catalogue's own builders need TensorFlow to write a set, so this module may import it; a TFDS
-set that is prepared as ArrayRecord (`data.source` is then its folder) needs none. The encoded
-images are read from there, fitted to the stored size, and stored once more.
+The catalogue's builders need TensorFlow to write a set, so this module may import it; a folder that
+is prepared as ArrayRecord needs none.
 """
 
 from pathlib import Path
@@ -25,12 +24,6 @@ _SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "t
 
 
 def _list_images(data: DataConfig, work: Path) -> Listing:
-    """Lists the examples of the TFDS set `data.source`, a catalogue name or a prepared folder.
-
-    Raises:
-      InputError: an unknown name, or TensorFlow is missing.
-      DataError: the set does not hold images with one label, or cannot be prepared.
-    """
     del work
     if not data.source:
         raise InputError("data.source is empty; give a name of the TFDS catalogue")
