@@ -5,14 +5,9 @@ from typing import NamedTuple
 
 from alexnet_jax.insight import markup
 from alexnet_jax.network.layers import (
-    AvgPool,
-    Conv,
-    Layer,
-    Lrn,
-    MaxPool,
+    LayerSummary,
     Network,
     Parametric,
-    ResponseNorm,
     parametric_layers,
     summarize,
 )
@@ -118,27 +113,19 @@ def _columns(network: Network, image_size: int) -> list[_Column]:
     columns = [_Column("image", image_size, 3, 1, True, (f"{image_size} × {image_size} × 3",))]
     classifier = parametric_layers(network.layers)[-1]
     for summary in summarize(network, image_size):
-        layer, shape = summary.layer, summary.output_shape
+        layer, note = summary.layer, summary.layer.drawing_note(summary.output_shape)
         if isinstance(layer, Parametric):
             boxes = 1 if layer is classifier else network.towers
-            side = shape[0] if len(shape) == 3 else 0
-            reads_all = getattr(layer, "groups", 1) == 1
-            notes = tuple(_notes(layer, side, shape[-1], boxes))
-            columns.append(_Column(summary.name, side, shape[-1], boxes, reads_all, notes))
-        elif isinstance(layer, MaxPool | AvgPool | Lrn | ResponseNorm) and len(columns) > 1:
-            note = f"pool {shape[0]} × {shape[0]}"
-            note = "norm" if isinstance(layer, Lrn | ResponseNorm) else note
+            columns.append(_column(summary, boxes, layer.reads_all_towers(), note))
+        elif note and len(columns) > 1:
             columns[-1] = columns[-1]._replace(notes=(*columns[-1].notes, note))
     return columns
 
 
-def _notes(layer: Layer, side: int, features: int, boxes: int) -> list[str]:
-    notes = []
-    if isinstance(layer, Conv):
-        stride = f", stride {layer.stride}" if layer.stride > 1 else ""
-        notes.append(f"{layer.window} × {layer.window}{stride}")
+def _column(summary: LayerSummary, boxes: int, reads_all: bool, note: str) -> _Column:
+    shape, features = summary.output_shape, summary.output_shape[-1]
+    side = shape[0] if len(shape) == 3 else 0
     each = f"{boxes} × {features // boxes:,}" if boxes > 1 else f"{features:,}"
-    notes.append(f"{each} {'maps' if side else 'units'}")
-    if side:
-        notes.append(f"of {side} × {side}")
-    return notes
+    sizes = (f"{each} maps", f"of {side} × {side}") if side else (f"{each} units",)
+    notes = (note, *sizes) if note else sizes
+    return _Column(summary.name, side, features, boxes, reads_all, notes)

@@ -1,8 +1,8 @@
 """The kinds of layers: small frozen specs, each with its own rules.
 
-To add a kind: a spec here (its parameters, shapes, costs, windows and share of a tower), its Linen
-module in `modules.MODULES`, and an entry in each writer that can express it (`weights/writers`).
-Array layouts are `[batch, height, width, channels]`; kernels
+To add a kind: a spec here (its parameters, shapes, costs, windows, share of a tower and note in a
+drawing), its Linen module in `modules.MODULES`, and a case in each writer that can express it
+(`weights/writers`). Array layouts are `[batch, height, width, channels]`; kernels
 `[height, width, channels_in / groups, channels_out]`. Shapes here are without the batch axis.
 """
 
@@ -15,6 +15,7 @@ from alexnet_jax.errors import InputError
 from alexnet_jax.network.layer_rules import (
     Field,
     Layer,
+    Parametric,
     Shape,
     Windows,
     check_groups,
@@ -25,19 +26,14 @@ from alexnet_jax.network.layer_rules import (
 
 
 @dataclass(frozen=True)
-class Conv(Layer):
+class Conv(Parametric):
     """A convolution with shared weights and one bias per filter.
 
     Attributes:
-      name: layer name; trailing digits give the depth (`conv1`).
-      features: filters over all groups.
       window: height and width of the filter in pixels.
       stride: pixels between neighbouring windows.
       padding: zero rows and columns on each side.
       groups: independent filter groups; 2 is the paper's two towers.
-      weight_std: standard deviation of the normal initial weights; None is PyTorch's default
-        (uniform within 1/sqrt(fan_in), for weights and biases).
-      bias: initial value of the biases.
       overhang: count windows by rounding up, as the 2012 code does, so that the last window may
         reach over the edge and reads zeros there (2012 file `layer.py`); else round down.
     """
@@ -66,8 +62,11 @@ class Conv(Layer):
         return (self.window, self.window, shape[-1] // self.groups, self.features), (self.features,)
 
     def macs(self, shape: Shape) -> int:
-        positions = window_positions(self.windows(), shape)
-        return math.prod(positions) * math.prod(self.parameter_shapes(shape)[0])
+        return math.prod(window_positions(self.windows(), shape)) * super().macs(shape)
+
+    def drawing_note(self, output: Shape) -> str:
+        stride = f", stride {self.stride}" if self.stride > 1 else ""
+        return f"{self.window} × {self.window}{stride}"
 
     def reads_all_towers(self) -> bool:
         return self.groups == 1
@@ -79,7 +78,7 @@ class Conv(Layer):
 
 
 @dataclass(frozen=True)
-class Local(Layer):
+class Local(Parametric):
     """An unshared convolution: a filter bank and a bias of its own for each position.
 
     Attributes as for `Conv`. Source: 2012 code, layer type `local`; CIFAR-10 nets.
@@ -89,7 +88,7 @@ class Local(Layer):
     features: int
     window: int
     padding: int = 0
-    weight_std: float = 0.01
+    weight_std: float | None = 0.01
     bias: float = 0.0
 
     LABEL: ClassVar[str] = "local"
@@ -105,9 +104,6 @@ class Local(Layer):
         positions = window_positions(self.windows(), shape)
         return (*positions, *bank), (*positions, self.features)
 
-    def macs(self, shape: Shape) -> int:
-        return math.prod(self.parameter_shapes(shape)[0])
-
     def reads_all_towers(self) -> bool:
         return True
 
@@ -116,7 +112,7 @@ class Local(Layer):
 
 
 @dataclass(frozen=True)
-class Dense(Layer):
+class Dense(Parametric):
     """A fully connected layer; with `groups`, each group of outputs sees its group of inputs."""
 
     name: str
@@ -135,9 +131,6 @@ class Dense(Layer):
 
     def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape]:
         return (shape[0] // self.groups, self.features), (self.features,)
-
-    def macs(self, shape: Shape) -> int:
-        return math.prod(self.parameter_shapes(shape)[0])
 
     def field(self, extent: int) -> None:
         return None
@@ -193,6 +186,9 @@ class Lrn(Layer):
             raise InputError(f"normalizes in {self.groups} groups, but has {shape[-1]} channels")
         return shape
 
+    def drawing_note(self, output: Shape) -> str:
+        return "norm"
+
     def share(self, towers: int, divided: bool) -> "Lrn":
         if divided and self.groups == 1:
             raise InputError(
@@ -222,43 +218,40 @@ class ResponseNorm(Layer):
     def windows(self) -> Windows:
         return Windows(self.window, padding=self.window // 2)
 
+    def drawing_note(self, output: Shape) -> str:
+        return "norm"
+
 
 @dataclass(frozen=True)
 class _Pool(Layer):
+    window: int = 3
+    stride: int = 2
+    overhang: bool = True
+
     PREFIX: ClassVar[str] = "pool"
 
+    def windows(self) -> Windows:
+        return Windows(self.window, self.stride, 0, self.overhang)
+
     def output_shape(self, shape: Shape) -> Shape:
-        windows = self.windows()
-        assert windows is not None
-        return (*window_positions(windows, shape), shape[-1])
+        return (*window_positions(self.windows(), shape), shape[-1])
+
+    def drawing_note(self, output: Shape) -> str:
+        return f"pool {output[0]} × {output[0]}"
 
 
 @dataclass(frozen=True)
 class MaxPool(_Pool):
     """Max pooling; `overhang` rounds the number of windows up (2012, Caffe). Paper: §3.4."""
 
-    window: int = 3
-    stride: int = 2
-    overhang: bool = True
-
     LABEL: ClassVar[str] = "max pool"
-
-    def windows(self) -> Windows:
-        return Windows(self.window, self.stride, 0, self.overhang)
 
 
 @dataclass(frozen=True)
 class AvgPool(_Pool):
     """Average pooling; overhanging windows divide by the pixels that they really cover."""
 
-    window: int = 3
-    stride: int = 2
-    overhang: bool = True
-
     LABEL: ClassVar[str] = "avg pool"
-
-    def windows(self) -> Windows:
-        return Windows(self.window, self.stride, 0, self.overhang)
 
 
 @dataclass(frozen=True)
@@ -348,9 +341,6 @@ class Gather(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         return (*shape[:-1], shape[-1] * self.towers)
-
-
-Parametric = Conv | Local | Dense
 
 
 def padding_of(size: int, layer: Conv | MaxPool | AvgPool | Local) -> tuple[int, int]:

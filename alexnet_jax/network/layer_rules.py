@@ -1,5 +1,6 @@
 """What every kind of layer can be asked: its rules, with the defaults, and what they share."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -61,11 +62,9 @@ class Layer:
     LABEL: ClassVar[str] = ""  # in tables
 
     def prefix(self) -> str:
-        """Returns the beginning of the layer's name in a network."""
         return self.PREFIX
 
     def label(self) -> str:
-        """Returns the word for the kind in tables."""
         return self.LABEL
 
     def windows(self) -> Windows | None:
@@ -73,7 +72,6 @@ class Layer:
         return None
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Returns the shape of the output for one image."""
         return shape
 
     def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape] | None:
@@ -83,6 +81,10 @@ class Layer:
     def macs(self, shape: Shape) -> int:
         """Returns the multiply-accumulate operations for one image."""
         return 0
+
+    def drawing_note(self, output: Shape) -> str:
+        """Returns what a drawing of the network says of the layer; `output` is its shape."""
+        return ""
 
     def field(self, extent: int) -> Field | None:
         """Returns what a unit reads of an input of `extent` units a side; None: all of it."""
@@ -99,6 +101,31 @@ class Layer:
         `divided`: each tower has only its own channels of the input.
         """
         return self
+
+
+class Parametric(Layer):
+    """A layer with a kernel and a bias under its own name.
+
+    Attributes:
+      name: trailing digits give the depth (`conv1`).
+      features: outputs, or output channels, over all groups.
+      weight_std: standard deviation of the normal initial weights; None is PyTorch's default
+        (uniform within 1/sqrt(fan_in), for weights and biases).
+      bias: initial value of the biases.
+    """
+
+    name: str
+    features: int
+    weight_std: float | None
+    bias: float
+
+    def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape]:
+        """Returns the shapes of kernel and bias."""
+        raise NotImplementedError
+
+    def macs(self, shape: Shape) -> int:
+        """Returns one operation per weight: each is used once."""
+        return math.prod(self.parameter_shapes(shape)[0])
 
 
 def window_positions(windows: Windows, shape: Shape) -> tuple[int, int]:

@@ -232,8 +232,7 @@ def with_fan_in_weights(network: Network, image_size: int) -> Network:
     *hidden, last = (row for row in summarize(network, image_size) if row.weights)
     layers = network.layers
     for row in (*hidden, last):
-        outputs = row.neurons if isinstance(row.layer, Local) else row.biases
         gain = 1 if row is last else 2
-        std = math.sqrt(gain * outputs / row.weights)
+        std = math.sqrt(gain * row.biases / row.weights)  # weights / biases is the fan_in
         layers = with_named(layers, row.name, weight_std=std, bias=0.0)
     return dataclasses.replace(network, layers=layers)
