@@ -17,6 +17,8 @@ OUTPUT = Path(__file__).with_name("results") / "structure.json"
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
 """Without the docstring."""
+TOTALS = {"package": "alexnet_jax", "experiments": "experiments", "tests": "tests"}
+"""Title and beginning of the rooms' names."""
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -30,14 +32,14 @@ class Lines(NamedTuple):
     comments: int
 
 
-def sources(commit: str) -> Iterator[tuple[str, str]]:
-    """Yields path and text of every Python file of a commit."""
+def sources(commit: str, endings: tuple[str, ...] = (".py",)) -> Iterator[tuple[str, str]]:
+    """Yields path and text of the files of a commit that have one of the endings."""
     archive = subprocess.run(
         ["git", "archive", "--format=tar", commit], cwd=ROOT, capture_output=True, check=True
     )
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
         for member in files:
-            file = files.extractfile(member) if member.name.endswith(".py") else None
+            file = files.extractfile(member) if member.name.endswith(endings) else None
             if file is not None:
                 yield member.name, file.read().decode()
 
@@ -76,6 +78,10 @@ def long_functions(text: str) -> Iterator[tuple[str, int]]:
                 yield node.name, lines
 
 
+def total(rooms: dict[str, dict[str, int]], prefix: str, column: str) -> int:
+    return sum(counts[column] for room, counts in rooms.items() if room.startswith(prefix))
+
+
 def measure(commit: str) -> dict[str, Any]:
     rooms: dict[str, list[Lines]] = {}
     files, functions = {}, {}
@@ -91,6 +97,7 @@ def measure(commit: str) -> dict[str, Any]:
             | {name: sum(getattr(lines, name) for lines in found) for name in Lines._fields}
             for room, found in sorted(rooms.items())
         },
+        "templates": sum(len(text.splitlines()) for _, text in sources(commit, (".jinja",))),
         "long_files": dict(sorted(files.items())),
         "long_functions": dict(sorted(functions.items())),
     }
