@@ -252,7 +252,7 @@ def check_data(data: DataConfig) -> None:
         )
     for name in Appearance._fields:
         choice = getattr(data, name)
-        if choice != "auto" and not SOURCE_KINDS[data.source_kind]:
+        if choice != "auto" and not SOURCE_KINDS[data.source_kind].has_files:
             raise InputError(
                 f"data.{name} '{choice}' has no effect: {data.source_kind} holds no image files; "
                 "leave it at auto"

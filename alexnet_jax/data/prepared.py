@@ -108,7 +108,8 @@ def appearance_in(prepared: dict[str, Any]) -> Appearance:
     choice; their networks see photos as a viewer shows them.
     """
     options = prepared["options"]
-    default = AS_STORED if SOURCE_KINDS.get(options["source_kind"]) else AS_VIEWED
+    kind = SOURCE_KINDS.get(options["source_kind"])
+    default = AS_STORED if kind and kind.has_files else AS_VIEWED
     return Appearance(*(options.get(name, getattr(default, name)) for name in default._fields))
 
 

@@ -16,6 +16,7 @@ from alexnet_jax.data.prepared import (
     EXAMPLES,
     FORMAT_VERSION,
     PREPARED,
+    STATISTICS,
     WORK,
     pack_strings,
 )
@@ -30,7 +31,7 @@ from alexnet_jax.preparation.shards import MAX_BAD_IN_A_ROW
 from alexnet_jax.preparation.source_files import SourceFiles
 from alexnet_jax.preparation.source_record import record_source
 from alexnet_jax.preparation.sources.listing import Listing
-from alexnet_jax.preparation.statistics import reduce, save_statistics
+from alexnet_jax.preparation.statistics import reduce
 from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
 
 MAX_BAD_FRACTION = 0.1
@@ -79,7 +80,7 @@ def finish(
         stop_for_bad(list(results.values()), folder, data)
     counts = _class_counts(folder, listing, by_split)
     sums = (storage.load_sums(folder, result.file) for result in by_split["train"])
-    save_statistics(folder, reduce(sums, data.stored_size))
+    write_arrays(folder / STATISTICS, **reduce(sums, data.stored_size)._asdict())
     _write_examples(folder, by_split)
     title = f"{data.name}, prepared by alexnet_jax from {data.source_kind}"
     storage.write_tfds_metadata(folder, stored, by_split, title)

@@ -52,7 +52,9 @@ def described_options(data: DataConfig) -> dict[str, Any]:
     names += ["jpeg_quality"] * (data.store == "jpeg")
     names += source_kind(data.source_kind).options
     options = {name: getattr(data, name) for name in names}
-    return options | (appearance_of(data)._asdict() if SOURCE_KINDS[data.source_kind] else {})
+    return options | (
+        appearance_of(data)._asdict() if SOURCE_KINDS[data.source_kind].has_files else {}
+    )
 
 
 def check_same(folder: Path, prepared: dict[str, Any], data: DataConfig) -> None:

@@ -5,7 +5,6 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.prepared import WORK
@@ -16,16 +15,14 @@ from alexnet_jax.preparation import storage
 from alexnet_jax.preparation.options import described_options
 from alexnet_jax.preparation.sources.listing import Listing
 from alexnet_jax.preparation.splitting import shuffled
-from alexnet_jax.preparation.storage import Shard, Storage
+from alexnet_jax.preparation.storage import BadImages, Shard, Storage
 
 _SHARD_BYTES = 256 * 1024**2
 _MIN_IMAGES, _MAX_IMAGES = 256, 4096  # of a shard
 _SPLIT_ORDER = ("train", "validation", "test")
 
 
-def plan_shards(
-    data: DataConfig, listing: Listing, bad_images: Literal["error", "skip"] = "skip"
-) -> list[Shard]:
+def plan_shards(data: DataConfig, listing: Listing, bad_images: BadImages) -> list[Shard]:
     """Cuts the images of a source into shards, independent of workers and machine.
 
     Training images are shuffled, once and for all; the others keep the source's order.
@@ -79,13 +76,9 @@ def check_plan(
 def check_space(folder: Path, images: int, stored: Storage) -> None:
     """Stops at once, not after hours, if the set cannot fit on the disk."""
     needed = images * stored.stored_size**2 * 3 // (1 if stored.store == "raw" else 12)
-    free = _free_bytes(folder)
+    free = shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
             f"{folder} needs about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; choose "
             "another --data-dir" + (", or store JPEG" if stored.store == "raw" else "")
         )
-
-
-def _free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free

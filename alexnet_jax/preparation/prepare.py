@@ -5,14 +5,13 @@ a rename, so an interrupted preparation continues, and any number of workers giv
 """
 
 import contextlib
-import functools
 import os
 import shutil
 from pathlib import Path
 from threading import Thread
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
-from alexnet_jax.config import DataConfig
+from alexnet_jax.config import SOURCE_KINDS, DataConfig
 from alexnet_jax.data.prepared import WORK
 from alexnet_jax.data.versions import Version, folder_of, next_number, versions
 from alexnet_jax.display import Count, Display
@@ -37,7 +36,7 @@ from alexnet_jax.preparation.options import (
 from alexnet_jax.preparation.planning import check_plan, check_space, plan_shards
 from alexnet_jax.preparation.source_record import files_of, finished_parts
 from alexnet_jax.preparation.sources import list_images, source_kind
-from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
+from alexnet_jax.preparation.storage import BadImages, Shard, ShardResult, Storage
 from alexnet_jax.preparation.workers import write_shards
 from alexnet_jax.processes import start_processes
 
@@ -45,12 +44,26 @@ _display = Display.on_stderr()  # of a process that prepares for another
 _IN_PROCESS_PIXELS = 16_000_000  # less is stored before a worker process has started
 
 
+class _Job(NamedTuple):
+    """What is prepared, and how; the data's options are resolved."""
+
+    data: DataConfig
+    folder: Path
+    workers: int | None
+    bad_images: BadImages
+
+
+def _job(data: DataConfig, data_dir: str | Path, workers: int | None, bad: BadImages) -> _Job:
+    data = resolve_options(data)
+    return _Job(data, Path(data_dir).expanduser().absolute() / data.name, workers, bad)
+
+
 def prepare(
     data: DataConfig,
     data_dir: str | Path,
     *,
     workers: int | None = None,
-    bad_images: Literal["error", "skip"] = "skip",
+    bad_images: BadImages = "skip",
     display: Display | None = None,
 ) -> Path:
     """Prepares a data set, or continues an interrupted preparation, or finds it done.
@@ -72,8 +85,7 @@ def prepare(
       DataError: unusable contents, too many bad images, a set of the same name with other options,
         or a folder that cannot be written.
     """
-    display = display or Display.on_stderr()
-    return _prepare(resolve_options(data), data_dir, workers, bad_images, display)
+    return _prepare(_job(data, data_dir, workers, bad_images), display or Display.on_stderr())
 
 
 def ensure_prepared(
@@ -81,7 +93,7 @@ def ensure_prepared(
     data_dir: str | Path,
     *,
     workers: int | None = None,
-    bad_images: Literal["error", "skip"] = "skip",
+    bad_images: BadImages = "skip",
     display: Display | None = None,
     begun_with: str = "",
 ) -> Path:
@@ -98,10 +110,10 @@ def ensure_prepared(
       DataError: the set is missing and no source is given (the message has the command to type),
         or it does not fit `data`; otherwise as `prepare`.
     """
-    data = resolve_options(data)
+    job = _job(data, data_dir, workers, bad_images)
+    data, folder = job.data, job.folder
     display = display or Display.on_stderr()
     kind = source_kind(data.source_kind)
-    folder = Path(data_dir).expanduser().absolute() / data.name
     found = versions(folder)
     known = None
     if found and begun_with:
@@ -118,18 +130,12 @@ def ensure_prepared(
         )
     else:
         display.say(f"preparing {data.name} in {folder}")
-    if not kind.may_load_tensorflow:
-        return _prepare(data, data_dir, workers, bad_images, display, known)
-    return _prepare_elsewhere(data, data_dir, workers, bad_images, display)
+    if SOURCE_KINDS[data.source_kind].loads_tensorflow:
+        return _prepare_elsewhere(job, display)
+    return _prepare(job, display, known)
 
 
-def _prepare_elsewhere(
-    data: DataConfig,
-    data_dir: str | Path,
-    workers: int | None,
-    bad_images: Literal["error", "skip"],
-    display: Display,
-) -> Path:
+def _prepare_elsewhere(job: _Job, display: Display) -> Path:
     """Prepares in a process of its own; the lines of that process are shown by this one."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
@@ -141,9 +147,7 @@ def _prepare_elsewhere(
     listener.start()
     try:
         with pool:
-            arguments = data, data_dir, workers, bad_images
-            submit = functools.partial(pool.submit, _prepare_and_show, *arguments)
-            return start_processes(submit).result()
+            return start_processes(lambda: pool.submit(_prepare_and_show, job)).result()
     finally:
         lines.put(None)
         listener.join()
@@ -154,13 +158,8 @@ def _show_by(lines: Any, is_quiet: bool) -> None:
     _display = Display(lines.put, quiet=is_quiet)
 
 
-def _prepare_and_show(
-    data: DataConfig,
-    data_dir: str | Path,
-    workers: int | None,
-    bad_images: Literal["error", "skip"],
-) -> Path:
-    return _prepare(data, data_dir, workers, bad_images, _display)
+def _prepare_and_show(job: _Job) -> Path:
+    return _prepare(job, _display)
 
 
 def _compare(version: Version, data: DataConfig, display: Display) -> Comparison:
@@ -168,16 +167,9 @@ def _compare(version: Version, data: DataConfig, display: Display) -> Comparison
     return compare_version(version, data, display)
 
 
-def _prepare(
-    data: DataConfig,
-    data_dir: str | Path,
-    workers: int | None,
-    bad_images: Literal["error", "skip"],
-    display: Display,
-    known: tuple[Version, Comparison] | None = None,
-) -> Path:
-    """Does what `prepare` says, of resolved options; `known` is a comparison made a moment ago."""
-    folder = Path(data_dir).expanduser().absolute() / data.name
+def _prepare(job: _Job, display: Display, known: tuple[Version, Comparison] | None = None) -> Path:
+    """Does what `prepare` says; `known` is a comparison made a moment ago."""
+    data, folder = job.data, job.folder
     with _locked(folder, display):
         found = versions(folder)
         new = folder_of(folder, next_number(folder, found[-1].number if found else 0))
@@ -195,7 +187,7 @@ def _prepare(
                 f"the new contents become {new}; {newest.folder} stays for the runs that began "
                 "with it, and may be removed when none needs it"
             )
-        _prepare_version(new, data, workers, bad_images, display)
+        _prepare_version(new, job, display)
     return new
 
 
@@ -216,14 +208,8 @@ def _locked(folder: Path, display: Display) -> Any:
         raise storage.write_error(folder.parent, error) from error
 
 
-def _prepare_version(
-    folder: Path,
-    data: DataConfig,
-    workers: int | None,
-    bad_images: Literal["error", "skip"],
-    display: Display,
-) -> None:
-    work = folder / WORK
+def _prepare_version(folder: Path, job: _Job, display: Display) -> None:
+    data, work = job.data, folder / WORK
     if folder.exists() and not work.is_dir() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} exists and is no data set of alexnet_jax; choose another --name")
     fresh = not work.is_dir()
@@ -234,9 +220,8 @@ def _prepare_version(
     except OSError as error:
         raise storage.write_error(folder, error) from error
     try:
-        files = files_of(
-            data, display
-        )  # first: what changes while it is prepared counts as a change
+        # First: what changes while it is prepared counts as a change.
+        files = files_of(data, display)
         listing = list_images(data, work)
         for line in listing.summary():
             display.say(line)
@@ -248,23 +233,21 @@ def _prepare_version(
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
-    stored = Storage(
-        data.stored_size, data.store, data.jpeg_quality, listing.class_names, appearance_of(data)
-    )
-    shards = plan_shards(data, listing, bad_images)
+    encoding = data.stored_size, data.store, data.jpeg_quality
+    stored = Storage(*encoding, listing.class_names, appearance_of(data))
+    shards = plan_shards(data, listing, job.bad_images)
     check_plan(folder, data, listing, shards, display)
     finished = finished_parts(folder, data, files, shards)
-    results = _write_missing(folder, data, shards, finished, stored, workers, display)
+    results = _write_missing(folder, job, shards, finished, stored, display)
     finish(folder, data, listing, files, stored, shards, results, copies, display)
 
 
 def _write_missing(
     folder: Path,
-    data: DataConfig,
+    job: _Job,
     shards: list[Shard],
     done: dict[str, ShardResult],
     stored: Storage,
-    workers: int | None,
     display: Display,
 ) -> dict[str, ShardResult]:
     missing = [shard for shard in shards if shard.file not in done]
@@ -272,10 +255,11 @@ def _write_missing(
     if done:
         display.say(f"continuing: {len(done)} of {len(shards)} parts are finished")
     check_space(folder, total, stored)
+    workers = job.workers
     if workers is None:
         small = total * stored.stored_size**2 < _IN_PROCESS_PIXELS
         workers = 0 if small else min(os.cpu_count() or 1, 8)
-    line = Count(display, f"prepare {data.name}", total)
+    line = Count(display, f"prepare {job.data.name}", total)
     max_bad = MAX_BAD_FRACTION * sum(len(shard.images) for shard in shards)
     bad = sum(len(result.bad) for result in done.values())
     try:
@@ -284,10 +268,10 @@ def _write_missing(
             for result in writing:
                 bad += len(result.bad)
                 if result.stopped:
-                    stop_for_bad([*done.values(), result], folder, data)
+                    stop_for_bad([*done.values(), result], folder, job.data)
                 done[result.file] = result
                 if bad > max_bad:
-                    stop_for_bad(list(done.values()), folder, data)
+                    stop_for_bad(list(done.values()), folder, job.data)
     except KeyboardInterrupt:
         line.close()
         display.warn(

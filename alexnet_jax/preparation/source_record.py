@@ -90,8 +90,12 @@ def record_source(
     results: dict[str, ShardResult],
 ) -> None:
     """Writes what a set was made of; `listed` are the images before copies were kept together."""
+
+    def identity(image: SourceImage) -> SourceImage:
+        return image._replace(pixels=None)  # hashable, and no other image has it
+
     contents = {
-        _identity(image): content
+        identity(image): content
         for shard in shards
         for image, content in zip(shard.images, results[shard.file].contents, strict=True)
     }
@@ -101,14 +105,9 @@ def record_source(
         [split for split, _ in listed],
         np.array([image.label for image in images], np.int32),
         np.array([image.size for image in images], np.int64),
-        np.array([contents[_identity(image)] for image in images], np.uint64),
+        np.array([contents[identity(image)] for image in images], np.uint64),
     )
     save_record(folder, files, recorded)
-
-
-def _identity(image: SourceImage) -> SourceImage:
-    """Returns a hashable value that no other image of the source has."""
-    return image._replace(pixels=None)
 
 
 def save_record(folder: Path, files: SourceFiles, images: RecordedImages) -> None:

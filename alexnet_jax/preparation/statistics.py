@@ -5,13 +5,11 @@ Source: paper §2 (mean activity) and §4.1 (PCA of the RGB values of all traini
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
-from alexnet_jax.data.prepared import STATISTICS, Statistics
+from alexnet_jax.data.prepared import Statistics
 from alexnet_jax.errors import DataError
-from alexnet_jax.files import write_arrays
 
 
 class PixelSums:
@@ -57,7 +55,3 @@ def reduce(parts: Iterable[tuple[int, np.ndarray, np.ndarray]], size: int) -> St
     deviations = np.sqrt(covariance.diagonal().clip(0))
     arrays = mean_image, mean, deviations, np.sqrt(variances.clip(0)), vectors
     return Statistics(*(array.astype(np.float32) for array in arrays))
-
-
-def save_statistics(folder: Path, statistics: Statistics) -> None:
-    write_arrays(folder / STATISTICS, **statistics._asdict())

@@ -17,6 +17,9 @@ from alexnet_jax.errors import DataError
 from alexnet_jax.files import read_arrays, write_arrays, write_text
 from alexnet_jax.preparation.images import SourceImage
 
+BadImages = Literal["error", "skip"]
+"""Stop at the first bad image, or leave bad images out and list them."""
+
 
 class Storage(NamedTuple):
     """How images are stored: size, encoding, names of the classes, and how image files are read."""
@@ -34,7 +37,7 @@ class Shard(NamedTuple):
     file: str
     split: str
     images: list[SourceImage]
-    bad_images: Literal["error", "skip"]
+    bad_images: BadImages
 
 
 class ShardResult(NamedTuple):

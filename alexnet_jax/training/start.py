@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from alexnet_jax import processes
-from alexnet_jax.config import Config
+from alexnet_jax.config import SOURCE_KINDS, Config
 from alexnet_jax.data.balance import training_split
 from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.data.duplicates import (
@@ -146,7 +146,7 @@ def _new_run(config: Config, workdir: Path, dataset: Dataset, source: Run | None
     bad = dataset.path / "bad_images.jsonl"
     if bad.exists():
         shutil.copyfile(bad, workdir / bad.name)
-    if config.data.source_kind == "folder":
+    if SOURCE_KINDS[config.data.source_kind].reports_copies:
         _list_duplicates(config, workdir, dataset, say)
     run_folder.write_run(workdir, record, inputs)
     return Run.of(workdir, record, resolved, inputs)

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from alexnet_jax import processes, recipes
-from alexnet_jax.config import Config
+from alexnet_jax.config import SOURCE_KINDS, Config
 from alexnet_jax.display import Display
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import parametric_layers
@@ -38,13 +38,14 @@ def complete(
       InputError, DataError: there is no usable source of photos.
     """
     is_open = recipes.is_open(config)
-    is_catalogue = config.data.source_kind == "tfds"  # listing it needs TensorFlow, not wanted here
-    if is_open and is_catalogue:
+    # TensorFlow is not wanted in this process.
+    unlisted = SOURCE_KINDS[config.data.source_kind].loads_tensorflow
+    if is_open and unlisted:
         raise InputError(
             "--network auto is for folders and tars of photos; name a network, or prepare the set "
             "and give its name as --data.name"
         )
-    if not is_open and (is_catalogue or not recipes.tests_on_any(config, typed)):
+    if not is_open and (unlisted or not recipes.tests_on_any(config, typed)):
         return config
 
     def choose() -> Config:

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import numpy as np
@@ -351,7 +352,7 @@ def test_a_full_disk_is_one_clear_line_and_keeps_finished_parts(tmp_path):
 
 def test_a_set_too_large_for_the_disk_is_refused_at_once(tmp_path, monkeypatch):
     root = write_images(tmp_path / "photos")
-    monkeypatch.setattr(planning, "_free_bytes", lambda folder: 1000)
+    monkeypatch.setattr(planning.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(DataError, match="needs about .* GB"):
         prepare(folder_config(root), tmp_path / "data")
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from alexnet_jax.errors import DataError
 from alexnet_jax.preparation.file_trees.tree import Entry, Parts, Tree
-from alexnet_jax.preparation.photo_folders.split_names import is_filler, split_name
+from alexnet_jax.preparation.photo_folders.split_names import is_filler, plain_split, split_name
 
 CLASS_NAMES = "class_names.csv"
 _NO_PHOTO_ENDINGS = set(
@@ -145,7 +145,7 @@ def find_wrapper(folder: PhotoFolder) -> str:
         return ""
     if len(names) == 1:
         most = tops[names[0]].photos > len(folder.loose_photos())
-        return names[0] if most and _is_only_wrapper(folder) else ""
+        return names[0] if most and _is_only_wrapper(folder, names[0]) else ""
     wrapping = [name for name in names if _is_wrapper_name(name)]
     if len(wrapping) == 1 and all(n.lower() in _ANNOTATIONS for n in names if n not in wrapping):
         return wrapping[0]
@@ -162,16 +162,12 @@ def find_wrapper(folder: PhotoFolder) -> str:
     )
 
 
-def _is_only_wrapper(folder: PhotoFolder) -> bool:
+def _is_only_wrapper(folder: PhotoFolder, only: str) -> bool:
     """Returns whether the only folder with photos is not a class next to empty ones."""
-    only = folder.with_photos[0]
     others = folder.tops.keys() - {only}
     filled = {entry.parts[0] for entry in folder.tree.entries if len(entry.parts) > 1}
-    return (
-        _is_wrapper_name(only)
-        or not others
-        or (folder.tops[only].holds_folders and others <= filled)
-    )
+    alone = not others or (folder.tops[only].holds_folders and others <= filled)
+    return alone or _is_wrapper_name(only)
 
 
 def refuse_groups(folder: PhotoFolder) -> None:
@@ -216,8 +212,7 @@ def _refuse_nested(folder: PhotoFolder) -> None:
     names = folder.with_photos
     for name in names:
         top = folder.tops[name]
-        named = [found for found in map(split_name, top.below) if found and not found.other_words]
-        splits = {found.split for found in named}
+        splits = set(map(plain_split, top.below)) - {""}
         if "train" in splits and len(splits) > 1 and len(names) > 1 and not top.direct:
             raise DataError(
                 f"the folder '{name}' of {folder} holds splits ({listed(top.below, 6)}), and next "
@@ -243,11 +238,8 @@ def holds_splits_in_classes(folder: PhotoFolder) -> bool:
     if any(len(entry.parts) > 3 for entry in folder.photos()):
         return False
     for name in names:
-        top = folder.tops[name]
-        named = [found for found in map(split_name, top.below) if found and not found.other_words]
-        if top.direct or len(named) < len(top.below):
-            return False
-        if all(found.split != "train" for found in named):
+        splits = set(map(plain_split, folder.tops[name].below))
+        if folder.tops[name].direct or "" in splits or "train" not in splits:
             return False
     return True
 

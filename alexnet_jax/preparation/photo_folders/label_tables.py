@@ -1,7 +1,9 @@
 """Tables of labels (.csv, .tsv, .txt) next to the photos of a source, or above them."""
 
 import contextlib
+import functools
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from alexnet_jax.errors import DataError
@@ -11,6 +13,7 @@ from alexnet_jax.preparation.photo_folders.class_folders import CLASS_NAMES, Pho
 from alexnet_jax.preparation.photo_folders.label_table import (
     LabelTable,
     PhotoNames,
+    TableLabels,
     find_labels,
     read_table,
 )
@@ -23,19 +26,30 @@ _NOT_LABELS = ("submission", "submit")  # a competition's example of an answer
 _EITHER = {"evaluation": ("validation", "test")}
 
 
+@dataclass(eq=False)
+class _TableFile:
+    """A file that may be a table of labels; `split` is that of the folder around it."""
+
+    entry: Entry
+    split: str = ""
+
+    @functools.cached_property
+    def table(self) -> LabelTable | None:
+        if self.entry.size > _MAX_BYTES:
+            return None
+        return read_table(self.entry.name, self.entry.read(_MAX_BYTES))
+
+
 class LabelTables:
     """The tables `beside` and in the folders of the splits; each is read when it is needed."""
 
     def __init__(self, beside: Iterable[tuple[Entry, str]], folders: Mapping[str, PhotoFolder]):
-        entries = [entry for entry, _ in beside if _is_table(entry.name)]
-        self._split_of: dict[tuple[str, int], str] = {}
+        found = [_TableFile(entry) for entry, _ in beside if _is_table(entry.name)]
         for split, folder in folders.items():
-            tables = [entry for entry in folder.tree.entries if _is_table(entry.name)]
-            self._split_of |= {entry.place: split for entry in tables}
-            entries += tables
-        self._entries = list({entry.place: entry for entry in entries}.values())
-        self._tables: dict[tuple[str, int], LabelTable | None] = {}
-        self._used: dict[tuple[str, int], tuple[str, frozenset[str]]] = {}
+            entries = folder.tree.entries
+            found += [_TableFile(entry, split) for entry in entries if _is_table(entry.name)]
+        self._files = {file.entry.place: file for file in found}
+        self._used: dict[tuple[str, int], TableLabels] = {}
         self._training_stems: set[str] = set()
 
     def labels(
@@ -52,50 +66,49 @@ class LabelTables:
         (`above`) only after these. A photo of another split that has the name of a training photo
         is not meant by a table that belongs to no split. `known` are the only possible classes.
         """
-        own = [e for e in self._entries if self._split_of.get(e.place, split) == split]
-        found = self._labels_in(split, photos, own, known)
+        files = list(self._files.values())
+        found = self._labels_in(split, photos, [f for f in files if f.split in ("", split)], known)
         if not found[0]:
-            found = self._labels_in(split, photos, self._entries, known)
+            found = self._labels_in(split, photos, files, known)
         if not found[0] and above is not None:
-            found = self._labels_in(split, photos, tables_above(above), known)
+            files = [_TableFile(entry) for entry in tables_above(above)]
+            found = self._labels_in(split, photos, files, known)
         if split == "train":
             self._training_stems = {_stem(photos[index]) for index in found[0]}
         return found
 
     def _labels_in(
-        self, split: str, photos: list[Entry], entries: list[Entry], known: Collection[str] | None
+        self,
+        split: str,
+        photos: list[Entry],
+        files: list[_TableFile],
+        known: Collection[str] | None,
     ) -> tuple[dict[int, str], dict[int, str]]:
         classes: dict[int, str] = {}
         splits: dict[int, str] = {}
-        for entry in entries:
-            named = split_name(PurePosixPath(entry.name).stem)
+        for file in files:
+            named = split_name(PurePosixPath(file.entry.name).stem)
             if named and split not in (named.split, *_EITHER.get(named.split, ())):
                 continue
-            table = self._read(entry)
-            if table is None:
+            if file.table is None:
                 continue
-            certain = bool(named) or self._split_of.get(entry.place) == split
+            certain = bool(named) or file.split == split
             meant = [certain or _stem(photo) not in self._training_stems for photo in photos]
             paths = (p.parts if m else () for p, m in zip(photos, meant, strict=True))
-            found = find_labels(table, PhotoNames(paths), sum(meant), known)
+            found = find_labels(file.table, PhotoNames(paths), sum(meant), known)
             if not found:
                 continue
             for index, value in found.classes.items():
                 if classes.setdefault(index, value) != value:
                     raise DataError(
-                        f"{entry.name} says '{value}' of {photos[index].name}, and another table "
-                        f"'{classes[index]}'; keep one of them"
+                        f"{file.entry.name} says '{value}' of {photos[index].name}, and another "
+                        f"table '{classes[index]}'; keep one of them"
                     )
             splits |= found.splits
-            summary, unknown = self._used.get(entry.place, (found.summary, found.unknown))
-            self._used[entry.place] = summary, unknown & found.unknown
+            used = self._used.get(file.entry.place, found)
+            unknown = used.unknown & found.unknown
+            self._used[file.entry.place] = used._replace(unknown=unknown)
         return classes, splits
-
-    def _read(self, entry: Entry) -> LabelTable | None:
-        if entry.place not in self._tables:
-            table = entry.size <= _MAX_BYTES and read_table(entry.name, entry.read(_MAX_BYTES))
-            self._tables[entry.place] = table or None
-        return self._tables[entry.place]
 
     def used(self, entry: Entry) -> bool:
         return entry.place in self._used
@@ -103,16 +116,17 @@ class LabelTables:
     def summary(self) -> list[str]:
         """Returns a line on each table that labels came from."""
         lines = []
-        for line, unknown in self._used.values():
+        for labels in self._used.values():
+            line, unknown = labels.summary, sorted(labels.unknown)
             if unknown:
-                example = f"{sorted(unknown)[0]}{', …' if len(unknown) > 1 else ''}"
+                example = f"{unknown[0]}{', …' if len(unknown) > 1 else ''}"
                 line += f"; {len(unknown):,} rows without a photo ({example})"
             lines.append(line)
         return lines
 
     def unused(self) -> str:
         """Returns a note on the tables without labels of these photos; empty: there are none."""
-        names = [entry.name for entry in self._entries if not self.used(entry)]
+        names = [file.entry.name for file in self._files.values() if not self.used(file.entry)]
         return f"{', '.join(names)} names no photos, or no classes of them" if names else ""
 
 

@@ -7,7 +7,7 @@ from alexnet_jax.preparation.file_trees.tree import Parts
 from alexnet_jax.preparation.photo_folders.class_folders import listed
 from alexnet_jax.preparation.photo_folders.labelling import LabelledPhotos
 from alexnet_jax.preparation.photo_folders.split_folders import SourceLayout
-from alexnet_jax.preparation.photo_folders.split_names import is_split_name
+from alexnet_jax.preparation.photo_folders.split_names import plain_split
 
 
 def resolve_links(
@@ -35,7 +35,7 @@ def resolve_links(
 
 def _check_broken(layout: SourceLayout) -> None:
     for parts, target in layout.broken_links.items():
-        if is_split_name(parts[-1]) and "." not in parts[-1]:
+        if plain_split(parts[-1]) and "." not in parts[-1]:
             _refuse_broken("split", layout, parts, target)
     for folder in layout.splits.values():
         for parts, target in folder.tree.broken_links.items():

@@ -19,7 +19,7 @@ from alexnet_jax.preparation.photo_folders.class_folders import (
     refuse_groups,
     swap_layers,
 )
-from alexnet_jax.preparation.photo_folders.split_names import is_filler, split_name
+from alexnet_jax.preparation.photo_folders.split_names import is_filler, plain_split, split_name
 
 _MAX_WRAPPERS = 8
 _UNLABELLED = {"unknown", "unlabelled", "unlabeled", "none", "pred", "predict", "prediction"}
@@ -131,12 +131,11 @@ def _named_splits(folder: PhotoFolder) -> dict[str, str]:
 
     A name with other words in it counts, as `seg_train` does, if there is a `seg_test` or the like.
     """
-    read = {name: found for name in folder.tops if (found := split_name(name))}
-    splits = {name: found.split for name, found in read.items() if not found.other_words}
+    splits = {name: split for name in folder.tops if (split := plain_split(name))}
     if "train" not in splits.values():
         sets: defaultdict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
-        for name, found in read.items():
-            if found.other_words:
+        for name in folder.tops:
+            if (found := split_name(name)) and found.other_words:
                 sets[found.other_words][name] = found.split
         whole = [s for s in sets.values() if "train" in s.values() and len(set(s.values())) > 1]
         if len(whole) > 1:

@@ -40,9 +40,10 @@ def split_name(name: str) -> SplitName | None:
     return SplitName(splits[0], tuple(others))
 
 
-def is_split_name(name: str) -> bool:
+def plain_split(name: str) -> str:
+    """Returns the split that a name means and nothing else; empty: none."""
     found = split_name(name)
-    return found is not None and not found.other_words
+    return found.split if found and not found.other_words else ""
 
 
 def is_filler(name: str) -> bool:

@@ -30,11 +30,7 @@ def list_images(data: DataConfig, work: Path) -> Listing:
             f"readable; if something changes {readable(data.source)} at this moment, try again "
             "when that is done"
         ) from None
-    _check(listing, data.source or data.source_kind)
-    return listing
-
-
-def _check(listing: Listing, name: str) -> None:
+    name = data.source or data.source_kind
     if len(listing.class_names) < 2:
         raise DataError(
             f"{name} has only one class ('{listing.class_ids[0]}'); a classifier needs at least two"
@@ -48,3 +44,4 @@ def _check(listing: Listing, name: str) -> None:
                 f"class '{class_id}' of {name} has no training images; add some, or remove "
                 "its folder"
             )
+    return listing

@@ -20,7 +20,7 @@ from alexnet_jax.preparation.photo_folders.class_folders import may_be_photo
 from alexnet_jax.preparation.photo_folders.labelling import label_photos
 from alexnet_jax.preparation.photo_folders.links import resolve_links
 from alexnet_jax.preparation.photo_folders.split_folders import SourceLayout, find_layout
-from alexnet_jax.preparation.photo_folders.split_names import is_split_name
+from alexnet_jax.preparation.photo_folders.split_names import plain_split
 from alexnet_jax.preparation.sources.listing import (
     Listing,
     SourceKind,
@@ -68,9 +68,9 @@ def _with_archives(tree: Tree, work: Path) -> Tree:
             break
         outer = min(len(e.parts) for e in archives)
         archives = [e for e in archives if len(e.parts) == outer]
-        splits = [e for e in archives if is_split_name(stem_of(e.name))]
+        splits = [e for e in archives if plain_split(stem_of(e.name))]
         tops = {e.parts[0] for e in tree.entries if len(e.parts) > 1 and may_be_photo(e.name)}
-        if (tops and not splits) or any(map(is_split_name, tops)):
+        if (tops and not splits) or any(map(plain_split, tops)):
             break
         tables = [e for e in archives if stem_of(e.name).lower().endswith((".csv", ".tsv"))]
         tree = open_archives(tree, splits + tables if splits else archives, work)

@@ -12,10 +12,13 @@ unpacked: an inner tar of a class is read inside the training tar. Without a fil
 are named by their WordNet ids, and a validation set is read only from class folders.
 """
 
+import csv
+import io
 import re
 import tarfile
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 from alexnet_jax.config import AS_STORED, DataConfig
 from alexnet_jax.errors import DataError, InputError
@@ -24,17 +27,14 @@ from alexnet_jax.preparation.file_trees.folder import walk_folder
 from alexnet_jax.preparation.file_trees.reading import read_tree
 from alexnet_jax.preparation.file_trees.tree import Entry, Tree
 from alexnet_jax.preparation.images import SourceImage
-from alexnet_jax.preparation.sources.imagenet_labels import (
-    DEVKIT,
-    KAGGLE,
-    MAPPING,
-    SOLUTION,
-    ImagenetLabels,
-    read_labels,
-    validation_number,
-)
 from alexnet_jax.preparation.sources.listing import Listing, SourceKind, unique_names
 
+DEVKIT = "ILSVRC2012_devkit_t12"
+SOLUTION, MAPPING = "LOC_val_solution.csv", "LOC_synset_mapping.txt"
+KAGGLE = ("ILSVRC", "Data", "CLS-LOC")
+"""The folders in which Kaggle's archive has train, val and test; its two files are above them."""
+_NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})(\.JPEG)?", re.IGNORECASE)
+_MAX_LABEL_BYTES = 64 * 1024**2
 TRAIN, VALIDATION = "ILSVRC2012_img_train", "ILSVRC2012_img_val"
 ARCHIVES = {
     f"{TRAIN}.tar": (147_897_477_120, "1d675b47d978889d74fa0da5fadfb00e"),
@@ -45,6 +45,20 @@ ARCHIVES = {
 _WORDNET_ID = re.compile(r"n\d{8}")
 
 
+class _Labels(NamedTuple):
+    """What the files next to the images say.
+
+    Attributes:
+      names: readable, by WordNet id; in the order of the ILSVRC2012_IDs where `ordered`.
+      validation: WordNet id of each validation image, by its number.
+    """
+
+    names: dict[str, str]
+    validation: dict[int, str]
+    ordered: bool
+    understood: tuple[str, ...] = ()
+
+
 def _list_images(data: DataConfig, work: Path) -> Listing:
     if not data.source or not Path(data.source).is_dir():
         raise InputError(
@@ -53,7 +67,7 @@ def _list_images(data: DataConfig, work: Path) -> Listing:
         )
     root = _folder_of_images(Path(data.source))
     left_out: Counter[str] = Counter()
-    known = read_labels(root, work)
+    known = _read_labels(root, work)
     train = _training_entries(root, work, left_out)
     ids = _ordered_ids(data, root, sorted(train), known)
     names = [known.names.get(wordnet_id, wordnet_id) if known else wordnet_id for wordnet_id in ids]
@@ -75,9 +89,7 @@ def _list_images(data: DataConfig, work: Path) -> Listing:
     return Listing(unique_names(names, ids), tuple(ids), splits, dict(+left_out), understood)
 
 
-def _ordered_ids(
-    data: DataConfig, root: Path, ids: list[str], known: ImagenetLabels | None
-) -> list[str]:
+def _ordered_ids(data: DataConfig, root: Path, ids: list[str], known: _Labels | None) -> list[str]:
     """Returns the WordNet ids of the training images in the order of the labels."""
     if known and known.names:
         unknown = sorted(set(ids) - set(known.names))
@@ -153,7 +165,7 @@ def _validation_images(
     root: Path,
     work: Path,
     labels: dict[str, int],
-    known: ImagenetLabels | None,
+    known: _Labels | None,
     left_out: Counter[str],
 ) -> list[SourceImage]:
     names = (f"{VALIDATION}.tar", VALIDATION, "val", "validation")
@@ -162,7 +174,7 @@ def _validation_images(
     images = []
     for entry in tree.entries:
         wordnet_id = entry.parts[-2] if len(entry.parts) > 1 else ""
-        number = validation_number(entry.name)
+        number = _validation_number(entry.name)
         if wordnet_id not in labels and number is not None:
             if known is None or not known.validation:
                 raise DataError(
@@ -178,6 +190,84 @@ def _validation_images(
             left_out["validation files of no class of the training set"] += 1
     _count_left_out(tree, left_out)
     return sorted(images, key=lambda image: image.key)
+
+
+def _validation_number(name: str) -> int | None:
+    """Returns the number in the name of a validation image; None for another name."""
+    number = _NUMBER.fullmatch(name)
+    return int(number[1]) if number else None
+
+
+def _read_labels(root: Path, work: Path) -> _Labels | None:
+    """Reads the development kit or Kaggle's files in the images' folder; None: neither is there."""
+    names = (f"{DEVKIT}.tar.gz", f"{DEVKIT}.tar", DEVKIT)
+    kit = next((root / name for name in names if (root / name).exists()), None)
+    return _read_devkit(root, read_tree(kit, work)) if kit else _read_kaggle(root)
+
+
+def _read_devkit(root: Path, tree: Tree) -> _Labels:
+    files = {entry.name: entry for entry in tree.entries}
+    try:
+        from scipy.io import loadmat
+
+        meta = io.BytesIO(files["meta.mat"].read(_MAX_LABEL_BYTES))
+        table = loadmat(meta, squeeze_me=True)["synsets"]
+        leaves = sorted(
+            (int(row["ILSVRC2012_ID"]), str(row["WNID"]), str(row["words"]))
+            for row in table
+            if int(row["num_children"]) == 0
+        )
+        if [number for number, _, _ in leaves] != list(range(1, len(leaves) + 1)):
+            raise ValueError("the ILSVRC2012_IDs of the leaves are not 1, 2, 3 …")
+        text = (
+            files["ILSVRC2012_validation_ground_truth.txt"].read(_MAX_LABEL_BYTES).decode("ascii")
+        )
+        validation = [int(line) for line in text.split()]
+        if not all(1 <= number <= len(leaves) for number in validation):
+            raise ValueError("a validation label is out of range")
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise DataError(f"the devkit in {root} cannot be read: {error!r}") from None
+    names = {wordnet_id: _first_word(words) for _, wordnet_id, words in leaves}
+    ids = list(names)
+    return _Labels(names, {i: ids[n - 1] for i, n in enumerate(validation, 1)}, True)
+
+
+def _read_kaggle(root: Path) -> _Labels | None:
+    """Reads the files next to the images, or above them as Kaggle's archive has them."""
+    folders = [root]
+    for name in reversed(KAGGLE):
+        if folders[-1].name == name:
+            folders.append(folders[-1].parent)
+    solution = next((f / SOLUTION for f in folders if (f / SOLUTION).is_file()), None)
+    mapping = next((f / MAPPING for f in folders if (f / MAPPING).is_file()), None)
+    if not solution and not mapping:
+        return None
+    names, validation, understood = {}, {}, []
+    if mapping:
+        lines = [line.split(maxsplit=1) for line in _text(mapping).splitlines() if line.strip()]
+        names = {line[0]: _first_word(line[-1]) for line in lines}
+        understood.append(f"names of the classes from {MAPPING}")
+    if solution:
+        for row in csv.reader(io.StringIO(_text(solution))):
+            number = _validation_number(row[0].strip()) if len(row) > 1 else None
+            if number is not None and row[1].strip():
+                validation[number] = row[1].split()[0]
+        if not validation:
+            raise DataError(f"{solution} has no rows of ILSVRC2012_val_…,n01440764 …")
+        understood.append(f"labels of the validation images from {SOLUTION}")
+    return _Labels(names, validation, False, tuple(understood))
+
+
+def _text(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MAX_LABEL_BYTES).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+
+
+def _first_word(words: str) -> str:
+    return words.split(",")[0].strip()
 
 
 SOURCE = SourceKind(

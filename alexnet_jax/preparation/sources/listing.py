@@ -59,7 +59,6 @@ class SourceKind:
       appearance: how image files are read unless the user chooses.
       set_name: name of a set that has none; its second argument says how the storage differs from
         the defaults. None: made from the name of the source.
-      may_load_tensorflow: images are listed in a process of its own.
     """
 
     list_images: Callable[[DataConfig, Path], Listing]
@@ -70,7 +69,6 @@ class SourceKind:
     options: tuple[str, ...] = ()
     appearance: Appearance = AS_VIEWED
     set_name: Callable[[DataConfig, str], str] | None = None
-    may_load_tensorflow: bool = False
 
 
 SMALL_IMAGES = {"stored_size": 32, "store": "raw", "validation_split": "test"}

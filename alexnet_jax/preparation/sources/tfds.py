@@ -117,5 +117,4 @@ SOURCE = SourceKind(
     location="name",
     options=("validation_fraction", "copies"),
     set_name=_set_name,
-    may_load_tensorflow=True,
 )
