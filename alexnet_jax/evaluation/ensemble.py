@@ -14,6 +14,7 @@ import numpy as np
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluation_of
+from alexnet_jax.evaluation.metrics import metrics_of
 from alexnet_jax.evaluation.views import Averaged
 
 GRID = tuple(i / 20 for i in range(21))
@@ -242,18 +243,14 @@ def format_ensemble(result: Ensemble, checkpoint: str) -> str:
     lines = [
         f"{title}, checkpoint {checkpoint}",
         ", ".join([f"{test.count:,} images", *views]),
-        f"loss         {test.loss:.4f}",
-        f"top-1 error  {100 * test.top1_error:.2f} %",
+        *(f"{metric.title:<11}  {metric.text(value)}" for metric, value in metrics_of(test.values)),
     ]
-    if test.top5_error is not None:
-        lines.append(f"top-5 error  {100 * test.top5_error:.2f} %")
     if many:
         pairs = zip(result.coefficients, result.names, strict=True)
         lines += [f"weight       {value:.2f}  {name}" for value, name in pairs]
     if tuning is not None:
-        equal = f"{100 * result.equal.top1_error:.2f} % top-1"
-        if result.equal.top5_error is not None:
-            equal += f", {100 * result.equal.top5_error:.2f} % top-5"
+        errors = metrics_of(result.equal.values, errors=True)
+        equal = ", ".join(f"{metric.text(value)} {metric.label}" for metric, value in errors)
         images = "none of them in the test"
         if result.optimistic:
             images = "those of the test: its error is optimistic (--tune-on half is not)"

@@ -52,7 +52,7 @@ class Evaluation:
     @property
     def top1_error(self) -> float:
         """A fraction; ties are counted as in `metrics.credit`."""
-        return self.values["top1_error"]
+        return self.values[metrics.MAIN_ERROR]
 
     @property
     def top5_error(self) -> float | None:

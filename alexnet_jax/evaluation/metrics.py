@@ -23,12 +23,18 @@ class Metric(NamedTuple):
       label: name in texts.
       is_error: the number is a credit within 0..1; the metric is 1 - mean, in texts in percent.
       min_classes: with fewer classes the metric says nothing and is left out.
+      unit: of one that is not an error, in titles.
     """
 
     per_image: Callable[[jax.Array, jax.Array], jax.Array]
     label: str
     is_error: bool = False
     min_classes: int = 1
+    unit: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.label} error" if self.is_error else self.label
 
     def text(self, value: float) -> str:
         """Returns a value for people: `39.00 %`, or `1.2345` where it is no error."""
@@ -136,15 +142,36 @@ def probability_sums(
     return batch_sums(jnp.log(jnp.maximum(probabilities, tiny)), labels, mask)
 
 
+def metrics_of(
+    values: Mapping[str, float], errors: bool | None = None
+) -> list[tuple[Metric, float]]:
+    """Returns the metrics among `values` (by name), only errors, only others (False), or both."""
+    return [
+        (metric, values[name])
+        for name, metric in METRICS.items()
+        if name in values and errors in (None, metric.is_error)
+    ]
+
+
+def table_columns(classes: int | None = None) -> dict[str, Metric]:
+    """Returns the metrics as columns, errors first; only those that so many classes have."""
+    columns = sorted(METRICS.items(), key=lambda item: not item[1].is_error)
+    return {name: m for name, m in columns if classes is None or classes >= m.min_classes}
+
+
 def describe_errors(values: Mapping[str, float]) -> str:
     """Returns the errors among `MetricSums.means`, as in `39.00 % (top-5 17.25 %)`."""
-    first, *others = (
-        (metric.label, metric.text(values[name]))
-        for name, metric in METRICS.items()
-        if metric.is_error and name in values
+    (_, first), *others = (
+        (metric.label, metric.text(value)) for metric, value in metrics_of(values, errors=True)
     )
     rest = ", ".join(" ".join(other) for other in others)
-    return first[1] + f" ({rest})" * bool(rest)
+    return first + f" ({rest})" * bool(rest)
+
+
+def describe_others(values: Mapping[str, float]) -> str:
+    """Returns the metrics that are no errors, as in `loss 1.2345`."""
+    found = metrics_of(values, errors=False)
+    return ", ".join(f"{metric.label} {metric.text(value)}" for metric, value in found)
 
 
 def cross_entropy(scores: jax.Array, labels: jax.Array) -> jax.Array:
@@ -180,9 +207,12 @@ def credit(scores: jax.Array, labels: jax.Array, k: int) -> jax.Array:
     return jnp.where(jnp.all(jnp.isfinite(scores), axis=1), share, jnp.zeros_like(share))
 
 
+MAIN_ERROR = "top1_error"
+"""The metric that selects the best checkpoint, ends plateaus and heads the report."""
+
 METRICS = {
-    "loss": Metric(cross_entropy, "loss"),
-    "top1_error": Metric(functools.partial(credit, k=1), "top-1", is_error=True),
+    "loss": Metric(cross_entropy, "loss", unit="nats per image"),
+    MAIN_ERROR: Metric(functools.partial(credit, k=1), "top-1", is_error=True),
     # With five classes or fewer no answer among five is wrong.
     "top5_error": Metric(functools.partial(credit, k=5), "top-5", is_error=True, min_classes=6),
 }

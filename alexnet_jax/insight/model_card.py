@@ -12,12 +12,13 @@ from typing import Any
 
 from alexnet_jax.display import duration
 from alexnet_jax.errors import printable
+from alexnet_jax.evaluation.metrics import MAIN_ERROR, metrics_of, table_columns
 from alexnet_jax.evaluation.views import averaged_by
 from alexnet_jax.runs.folder import Run
 
 MAX_CLASSES_SHOWN = 20
 Results = Mapping[int, Mapping[str, float]]
-"""Of a test, by number of views: `loss`, `top1_error`, perhaps `top5_error`, as fractions."""
+"""Of a test, by number of views: its metrics by name; errors are fractions."""
 
 
 def model_card(run: Run, results: Results) -> str:
@@ -58,11 +59,9 @@ def is_card(path: Path) -> bool:
 def _result(run: Run, results: Results) -> dict[str, Any]:
     metrics = []
     for views, values in sorted(results.items()):
-        for key, answers in (("top1_error", 1), ("top5_error", 5)):
-            if key in values:
-                title = f"top-{answers} accuracy, {averaged_by(run, views).name}"
-                value = round(1 - values[key], 6)
-                metrics.append({"type": "accuracy", "value": value, "name": title})
+        for metric, error in metrics_of(values, errors=True):
+            title = f"{metric.label} accuracy, {averaged_by(run, views).name}"
+            metrics.append({"type": "accuracy", "value": round(1 - error, 6), "name": title})
     name = _set_name(run) or "unknown"
     return {
         "task": {"type": "image-classification", "name": "Image classification"},
@@ -103,15 +102,18 @@ def _table(run: Run, results: Results) -> str:
     if not results:
         return "These weights were not tested here."
     count = run.info.get("validation_images")
-    rows = ["| test | top-1 error (%) | top-5 error (%) | loss |", "|---|---|---|---|"]
+    columns = table_columns()
+    titles = [metric.title + " (%)" * metric.is_error for metric in columns.values()]
+    rows = [f"| test | {' | '.join(titles)} |", "|---" * (1 + len(titles)) + "|"]
     for views, values in sorted(results.items()):
-        error = values["top1_error"]
-        spread = ""
+        cells = {name: "–" for name in columns}
+        for name in columns.keys() & values.keys():
+            error = columns[name].is_error
+            cells[name] = f"{100 * values[name]:.1f}" if error else f"{values[name]:.3f}"
+        error = values[MAIN_ERROR]
         if count and 0 <= error <= 1:
-            spread = f" ± {100 * math.sqrt(error * (1 - error) / count):.1f}"
-        five = f"{100 * values['top5_error']:.1f}" if "top5_error" in values else "–"
-        title = averaged_by(run, views).name
-        rows.append(f"| {title} | {100 * error:.1f}{spread} | {five} | {values['loss']:.3f} |")
+            cells[MAIN_ERROR] += f" ± {100 * math.sqrt(error * (1 - error) / count):.1f}"
+        rows.append(f"| {averaged_by(run, views).name} | {' | '.join(cells.values())} |")
     images = f"{count:,} test images" if count else "the test images"
     return (
         "\n".join(rows) + f"\n\nOn {images}; ± is the standard error of a test of that size. This "

@@ -30,7 +30,7 @@ class ReportData:
       conv1_kernel: float32 `[height, width, 3, filters]`.
       earlier_kernels: conv1 at other checkpoints, by title.
       network: to be drawn; its towers divide the filters. None: one tower.
-      evaluation: by number of views (1, 10), `loss`, `top1_error`, `top5_error` as fractions, and
+      evaluation: by number of views (1, 10), the metrics by name (errors are fractions), and
         `count` of images if known; None: taken from the metrics' last `final/` rows.
       confusion: int `[classes, classes]`, rows are true classes.
       class_names: one per class; empty: from `run`, else numbers.

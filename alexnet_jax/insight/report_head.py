@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from alexnet_jax.evaluation.metrics import MAIN_ERROR, table_columns
 from alexnet_jax.insight.published import published_for
 from alexnet_jax.insight.report_data import ReportData
 
@@ -33,11 +34,18 @@ def _results(data: ReportData) -> dict[str, Any] | None:
     published = published_for(data.config, len(data.names), count)
     for row in rows:
         row["published"] = published.errors.get(row["views"]) if published else None
-    error = rows[0]["values"].get("top1_error")
+    error = rows[0]["values"].get(MAIN_ERROR)
     spread = None
     if error is not None and 0 <= error <= 1 and count:
         spread = math.sqrt(error * (1 - error) / count)
-    return {"rows": rows, "count": count, "published": published, "standard_error": spread}
+    return {
+        "rows": rows,
+        "columns": table_columns(max(1, len(data.names))),
+        "main": MAIN_ERROR,
+        "count": count,
+        "published": published,
+        "standard_error": spread,
+    }
 
 
 def _final_rows(data: ReportData) -> dict[int, dict[str, float]]:
@@ -53,7 +61,7 @@ def _final_rows(data: ReportData) -> dict[int, dict[str, float]]:
 def _validation_row(data: ReportData) -> list[dict[str, Any]]:
     """Returns the last validation, which replaces the test until there is one."""
     for row in reversed(data.metrics):
-        if row.get("validation/top1_error") is not None:
+        if row.get(f"validation/{MAIN_ERROR}") is not None:
             prefix = "validation/"
             values = {k.removeprefix(prefix): v for k, v in row.items() if k.startswith(prefix)}
             epoch = f", epoch {row['epoch']:.3g}" if row.get("epoch") is not None else ""

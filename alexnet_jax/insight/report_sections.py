@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from alexnet_jax.config import differing_fields
+from alexnet_jax.evaluation.metrics import MAIN_ERROR, table_columns
 from alexnet_jax.insight import curves
 from alexnet_jax.insight.confusion import class_errors, confused_pairs, heat_map, row_shares
 from alexnet_jax.insight.curves import draw_curves
@@ -42,33 +43,32 @@ def training_curves(data: ReportData) -> Values:
     """Loss and errors against epochs, with the stretches in which nothing was learnt."""
     classes, stuck = len(data.names), data.stuck_epochs()
     rates = rate_changes(data.metrics)
+    columns = table_columns(max(1, classes))
 
-    def line(name: str, key: str, style: str) -> curves.Line:
-        return curves.Line(name, read_series(data.metrics, key), style, key.startswith("train/"))
+    def training(metric: str) -> curves.Line:
+        series = read_series(data.metrics, f"train/{metric}")
+        return curves.Line("training", series, "training", smooth=True)
 
-    top5 = [line("validation, top 5", "validation/top5_error", "second")] if classes > 5 else []
-    loss = draw_curves(
-        "Loss against epochs",
-        [
-            line("training", "train/loss", "training"),
-            line("validation", "validation/loss", "validation"),
-        ],
-        rates=rates,
-        chance=math.log(classes) if classes > 1 else None,
-        stuck=stuck,
-    )
-    error = draw_curves(
-        "Error rates against epochs",
-        [
-            line("training", "train/top1_error", "training"),
-            line("validation", "validation/top1_error", "validation"),
-            *top5,
-        ],
-        rates=rates,
-        chance=1 - 1 / classes if classes > 1 else None,
-        as_percent=True,
-    )
-    charts = [("Loss, nats per image", loss), ("Error, share of images", error)]
+    def validation(metric: str, suffix: str = "", style: str = "validation") -> curves.Line:
+        series = read_series(data.metrics, f"validation/{metric}")
+        return curves.Line("validation" + suffix, series, style)
+
+    def chart(title: str, lines: list[curves.Line], chance: float | None, **options: bool) -> str:
+        return draw_curves(title, lines, rates=rates, chance=chance, stuck=stuck, **options)
+
+    charts, error_lines = [], [training(MAIN_ERROR), validation(MAIN_ERROR)]
+    for name, metric in columns.items():
+        if metric.is_error and name != MAIN_ERROR:
+            suffix = f", {metric.label.replace('-', ' ')}"
+            error_lines.append(validation(name, suffix, "second"))
+        elif not metric.is_error:
+            chance = math.log(classes) if name == "loss" and classes > 1 else None
+            title, unit = metric.label.capitalize(), f", {metric.unit}" * bool(metric.unit)
+            lines = [training(name), validation(name)]
+            charts.append((title + unit, chart(f"{title} against epochs", lines, chance)))
+    chance = 1 - 1 / classes if classes > 1 else None
+    errors = chart("Error rates against epochs", error_lines, chance, as_percent=True)
+    charts.insert(1, ("Error, share of images", errors))
     return {"charts": [chart for chart in charts if chart[1]], "stuck": stuck}
 
 

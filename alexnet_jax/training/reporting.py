@@ -11,7 +11,7 @@ import jax
 from alexnet_jax.display import Display, duration
 from alexnet_jax.errors import DivergedError
 from alexnet_jax.evaluation.guessing import Guess
-from alexnet_jax.evaluation.metrics import MetricSums, no_sums
+from alexnet_jax.evaluation.metrics import MAIN_ERROR, MetricSums, no_sums
 from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.metrics_log import MetricsLog
 from alexnet_jax.training.position import Position
@@ -115,7 +115,7 @@ def progress_parts(
         f"step {step}/{total_steps}",
         f"epoch {epoch:.2f}",
         f"loss {values['train/loss']:.4f}",
-        f"error {100 * values['train/top1_error']:.1f} %",
+        f"error {100 * values[f'train/{MAIN_ERROR}']:.1f} %",
         "" if best_error is None else f"best {100 * best_error:.1f} %",
         f"rate {values['train/learning_rate']:.3g}",
         f"{speed:,.0f} images/s",

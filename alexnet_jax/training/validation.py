@@ -10,7 +10,7 @@ from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.display import Display
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
-from alexnet_jax.evaluation.metrics import describe_errors
+from alexnet_jax.evaluation.metrics import MAIN_ERROR, describe_errors, describe_others
 from alexnet_jax.network import placement
 from alexnet_jax.network.filters import colour_shares, filter_picture
 from alexnet_jax.runs.folder import Run
@@ -50,7 +50,7 @@ class Validator:
         self._log, self._display = log, display
         self._saver, self._signals = saver, signals
         self._predict_step = None  # the first validation compiles it
-        self.best_error: float | None = min(log.values("validation/top1_error"), default=None)
+        self.best_error: float | None = min(log.values(f"validation/{MAIN_ERROR}"), default=None)
 
     def is_due(self, position: Position) -> bool:
         """Returns whether an epoch of validation is complete, or the run."""
@@ -117,7 +117,7 @@ class Validator:
             comparison = f" ({'the best' if error < before else best})"
         self._display.say(
             f"epoch {self._clock.epochs(step):.2f}: validation error "
-            f"{describe_errors(result.values)}, loss {result.loss:.4f}{comparison}"
+            f"{describe_errors(result.values)}, {describe_others(result.values)}{comparison}"
         )
 
     def _after(self, position: Position, error: float) -> Position:

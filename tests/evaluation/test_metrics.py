@@ -1,7 +1,9 @@
 """Metrics against a plain NumPy loop, ties and padding included."""
 
+import dataclasses
 import json
 import math
+from functools import partial
 
 import chex
 import jax
@@ -9,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from alexnet_jax import workflow
 from alexnet_jax.evaluation import metrics
+from alexnet_jax.evaluation.ensemble import format_ensemble
 from alexnet_jax.runs.metrics_log import read_rows
-from alexnet_jax.training.start import train
 
 
 def credit_loop(scores, labels, k):
@@ -138,23 +141,48 @@ def test_sums_survive_a_checkpoint():
     assert metrics.MetricSums.from_json(old) == sums
 
 
-def test_a_metric_is_added_in_one_place(config, dataset, tmp_path, monkeypatch):
+@pytest.fixture
+def two_metrics_more(monkeypatch):
+    """A number and an error that the registry did not have."""
+
     def confidence(scores, labels):
         return jnp.max(jax.nn.softmax(scores), axis=1)
 
-    jax.clear_caches()  # programs that sum the other metrics
     old = metrics.no_sums()
+    jax.clear_caches()  # programs that sum the other metrics
     monkeypatch.setitem(metrics.METRICS, "confidence", metrics.Metric(confidence, "confidence"))
-    train(config, tmp_path / "run", dataset)
-    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
-    names = {name for row in rows for name in row}
-    assert {"train/confidence", "validation/confidence"} <= names
-    assert "train/confidence" in (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0]
+    top2 = metrics.Metric(partial(metrics.credit, k=2), "top-2", is_error=True)
+    monkeypatch.setitem(metrics.METRICS, "top2_error", top2)
+    yield old
     jax.clear_caches()
 
-    resumed = metrics.MetricSums.from_json(
-        old.as_json()
-    )  # of a checkpoint from before it was there
+
+def test_a_metric_is_added_in_one_place(config, dataset, tmp_path, capsys, two_metrics_more):
+    folder, names = tmp_path / "run", {"confidence", "top2_error"}
+    data = dataclasses.replace(config.data, stored_size=10)
+    workflow.train(dataclasses.replace(config, data=data), folder, dataset.path.parent)
+    assert "(top-2 0.00 %), loss" in capsys.readouterr().out
+    rows = read_rows(folder / "metrics.jsonl")
+    kinds = ("train", "validation", "final")
+    assert {f"{kind}/{name}" for kind in kinds for name in names} <= {
+        k for row in rows for k in row
+    }
+    assert "train/confidence" in (folder / "metrics.csv").read_text().splitlines()[0]
+    events = b"".join(path.read_bytes() for path in (folder / "tensorboard").iterdir())
+    assert b"validation/top2_error" in events
+    report, card = ((folder / name).read_text() for name in ("report.html", "model_card.md"))
+    for name in ("top-2 error", "confidence", "Confidence against epochs", "validation, top 2"):
+        assert name in report
+    assert "| top-1 error (%) | top-5 error (%) | top-2 error (%) | loss | confidence |" in card
+    assert "top-2 accuracy, centre view" in card
+    result = workflow.evaluate_ensemble([folder, folder], data_dir=dataset.path.parent)
+    assert names <= result.evaluation.values.keys()
+    text = format_ensemble(result, "best")
+    assert "\nconfidence   0." in text and "\ntop-2 error  0.00 %" in text
+
+
+def test_a_checkpoint_from_before_a_metric_is_resumed_without_it(two_metrics_more):
+    resumed = metrics.MetricSums.from_json(two_metrics_more.as_json())
     batch = metrics.batch_sums(jnp.zeros((1, 2), jnp.float32), jnp.zeros(1, jnp.int32))
     assert "confidence" in batch.by_name
     assert (resumed + batch).means(classes=2).keys() == {"loss", "top1_error"}
