@@ -53,21 +53,29 @@ def training_curves(data: ReportData) -> Values:
         series = read_series(data.metrics, f"validation/{metric}")
         return curves.Line("validation" + suffix, series, style)
 
-    def chart(title: str, lines: list[curves.Line], chance: float | None, **options: bool) -> str:
-        return draw_curves(title, lines, rates=rates, chance=chance, stuck=stuck, **options)
-
     charts, error_lines = [], [training(MAIN_ERROR), validation(MAIN_ERROR)]
     for name, metric in columns.items():
         if metric.is_error and name != MAIN_ERROR:
             suffix = f", {metric.label.replace('-', ' ')}"
             error_lines.append(validation(name, suffix, "second"))
         elif not metric.is_error:
-            chance = math.log(classes) if name == "loss" and classes > 1 else None
             title, unit = metric.label.capitalize(), f", {metric.unit}" * bool(metric.unit)
-            lines = [training(name), validation(name)]
-            charts.append((title + unit, chart(f"{title} against epochs", lines, chance)))
-    chance = 1 - 1 / classes if classes > 1 else None
-    errors = chart("Error rates against epochs", error_lines, chance, as_percent=True)
+            is_loss = name == "loss"
+            chart = draw_curves(
+                f"{title} against epochs",
+                [training(name), validation(name)],
+                rates=rates,
+                chance=math.log(classes) if is_loss and classes > 1 else None,
+                stuck=stuck if is_loss else (),
+            )
+            charts.append((title + unit, chart))
+    errors = draw_curves(
+        "Error rates against epochs",
+        error_lines,
+        rates=rates,
+        chance=1 - 1 / classes if classes > 1 else None,
+        as_percent=True,
+    )
     charts.insert(1, ("Error, share of images", errors))
     return {"charts": [chart for chart in charts if chart[1]], "stuck": stuck}
 
