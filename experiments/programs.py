@@ -5,19 +5,24 @@ import dataclasses
 from pathlib import Path
 
 from alexnet_jax import workflow
+from alexnet_jax.config import Config
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.runs.folder import read_run
+from alexnet_jax.runs.state import TrainState
 from experiments import pages
 
 QUICK = Path("runs/quick")
 """Folder of the runs and records of quick forms."""
 
 
-def parser(text: str | None) -> argparse.ArgumentParser:
-    """Returns a parser whose help is a docstring, line by line."""
-    return argparse.ArgumentParser(
+def parser(text: str | None, output: Path | None = None) -> argparse.ArgumentParser:
+    """Returns a parser whose help is a docstring; `output` is the default of `--output`."""
+    made = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    if output:
+        made.add_argument("--output", type=Path, default=output)
+    return made
 
 
 def quick_parser(
@@ -27,10 +32,9 @@ def quick_parser(
 
     `scratch` is the default folder of the run folders, for programs that train some themselves.
     """
-    options = parser(text)
+    options = parser(text, output)
     options.add_argument("--quick", action="store_true", help="on digits; the record lies in runs/")
     options.add_argument("--data-dir", type=Path, help="folder of prepared sets")
-    options.add_argument("--output", type=Path, default=output)
     if scratch:
         options.add_argument("--scratch", type=Path, default=scratch, help="for run folders")
     return options
@@ -47,25 +51,26 @@ def use_quick_folders(options: argparse.ArgumentParser, arguments: argparse.Name
         arguments.scratch = QUICK / arguments.scratch.name
 
 
+def train_to_end(
+    config: Config, workdir: Path, data_dir: Path | None, retune: bool = False
+) -> TrainState:
+    """Trains, unless the run is finished; exits if the user stops it."""
+    state = workflow.train(config, workdir, data_dir, retune=retune)
+    if read_run(workdir).info["status"] != "finished":
+        raise SystemExit(f"{workdir} was stopped; start it again with the same command")
+    return state
+
+
 def train_digits(seeds: int, data_dir: Path | None) -> list[Path]:
-    """Returns folders of finished runs of the preset `digits`; trains those that are missing.
-
-    Args:
-      data_dir: of the prepared sets; None: the user's own.
-
-    Raises:
-      SystemExit: the user stopped a run.
-    """
+    """Returns folders of finished runs of the preset `digits`; trains those that are missing."""
     places = [QUICK / f"digits-{seed}" for seed in range(seeds)]
     for seed, place in enumerate(places):
-        workflow.train(dataclasses.replace(PRESETS["digits"], seed=seed), place, data_dir)
-        if read_run(place).info["status"] != "finished":
-            raise SystemExit(f"{place} was stopped; the same command continues it")
+        train_to_end(dataclasses.replace(PRESETS["digits"], seed=seed), place, data_dir)
     return places
 
 
 def show(table: str, output: Path, record: Path) -> None:
-    """Writes the page of a record of the repository; prints the table of any other record."""
+    """Writes the page of the repository's `record`; of any other `output`, prints the table."""
     if output == record:
         pages.write(record.parents[1].name)
     else:

@@ -1,5 +1,6 @@
 """The claims of the paper: its number, ours from the records, and what was not run."""
 
+import itertools
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -21,24 +22,16 @@ RUN, SHORTENED = "run", "run, shortened"
 
 
 class Row(NamedTuple):
-    """A claim of the paper.
-
-    Attributes:
-      paper: its number, with the section.
-      ours: returns the text of our result; None if there is no record yet.
-      folder: of the evidence, below `experiments/`.
-      status: if there is no record.
-      preset: whose run is the evidence.
-    """
+    """A claim of the paper."""
 
     claim: str
-    paper: str
-    ours: Callable[[], str | None]
+    paper: str  # its number, with the section
+    ours: Callable[[], str | None]  # the text of our result; None if there is no record yet
     scale: str
-    folder: str
-    status: str = "not run yet"
+    folder: str  # of the evidence, below `experiments/`
+    status: str = "not run yet"  # if there is no record
     in_readme: bool = False
-    preset: str = ""
+    preset: str = ""  # whose run is the evidence
 
 
 def find_record(folder: str, name: str = "") -> dict[str, Any] | None:
@@ -55,8 +48,8 @@ def claim_difference(
 ) -> dict[str, Any] | None:
     """Returns the paired difference of two variants; None unless all their runs have a value."""
     claim = CLAIMS[name]
-    key = measure or claim.measure
-    return contrast(runs_of(name), variant, base or claim.baseline, key, claim.seeds)
+    names = (variant, base or claim.baseline)
+    return contrast(runs_of(name), *names, measure or claim.measure, claim.seeds)
 
 
 def single_errors() -> list[dict[int, float]] | None:
@@ -64,11 +57,12 @@ def single_errors() -> list[dict[int, float]] | None:
     entry = _ensembles()
     if entry is None:
         return None
-    singles = (
-        next(row["errors"] for row in entry["views"][views] if row["networks"] == 1)
+    return [
+        dict(
+            enumerate(next(row["errors"] for row in entry["views"][views] if row["networks"] == 1))
+        )
         for views in ("1", "10")
-    )
-    return [dict(enumerate(errors)) for errors in singles]
+    ]
 
 
 def _ensembles() -> dict[str, Any] | None:
@@ -103,14 +97,12 @@ def _overfitting(name: str, variant: str) -> str | None:
     gap, error = (claim_difference(name, variant, measure=key) for key in ("gap", "error"))
     if gap is None or error is None:
         return _sweep(name, variant)
-    means = [
+    means = ", ".join(
         f"*{label}* {value_text(*reached(runs, label, 'gap'))}"
         for label in (claim.baseline, variant)
-    ]
-    return (
-        f"gap of test and training images {difference_text(gap, 'points')}; {', '.join(means)}; "
-        f"test error {difference_text(error, 'points')}"
     )
+    gap, error = (difference_text(found, "points") for found in (gap, error))
+    return f"gap of test and training images {gap}; {means}; test error {error}"
 
 
 def _ratio(name: str, slower: str) -> str | None:
@@ -148,16 +140,13 @@ def _velocity() -> str | None:
     text, dropped = _sweep("velocity", "outside"), find_record("after_drop")
     if text is None or dropped is None:
         return text
-    differences = {step: after_drop.difference(dropped, step) for step in (5, 100)}
     texts = [
         f"{difference_text(found, form='+.3f')} after {step} steps"
-        for step, found in differences.items()
-        if found
+        for step in (5, 100)
+        if (found := after_drop.difference(dropped, step))
     ]
-    return (
-        f"{text}; [loss after a drop](after_drop/README.md), *inside* less *outside*: "
-        f"{', '.join(texts)}"
-    )
+    what = "[loss after a drop](after_drop/README.md), *inside* less *outside*"
+    return f"{text}; {what}: {', '.join(texts)}"
 
 
 def _views() -> str | None:
@@ -174,39 +163,34 @@ def _ensemble() -> str | None:
     if entry is None:
         return None
     rows = [row for row in entry["views"]["10"] if row["weights"] == "equal"]
-    one, most = statistics.mean(rows[0]["errors"]), statistics.mean(rows[-1]["errors"])
-    count, subsets = rows[-1]["networks"], len(rows[-1]["errors"])
-    text = (
-        f"{most - one:+.1f} points (ten views); *one* {spread(rows[0]['errors'])}, "
-        f"*{count} networks* {most:.1f}"
-    )
-    return text + (" (the one average of all: no interval)" if subsets == 1 else "")
+    single, averaged = rows[0]["errors"], rows[-1]["errors"]
+    gain = statistics.mean(averaged) - statistics.mean(single)
+    many = f"*{rows[-1]['networks']} networks* {statistics.mean(averaged):.1f}"
+    text = f"{gain:+.1f} points (ten views); *one* {spread(single)}, {many}"
+    return text + (" (the one average of all: no interval)" if len(averaged) == 1 else "")
 
 
 def _retrieval() -> str | None:
     texts = []
     for name, entry in (find_record("retrieval") or {"sets": {}})["sets"].items():
-        layers = ", ".join(
-            f"{layer} {100 * entry['layers'][layer]['5']:.0f}"
-            for layer in ("fc7", "conv5", "pixels")
-            if layer in entry["layers"]
-        )
+        found = entry["layers"]
+        shown = (layer for layer in ("fc7", "conv5", "pixels") if layer in found)
+        layers = ", ".join(f"{layer} {100 * found[layer]['5']:.0f}" for layer in shown)
         texts.append(f"`{name}`: {layers}, chance {100 * entry['chance']:.0f}")
     return f"of the five nearest in the query's class, %: {'; '.join(texts)}" if texts else None
 
 
 def _colours() -> str | None:
     record = find_record("specialise") or {"runs": []}
-    found, texts = compared(record), []
+    found = compared(record)
     if found is None:
         return None
-    for variant in ("one whole tower", "two towers"):
-        texts.append(f"*{variant}* {spread(list(gaps(record, variant).values()))}")
-    apart = [100 * run["course"][-1]["difference"] for run in runs_of("specialise", "figure3")]
-    if apart:
-        texts.append(f"*two towers whose filters begin near 0* {spread(apart)}")
-    differences = f"colour shares of the halves differ by {', '.join(texts)}"
-    return f"{difference_text(found, 'points')}; {differences}"
+    apart = {name: [*gaps(record, name).values()] for name in ("one whole tower", "two towers")}
+    apart["two towers whose filters begin near 0"] = [
+        100 * run["course"][-1]["difference"] for run in runs_of("specialise", "figure3")
+    ]
+    texts = ", ".join(f"*{name}* {spread(values)}" for name, values in apart.items() if values)
+    return f"{difference_text(found, 'points')}; colour shares of the halves differ by {texts}"
 
 
 def _preset(name: str) -> str | None:
@@ -296,16 +280,11 @@ def cells(row: Row) -> dict[str, str]:
 
 
 def _is_begun(name: str) -> bool:
-    claim = CLAIMS.get(name)
-    if claim is None:
+    if name not in CLAIMS:
         return False
     made = {(run["variant"], run["seed"]) for run in runs_of(name)}
-    wanted = {(variant, seed) for variant in claim.variants for seed in range(claim.seeds)}
-    return bool(made) and not wanted <= made
-
-
-def all_cells() -> list[dict[str, str]]:
-    return [cells(row) for row in ROWS]
+    claim = CLAIMS[name]
+    return bool(made) and not made.issuperset(itertools.product(claim.variants, range(claim.seeds)))
 
 
 def short_cells() -> list[dict[str, str]]:
@@ -315,5 +294,6 @@ def short_cells() -> list[dict[str, str]]:
 
 
 def cells_of(*folders: str) -> list[dict[str, str]]:
-    """Returns the claims whose evidence lies in these folders, in their order."""
-    return [cells(row) for folder in folders for row in ROWS if row.folder == folder]
+    """Returns the claims whose evidence lies in these folders, in their order; none: all."""
+    chosen = (row for folder in folders for row in ROWS if row.folder == folder)
+    return [cells(row) for row in (chosen if folders else ROWS)]

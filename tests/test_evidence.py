@@ -11,10 +11,8 @@ from tiny import config, dataset, tiny_network  # noqa: F401
 from alexnet_jax import workflow
 from alexnet_jax.evaluation.ensemble import Member
 from alexnet_jax.evaluation.evaluate import evaluation_of
-from alexnet_jax.network.filters import tower_pictures
-from alexnet_jax.network.layers import Conv, parametric_layers
 from alexnet_jax.presets import PRESETS
-from experiments import core_hours, costs, paired, pictures, reproduction
+from experiments import core_hours, costs, pictures, reproduction
 from experiments.benchmarks.records import read, write
 from experiments.ensembles import run as ensembles
 from experiments.own_photos.run import write_tar
@@ -54,7 +52,7 @@ def text_of(folder):
 
 
 def test_rows_without_a_record_were_not_run(root):
-    cells = reproduction.all_cells()
+    cells = reproduction.cells_of()
     assert all(row["ours"] == "–" and row["status"] != "run" for row in cells)
     assert reproduction.short_cells() == []
 
@@ -245,10 +243,6 @@ def test_core_hours_count_a_run_once(root):
     assert (found["others"], found["dropped"], found["averaged"], found["hours"]) == (1, 0, 2, 10)
 
 
-def test_one_value_has_no_deviation():
-    assert paired.spread([3.0]) == "3.0" and paired.spread([3.0, 4.0], ".0f") == "4 ± 1"
-
-
 def test_runs_that_were_made_twice_show_the_effect_of_rounding(root):
     assert core_hours.rounding() == []
     for name, errors in (("towers", (38.0, 39.0)), ("specialise", (38.5, 37.5))):
@@ -345,31 +339,6 @@ def test_the_quick_forms_train_what_they_need_and_write_beside_the_repository(
             module.main(["alone"])
 
 
-def test_a_picture_of_filters_has_a_panel_a_tower_and_a_scale_a_filter(tmp_path, monkeypatch):
-    drawn = []
-
-    def draw(kernel, *more, **options):
-        drawn.append(kernel)
-        return tower_pictures(kernel, *more, **options)
-
-    monkeypatch.setattr(figure3, "tower_pictures", draw)
-    kernel = np.random.default_rng(0).normal(size=(5, 5, 3, 8)).astype(np.float32)
-    kernel[..., 0], kernel[..., 1] = 0, 1e-3 * kernel[..., 1]
-    figure3.draw({"one": kernel, "two": kernel}, tmp_path / "filters.png", {"runs": []})
-    assert pictures.is_of(tmp_path / "filters.png", {"runs": []})
-    first, second = drawn
-    np.testing.assert_allclose(np.abs(first).max(axis=(0, 1, 2)), [0, *[1] * 7], rtol=1e-6)
-    np.testing.assert_array_equal(first, second)
-
-
-def test_the_first_layer_of_figure_3_begins_far_below_what_it_learns():
-    conv1, *others = parametric_layers(figure3.NETWORK.layers)
-    assert isinstance(conv1, Conv) and conv1.weight_std == 1e-4 and conv1.window >= 7
-    groups = {layer.name: layer.groups for layer in others if isinstance(layer, Conv)}
-    assert groups == {"conv2": 2, "conv3": 1, "conv4": 2, "conv5": 2}
-    assert figure3.RECIPE.preprocess.scale == "none"
-
-
 def test_the_colour_of_towers_is_told_from_that_of_random_halves():
     random = np.random.default_rng(0)
     grey = np.repeat(random.normal(size=(5, 5, 1, 16)), 3, axis=2)
@@ -395,41 +364,34 @@ def test_a_run_is_looked_at_after_each_stretch_and_goes_on(
     assert "<svg" in (tmp_path / "shares.svg").read_text()
 
 
-def test_runs_that_are_named_take_the_place_of_those_of_the_record(
-    config,  # noqa: F811
-    dataset,  # noqa: F811
-    tmp_path,
-    few_optimizations,
-    capsys,
-):
+@pytest.fixture
+def finished(config, dataset, tmp_path, few_optimizations):  # noqa: F811
+    """The folder of a finished run of the tiny network."""
     data = dataclasses.replace(config.data, name=dataset.path.name, stored_size=10)
     mine = dataclasses.replace(config, data=data, final_views=1)
     workflow.train(mine, tmp_path / "run", dataset.path.parent, say=lambda _: None)
+    return tmp_path / "run"
+
+
+def test_runs_that_are_named_take_the_place_of_those_of_the_record(finished, tmp_path, capsys):
     output = tmp_path / "record.json"
     for names in (("first", "second"), ("third",)):
-        pairs = [f"{name}={tmp_path / 'run'}" for name in names]
+        pairs = [f"{name}={finished}" for name in names]
         specialise.main(["--output", str(output), "--run", *pairs])
         record = read(output)
         assert record and tuple(record["others"]) == names
         assert capsys.readouterr().out.count("| third |") == (len(names) == 1)
 
 
-def test_retrieval_measures_every_layer_of_a_run(
-    config,  # noqa: F811
-    dataset,  # noqa: F811
-    tmp_path,
-    few_optimizations,
-):
-    data = dataclasses.replace(config.data, name=dataset.path.name, stored_size=10)
-    mine = dataclasses.replace(config, data=data, final_views=1)
-    workflow.train(mine, tmp_path / "run", dataset.path.parent, say=lambda _: None)
+def test_precision_counts_the_class_of_the_query():
+    found = retrieval.precision_at(np.array([0, 1]), np.array([[0, 1, 0], [0, 0, 0]]), (1, 2, 3))
+    assert found == {1: 0.5, 2: 0.25, 3: pytest.approx(1 / 3)}
+
+
+def test_retrieval_measures_every_layer_of_a_run(finished, dataset, tmp_path, monkeypatch):  # noqa: F811
     picture = tmp_path / "figure.png"
-    counts = retrieval.COUNTS
-    retrieval.COUNTS = (1, 2)
-    try:
-        found = retrieval.measure(tmp_path / "run", dataset.path.parent, picture)
-    finally:
-        retrieval.COUNTS = counts
+    monkeypatch.setattr(retrieval, "COUNTS", (1, 2))
+    found = retrieval.measure(finished, dataset.path.parent, picture)
     assert next(iter(found["layers"])) == "pixels" and len(found["layers"]) >= 3
     for precision in found["layers"].values():
         assert set(precision) == {"1", "2"} and all(0 <= value <= 1 for value in precision.values())

@@ -300,12 +300,23 @@ def started(monkeypatch):
     return folders
 
 
-def test_a_run_before_comes_first_and_is_that_of_its_seed(tmp_path, started):
-    claim = toy_claim(CLAIMS["transfer"])
-    only = {"a fifth": claim.variants["a fifth"]}
-    claim = claim._replace(variants=only, baseline="a fifth", seeds=2)
-    options = {"data_dir": tmp_path / "data", "say": lambda _: None}
-    record = runner.run_claim(claim, "t", tmp_path / "runs", tmp_path / "record.json", **options)
+@pytest.fixture
+def sweep(tmp_path):
+    """Runs a claim below `tmp_path`; its record is `record.json`."""
+
+    def run(claim, jobs=1):
+        options = {"data_dir": tmp_path / "data", "jobs": jobs, "say": lambda _: None}
+        return runner.run_claim(claim, "t", tmp_path / "runs", tmp_path / "record.json", **options)
+
+    return run
+
+
+def only(claim, variant):
+    return claim._replace(variants={variant: claim.variants[variant]}, baseline=variant)
+
+
+def test_a_run_before_comes_first_and_is_that_of_its_seed(tmp_path, started, sweep):
+    record = sweep(only(toy_claim(CLAIMS["transfer"]), "a fifth")._replace(seeds=2))
     assert len(record["runs"]) == 2
     order = [json.loads((folder / "config.json").read_text()) for folder in started]
     assert [one["seed"] for one in order] == [0, 0, 1, 1]
@@ -319,7 +330,7 @@ def test_a_run_before_comes_first_and_is_that_of_its_seed(tmp_path, started):
     assert not [run for run in record["runs"] if str(tmp_path) in json.dumps(run)]
 
 
-def test_variants_that_share_a_run_before_wait_for_it_and_name_it(tmp_path, started, monkeypatch):
+def test_variants_that_share_a_run_before_wait_for_it_and_name_it(started, sweep, monkeypatch):
     leave_records, at_once, most = runner._train, [], []
 
     def slowly(workdir, *rest):
@@ -331,9 +342,7 @@ def test_variants_that_share_a_run_before_wait_for_it_and_name_it(tmp_path, star
 
     monkeypatch.setattr(runner, "_train", slowly)
     claim = toy_claim(CLAIMS["transfer"])._replace(seeds=2)
-    record = runner.run_claim(
-        claim, "t", tmp_path / "runs", tmp_path / "record.json", jobs=4, say=lambda _: None
-    )
+    record = sweep(claim, jobs=4)
     assert max(most) == 1 and len(started) == len(set(started)) == 8, "a folder is one run's"
     for seed in (0, 1):
         tuned = [run for run in record["runs"] if "before" in run and run["seed"] == seed]
@@ -352,18 +361,17 @@ def test_all_that_is_fine_tuned_began_with_one_network_of_its_seed():
     assert names == CLAIMS["transfer"].variants.keys() - {"from scratch"}
 
 
-def test_a_variant_with_another_name_keeps_its_runs(tmp_path, started):
-    claim, output = toy_claim(CLAIMS["dropout"]), tmp_path / "record.json"
-    runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
+def test_a_variant_with_another_name_keeps_its_runs(started, sweep):
+    claim = toy_claim(CLAIMS["dropout"])
+    sweep(claim)
     names = {"dropout": "with", "none": "without"}
     renamed = {names[name]: variant for name, variant in claim.variants.items()}
-    claim = claim._replace(variants=renamed, baseline="with")
-    runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
+    record = sweep(claim._replace(variants=renamed, baseline="with"))
     assert len(started) == 2
-    assert [run["variant"] for run in json.loads(output.read_text())["runs"]] == list(renamed)
+    assert [run["variant"] for run in record["runs"]] == list(renamed)
 
 
-def test_a_rate_that_is_too_high_is_a_result(tmp_path, started, monkeypatch):
+def test_a_rate_that_is_too_high_is_a_result(tmp_path, started, sweep, monkeypatch):
     leave_records = runner._train
 
     def diverge(workdir, *rest):
@@ -374,8 +382,8 @@ def test_a_rate_that_is_too_high_is_a_result(tmp_path, started, monkeypatch):
             (workdir / "metrics.jsonl").unlink()  # it diverged before its first row
 
     monkeypatch.setattr(runner, "_train", diverge)
-    claim, output = toy_claim(CLAIMS["dropout"])._replace(seeds=2), tmp_path / "record.json"
-    record = runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
+    claim = toy_claim(CLAIMS["dropout"])._replace(seeds=2)
+    record = sweep(claim)
     assert [run.get("diverged", False) for run in record["runs"]] == [False, False, True, True]
     text = page.page("dropout", claim, record)
     assert "| none | 2 | diverged in 2 of 2 runs |" in text
@@ -394,7 +402,7 @@ def test_a_run_that_diverges_ends_with_the_exit_code_of_that(tmp_path, monkeypat
     assert stop.value.code == DivergedError.exit_code
 
 
-def test_nothing_is_taken_from_a_run_that_diverged(tmp_path, started, monkeypatch):
+def test_nothing_is_taken_from_a_run_that_diverged(started, sweep, monkeypatch):
     leave_records = runner._train
 
     def diverge(workdir, *rest):
@@ -402,11 +410,8 @@ def test_nothing_is_taken_from_a_run_that_diverged(tmp_path, started, monkeypatc
         (workdir / "run.json").write_text(json.dumps({"status": "failed", "wall_seconds": 1.0}))
 
     monkeypatch.setattr(runner, "_train", diverge)
-    claim = toy_claim(CLAIMS["transfer"])
-    only = {"a fifth": claim.variants["a fifth"]}
-    claim = claim._replace(variants=only, baseline="a fifth")
     with pytest.raises(RuntimeError, match="has diverged"):
-        runner.run_claim(claim, "t", tmp_path / "runs", tmp_path / "record.json")
+        sweep(only(toy_claim(CLAIMS["transfer"]), "a fifth"))
 
 
 def a_program_that(monkeypatch, *, writes, ends):
@@ -436,23 +441,20 @@ time.sleep({3000 if ends == "running" else 0})
     [("figure1", "tanh", Goal(0.95)), ("convergence", "dropout", Goal(0.95, "test"))],
 )
 def test_a_run_ends_when_its_goal_is_reached_and_is_not_begun_again(
-    name, variant, goal, tmp_path, monkeypatch, sooner
+    name, variant, goal, tmp_path, sweep, monkeypatch, sooner
 ):
-    claim = toy_claim(CLAIMS[name], epochs=50)._replace(goal=goal)
+    claim = only(toy_claim(CLAIMS[name], epochs=50)._replace(goal=goal), variant)
     config = dataclasses.replace(claim.variants[variant].config, evaluate_every_epochs=1)
-    only = {variant: claim.variants[variant]._replace(config=config)}
-    claim = claim._replace(variants=only, baseline=variant)
-    scratch, said = tmp_path / "runs", []
-    options = {"data_dir": tmp_path / "data", "say": said.append}
-    record = runner.run_claim(claim, name, scratch, tmp_path / "a.json", **options)
+    claim = claim._replace(variants={variant: claim.variants[variant]._replace(config=config)})
+    record = sweep(claim)
     [run] = record["runs"]
     assert run["epochs_to_reach"] == 1 and 100 * 0.95 >= run["by_epoch"][0]
     assert run["steps"] < 50 * 12
-    [folder] = [path for path in (scratch / "runs").iterdir() if path.is_dir()]
+    [folder] = [path for path in (tmp_path / "runs" / "runs").iterdir() if path.is_dir()]
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     monkeypatch.setattr(runner, "subprocess", None)  # nothing is begun
-    again = runner.run_claim(claim, name, scratch, tmp_path / "b.json", **options)
-    assert again["runs"] == record["runs"]
+    (tmp_path / "record.json").unlink()
+    assert sweep(claim)["runs"] == record["runs"]
 
 
 @pytest.mark.parametrize("stopped", ["sweep", "run"])
@@ -468,7 +470,7 @@ def test_what_was_stopped_is_no_result(tmp_path, monkeypatch, stopped):
 
 
 def test_the_error_of_the_run_that_failed_is_told_not_of_those_stopped_for_it(
-    tmp_path, started, monkeypatch
+    started, sweep, monkeypatch
 ):
     def fail(workdir, data_dir, cores, goal, stop):
         if json.loads(workdir.with_suffix(".json").read_text())["network"] != "miniature":
@@ -477,12 +479,11 @@ def test_the_error_of_the_run_that_failed_is_told_not_of_those_stopped_for_it(
         raise RuntimeError("was stopped")
 
     monkeypatch.setattr(runner, "_train", fail)
-    claim, output = toy_claim(CLAIMS["dropout"]), tmp_path / "record.json"
     with pytest.raises(RuntimeError, match="no space"):
-        runner.run_claim(claim, "dropout", tmp_path / "runs", output, jobs=2)
+        sweep(toy_claim(CLAIMS["dropout"]), jobs=2)
 
 
-def test_after_an_error_nothing_else_is_begun(tmp_path, started, monkeypatch):
+def test_after_an_error_nothing_else_is_begun(tmp_path, started, sweep, monkeypatch):
     leave_records, begun = runner._train, []
 
     def fail(workdir, *rest):
@@ -490,13 +491,12 @@ def test_after_an_error_nothing_else_is_begun(tmp_path, started, monkeypatch):
         raise RuntimeError("no space")
 
     monkeypatch.setattr(runner, "_train", fail)
-    claim, output = toy_claim(CLAIMS["dropout"])._replace(seeds=5), tmp_path / "record.json"
+    claim = toy_claim(CLAIMS["dropout"])._replace(seeds=5)
     with pytest.raises(RuntimeError, match="no space"):
-        runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
-    assert len(begun) == 1 and not output.exists()
+        sweep(claim)
+    assert len(begun) == 1 and not (tmp_path / "record.json").exists()
     monkeypatch.setattr(runner, "_train", leave_records)
-    record = runner.run_claim(claim, "dropout", tmp_path / "runs", output, say=lambda _: None)
-    assert len(record["runs"]) == 10
+    assert len(sweep(claim)["runs"]) == 10
 
 
 def test_only_a_claim_as_it_is_stated_is_written_into_the_repository(tmp_path, started):
@@ -574,14 +574,12 @@ def test_the_command_ends_two_variants_of_every_claim_at_toy_size_with_a_page(
         assert table.count("copied conv1, conv2") == 1
 
 
-def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, started):
+def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, started, sweep):
     claim = toy_claim(CLAIMS["dropout"])._replace(seeds=2)
-    options = {"data_dir": tmp_path / "data", "say": lambda _: None}
+    sweep(claim._replace(seeds=1))
     output = tmp_path / "record.json"
-    first = claim._replace(seeds=1)
-    runner.run_claim(first, "dropout", tmp_path / "runs", output, **options)
     assert len(json.loads(output.read_text())["runs"]) == len(started) == 2
-    record = runner.run_claim(claim, "dropout", tmp_path / "runs", output, **options)
+    record = sweep(claim)
     assert len(started) == 4, "only the second seed"
     assert [(r["variant"], r["seed"]) for r in record["runs"]] == [
         ("dropout", 0), ("dropout", 1), ("none", 0), ("none", 1),
@@ -596,7 +594,5 @@ def test_a_claim_is_run_once_and_goes_on_where_it_stopped(tmp_path, started):
     other = claim._replace(
         seeds=1, variants=claim.variants | {"none": claim.variants["none"]._replace(config=changed)}
     )
-    record = runner.run_claim(other, "dropout", tmp_path / "runs", output, **options)
-    assert [(r["variant"], r["seed"]) for r in record["runs"]] == [
-        ("dropout", 0), ("dropout", 1), ("none", 0),
-    ]  # fmt: skip
+    kept = [(run["variant"], run["seed"]) for run in sweep(other)["runs"]]
+    assert kept == [("dropout", 0), ("dropout", 1), ("none", 0)]

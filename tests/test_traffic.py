@@ -10,14 +10,12 @@ import quick
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from alexnet_jax.config import AugmentConfig, OptimizerConfig, PreprocessConfig
-from alexnet_jax.data.preprocess import Inputs
-from alexnet_jax.data.stream import Batch
+from alexnet_jax.config import AugmentConfig, Config, DataConfig, PreprocessConfig
 from alexnet_jax.network import placement
 from alexnet_jax.network.layers import Conv, Network, with_changes, with_features
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.training.steps import init_state, make_train_step
 from experiments.two_towers import traffic
+from experiments.two_towers.scale import abstract_step
 
 PAPER = {  # half of 13 x 13 x 256, of 6 x 6 x 256, and of 4096 twice
     "conv3": ((13, 13, 128), 21_632, 21_632),
@@ -206,37 +204,18 @@ def narrow():
     return Network("narrow", with_changes(layers, Conv, weight_std=0.1), SIZE, "this test")
 
 
-def compiled_step(mesh):
-    """The text of the compiled train step of the narrow network."""
-    optimizer, augment = OptimizerConfig(), AugmentConfig(colour_noise=0.1)
-    preprocessing = PreprocessConfig(mean="image-aligned")
-    step = make_train_step(narrow(), optimizer, preprocessing, augment, mesh=mesh)
-    split, whole = placement.batch_sharding(mesh), placement.whole_sharding(mesh)
-
-    def array(shape, dtype="float32", sharding=whole):
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
-
-    state = jax.eval_shape(lambda: init_state(narrow(), optimizer, SIZE, 0))
-    places = placement.shardings(mesh, narrow(), state)
-    state = jax.tree.map(lambda leaf, place: array(leaf.shape, leaf.dtype, place), state, places)
-    batch = Batch(
-        array((IMAGES, SIZE, SIZE, 3), "uint8", split),
-        array((IMAGES,), "int32", split),
-        array((IMAGES,), "bool", split),
-        array((IMAGES, 3), "float32", split),
-        array((IMAGES, 2), "int32", split),
-        array((IMAGES,), "bool", split),
-    )
-    extents = ((SIZE + 8, SIZE + 8, 3), (3,), (3, 3))
-    inputs = Inputs(*(array(shape) for shape in extents))  # type: ignore[arg-type]
-    rates = jax.tree.map(lambda _: array(()), state.params)
-    return step.lower(state, batch, inputs, rates, array((), "bool")).compile().as_text()  # pyright: ignore[reportFunctionMemberAccess]
+RECIPE = Config(
+    data=DataConfig(stored_size=SIZE + 8),
+    augment=AugmentConfig(colour_noise=0.1),
+    preprocess=PreprocessConfig(mean="image-aligned"),
+)
 
 
 @pytest.mark.parametrize(("replicas", "towers"), quick.rows([(2, 2)], [(1, 2), (2, 1), (2, 2)]))
 def test_a_compiled_step_sends_what_the_formula_says(replicas, towers):
     mesh = placement.make_mesh(towers, replicas)
-    text = compiled_step(mesh)
+    step, arguments = abstract_step(narrow(), RECIPE, mesh, IMAGES)
+    text = step.lower(*arguments).compile().as_text()
     found = traffic.account(traffic.collectives(text), mesh.shape)
     talk = traffic.exchanges(narrow(), towers=towers)
     images = IMAGES // replicas

@@ -30,7 +30,7 @@ from alexnet_jax.processes import start_processes
 HANGING_SECONDS = 600.0
 """A worker process that needs longer for a batch is killed."""
 _READY = 2  # finished batches that may wait, in addition to those that threads compute
-_MAX_THREADS = 8  # more threads probably wait for Python's lock: use worker processes
+_MAX_THREADS = 16  # more threads probably wait for Python's lock: use worker processes
 
 
 def training_batches(
@@ -57,7 +57,7 @@ def training_batches(
       augment: the random changes.
       first_step: step of the first batch.
       workers: worker processes (spawned), 0: threads of this process only.
-      threads: threads per process; None: one per core, at most 8, and one in a worker process; 0:
+      threads: threads per process; None: one per core, at most 16, and one in a worker process; 0:
         computed in `next` itself. Decoding and copying do not hold Python's lock.
       rows: the rows of each batch that are computed, where other processes compute the others;
         None: all.

@@ -70,17 +70,3 @@ def nearest(queries: Any, bank: Any, count: int) -> tuple[np.ndarray, np.ndarray
         indices[rows] = order
         distances[rows] = np.linalg.norm(part[:, None] - bank[order], axis=2)
     return indices, distances
-
-
-def precision_at(
-    query_labels: np.ndarray, neighbour_labels: np.ndarray, counts: Sequence[int]
-) -> dict[int, float]:
-    """Returns, for each k of `counts`, the mean share of the k nearest that have the query's class.
-
-    Args:
-      query_labels: int `[n]`.
-      neighbour_labels: int `[n, largest k]`, nearest first.
-      counts: values of k.
-    """
-    right = np.asarray(neighbour_labels) == np.asarray(query_labels)[:, None]
-    return {count: float(right[:, :count].mean()) for count in counts}

@@ -4,12 +4,10 @@ from collections.abc import Generator
 
 from jax.sharding import Mesh
 
-from alexnet_jax.data.pipeline import device_prefetch, training_batches, usable_cores
+from alexnet_jax.data.pipeline import device_prefetch, training_batches
 from alexnet_jax.data.stream import Batch, TrainingSource
 from alexnet_jax.network import placement
 from alexnet_jax.runs.folder import Run
-
-MAX_THREADS = 16
 
 
 def batches_on_device(
@@ -25,7 +23,6 @@ def batches_on_device(
         augment=config.augment,
         first_step=first_step,
         workers=config.workers,
-        threads=min(usable_cores(), MAX_THREADS),
         rows=placement.own_rows(mesh, config.batch_size),
     )
     return device_prefetch(batches, put=placement.batch_putter(mesh, config.batch_size))

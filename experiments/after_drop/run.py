@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alexnet_jax import workflow
 from alexnet_jax.config import Config, OptimizerConfig, ScheduleConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.pipeline import training_batches
@@ -40,7 +39,7 @@ from experiments.pages import table
 from experiments.paired import difference_text, paired, spread
 from experiments.sweep.claims import CLAIMS
 from experiments.sweep.digest import digest_of
-from experiments.sweep.variants import Variant, toy_variant
+from experiments.sweep.variants import Variant, placed, toy_variant
 
 OUTPUT = Path(__file__).parent / "results" / "after_drop.json"
 SEEDS = 5
@@ -147,10 +146,8 @@ def _loss_of_some(split: Any, run: Run) -> Callable[[Any], float]:
 
 def measure(config: Config, workdir: Path, data_dir: Path | None, steps: int) -> dict[str, Any]:
     """Trains until the drop, unless the run is finished, and returns the losses after it."""
-    state = workflow.train(config, workdir, data_dir)
+    state = programs.train_to_end(config, workdir, data_dir)
     run = read_run(workdir)
-    if run.info["status"] != "finished":
-        raise SystemExit(f"{workdir} was stopped; the same command continues it")
     kept = ("params_sha256", "wall_seconds", "cpu_cores", "commit")
     place = Path(run.info["data_path"])
     return {
@@ -227,10 +224,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, help=f"how many (default: {SEEDS}, --quick: 2)")
     arguments = parser.parse_args(words)
     programs.use_quick_folders(parser, arguments)
-    config = recipe(arguments.quick)
-    config = dataclasses.replace(
-        config, data=dataclasses.replace(config.data, source=arguments.data)
-    )
+    config = placed(recipe(arguments.quick), arguments.data)
     seeds, steps = (2, TOY_STEPS) if arguments.quick else (SEEDS, STEPS)
     seeds = arguments.seeds or seeds
     record = read(arguments.output) or {"runs": []}

@@ -12,7 +12,6 @@ is a matrix product of the same type, measured on the device: float32 as both li
 by default in convolutions, on tensor cores with shortened mantissas (TF32) where there are any.
 """
 
-import argparse
 import itertools
 import json
 import statistics
@@ -26,6 +25,7 @@ from typing import Any
 
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.pipeline import training_batches
+from experiments import programs
 from experiments.benchmarks import jobs, pipeline, work
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import RESULTS, read, write
@@ -187,14 +187,11 @@ def input_pipeline(quick: bool) -> float:
 
 def main() -> None:
     begin = time.perf_counter()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = programs.parser(__doc__, RESULTS / "accelerator.json")
     parser.add_argument("--quick", action="store_true", help="a small network, few iterations")
     parser.add_argument("--seconds", type=float, default=450, help="begin nothing after this time")
     parser.add_argument("--networks", default=",".join(NETWORKS), help="names with commas")
     parser.add_argument("--batches", default=",".join(map(str, BATCHES)))
-    parser.add_argument("--output", type=Path, default=RESULTS / "accelerator.json")
     options = parser.parse_args()
     networks = ["digits"] if options.quick else options.networks.split(",")
     batches = [4] if options.quick else [int(size) for size in options.batches.split(",")]

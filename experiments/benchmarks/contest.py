@@ -31,18 +31,12 @@ class ContestantError(Exception):
 
 @dataclass(frozen=True)
 class Contestant:
-    """One program in a contest.
-
-    Attributes:
-      module: of this package; it is run with the options as its argument.
-      options: what to build, as JSON; `environment` holds variables for its process.
-      work: of one iteration, in images (or GFLOP for a bound).
-    """
+    """One program in a contest."""
 
     name: str
-    module: str
-    options: dict[str, Any]
-    work: float
+    module: str  # of this package; it is run with the options as its argument
+    options: dict[str, Any]  # what to build; `environment` holds variables for its process
+    work: float  # of one iteration, in images (or GFLOP for a bound)
 
 
 @dataclass(frozen=True)
@@ -66,22 +60,16 @@ class Rules:
 
 @dataclass
 class Score:
-    """The result of a contestant.
-
-    Attributes:
-      seconds: per iteration, one for each turn (or each iteration, see `Rules.each`).
-      failed: why there are no (more) turns; empty if all went well.
-      cold: the one turn was also the first iteration.
-    """
+    """The result of a contestant."""
 
     work: float
-    iterations: int = 1
+    iterations: int = 1  # in a turn
     turns: int = 0
-    seconds: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)  # per iteration, of each turn (or iteration)
     peak_mib: float = 0.0
-    details: dict[str, Any] = field(default_factory=dict)
-    failed: str = ""
-    cold: bool = False
+    details: dict[str, Any] = field(default_factory=dict)  # what it reports about itself
+    failed: str = ""  # why there are no (more) turns
+    cold: bool = False  # the one turn was also the first iteration
 
     def record(self) -> dict[str, Any]:
         """Returns the score as JSON: median, lowest and highest seconds, and the rates."""

@@ -9,7 +9,6 @@ more. The system has all names in memory, as after recent work with them. CPU se
 the clock on a busy machine.
 """
 
-import argparse
 import io
 import os
 import resource
@@ -30,6 +29,7 @@ from alexnet_jax.display import Display
 from alexnet_jax.preparation.currency import compare_source
 from alexnet_jax.preparation.prepare import prepare
 from alexnet_jax.preparation.source_record import SOURCE
+from experiments import programs
 from experiments.benchmarks.records import RESULTS, row, write_rows
 
 _CLASSES = 100
@@ -37,10 +37,9 @@ _OLD = 1_500_000_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = programs.parser(__doc__, RESULTS / "current_set.json")
     parser.add_argument("--photos", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=RESULTS / "current_set.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows, facts = measure(Path(folder), options.photos, options.rounds)

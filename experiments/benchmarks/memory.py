@@ -7,11 +7,9 @@ images, and reports XLA's size of the temporary buffers and the peak of its resi
 of 1, 2 and 4 take turns. The allocator is set as the command line sets it.
 """
 
-import argparse
 import json
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks import jobs
@@ -28,12 +26,13 @@ _FIELDS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    from experiments import programs  # not loaded where memory is measured
+
+    parser = programs.parser(__doc__, RESULTS / "memory.json")
     parser.add_argument("--network", default="original")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=RESULTS / "memory.json")
     options = parser.parse_args()
     job = {"network": options.network, "batch": options.batch_size, "steps": options.steps}
     found: dict[int, list[dict[str, float]]] = {parts: [] for parts in _PARTS}

@@ -8,10 +8,10 @@ rest of the file as it is.
 """
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from alexnet_jax.network.networks import NETWORKS
+from experiments import programs
 from experiments.benchmarks import contestants as who
 from experiments.benchmarks import work
 from experiments.benchmarks.contest import Contestant, Rules
@@ -24,12 +24,9 @@ QUESTION = "How many images per second does a network train and classify?"
 
 def options(description: str | None, output: str, rounds: int) -> argparse.ArgumentParser:
     """Returns a parser with the options of every contest."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = programs.parser(description, RESULTS / output)
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--turn-seconds", type=float, default=1.0)
-    parser.add_argument("--output", type=Path, default=RESULTS / output)
     return parser
 
 

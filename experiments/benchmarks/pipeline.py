@@ -12,7 +12,6 @@ The second command compares this checkout with another one: processor time per i
 (A B A B ...), each turn in a process of its own, on sets that the other one prepared.
 """
 
-import argparse
 import contextlib
 import json
 import statistics
@@ -32,6 +31,7 @@ from alexnet_jax.data.decode import decode_jpeg
 from alexnet_jax.data.pipeline import training_batches
 from alexnet_jax.display import Display
 from alexnet_jax.preparation.prepare import prepare
+from experiments import programs
 from experiments.benchmarks import pipeline_checkouts, pipeline_loaders
 from experiments.benchmarks.environment import environment
 
@@ -59,9 +59,7 @@ class Contestant(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = programs.parser(__doc__)
     parser.add_argument("--set", type=Path, help="folder of a prepared set stored as JPEG")
     parser.add_argument("--raw-set", type=Path, help="folder of a prepared set stored raw")
     parser.add_argument("--against", type=Path, help="another checkout of this repository")

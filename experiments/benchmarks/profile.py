@@ -8,7 +8,6 @@ waiting, mostly of one thread for an operation that occupies only another. Write
 `results/profile.json`.
 """
 
-import argparse
 import collections
 import gzip
 import json
@@ -20,6 +19,7 @@ from typing import Any
 
 import jax
 
+from experiments import programs
 from experiments.benchmarks import jax_contestant
 from experiments.benchmarks.environment import environment, threads
 from experiments.benchmarks.records import RESULTS, write
@@ -100,13 +100,10 @@ def measure(network: str, what: str, batch: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = programs.parser(__doc__, RESULTS / "profile.json")
     parser.add_argument("--networks", default="paper,one-weird-trick", help="names with commas")
     parser.add_argument("--what", default="train,inference")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--output", type=Path, default=RESULTS / "profile.json")
     options = parser.parse_args()
     rows = []
     for network in options.networks.split(","):

@@ -8,7 +8,6 @@ of an earlier run. The data set is prepared before. CPU seconds are of all threa
 machine they say more than the clock.
 """
 
-import argparse
 import json
 import os
 import resource
@@ -19,15 +18,15 @@ import tempfile
 import time
 from pathlib import Path
 
+from experiments import programs
 from experiments.benchmarks.records import RESULTS, row, write_rows
 
 _FIRST = "first step"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = programs.parser(__doc__, RESULTS / "startup.json")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=RESULTS / "startup.json")
     options = parser.parse_args()
     found: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,6 @@ where there are two cores. What was reached is kept in the scratch folder, and t
 on there; the record counts what was run in all.
 """
 
-import argparse
 import json
 import re
 import resource
@@ -20,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from experiments import pages
+from experiments import pages, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.fuzz import targets
@@ -74,9 +73,7 @@ def added(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = programs.parser(__doc__)
     parser.add_argument("--scratch", type=Path, required=True, help="folder for what is reached")
     parser.add_argument("--seconds", type=float, default=3600.0, help="of processor time, in all")
     parser.add_argument("--targets", nargs="*", default=[], help="only these")

@@ -84,11 +84,10 @@ def table_of(record: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = programs.parser(__doc__)
+    parser = programs.parser(__doc__, OUTPUT)
     parser.add_argument("experiments", nargs="+", help="PRESET SEEDS OPTIONS, in threes")
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the run folders")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     words = arguments.experiments
     if len(words) % 3:

@@ -6,15 +6,13 @@
 Writes `results/parity.json` and the tables of this folder's README. Needs PyTorch.
 """
 
-import argparse
 import importlib.util
 import time
-from pathlib import Path
 
 import jax
 
 from alexnet_jax.network.networks import NETWORKS
-from experiments import pages
+from experiments import pages, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.parity.compare import RESULTS, TARGETS, missed
@@ -23,9 +21,7 @@ from experiments.parity.samples import OTHERS, REQUIRED
 
 def main() -> None:
     """Exits with 1 when a target is missed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = programs.parser(__doc__, RESULTS)
     parser.add_argument(
         "--networks", nargs="*", choices=NETWORKS, help="only these; the rest of the record stays"
     )
@@ -33,7 +29,6 @@ def main() -> None:
     parser.add_argument(
         "--draws", type=int, default=8, help="of images; the clearest decisions win"
     )
-    parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     if importlib.util.find_spec("torch") is None:
         parser.error("PyTorch, the reference, is not installed: pip install torch==2.13.0")

@@ -12,18 +12,12 @@ _ITERATIONS = 300
 
 
 class LinearResult(NamedTuple):
-    """What a linear classifier has learnt.
+    """What a linear classifier has learnt."""
 
-    Attributes:
-      penalty: that was chosen on held-out training images.
-      held_out: accuracy on them for every penalty.
-      predictions: int32 `[n]`, its answers for the test images.
-    """
-
-    penalty: float
-    held_out: dict[float, float]
+    penalty: float  # chosen on held-out training images
+    held_out: dict[float, float]  # accuracy on them for every penalty
     train_accuracy: float
-    predictions: np.ndarray
+    predictions: np.ndarray  # int32 [n], its answers for the test images
 
 
 def classify(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> LinearResult:

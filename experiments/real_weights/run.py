@@ -47,13 +47,12 @@ LAYER = "pool5"
 
 def main() -> None:
     """Exits with 1 if a target is missed."""
-    parser = programs.parser(__doc__)
+    parser = programs.parser(__doc__, targets.RESULTS)
     parser.add_argument("--data", type=Path, required=True, help="folder of the prepared sets")
     parser.add_argument("--reference", type=Path, required=True, help="has conv1_filters.npz")
     parser.add_argument("--work", type=Path, default=Path("runs/real_weights"))
     parser.add_argument("--fine-tune", type=float, default=0, metavar="EPOCHS")
     parser.add_argument("--fine-tune-set", default="imagenette", choices=SETS)
-    parser.add_argument("--output", type=Path, default=targets.RESULTS)
     arguments = parser.parse_args()
     work = arguments.work
     archive = trunk.find_archive(work)

@@ -8,6 +8,7 @@ Euclidean distance, in the activations of the dense layers and of the last convo
 pixels. Precision at k is the share of the k nearest images that have the query's class.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.insight.classifier import Classifier, classifier_of
-from alexnet_jax.insight.neighbours import last_hidden_layer, nearest, precision_at
+from alexnet_jax.insight.neighbours import last_hidden_layer, nearest
 from alexnet_jax.network.layers import Conv, Dense, MaxPool, layer_names
 from alexnet_jax.runs.weights import load_weights
 from experiments import pictures, programs
@@ -43,6 +44,17 @@ def chosen(split: Any, count: int, seed: int) -> np.ndarray:
     """Returns the indices of `count` images of a split, drawn at random, in order."""
     draw = np.random.Generator(np.random.Philox(key=[seed, 0xF4]))
     return np.sort(draw.permutation(len(split))[:count])
+
+
+def precision_at(
+    query_labels: np.ndarray, neighbour_labels: np.ndarray, counts: Sequence[int]
+) -> dict[int, float]:
+    """Returns, for each k of `counts`, the mean share of the k nearest that have the query's class.
+
+    Labels are `[n]` and `[n, largest k]`, nearest first.
+    """
+    right = neighbour_labels == query_labels[:, None]
+    return {count: float(right[:, :count].mean()) for count in counts}
 
 
 def measure(run_folder: Path, data_dir: Path | None, picture: Path) -> dict[str, Any]:

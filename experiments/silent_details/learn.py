@@ -136,8 +136,7 @@ def learn(change: Change, dataset: Dataset, folder: Path) -> list[dict[str, Any]
 
 
 def main() -> None:
-    parser = programs.parser(__doc__)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser = programs.parser(__doc__, OUTPUT)
     output = parser.parse_args().output
     rows = []
     with tempfile.TemporaryDirectory() as place:

@@ -223,10 +223,9 @@ def windows() -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = programs.parser(__doc__)
+    parser = programs.parser(__doc__, OUTPUT)
     parser.add_argument("photos", type=Path)
     parser.add_argument("reference", type=Path)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     photos = read_photos(arguments.photos)
     record = {

@@ -161,13 +161,12 @@ def table_of(record: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = programs.parser(__doc__)
+    parser = programs.parser(__doc__, OUTPUT)
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--faults", type=int, default=200, help="in all, those of before included")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--name", default="digits", help="in the record")
     parser.add_argument("words", nargs="*", help="of the command, after --")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     scratch, count = arguments.scratch.absolute(), arguments.processes
     scratch.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,6 @@ that is visible in a filter was learnt. The inputs are also those of 2012: 0..25
 not divided, which makes conv1's gradients large.
 """
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from experiments.benchmarks.records import read, write
 from experiments.pages import table
 from experiments.specialise.run import followed, gap, often_of, shares_of
 from experiments.sweep.digest import digest_of
-from experiments.sweep.variants import Variant, toy_variant
+from experiments.sweep.variants import Variant, placed, toy_variant
 
 OUTPUT = Path(__file__).parent / "results" / "figure3.json"
 EPOCHS = (0.5, 1.0, 2.0, 4.0, 6.0)
@@ -78,9 +77,7 @@ def recipe(toy: bool = False) -> Variant:
 
 def train(seed: int, scratch: Path, data: str, data_dir: Path | None, toy: bool) -> Any:
     made = recipe(toy)
-    config = dataclasses.replace(
-        made.config, seed=seed, data=dataclasses.replace(made.config.data, source=data)
-    )
+    config = placed(made.config, data, seed)
     found = followed(config, scratch / f"figure3-{seed}", EPOCHS, data_dir)
     return {"seed": seed, "config": digest_of(made, seed), **found}
 

@@ -32,7 +32,7 @@ from experiments.pages import each_made_with, table
 from experiments.paired import difference_text, paired, spread
 from experiments.sweep.claims import CLAIMS
 from experiments.sweep.digest import digest_of
-from experiments.sweep.variants import Variant, toy_variant
+from experiments.sweep.variants import Variant, placed, toy_variant
 
 OUTPUT = Path(__file__).parent / "results" / "specialise.json"
 EPOCHS = (0.1, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0)
@@ -72,11 +72,7 @@ def train(
     made = recipe(variant, toy)
     if made.network is not None:
         NETWORKS[made.network.name] = made.network
-    config = dataclasses.replace(
-        made.config,
-        seed=seed,
-        data=dataclasses.replace(made.config.data, source=data),
-    )
+    config = placed(made.config, data, seed)
     workdir = scratch / f"{variant.replace(' ', '-')}-{seed}"
     return {
         "variant": variant,
@@ -94,9 +90,7 @@ def followed(
     found = []
     for epochs in stretches:
         stretch = dataclasses.replace(config, epochs=epochs)
-        state = workflow.train(stretch, workdir, data_dir, retune=True)
-        if read_run(workdir).info["status"] != "finished":
-            raise SystemExit("stopped; the same command starts this run again")
+        state = programs.train_to_end(stretch, workdir, data_dir, retune=True)
         kernel = np.asarray(state.params["conv1"]["kernel"])
         found.append({"epoch": epochs, **gap(kernel)})
     info = read_run(workdir).info

@@ -1,6 +1,5 @@
 """Counts the lines of each room at two commits (`83d176a HEAD`): code, docstrings, comments."""
 
-import argparse
 import ast
 import io
 import json
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments import programs
 from experiments.benchmarks.environment import environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,9 +104,8 @@ def measure(commit: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = programs.parser(__doc__, OUTPUT)
     parser.add_argument("commits", nargs=2, help="before and after")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     record: dict[str, Any] = {"environment": environment()}
     for when, commit in zip(("before", "after"), arguments.commits, strict=True):

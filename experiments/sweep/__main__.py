@@ -19,7 +19,7 @@ from experiments.sweep import page
 from experiments.sweep.claims import CLAIMS, Claim, toy_claim
 from experiments.sweep.drawing import draw_claim
 from experiments.sweep.runner import run_claim
-from experiments.sweep.variants import Variant
+from experiments.sweep.variants import Variant, placed
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,13 +31,13 @@ def with_source(claim: Claim, places: list[str]) -> Claim:
         takes = f"places of {claim.source}" if claim.source else "no data"
         raise SystemExit(f"--data {' '.join(places)}: this claim takes {takes}")
 
-    def placed(variant: Variant) -> Variant:
+    def with_place(variant: Variant) -> Variant:
         data = variant.config.data
         source = next((given[n] for n in given if data.name.startswith(n)), data.source)
-        config = dataclasses.replace(variant.config, data=dataclasses.replace(data, source=source))
-        return variant._replace(config=config, before=variant.before and placed(variant.before))
+        before = variant.before and with_place(variant.before)
+        return variant._replace(config=placed(variant.config, source), before=before)
 
-    return claim._replace(variants={name: placed(v) for name, v in claim.variants.items()})
+    return claim._replace(variants={name: with_place(v) for name, v in claim.variants.items()})
 
 
 def with_epochs(claim: Claim, epochs: float) -> Claim:

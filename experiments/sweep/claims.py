@@ -43,28 +43,18 @@ class Goal(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A claim of the paper, or of its code.
-
-    Attributes:
-      question: what is asked, and how it is tested.
-      paper: the paper's claim, with its section.
-      baseline: the variant with which the others are compared, seed by seed.
-      goal: the error that ends a run; None: the run has all its epochs.
-      measure: the key of a run's record that is compared.
-      source: data sets that `--data NAME=PLACE` names; empty: none is needed.
-      overfits: also test runs on their training images (centre, no masks), and compare the gap.
-    """
+    """A claim of the paper, or of its code."""
 
     title: str
-    question: str
-    paper: str
+    question: str  # what is asked, and how it is tested
+    paper: str  # its claim, with the section
     variants: dict[str, Variant]
-    baseline: str
+    baseline: str  # the variant with which the others are compared, seed by seed
     seeds: int = 3
-    goal: Goal | None = None
-    measure: str = "error"
-    source: str = ""
-    overfits: bool = False
+    goal: Goal | None = None  # None: the run has all its epochs
+    measure: str = "error"  # the key of a run's record that is compared
+    source: str = ""  # data sets that `--data NAME=PLACE` names; empty: none is needed
+    overfits: bool = False  # also tested on the training images (centre, no masks)
 
 
 CLAIMS: dict[str, Claim] = {

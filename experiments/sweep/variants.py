@@ -35,18 +35,12 @@ from alexnet_jax.presets import PRESETS
 
 
 class Variant(NamedTuple):
-    """A configuration that is compared with others; the sweep sets its seed.
-
-    Attributes:
-      network: if the package does not have it.
-      paper: the paper's number; empty for none.
-      before: is run first, with the same seed; `config.transfer` takes layers from it.
-    """
+    """A configuration that is compared with others; the sweep sets its seed."""
 
     config: Config
-    network: Network | None = None
-    paper: str = ""
-    before: "Variant | None" = None
+    network: Network | None = None  # if the package does not have it
+    paper: str = ""  # the paper's number
+    before: "Variant | None" = None  # run first, same seed; `config.transfer` takes its layers
 
 
 CIFAR10 = PRESETS["cifar10-alexnet"].data
@@ -93,6 +87,12 @@ def edited(
 
 def miniature(recipe: Config = MINIATURE, **changes) -> Variant:
     return Variant(dataclasses.replace(recipe, **changes))
+
+
+def placed(config: Config, source: str, seed: int = 0) -> Config:
+    """Returns a recipe with the place of its images and a seed."""
+    data = dataclasses.replace(config.data, source=source)
+    return dataclasses.replace(config, data=data, seed=seed)
 
 
 def half(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:

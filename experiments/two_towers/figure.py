@@ -5,14 +5,12 @@
 Everything drawn is read from the network's layers: sizes of the maps, and where the towers talk.
 """
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 from alexnet_jax.network.layers import Network, Parametric, summarize
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.network.towers import tower_network
-from experiments import pictures
+from experiments import pictures, programs
 from experiments.two_towers import traffic
 from experiments.two_towers.run import RESULTS
 
@@ -21,9 +19,8 @@ _STEP, _HEIGHTS = 100, (135, 365)  # pixels from layer to layer; middle of each 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = programs.parser(__doc__, RESULTS / "towers.svg")
     parser.add_argument("--network", default="paper")
-    parser.add_argument("--output", type=Path, default=RESULTS / "towers.svg")
     arguments = parser.parse_args()
     network = NETWORKS[arguments.network]
     figure = draw_towers(network)

@@ -9,7 +9,6 @@ gloo. A control trains on one device from parameters that are each moved by one 
 the embedded digits, enlarged to 256x256. Writes `results/two_towers.json`.
 """
 
-import argparse
 import json
 import socket
 import tempfile
@@ -17,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from experiments import programs
 from experiments.benchmarks import jobs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
@@ -37,9 +37,7 @@ _MAX_SECONDS = 1800
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = programs.parser(__doc__, RESULTS / "two_towers.json")
     parser.add_argument("--network", default="original")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--steps", type=int, default=10)
@@ -53,7 +51,6 @@ def main() -> None:
         choices=[name for name, *_ in ROWS[1:]],
         help="measure these and 1 device again, and keep the others",
     )
-    parser.add_argument("--output", type=Path, default=RESULTS / "two_towers.json")
     arguments = parser.parse_args()
     settings = {
         "network": arguments.network,

@@ -7,28 +7,37 @@ memory of one device, and the collectives of the compiled program next to the fo
 replica stay the same, so that the batch grows with the replicas. Writes `results/scale.json`.
 """
 
-import argparse
 import json
 import time
-from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from alexnet_jax.config import Config
+from alexnet_jax.data.preprocess import Inputs
+from alexnet_jax.data.stream import Batch
+from alexnet_jax.network import placement
+from alexnet_jax.network.layers import Network
+from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.training.steps import init_state, make_train_step
+from experiments import programs
 from experiments.benchmarks import jobs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import write
+from experiments.two_towers import traffic
 from experiments.two_towers.run import RESULTS
 
 MESHES = ((1, 1), (1, 2), (4, 2), (16, 2), (64, 2), (256, 2))  # replicas, towers
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = programs.parser(__doc__, RESULTS / "scale.json")
     parser.add_argument("--network", default="paper")
     parser.add_argument("--images-per-replica", type=int, default=128)
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--output", type=Path, default=RESULTS / "scale.json")
     arguments = parser.parse_args()
     settings = {"network": arguments.network, "images_per_replica": arguments.images_per_replica}
     rows = []
@@ -50,21 +59,17 @@ def main() -> None:
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Returns bytes per device and the seconds of compiling."""
-    import jax
-
-    from alexnet_jax.network.networks import NETWORKS
-    from experiments.two_towers import traffic
-
     network, images = NETWORKS[job["network"]], job["images_per_replica"]
-    step, arguments, mesh_shape = abstract_step(job)
+    rows = images * job["replicas"]
+    mesh = placement.make_mesh(job["towers"], job["replicas"], batch_size=rows)
+    step, arguments = abstract_step(network, Config(), mesh, rows, job["dtype"])
     began = time.monotonic()
-    lowered = step.lower(*arguments)
-    compiled = lowered.compile()
+    compiled = step.lower(*arguments).compile()
     seconds = time.monotonic() - began
     memory = compiled.memory_analysis()
-    found = traffic.account(traffic.collectives(compiled.as_text()), mesh_shape)
+    found = traffic.account(traffic.collectives(compiled.as_text()), mesh.shape)
     talk = traffic.exchanges(network, towers=job["towers"])
-    itemsize = jax.numpy.dtype(job["dtype"]).itemsize
+    itemsize = jnp.dtype(job["dtype"]).itemsize
     replicated = job["replicas"] > 1
     return {
         "state_bytes": 2 * traffic.gradient_bytes(network, job["towers"]),
@@ -85,25 +90,18 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def abstract_step(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], dict[str, int]]:
-    """Returns the jitted step, its arguments as shapes on a mesh, and the shape of the mesh."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from alexnet_jax.config import Config
-    from alexnet_jax.data.preprocess import Inputs
-    from alexnet_jax.data.stream import Batch
-    from alexnet_jax.network import placement
-    from alexnet_jax.network.networks import NETWORKS
-    from alexnet_jax.training.steps import init_state, make_train_step
-
-    network, config = NETWORKS[job["network"]], Config()
-    size, rows = network.image_size, job["images_per_replica"] * job["replicas"]
-    mesh = placement.make_mesh(job["towers"], job["replicas"], batch_size=rows)
-    many = placement.mesh_or_none(mesh)
+def abstract_step(
+    network: Network, config: Config, mesh: Mesh, rows: int, dtype: str = "float32"
+) -> tuple[Any, tuple[Any, ...]]:
+    """Returns the jitted step for batches of `rows`, and its arguments as shapes on the mesh."""
+    size = network.image_size
     step = make_train_step(
-        network, config.optimizer, config.preprocess, config.augment, job["dtype"], mesh=many
+        network,
+        config.optimizer,
+        config.preprocess,
+        config.augment,
+        dtype,
+        mesh=placement.mesh_or_none(mesh),
     )
 
     def shape(extents, dtype, sharding):
@@ -121,11 +119,11 @@ def abstract_step(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], dict[str, 
         offsets=shape((rows, 2), np.int32, split),
         flips=shape((rows,), bool, split),
     )
-    extents = ((size, size, 3), (3,), (3, 3))
+    side = config.data.stored_size if config.preprocess.mean == "image-aligned" else size
+    extents = ((side, side, 3), (3,), (3, 3))
     inputs: Any = Inputs(*(shape(each, np.float32, whole) for each in extents))  # type: ignore[arg-type]
     rates = jax.tree.map(lambda _: shape((), jnp.float32, whole), state.params)
-    arguments = (state, batch, inputs, rates, shape((), bool, whole))
-    return step, arguments, dict(mesh.shape)
+    return step, (state, batch, inputs, rates, shape((), bool, whole))
 
 
 if __name__ == "__main__":

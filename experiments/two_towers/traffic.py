@@ -237,21 +237,13 @@ def axes_of(groups: Groups, mesh_shape: Mapping[str, int]) -> tuple[str, ...]:
 
 
 class Account(NamedTuple):
-    """The collectives of one program, by what they carry.
+    """The collectives of one program, by what they carry."""
 
-    Attributes:
-      forward: gathers of activations over the towers.
-      backward: sums of their gradients over the towers, of which each keeps its part.
-      gradients: sums of arrays over the replicas.
-      scalars: sums of scalars over the replicas: loss, credits and counts.
-      others: everything else; a step needs none.
-    """
-
-    forward: tuple[Collective, ...]
-    backward: tuple[Collective, ...]
-    gradients: tuple[Collective, ...]
-    scalars: tuple[Collective, ...]
-    others: tuple[Collective, ...]
+    forward: tuple[Collective, ...]  # gathers of activations over the towers
+    backward: tuple[Collective, ...]  # sums of their gradients, of which each tower keeps its part
+    gradients: tuple[Collective, ...]  # sums of arrays over the replicas
+    scalars: tuple[Collective, ...]  # sums over the replicas: loss, credits and counts
+    others: tuple[Collective, ...]  # a step needs none
 
 
 def account(found: Iterable[Collective], mesh_shape: Mapping[str, int]) -> Account:

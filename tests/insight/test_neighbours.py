@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.insight.neighbours import last_hidden_layer, nearest, precision_at
+from alexnet_jax.insight.neighbours import last_hidden_layer, nearest
 from alexnet_jax.network.networks import NETWORKS
 
 
@@ -34,11 +34,6 @@ def test_an_image_of_the_bank_is_its_own_neighbour_and_ties_keep_their_order():
 def test_what_does_not_fit_is_refused(shape, count):
     with pytest.raises(InputError):
         nearest(np.zeros((1, 2)), np.zeros(shape), count)
-
-
-def test_precision_counts_the_class_of_the_query():
-    found = precision_at(np.array([0, 1]), np.array([[0, 1, 0], [0, 0, 0]]), (1, 2, 3))
-    assert found == {1: 0.5, 2: 0.25, 3: pytest.approx(1 / 3)}
 
 
 def test_the_last_hidden_layer_of_alexnet_is_fc7():
