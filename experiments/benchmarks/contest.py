@@ -163,9 +163,7 @@ class _Process:
 
 
 def hold(
-    contestants: Sequence[Contestant],
-    rules: Rules,
-    say: Callable[[str], None] = lambda line: None,
+    contestants: Sequence[Contestant], rules: Rules, say: Callable[[str], None] = lambda line: None
 ) -> dict[str, Score]:
     """Holds a contest, in turns A B C A B C; returns all scores, also of those that failed."""
     scores = {entry.name: Score(entry.work) for entry in contestants}

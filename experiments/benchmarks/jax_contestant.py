@@ -128,8 +128,8 @@ def inference(options: dict[str, Any]) -> tuple[Run, Any]:
     return run, compiled
 
 
-def matrix_products(size: int, dtype: str = "float32") -> Run:
-    a, b = (jax.random.normal(jax.random.key(seed), (size, size), dtype) for seed in (0, 1))
+def matrix_products(size: int) -> Run:
+    a, b = (jax.random.normal(jax.random.key(seed), (size, size)) for seed in (0, 1))
     product = jax.jit(jnp.dot)
     product.lower(a, b).compile()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -32,13 +33,17 @@ def start(module: str, job: dict[str, Any], **variables: str) -> subprocess.Pope
     )
 
 
-def result(process: subprocess.Popen[str], timeout: float | None = None) -> dict[str, Any]:
-    """Returns what the process of a job prints in its last line."""
-    output, _ = process.communicate(timeout=timeout)
-    if process.returncode:
-        raise JobError(f"its process ended with code {process.returncode}")
-    return json.loads(output.splitlines()[-1])
+def free_address() -> str:
+    """Returns an address of this machine at which processes may meet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def run(module: str, job: dict[str, Any], **variables: str) -> dict[str, Any]:
-    return result(start(module, job, **variables))
+    """Returns what the process of a job prints in its last line."""
+    process = start(module, job, **variables)
+    output, _ = process.communicate()
+    if process.returncode:
+        raise JobError(f"its process ended with code {process.returncode}")
+    return json.loads(output.splitlines()[-1])

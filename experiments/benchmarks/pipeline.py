@@ -13,7 +13,6 @@ The second command compares this checkout with another one: processor time per i
 """
 
 import contextlib
-import json
 import statistics
 import tempfile
 import time
@@ -34,8 +33,8 @@ from alexnet_jax.preparation.prepare import prepare
 from experiments import programs
 from experiments.benchmarks import pipeline_checkouts, pipeline_loaders
 from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import RESULTS, write
 
-RESULTS = Path(__file__).parent / "results"
 CORES = 2
 IMAGE_SIZE = pipeline_loaders.IMAGE_SIZE
 AUGMENT = AugmentConfig(colour_noise=0.1)
@@ -84,8 +83,7 @@ def main() -> None:
         print(f"{row['name']:48}", *(f"{k} {v}" for k, v in row.items() if k != "name"), sep="  ")
     for name, reason in result.get("skipped", {}).items():
         print(f"{name:48}  {reason}")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    write(output, result)
 
 
 def synthetic_photos(folder: Path, count: int) -> Path:

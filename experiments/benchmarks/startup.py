@@ -55,10 +55,7 @@ def run(place: Path, cache: Path) -> dict[str, float]:
     """
     workdir = place / "run"
     words = [sys.executable, "-m", "alexnet_jax.main", "--workdir", str(workdir)]
-    variables = os.environ | {
-        "ALEXNET_DATA_DIR": str(place / "data"),
-        "XDG_CACHE_HOME": str(cache),
-    }
+    variables = os.environ | {"ALEXNET_DATA_DIR": str(place / "data"), "XDG_CACHE_HOME": str(cache)}
     variables.pop("JAX_COMPILATION_CACHE_DIR", None)
     root = Path(__file__).resolve().parents[2]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -15,9 +15,7 @@ import csv
 import io
 import math
 import shlex
-import tarfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from alexnet_jax.data.augment import permutation
 from experiments import pages, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import write
-from experiments.own_photos.run import timed
+from experiments.own_photos.run import photos_of, timed
 
 RECORD = Path(__file__).parent / "results" / "kaggle.json"
 SEED = 2013
@@ -45,9 +43,9 @@ LATER = COMMANDS[-1].replace(SUBMISSION, f"{REDUX} --probability-of dog")
 def lay_out(data: Path, folder: Path, key: Path) -> dict[str, int]:
     """Writes the files of the competition, and the key, `id,label`; returns the photos by file."""
     folder.mkdir(parents=True, exist_ok=True)
-    train = [(f"train/{name}", photo) for _, name, photo in _photos(data / "train.tar.gz")]
+    train = [(f"train/{name}", photo) for _, name, photo in photos_of(data / "train.tar.gz")]
     _write_zip(folder / "train.zip", train)
-    test = list(_photos(data / "test.tar.gz"))
+    test = list(photos_of(data / "test.tar.gz"))
     mixed = [test[place] for place in permutation(SEED, 0, len(test))]
     _write_zip(
         folder / "test1.zip",
@@ -98,16 +96,6 @@ def walk(folder: Path, key: Path, epochs: float) -> dict[str, Any]:
         "log_loss": score(folder / REDUX, key)["log_loss"],
         "photos": len(_read_labels(key)),
     }
-
-
-def _photos(archive: Path) -> Iterator[tuple[str, str, bytes]]:
-    """Yields class, file name and bytes of each photo."""
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            file = tar.extractfile(member)  # None: a folder
-            if file is not None and member.name.endswith(".jpg"):
-                kind, name = member.name.split("/")[-2:]
-                yield kind, name, file.read()
 
 
 def _write_zip(path: Path, photos: list[tuple[str, bytes]]) -> None:

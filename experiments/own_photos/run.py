@@ -8,16 +8,17 @@ convolutions are enough. Without it only the way without a trunk is timed.
 """
 
 import io
-import json
 import re
 import subprocess
 import sys
 import tarfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from alexnet_jax.runs.metrics_log import read_rows
 from experiments import pages, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import write
@@ -25,6 +26,16 @@ from experiments.benchmarks.records import write
 RECORD = Path(__file__).parent / "results" / "own_photos.json"
 EACH = 300
 KEPT_LINES = ("photos ", "balance", "sizes", "chosen", "test error", "imported", "trained")
+
+
+def photos_of(archive: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Yields class, file name and bytes of each photo of a tar."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            file = tar.extractfile(member)  # None: a folder
+            if file is not None and member.name.lower().endswith((".jpg", ".jpeg")):
+                kind, name = member.name.split("/")[-2:]
+                yield kind, name, file.read()
 
 
 def write_tar(source: Path, target: Path, each: int = EACH) -> dict[str, dict[str, int]]:
@@ -35,20 +46,13 @@ def write_tar(source: Path, target: Path, each: int = EACH) -> dict[str, dict[st
     counts: dict[str, Counter[str]] = {"train": Counter(), "test": Counter()}
     with tarfile.open(target, "w") as out:
         for split, count in counts.items():
-            with tarfile.open(source / f"{split}.tar.gz") as archive:
-                for member in archive:
-                    parts = member.name.split("/")
-                    if not member.isfile() or not parts[-1].lower().endswith((".jpg", ".jpeg")):
-                        continue
-                    if split == "train" and count[parts[-2]] == each:
-                        continue
-                    count[parts[-2]] += 1
-                    file = archive.extractfile(member)
-                    assert file is not None
-                    data = file.read()
-                    entry = tarfile.TarInfo(f"{split}/{parts[-2]}/{parts[-1]}")
-                    entry.size = len(data)
-                    out.addfile(entry, io.BytesIO(data))
+            for kind, name, photo in photos_of(source / f"{split}.tar.gz"):
+                if split == "train" and count[kind] == each:
+                    continue
+                count[kind] += 1
+                entry = tarfile.TarInfo(f"{split}/{kind}/{name}")
+                entry.size = len(photo)
+                out.addfile(entry, io.BytesIO(photo))
     return {split: dict(count) for split, count in counts.items()}
 
 
@@ -81,10 +85,8 @@ def walk(folder: Path, weights: Path | None) -> list[dict[str, Any]]:
 
 def error_of(workdir: Path) -> dict[str, float]:
     """Returns the errors of the final test, percent, by views."""
-    rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    return {
-        str(row["test_views"]): 100 * row["final/top1_error"] for row in rows if "test_views" in row
-    }
+    tests = [row for row in read_rows(workdir / "metrics.jsonl") if "test_views" in row]
+    return {str(row["test_views"]): 100 * row["final/top1_error"] for row in tests}
 
 
 def main() -> None:
@@ -96,11 +98,8 @@ def main() -> None:
     folder = arguments.scratch
     folder.mkdir(parents=True, exist_ok=True)
     photos = write_tar(arguments.data, folder / "photos.tar")
-    with tarfile.open(folder / "photos.tar") as archive:
-        name = next(m for m in archive.getnames() if m.startswith("test/"))
-        file = archive.extractfile(name)
-        assert file is not None
-        (folder / "photo.jpg").write_bytes(file.read())
+    _, _, photo = next(photos_of(arguments.data / "test.tar.gz"))
+    (folder / "photo.jpg").write_bytes(photo)
     record = {"photos": photos, "walks": {}, "errors": {}}
     if arguments.weights:
         (folder / arguments.weights.name).write_bytes(arguments.weights.read_bytes())

@@ -7,12 +7,12 @@ reference computes in float64 the file holds its root mean square and some proje
 weights of -1..1 in which each value takes part.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments.benchmarks.records import write
 from experiments.parity.compare import Outcome
 from experiments.parity.samples import REQUIRED, make_images, make_params, small, uniform
 
@@ -67,7 +67,7 @@ def main() -> None:
     for name in NAMES:
         network, params, images, labels = inputs(name)
         content[name] = digest(Outcome(*outcome(network, params, images, labels, np.float64)))
-    PATH.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write(PATH, content)
     print(f"{PATH.name}: {PATH.stat().st_size:,} bytes, {len(content)} networks")
 
 

@@ -74,11 +74,8 @@ def compare_round_trips() -> list[dict[str, Any]]:
     torch.manual_seed(0)
     theirs = {k: v.numpy() for k, v in TorchvisionAlexNet(1000).state_dict().items()}
     back = to_torchvision(from_torchvision(theirs, network), network)
-    row = {"way": "PyTorch's module -> ours -> torchvision's layout", "bit_equal": True}
-    row["bit_equal"] = theirs.keys() == back.keys() and all(
-        _same_bits(back[name], theirs[name]) for name in theirs
-    )
-    return [*rows, row]
+    same = theirs.keys() == back.keys() and all(_same_bits(back[k], theirs[k]) for k in theirs)
+    return [*rows, {"way": "PyTorch's module -> ours -> torchvision's layout", "bit_equal": same}]
 
 
 def _row(way: str, found: Any, expected: Any) -> dict[str, Any]:

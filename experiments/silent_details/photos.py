@@ -8,7 +8,9 @@ PHOTOS holds JPEG files; REFERENCE is a folder with `conv1_filters.npz` (`bvlc_k
 """
 
 import dataclasses
+import functools
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,7 @@ from alexnet_jax.data.decode import decode_rgb
 from alexnet_jax.data.preprocess import Inputs, preprocess
 from alexnet_jax.data.square import fit_square
 from alexnet_jax.network import ops
-from alexnet_jax.network.layers import (
-    Conv,
-    MaxPool,
-    Network,
-    summarize,
-    with_changes,
-    with_named,
-)
+from alexnet_jax.network.layers import Conv, MaxPool, Network, summarize, with_changes, with_named
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.network.networks import NETWORKS
 from experiments import pages, programs
@@ -59,6 +54,12 @@ def read_photos(archive: Path) -> np.ndarray:
     return np.stack(photos)
 
 
+def in_batches(function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
+    """Returns a function's results for parts of about `BATCH` images, joined."""
+    parts = (np.array_split(array, len(array) // BATCH) for array in arrays)
+    return np.concatenate([np.asarray(function(*part)) for part in zip(*parts, strict=True)])
+
+
 def conv1_responses(photos: np.ndarray, folder: Path) -> np.ndarray:
     """Returns the signed responses of a trained first layer, float32 `[n, 55, 55, 96]`."""
     with np.load(folder / "conv1_filters.npz") as arrays:
@@ -71,7 +72,7 @@ def conv1_responses(photos: np.ndarray, folder: Path) -> np.ndarray:
         return x + bias[None, None, None]
 
     images = centre(photos) - window(mean_image(folder))
-    return np.concatenate([respond(part) for part in np.array_split(images, len(images) // BATCH)])
+    return in_batches(respond, images)
 
 
 def mean_image(folder: Path) -> np.ndarray:
@@ -109,7 +110,7 @@ def normalization(responses: np.ndarray) -> dict[str, Any]:
                 part, depth=5, alpha=alpha, beta=0.75, bias=bias, groups=groups
             )
         )
-        return np.concatenate([apply(part) for part in np.array_split(x, len(x) // BATCH)])
+        return in_batches(apply, x)
 
     positive = np.maximum(responses, 0)
     source = lrn(positive)
@@ -152,8 +153,7 @@ def colour(photos: np.ndarray, folder: Path) -> dict[str, Any]:
                 inputs, x, colour=z, colour_on=on, config=(PreprocessConfig(), augment)
             )
         )
-        parts = np.array_split(np.arange(len(photos)), len(photos) // BATCH)
-        x = np.concatenate([ready(window(photos[p]), z[p], np.bool_(on)) for p in parts])
+        x = in_batches(functools.partial(ready, on=np.bool_(on)), window(photos), z)
         spread[name] = float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
     return {
         "noise per channel, grey levels": {
@@ -198,8 +198,7 @@ def _signal(network: Network, images: np.ndarray) -> dict[str, float]:
     model = AlexNet(network)
     params = jax.jit(model.init)(jax.random.key(0), images[:1])
     forward = jax.jit(lambda x: model.apply(params, x))
-    parts = np.array_split(images, len(images) // BATCH)
-    logits = np.concatenate([np.asarray(forward(part)) for part in parts])
+    logits = in_batches(forward, images)
     return {"logits, standard deviation across photos": float(logits.std(axis=0).mean())}
 
 

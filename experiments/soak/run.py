@@ -18,7 +18,6 @@ import json
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import pages, programs
+from experiments.benchmarks import jobs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.pages import table
@@ -66,10 +66,7 @@ class Command:
         words += ["--workdir", str(workdir), "--data-dir", str(soak.scratch / "data")]
         groups, count = [words], soak.processes
         if count > 1:
-            with socket.socket() as listener:
-                listener.bind(("127.0.0.1", 0))
-                port = listener.getsockname()[1]
-            together = ["--coordinator", f"127.0.0.1:{port}", "--processes", str(count)]
+            together = ["--coordinator", jobs.free_address(), "--processes", str(count)]
             groups = [[*words, *together, "--process-id", str(i)] for i in range(count)]
         self.log = workdir.with_suffix(".log").open("ab")
         self.processes = [

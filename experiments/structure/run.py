@@ -2,7 +2,6 @@
 
 import ast
 import io
-import json
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 
 from experiments import programs
 from experiments.benchmarks.environment import environment
+from experiments.benchmarks.records import write
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = Path(__file__).with_name("results") / "structure.json"
@@ -114,8 +114,7 @@ def main() -> None:
             cwd=ROOT, capture_output=True, text=True, check=True,
         ).stdout.strip()  # fmt: skip
         record[when] = {"commit": name} | measure(commit)
-    arguments.output.parent.mkdir(exist_ok=True)
-    arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+    write(arguments.output, record)
     print(f"wrote {arguments.output}")
 
 

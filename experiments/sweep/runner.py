@@ -88,13 +88,7 @@ class _Sweep:
     """The runs of a claim in one call, which share cores, run folders and the record."""
 
     def __init__(
-        self,
-        claim: Claim,
-        name: str,
-        scratch: Path,
-        output: Path,
-        data_dir: Path | None,
-        jobs: int,
+        self, claim: Claim, name: str, scratch: Path, output: Path, data_dir: Path | None, jobs: int
     ):
         self.claim, self.name, self.output, self.data_dir = claim, name, output, data_dir
         self.places = (scratch / "runs").absolute()  # claims share runs of one recipe
@@ -177,11 +171,7 @@ def _known_runs(claim: Claim, runs: list[Run]) -> list[Run]:
 
 
 def _train(
-    workdir: Path,
-    data_dir: Path | None,
-    cores: set[int],
-    goal: Goal | None,
-    stop: threading.Event,
+    workdir: Path, data_dir: Path | None, cores: set[int], goal: Goal | None, stop: threading.Event
 ) -> None:
     """Trains in a process of its own, to the end or until a goal is reached."""
 

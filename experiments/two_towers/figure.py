@@ -23,12 +23,7 @@ def main() -> None:
     parser.add_argument("--network", default="paper")
     arguments = parser.parse_args()
     network = NETWORKS[arguments.network]
-    figure = draw_towers(network)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    if arguments.output.suffix == ".svg":
-        pictures.save(figure, arguments.output, description(network))
-    else:
-        figure.savefig(arguments.output, dpi=100)
+    pictures.save(draw_towers(network), arguments.output, description(network))
 
 
 def description(network: Network) -> str:

@@ -191,18 +191,13 @@ class _Reference:
     def difference(self, name: str, tree: Any) -> dict[str, Any]:
         """Returns the largest difference in units of the leaf's maximum, and its leaf."""
         expected = self.read(name, tree)
+        leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
         largest = {
-            f"{path[0].key}.{path[1].key}": float(
-                np.abs(leaf - _at(expected, path)).max() / np.abs(_at(expected, path)).max()
-            )
-            for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+            f"{path[0].key}.{path[1].key}": float(np.abs(leaf - own).max() / np.abs(own).max())
+            for (path, leaf), own in zip(leaves, jax.tree.leaves(expected), strict=True)
         }
         leaf = max(largest, key=largest.__getitem__)
         return {"largest": largest[leaf], "leaf": leaf}
-
-
-def _at(tree: Any, path: Any) -> np.ndarray:
-    return tree[path[0].key][path[1].key]
 
 
 def collectives(text: str, mesh_shape: dict[str, int], batch_size: int) -> dict[str, Any]:

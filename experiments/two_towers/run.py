@@ -10,7 +10,6 @@ the embedded digits, enlarged to 256x256. Writes `results/two_towers.json`.
 """
 
 import json
-import socket
 import tempfile
 import time
 from pathlib import Path
@@ -99,9 +98,7 @@ def _kept(path: Path, settings: dict[str, Any], here: dict[str, Any]) -> dict[st
 def in_processes(job: dict[str, Any]) -> dict[str, Any]:
     """Returns the result of one row, computed by as many processes as it names."""
     count = job["processes"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        job = job | {"coordinator": f"127.0.0.1:{free.getsockname()[1]}"}
+    job = job | {"coordinator": jobs.free_address()}
     devices = str(job["replicas"] * job["towers"] // count)
     variables = {"JAX_NUM_CPU_DEVICES": devices, "JAX_PLATFORMS": "cpu"}
     began = time.monotonic()
