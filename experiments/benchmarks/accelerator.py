@@ -80,9 +80,7 @@ def torch_cases(job: dict[str, Any]) -> dict[str, Any]:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
 
     def build(case: dict[str, Any]) -> Run:
-        make = {"train": torch_contestant.training, "inference": torch_contestant.inference}
-        given = {**case, "memory_format": "channels_last", "device": device}
-        run = make[case["what"]](given)
+        run = torch_contestant.program(case | {"memory_format": "channels_last", "device": device})
 
         def measured(iterations: int) -> None:
             with torch.autocast(device, torch.bfloat16, enabled=case["dtype"] == "bfloat16"):
@@ -104,10 +102,6 @@ def jax_cases(job: dict[str, Any]) -> dict[str, Any]:
     from experiments.benchmarks import jax_contestant
     from experiments.benchmarks.equality import equality
 
-    def build(case: dict[str, Any]) -> Run:
-        make = {"train": jax_contestant.training, "inference": jax_contestant.inference}
-        return make[case["what"]](case)[0]
-
     peaks = {dtype: peak(dtype, job["quick"]) for dtype in DTYPES}
     result: dict[str, Any] = {
         "device": jax.devices()[0].device_kind,
@@ -115,7 +109,7 @@ def jax_cases(job: dict[str, Any]) -> dict[str, Any]:
         "peak_tflop_per_second": peaks,
         "equality": equality(job["quick"]),
     }
-    result["rows"] = _measure(build, job, begin)
+    result["rows"] = _measure(lambda case: jax_contestant.program(case)[0], job, begin)
     for row in result["rows"]:
         if "images_per_second" in row:
             rate = row["images_per_second"] * work.gflop(row["network"], row["what"]) / 1e3

@@ -36,8 +36,12 @@ def build(options: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     if options["kind"] == "bound":
         return matrix_products(options["size"]), {}
     details = {"replaced": use_plain_kernels()} if options["kind"] == "plain" else {}
-    make = {"train": training, "inference": inference}[options["what"]]
-    return make(options)[0], details
+    return program(options)[0], details
+
+
+def program(options: dict[str, Any]) -> tuple[Run, Any]:
+    """Returns what the options name, training steps or tests, and the compiled program."""
+    return {"train": training, "inference": inference}[options["what"]](options)
 
 
 def use_plain_kernels() -> list[str]:

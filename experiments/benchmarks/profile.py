@@ -67,8 +67,7 @@ def thread_time(compiled_text: str, events: list[dict[str, Any]]) -> dict[str, f
 
 
 def measure(network: str, what: str, batch: int) -> list[dict[str, Any]]:
-    make = {"train": jax_contestant.training, "inference": jax_contestant.inference}[what]
-    run, compiled = make({"network": network, "what": what, "batch": batch})
+    run, compiled = jax_contestant.program({"network": network, "what": what, "batch": batch})
     run(2)
     walls = []
     for _ in range(3):

@@ -33,14 +33,18 @@ def build(options: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     details = {"threads": torch.get_num_threads()}
     if options["kind"] == "bound":
         return matrix_products(options["size"]), details
-    make = {"train": training, "inference": inference}[options["what"]]
     try:
-        run = make(options)
+        run = program(options)
         if options.get("compile"):
             run(1)  # it compiles at the first call, which must not pass for a slow iteration
         return run, details
     except NotImplementedError as error:
         raise contest.ContestantError(str(error)) from None
+
+
+def program(options: dict[str, Any]) -> Run:
+    """Returns what the options name: training steps or tests."""
+    return {"train": training, "inference": inference}[options["what"]](options)
 
 
 def _network(options: dict[str, Any]) -> tuple[Any, Any]:

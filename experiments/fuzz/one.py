@@ -23,7 +23,7 @@ instrument: Any = atheris.instrument_imports  # pyright: ignore[reportAttributeA
 with instrument(include=["alexnet_jax"], enable_loader_override=False):
     from alexnet_jax.program import quiet_libraries
     from experiments.fuzz import targets
-    from experiments.fuzz.seeds import narrow_networks
+    from experiments.fuzz.seeds import narrow_networks, zipped
 
 INTERESTING = (0, -1, 1, 2**31, 2**63, 2**64, -(2**63), 1e308, 0.5, True, None, "", "\x1b[31m", "é")
 """Values that often break programs."""
@@ -122,11 +122,7 @@ def _mutate_zip(data: bytes, longest: int, seed: int) -> bytes:
         del content[name]
     else:
         content[name] = bytes(atheris.Mutate(content[name], len(content[name]) + 64))
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for member, part in content.items():
-            archive.writestr(member, part)
-    mutated = file.getvalue()
+    mutated = zipped(content)
     return mutated if len(mutated) <= longest else data
 
 

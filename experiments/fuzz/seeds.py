@@ -134,10 +134,7 @@ def cuda_convnet() -> list[bytes]:
     ]  # fmt: skip
     state = {"epoch": 90, "batchnum": 1, "layers": layers}
     data = pickle.dumps({"model_state": state, "op": None}, 2)
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("data", data)
-    return [data, file.getvalue()]
+    return [data, zipped({"data": data})]
 
 
 def batches_meta() -> bytes:
@@ -280,6 +277,14 @@ def torch_files() -> list[bytes]:
             torch.save(value, file, _use_new_zipfile_serialization=zipped)
             made.append(file.getvalue())
     return made
+
+
+def zipped(content: Mapping[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return file.getvalue()
 
 
 def _tar(content: Mapping[str, bytes], mode: Any) -> bytes:

@@ -16,23 +16,8 @@ import pytest
 from alexnet_jax.network.networks import NETWORKS
 from experiments.fuzz import run, seeds, targets
 
-VALUES = (
-    0,
-    -1,
-    2**31,
-    2**64,
-    1e308,
-    0.5,
-    True,
-    None,
-    "",
-    "\x1b[31m",
-    "a\nb",
-    [],
-    {},
-    [0],
-    {"a": 1},
-)
+NUMBERS = (0, -1, 2**31, 2**64, 1e308, 0.5, True, None)
+VALUES = (*NUMBERS, "", "\x1b[31m", "a\nb", [], {}, [0], {"a": 1})
 
 
 @pytest.fixture(scope="module")
@@ -70,19 +55,11 @@ def members(data, chance):
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     for name, part in content.items():
-        yield packed({other: data for other, data in content.items() if other != name})
+        yield seeds.zipped({other: data for other, data in content.items() if other != name})
         changes = [b"", part[: len(part) // 2], part + b"x"]
         changes += [flipped(part, chance) for _ in range(4) if part]
         for change in changes:
-            yield packed(content | {name: change})
-
-
-def packed(content):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, part in content.items():
-            archive.writestr(name, part)
-    return file.getvalue()
+            yield seeds.zipped(content | {name: change})
 
 
 def flipped(data, chance):
