@@ -33,6 +33,9 @@ def main() -> None:
 
 def draw_networks(entries: dict[str, Any], names: tuple[str, ...], path: Path) -> None:
     """Draws one bar per contestant, with the bound as a line across the bars of a network."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     names = tuple(n for n in names if any(f"{n}/{what}" in entries for what in _TITLES))
     if not names:
         return
@@ -53,8 +56,9 @@ def draw_networks(entries: dict[str, Any], names: tuple[str, ...], path: Path) -
         _strip(axes)
     axes = figure.axes[0]
     axes.invert_yaxis()
-    handles: list[Any] = [_patch(colour, name) for name, colour in _COLOURS.items()]
-    handles.append(_line("matrix-product bound (float32)"))
+    handles: list[Any] = [Patch(color=colour, label=name) for name, colour in _COLOURS.items()]
+    bound = "matrix-product bound (float32)"
+    handles.append(Line2D([], [], color="black", ls="--", lw=1.2, label=bound))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     pictures.save(figure, path, entries)
 
@@ -125,18 +129,6 @@ def draw_scaling(entries: dict[str, Any], path: Path) -> None:
 def _strip(axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)
-
-
-def _patch(colour: str, label: str):
-    from matplotlib.patches import Patch
-
-    return Patch(color=colour, label=label)
-
-
-def _line(label: str):
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], color="black", ls="--", lw=1.2, label=label)
 
 
 if __name__ == "__main__":
