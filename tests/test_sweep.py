@@ -305,7 +305,7 @@ def sweep(tmp_path):
     """Runs a claim below `tmp_path`; its record is `record.json`."""
 
     def run(claim, jobs=1):
-        options = {"data_dir": tmp_path / "data", "jobs": jobs, "say": lambda _: None}
+        options = {"data_dir": tmp_path / "data", "jobs": jobs}
         return runner.run_claim(claim, "t", tmp_path / "runs", tmp_path / "record.json", **options)
 
     return run

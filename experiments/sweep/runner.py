@@ -1,5 +1,6 @@
 """Runs the variants of a claim, each in a process of its own, and records the results."""
 
+import contextlib
 import json
 import math
 import os
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Literal
@@ -63,7 +64,6 @@ def run_claim(
     *,
     data_dir: Path | None = None,
     jobs: int = 1,
-    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Runs what the record `output` lacks, and writes it after each run.
 
@@ -76,7 +76,7 @@ def run_claim(
     wanted = [(variant, seed) for seed in range(claim.seeds) for variant in claim.variants]
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            for job in as_completed([pool.submit(sweep.run, *pair, say) for pair in wanted]):
+            for job in as_completed([pool.submit(sweep.run, *pair) for pair in wanted]):
                 job.result()  # the first error, not that of a run that was stopped because of it
         finally:
             sweep.stop.set()  # Ctrl-C ends in this thread
@@ -102,7 +102,7 @@ class _Sweep:
         for job in range(jobs):
             self.free_cores.put(set(cores[job::jobs] or cores))
 
-    def run(self, variant: str, seed: int, say: Callable[[str], None]) -> None:
+    def run(self, variant: str, seed: int) -> None:
         """Trains and measures one variant with one seed, unless the record has it."""
         digest = digest_of(self.claim.variants[variant], seed)
         if self.stop.is_set() or digest in self.recorded:
@@ -119,17 +119,23 @@ class _Sweep:
             runs.sort(key=lambda run: (order.index(run["variant"]), run["seed"]))
             self.record["environment"] = environment()
             write(self.output, self.record)
-        say(f"{self.name}, {variant}, seed {seed}: {json.dumps(found)}")
+        print(f"{self.name}, {variant}, seed {seed}: {json.dumps(found)}")
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[set[int]]:
+        """Yields the cores of a job, so that no more than `jobs` work at once."""
+        cores = self.free_cores.get()
+        try:
+            yield cores
+        finally:
+            self.free_cores.put(cores)
 
     def _measure(self, variant: Variant, seed: int) -> Run:
         workdir = self._train(variant, seed)
         found = measured(workdir, self.claim.goal)
         if self.claim.overfits and not found.get("diverged"):
-            cores = self.free_cores.get()  # a job's turn, so that no more than `jobs` work at once
-            try:
+            with self._turn():
                 found |= overfitting(workdir, found["error"], self.data_dir)
-            finally:
-                self.free_cores.put(cores)
         if variant.before is not None:
             info = self._info(digest_of(variant.before, seed))
             found["before"] = {name: info[name] for name in _KEPT_OF_RUN_BEFORE}
@@ -149,11 +155,8 @@ class _Sweep:
         with lock:  # variants of a seed may share the run before
             if workdir not in self.trained:
                 workdir.with_suffix(".json").write_text(text, "utf-8")
-                cores = self.free_cores.get()
-                try:
+                with self._turn() as cores:
                     _train(workdir, self.data_dir, cores, self.claim.goal, self.stop)
-                finally:
-                    self.free_cores.put(cores)
                 self.trained.add(workdir)
         return workdir
 
