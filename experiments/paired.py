@@ -47,7 +47,7 @@ def difference_text(
     text = f"{mean:{form}}{unit and ' '}{unit}"
     if low == high:  # of counted things; a width of 0 would say too much
         return f"{text} in each of {n} pairs"
-    note = f", not told from {none:g}" if low <= none <= high else ""
+    note = ", not significant" if low <= none <= high else ""
     return f"{text} ({low:{form}} to {high:{form}}, n = {n}){note}"
 
 

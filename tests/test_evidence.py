@@ -61,7 +61,7 @@ def test_rows_without_a_record_were_not_run(root):
     ("values", "text"),
     [
         (([30.0, 31.0, 32.0], [32.0, 33.0, 34.1]), "+2.0 points (+1.9 to +2.2, n = 3); *overl"),
-        (([30.0, 31.0, 32.0], [29.0, 33.0, 32.0]), "+0.3 points (-3.5 to +4.1, n = 3), not told"),
+        (([30.0, 31.0, 32.0], [29.0, 33.0, 32.0]), "+0.3 points (-3.5 to +4.1, n = 3), not"),
         (([30.0], [29.0]), "*overlapping* 30.0, 1 of 3 runs yet, *not overlapping* 29.0, 1 of 3"),
         (([30.0], []), None),
     ],
@@ -189,7 +189,7 @@ _LATE = "*tanh* 30.0, not reached in 2 of 3 runs within 40 epochs"
         ),
         (
             {"relu": [5, 5, 5], "tanh": [4, 5, 6]},
-            "1.0 times (0.5 to 1.5, n = 3), not told from 1; whole epochs: *relu* 5.0 ± 0.0; "
+            "1.0 times (0.5 to 1.5, n = 3), not significant; whole epochs: *relu* 5.0 ± 0.0; "
             "*tanh* 5.0 ± 1.0; *sigmoid* 0 of 3 runs yet",
         ),
         ({"relu": [5, 5]}, None),

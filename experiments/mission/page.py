@@ -19,10 +19,10 @@ from experiments.results import test_errors
 ROWS = Path(__file__).parent / "rows.toml"
 STATUSES = {
     "run": "the command was run here; its number is from the committed record, at the scale of the "
-    "page named",
-    "tested": "nothing to measure: it is so by construction, and a test fails where it is not",
-    "ready": "complete, and rehearsed in small; not run, because the data are not available here",
-    "differs": "done, but not as stated: in another way, another length, another outcome",
+    "linked page",
+    "tested": "there is nothing to measure: it is true by construction, and a test checks it",
+    "ready": "complete, and tested with small data; not run, because the data are not here",
+    "differs": "done, but not as in the statement: another way, another length, or another result",
     "open": "not done",
 }
 

@@ -60,9 +60,9 @@ class Claim(NamedTuple):
 CLAIMS: dict[str, Claim] = {
     "figure1": Claim(
         "Rectified units train several times faster",
-        "A four-layer network on CIFAR-10 without regularisation, with ReLU, tanh and the logistic "
-        "function: after how many epochs is the training error of an epoch 25 %? Each with the "
-        "rate that brought it furthest in four epochs (figure1-rates).",
+        "A four-layer network learns CIFAR-10 without regularization, with ReLU, tanh or the "
+        "logistic function. After how many epochs is the training error of an epoch 25 %? Each "
+        "function has the rate with the lowest error after four epochs (figure1-rates).",
         "six times (§3.1, figure 1)",
         {
             "relu": figure1("relu", 0.003, 20),
@@ -76,7 +76,7 @@ CLAIMS: dict[str, Claim] = {
     ),
     "seeds": Claim(
         "The default preset, ten times",
-        "What do ten seeds of the preset `digits` reach, each from zero to its end?",
+        "What errors do ten complete runs of the preset `digits` reach?",
         "none on digits",
         {"digits": Variant(PRESETS["digits"])},
         "digits",
@@ -84,8 +84,8 @@ CLAIMS: dict[str, Claim] = {
     ),
     "figure1-rates": Claim(
         "Rates for figure 1, searched for each nonlinearity",
-        "Which rate brings the training error of each nonlinearity down furthest in four epochs? "
-        "One seed each.",
+        "Which rate gives each nonlinearity the lowest training error after four epochs? One seed "
+        "each.",
         "rates were chosen independently to make training as fast as possible (figure 1)",
         {
             f"{kind} {rate:g}": figure1(kind, rate, 4)
@@ -99,10 +99,12 @@ CLAIMS: dict[str, Claim] = {
     ),
     "towers": Claim(
         "Two towers are better than half of them",
-        "The miniature with its two towers, with one of half the filters in conv1 to conv4 (the "
-        "rest stays whole, as in the paper), with one tower of all filters, and with two that meet "
-        "in the classifier only, which 2012 made wider in conv2 and fc6, in proportion as here.",
-        "1.7 points of top-1 over half (§3.2); no talk: 1.2 (2012 logs, run 150)",
+        "Four forms of the miniature: its two towers; one tower with half of the filters in conv1 "
+        "to conv4 (all other layers keep their size, as in the paper); one tower with all "
+        "filters; and two towers that meet only in the classifier (wider in conv2 and fc6, in the "
+        "same proportion as in 2012).",
+        "1.7 points of top-1 better than half (§3.2); without talk 1.2 points worse (2012 logs, "
+        "run 150)",
         {
             "two towers": miniature(),
             "half": edited("half", half, "+1.7"),
@@ -114,7 +116,7 @@ CLAIMS: dict[str, Claim] = {
     ),
     "normalization": Claim(
         "Response normalization helps",
-        "The miniature with LRN as printed, with run 145's two blocks, and without.",
+        "The miniature with LRN as printed, with the two blocks of run 145, and without LRN.",
         "1.4 points of top-1 (§3.3)",
         {
             "as printed": miniature(),
@@ -126,7 +128,7 @@ CLAIMS: dict[str, Claim] = {
     ),
     "overlapping": Claim(
         "Overlapping pooling helps",
-        "The miniature with pooling of 3 at a stride of 2, and of 2 at a stride of 2.",
+        "The miniature with pooling windows of 3 x 3 or of 2 x 2, both at a stride of 2.",
         "0.4 points of top-1 (§3.4)",
         {
             "overlapping": miniature(),
@@ -137,10 +139,10 @@ CLAIMS: dict[str, Claim] = {
     ),
     "augmentation": Claim(
         "Without crops and mirrors the network overfits",
-        "The miniature on 4,500 photos, with crops, mirrors and colour noise, without the noise, "
-        "and with the same crop of the middle always: test error, and its gap to the error on the "
-        "training images, tested alike.",
-        "substantial overfitting without (§4.1)",
+        "The miniature on 4,500 photos: with crops, mirrors and colour noise; without the noise; "
+        "and always with the centre crop. Compared are the test error, and its gap to the error "
+        "on the training images in the same test.",
+        "substantial overfitting without them (§4.1)",
         {
             "all": miniature(ON_PHOTOS),
             "no colour noise": miniature(ON_PHOTOS, augment=AugmentConfig()),
@@ -152,8 +154,8 @@ CLAIMS: dict[str, Claim] = {
     ),
     "colour": Claim(
         "Colour noise helps",
-        "The miniature with colour noise of the PCA, and without; also without 2012's division of "
-        "the noisy image by 1.1, so that training images are as bright as test images.",
+        "The miniature with the colour noise of the PCA, and without it. In 2012 noisy images were "
+        "divided by 1.1; without noise they are not, so they are as bright as test images.",
         "over 1 point of top-1 (§4.1)",
         {
             "noise": miniature(),
@@ -164,10 +166,11 @@ CLAIMS: dict[str, Claim] = {
     ),
     "dropout": Claim(
         "Dropout prevents overfitting",
-        "The miniature on 4,500 photos with dropout in fc6 and fc7, and without: test error, and "
-        "its gap to the error on the training images, tested alike, without masks. Both are "
-        "trained for as long; which takes longer is [convergence](../convergence/README.md).",
-        "substantial overfitting without (§4.2)",
+        "The miniature on 4,500 photos, with dropout in fc6 and fc7 and without. Compared are the "
+        "test error, and its gap to the error on the training images in the same test, without "
+        "masks. Both train for the same number of epochs. [Convergence](../convergence/README.md) "
+        "asks which needs more.",
+        "substantial overfitting without it (§4.2)",
         {
             "dropout": miniature(ON_PHOTOS),
             "none": edited("no-dropout", lambda layers: without(layers, Dropout), recipe=ON_PHOTOS),
@@ -178,8 +181,8 @@ CLAIMS: dict[str, Claim] = {
     ),
     "convergence": Claim(
         "Dropout doubles the iterations",
-        "The miniature on CIFAR-10 at its first rate, with dropout in fc6 and fc7, and without: "
-        "after how many epochs is the test error, without masks, 50 % and 45 %? The errors were "
+        "The miniature on CIFAR-10 at its first rate, with dropout in fc6 and fc7 and without. "
+        "After how many epochs is the test error (without masks) 50 % and 45 %? These errors were "
         "chosen before the runs.",
         "about twice the iterations (§4.2)",
         until_it_converges(MINIATURE, 16),
@@ -190,9 +193,9 @@ CLAIMS: dict[str, Claim] = {
     ),
     "convergence-photos": Claim(
         "Dropout doubles the iterations, on few images",
-        "The miniature on 4,500 photos at its first rate, with dropout in fc6 and fc7, and "
-        "without: after how many epochs is the test error, without masks, 45 % and 40 %? The "
-        "errors were chosen before the runs.",
+        "The miniature on 4,500 photos at its first rate, with dropout in fc6 and fc7 and without. "
+        "After how many epochs is the test error (without masks) 45 % and 40 %? These errors were "
+        "chosen before the runs.",
         "about twice the iterations (§4.2)",
         until_it_converges(ON_PHOTOS, 80),
         "none",
@@ -203,9 +206,9 @@ CLAIMS: dict[str, Claim] = {
     ),
     "depth": Claim(
         "Every convolution matters",
-        "The miniature, and without each of its middle convolutions. The pooling and the response "
-        "normalization after conv2 stay without it. At conv3 the towers meet: without it they do "
-        "not before the classifier.",
+        "The miniature, complete and without one of its middle convolutions. Without conv2, its "
+        "pooling and its response normalization stay. The towers meet at conv3; without conv3 they "
+        "meet only at the classifier.",
         "about 2 points of top-1 for any middle layer (§7)",
         {
             "all": miniature(),
@@ -219,10 +222,11 @@ CLAIMS: dict[str, Claim] = {
     ),
     "transfer": Claim(
         "Pre-training helps",
-        "The last link of §6's chain in small: a miniature with a sixth convolution, on CIFAR-10, "
-        "then fine-tuned on 4,500 photos of ten other classes, at the whole rate and at a "
-        "fifth of it (the new classifier at the whole); and the same network from scratch. Both "
-        "rates are shown, as tested: which is better was not chosen on other images.",
+        "A small form of the last step of §6: a miniature with a sixth convolution learns "
+        "CIFAR-10, and is then fine-tuned on 4,500 photos of ten other classes, at the full rate "
+        "or at a fifth of it (its new classifier always at the full rate). The same network from "
+        "scratch is the baseline. Both rates are shown; no other images were used to choose "
+        "between them.",
         "1.7 points of top-1, the sixth convolution included (§6, table 2: 40.7 to 39.0)",
         {
             "from scratch": edited("conv6", six_convolutions, recipe=ON_PHOTOS),
@@ -234,7 +238,8 @@ CLAIMS: dict[str, Claim] = {
     ),
     "weight-decay": Claim(
         "Weight decay lowers the training error, too",
-        "The miniature with a decay of 0.0005 and without it; see the training error.",
+        "The miniature with a weight decay of 0.0005 and without it. Compared is the training "
+        "error.",
         "it reduces the model's training error (§5)",
         {
             "0.0005": miniature(),
@@ -246,12 +251,12 @@ CLAIMS: dict[str, Claim] = {
     ),
     "initial-weights": Claim(
         "Small initial weights mean a plateau",
-        "The miniature with weights that keep the signal's size and biases of 0.1; with the "
-        "printed start, a deviation of 0.01 everywhere and biases of 1; and as it was run, with "
-        "0.03 in conv3 to conv5. After how many steps is the training loss, of which every 20 "
-        "steps have a row, 0.1 below that of guessing? A neuron here has a fifth to a "
-        "forty-eighth of the inputs of the paper's, so that the same deviation makes a weaker "
-        "signal than there.",
+        "Three starts of the miniature: weights that keep the size of the signal, and biases of "
+        "0.1; the printed start (a deviation of 0.01 in all layers, and biases of 1); and the "
+        "start that was really run, with 0.03 in conv3 to conv5. After how many steps is the "
+        "training loss (logged every 20 steps) 0.1 below the loss of guessing? A neuron of the "
+        "miniature has 5 to 48 times fewer inputs than in the paper, so the same deviation gives "
+        "a weaker signal.",
         "0.01 (§5); the 2012 files have 0.03 in conv3, conv4 and conv5",
         {
             "fitted": miniature(),
@@ -264,9 +269,10 @@ CLAIMS: dict[str, Claim] = {
     ),
     "velocity": Claim(
         "The rate inside the velocity or outside of it",
-        "The miniature by the 2012 rule, whose velocity keeps the old rate's steps for a while "
-        "after a drop, and by the rule of today's libraries. Here the whole training; the steps "
-        "after a drop are [after_drop](../after_drop/README.md).",
+        "The miniature with the rule of 2012 and with the rule of today's libraries. In the rule "
+        "of 2012 the velocity still contains the old rate for some steps after a drop. This page "
+        "compares complete runs; [after_drop](../after_drop/README.md) shows the steps after a "
+        "drop.",
         "inside (§5); not compared there",
         {
             "inside": miniature(),

@@ -15,14 +15,14 @@ MEASURES = {
     "error": "test error, %",
     "training_error": "training error of the last epoch, %",
     "steps_on_plateau": "steps on the plateau",
-    "error_on_training_images": "training images, tested alike, %",
+    "error_on_training_images": "training images, same test, %",
     "gap": "gap, points",
 }
 SETS = {
-    "cifar10": ("cifar10-18pct", "CIFAR-10 is here a copy in lossy JPEG with {:,} test images."),
+    "cifar10": ("cifar10-18pct", "CIFAR-10 here is a copy in lossy JPEG with {:,} test images."),
     "imagenette": (
         "imagenette",
-        "The photos are of ten classes of ImageNet, at 32 pixels, {:,} for the test.",
+        "The photos show ten classes of ImageNet at 32 pixels; {:,} are for the test.",
     ),
 }
 """Record of a run and sentence of each set, by the name that `--data` takes."""
