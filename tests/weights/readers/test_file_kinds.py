@@ -11,6 +11,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from hostile import field
 from PIL import Image
 from safetensors.numpy import save
 
@@ -50,21 +51,7 @@ def tar() -> bytes:
 
 
 def message(*fields) -> bytes:
-    """Returns a message of protocol buffers of (number, value)."""
-    data = b""
-    for number, value in fields:
-        if isinstance(value, int):
-            data += varint(number << 3) + varint(value)
-        else:
-            data += varint(number << 3 | 2) + varint(len(value)) + value
-    return data
-
-
-def varint(value) -> bytes:
-    out = b""
-    while value > 127:
-        out, value = out + bytes([value & 127 | 128]), value >> 7
-    return out + bytes([value])
+    return b"".join(field(number, value) for number, value in fields)
 
 
 LAYER = message((1, b"conv1"), (2, b"Convolution"))

@@ -28,24 +28,15 @@ def weights(narrow_weights):
     return narrow_weights("one-weird-trick", size=63, mean="imagenet", scale="imagenet")
 
 
+@pytest.mark.parametrize("what", ["file", "sidecar"])
 @pytest.mark.parametrize("form", sorted(ENDINGS))
-def test_what_is_there_stays(weights, tmp_path, form):
-    path = tmp_path / ENDINGS[form]
+def test_what_is_there_stays(weights, tmp_path, form, what):
+    sidecar = "a.config.json" if form == "safetensors" else f"{ENDINGS[form]}.json"
+    path = tmp_path / (ENDINGS[form] if what == "file" else sidecar)
     path.write_text("precious")
     with pytest.raises(InputError, match=f"{path.name} exists already; remove it or choose"):
-        export(weights, path, form)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name] and path.read_text() == "precious"
-
-
-@pytest.mark.parametrize("form", sorted(ENDINGS))
-def test_a_sidecar_that_is_there_stays(weights, tmp_path, form):
-    name = "a.config.json" if form == "safetensors" else f"{ENDINGS[form]}.json"
-    sidecar = tmp_path / name
-    sidecar.write_text("precious")
-    with pytest.raises(InputError, match=f"{sidecar.name} exists already"):
         export(weights, tmp_path / ENDINGS[form], form)
-    assert [p.name for p in tmp_path.iterdir()] == [sidecar.name]
-    assert sidecar.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "precious"
 
 
 @pytest.mark.parametrize("form", sorted(ENDINGS.keys() - {"savedmodel"}))
