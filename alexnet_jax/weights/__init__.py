@@ -12,11 +12,10 @@ class Reader(NamedTuple):
     """A format that weights are imported from.
 
     Attributes:
-      module: of `readers`; it has `read(file, network_name, mean_file)`, and perhaps
-        `find_file(folder)`.
-      kinds: keys of `file_kinds.FILE_KINDS`.
-      files: the same in words, for messages.
-      has_mean: the format fixes the preprocessing, so that there is no mean image to name.
+      module: of `readers`; it has `read(file, network_name, mean_file)`, without the last if
+        `has_mean`, and perhaps `find_file(folder)`.
+      kinds: keys of `file_kinds.FILE_KINDS`; `files` says the same in words.
+      has_mean: the format fixes the preprocessing.
     """
 
     module: str
@@ -29,12 +28,8 @@ class Reader(NamedTuple):
     ) -> "ForeignWeights":
         """Reads a file, or a folder where the format has such, without running anything in it.
 
-        Args:
-          network_name: key in `NETWORKS`; empty: the network that the file says or implies.
-
-        Raises:
-          InputError: the file is of another kind, damaged, tries to run something, or holds no
-            network that is known here.
+        Raises `InputError` if it is of another kind, damaged, tries to run something, or holds no
+        network that is known here. An empty `network_name` is the network that the file implies.
         """
         from alexnet_jax.errors import InputError
         from alexnet_jax.weights.readers.file_kinds import check_kind
@@ -45,9 +40,11 @@ class Reader(NamedTuple):
             path = module.find_file(Path(path))
         file = open_source(path)
         check_kind(file, *self.kinds)
-        if mean is not None and self.has_mean:
+        if not self.has_mean:
+            return module.read(file, network_name, None if mean is None else open_source(mean))
+        if mean is not None:
             raise InputError(f"{file.name} comes with its own preprocessing; leave out --mean")
-        return module.read(file, network_name, None if mean is None else open_source(mean))
+        return module.read(file, network_name)
 
 
 READERS = {
@@ -70,13 +67,11 @@ READERS = {
 
 
 class Writer(NamedTuple):
-    """A format that weights are exported to.
+    """A format that weights are exported to, by `function(weights, path)` of `module`.
 
     Attributes:
-      module: of `writers`.
       endings: that the file's name may have; none: a folder is written.
       extra: of this project, which installs what the module needs.
-      function: of the module; called with weights and a path, it returns `Written`.
       sidecar_ending: of the description, in place of the file's; empty: `.json` is appended.
     """
 

@@ -22,12 +22,9 @@ from alexnet_jax.weights.writers.output_files import (
 def export(weights: RunWeights, output: str | Path, form: Format) -> Exported:
     """Writes parameters, or the program that uses them, and checks what was written.
 
-    Args:
-      output: file or folder to write; neither it nor its sidecar may exist.
-
     Raises:
-      InputError: the name does not fit, or cannot be written; a package is missing; the format
-        cannot express the network.
+      InputError: the name does not fit, or exists; a package is missing; the format cannot express
+        the network.
       CheckpointError: the parameters are not finite, or what was written differs from them or
         computes other logits. Nothing is left then.
     """

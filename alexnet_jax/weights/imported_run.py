@@ -37,7 +37,6 @@ def check_free(workdir: Path) -> None:
 def make_config(
     foreign: ForeignWeights, source: str, labels: str | Path | None, seed: int
 ) -> tuple[Config, Path]:
-    """Returns the new run's configuration, and the folder of its data set."""
     data = DataConfig(stored_size=foreign.stored_size)
     folder = default_data_dir() / (foreign.network.name + "-data")
     if foreign.class_order != "names":

@@ -49,7 +49,6 @@ def check_finite(arrays: dict[str, np.ndarray], file_name: str) -> None:
 
 
 def check_trained(params: Any, network: Network, layers: list[str]) -> list[ArrayCheck]:
-    """Returns the statistics of the named layers, whose parameters are finite."""
     checks = []
     for layer in parametric_layers(network.layers):
         if layer.name not in layers:
@@ -69,7 +68,6 @@ def check_trained(params: Any, network: Network, layers: list[str]) -> list[Arra
 
 
 def random_weights_warning(checks: list[ArrayCheck]) -> str:
-    """Returns one line about the layers that failed, or an empty string."""
     failed = [check for check in checks if not check.passed]
     parts = []
     for statistic, expected in dict.fromkeys((c.statistic, c.expected) for c in failed):

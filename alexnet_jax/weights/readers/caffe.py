@@ -59,23 +59,22 @@ class _Layer(NamedTuple):
 def read(
     file: SourceFile, network_name: str = "", mean_file: SourceFile | None = None
 ) -> ForeignWeights:
-    """Reads a `.caffemodel`, or the same layers in a `.npy` file.
-
-    Args:
-      network_name: empty: `caffenet` or `bvlc-alexnet`, by the file's order of pooling and
-        normalization; `bvlc-alexnet` if it does not have it.
-      mean_file: `.binaryproto` or `.npy`; None: the channel means of ImageNet.
-    """
+    """Reads a `.caffemodel`, or the same layers in a `.npy` file (by default `bvlc-alexnet`)."""
     is_npy = detect_kind(file) == "npy"
     if is_npy:
         pairs = read_layers(file)
-        network = _with_classes(find_network(network_name or "bvlc-alexnet"), pairs, file, axis=1)
+        network = find_network(network_name or "bvlc-alexnet")
     else:
         layers = _read_layers(file)
         network = find_network(network_name or _detect_network(layers, file))
         pairs = _weights_of(layers, network, file)
-        network = _with_classes(network, pairs, file, axis=-2)
         _check_lrn(layers, network, file)
+    classifier = parametric_layers(network.layers)[-1].name
+    if classifier in pairs:
+        weight = pairs[classifier][0]
+        if weight.ndim < 2:
+            raise InputError(f"{file.name}: {classifier}'s weights are no matrix")
+        network = network.with_classes(weight.shape[1 if is_npy else -2])
     mean = None if mean_file is None else read_mean(mean_file, network.image_size)
     return ForeignWeights(
         file=file,
@@ -97,12 +96,7 @@ def read(
 
 
 def read_mean(file: SourceFile, image_size: int) -> np.ndarray:
-    """Returns the mean image, float32 `[size, size, 3]`, RGB, of a file with BGR `[3, size, size]`.
-
-    Raises:
-      InputError: of another kind, damaged, not square, not of three channels, or smaller than
-        `image_size`.
-    """
+    """Returns RGB float32 `[size, size, 3]` of a file with BGR `[3, size, size]`."""
     check_kind(file, "binaryproto", "npy")
     array = read_npy(file) if detect_kind(file) == "npy" else blob_array(file, file.data)
     shape = array.shape[-3:] if isinstance(array, np.ndarray) else ()
@@ -151,18 +145,7 @@ def _weights_of(layers: list[_Layer], network: Network, file: SourceFile) -> _Pa
     return pairs
 
 
-def _with_classes(network: Network, pairs: _Pairs, file: SourceFile, axis: int) -> Network:
-    classifier = parametric_layers(network.layers)[-1].name
-    if classifier not in pairs:
-        return network
-    weight = pairs[classifier][0]
-    if weight.ndim < 2:
-        raise InputError(f"{file.name}: {classifier}'s weights are no matrix")
-    return network.with_classes(weight.shape[axis])
-
-
 def _detect_network(layers: list[_Layer], file: SourceFile) -> str:
-    """Returns which of Caffe's two networks has this order of layers."""
     order = [layer.kind for layer in layers if layer.kind in ("LRN", "Pooling")][:2]
     if sorted(order) != ["LRN", "Pooling"]:
         raise InputError(
@@ -217,29 +200,26 @@ def _to_params(pairs: _Pairs, network: Network, file: SourceFile, is_npy: bool) 
         if isinstance(layer, Conv):
             window, depth = layer.window, inputs // layer.window**2
             theirs, ours = (features, depth, window, window), (window, window, depth, features)
-            _check_shape(weight, ours if is_npy else theirs, layer.name, file)
-            kernel = weight if is_npy else weight.transpose(2, 3, 1, 0)
-            if not params:
-                kernel = kernel[:, :, ::-1]  # BGR to RGB
-        elif is_npy:
-            _check_shape(weight, (inputs, features), layer.name, file)
+            expected = ours if is_npy else theirs
+        else:
+            expected = (inputs, features) if is_npy else weight.shape
+        if weight.shape != expected:
+            raise InputError(
+                f"{file.name}: {layer.name}'s shape is {list(weight.shape)[:8]}, but should be "
+                f"{list(expected)}"
+            )
+        if is_npy:
             kernel = weight
+        elif isinstance(layer, Conv):
+            kernel = weight.transpose(2, 3, 1, 0)
         else:
             image = weight.reshape(features, channels if inputs % channels == 0 else 1, -1)
             kernel = image.transpose(2, 1, 0).reshape(inputs, features)
             channels = 1  # only the first dense layer sees an image
+        if isinstance(layer, Conv) and not params:
+            kernel = kernel[:, :, ::-1]  # BGR to RGB
         params[layer.name] = {
             "kernel": np.ascontiguousarray(kernel, np.float32),
             "bias": np.array(bias.reshape(-1), np.float32),
         }
     return params
-
-
-def _check_shape(
-    weight: np.ndarray, expected: tuple[int, ...], layer: str, file: SourceFile
-) -> None:
-    if weight.shape != expected:
-        raise InputError(
-            f"{file.name}: {layer}'s shape is {list(weight.shape)[:8]}, but should be "
-            f"{list(expected)}"
-        )

@@ -49,7 +49,6 @@ def read_npy(file: SourceFile) -> Any:
 
 
 def read_layers(file: SourceFile) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Returns weights and biases by the name of the layer."""
     value = read_npy(file)
     if isinstance(value, np.ndarray):
         raise InputError(

@@ -38,12 +38,7 @@ _MAX_ZIP_RATIO = 20  # numbers hardly shrink, but velocities may all be zero
 def read(
     file: SourceFile, network_name: str = "", mean_file: SourceFile | None = None
 ) -> ForeignWeights:
-    """Reads a checkpoint.
-
-    Args:
-      network_name: empty: the network that has the file's layers.
-      mean_file: `batches.meta` of the training images; None: ImageNet's channel means.
-    """
+    """Reads a checkpoint; `mean_file` is `batches.meta`, else the means of ImageNet's channels."""
     state = _unpickle(file)
     state = state.get("model_state") if isinstance(state, dict) else None
     if not isinstance(state, dict) or "layers" not in state:
@@ -151,7 +146,6 @@ def _anonymous(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
 
 
 def _dropout_factors(graph: Graph, network: Network) -> dict[str, float]:
-    """Returns the factors, other than 1, for the weights of layers above a dropout."""
     names = [layer.name for layer in parametric_layers(network.layers)]
     theirs, ours = _test_factors(graph.layers), _test_factors(network.layers)
     factors = {name: a / b for name, a, b in zip(names, theirs, ours, strict=False)}

@@ -14,12 +14,7 @@ from alexnet_jax.weights.readers.pickled_values import PickledArray
 
 
 def to_params(graph: Graph, network: Network, file_name: str) -> LayerArrays:
-    """Returns the parameters of all layers.
-
-    Raises:
-      InputError: the file has layers of other kinds than the network, its arrays are damaged, or
-        its towers are connected in a way that groups cannot express.
-    """
+    """Returns the parameters of all layers; raises `InputError` for what groups cannot express."""
     layers = parametric_layers(network.layers)
     kinds = [type(layer) for layer in parametric_layers(graph.layers)]
     if kinds != [type(layer) for layer in layers]:
@@ -97,7 +92,6 @@ def _positions(values: dict[str, Any]) -> int:
 
 
 def _channels(name: str, below: list[Tower]) -> int:
-    """Returns the number of channels of a tower below; 3 for the images, which have no name."""
     if not name:
         return 3
     for tower in below:

@@ -8,19 +8,7 @@ Source: 2012 file `layer.py`; cuda-convnet2 `layer.py`.
 from typing import Any, NamedTuple
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.network.layers import (
-    Activation,
-    AvgPool,
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    Layer,
-    Local,
-    Lrn,
-    MaxPool,
-    ResponseNorm,
-)
+from alexnet_jax.network import layers as ours
 
 _WITH_WEIGHTS = ("conv", "local", "fc")
 _MAX_LAYERS = 1000
@@ -50,7 +38,7 @@ class Graph(NamedTuple):
     """
 
     levels: list[list[Tower]]
-    layers: tuple[Layer, ...]
+    layers: tuple[ours.Layer, ...]
     image_size: int
 
 
@@ -61,13 +49,13 @@ def read_graph(layers: Any, file_name: str) -> Graph:
         towers, depths = _find_towers(nodes)
         count = max(depths.values(), default=0)
         levels = [sorted(t for t in towers if depths[t.name] == i + 1) for i in range(count)]
-        ours = [layer for level in levels for layer in _layers_up_to(nodes, level)]
+        found = [layer for level in levels for layer in _layers_up_to(nodes, level)]
         size = _number(levels[0][0].values["imgSize"])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{file_name} has no layers that can be used here: {str(error)[:100]!r}"
         ) from None
-    return Graph(levels, _with_flatten(ours), size)
+    return Graph(levels, _with_flatten(found), size)
 
 
 def is_grouped(level: list[Tower]) -> bool:
@@ -95,7 +83,6 @@ def _read_nodes(layers: Any) -> _Nodes:
 
 
 def _find_towers(nodes: _Nodes) -> tuple[list[Tower], dict[str, int]]:
-    """Returns the layers with weights, and the depth of each, from 1."""
     sources: dict[str, tuple[str, ...]] = {}  # of the output of any layer
     towers, depths = [], {}
     waiting = [name for name, value in nodes.items() if not value["type"].startswith("cost")]
@@ -115,9 +102,8 @@ def _find_towers(nodes: _Nodes) -> tuple[list[Tower], dict[str, int]]:
     return towers, depths
 
 
-def _layers_up_to(nodes: _Nodes, level: list[Tower]) -> list[Layer]:
-    """Returns the layers from the weights below up to this level."""
-    between: list[Layer] = []
+def _layers_up_to(nodes: _Nodes, level: list[Tower]) -> list[ours.Layer]:
+    between: list[ours.Layer] = []
     name = level[0].values["inputs"][0]
     while nodes[name]["type"] not in (*_WITH_WEIGHTS, "data"):
         between += reversed(_without_weights(nodes[name], len(level)))
@@ -128,54 +114,56 @@ def _layers_up_to(nodes: _Nodes, level: list[Tower]) -> list[Layer]:
     return [*reversed(between), _with_weights(level)]
 
 
-def _without_weights(node: dict[str, Any], towers: int) -> list[Layer]:
+def _without_weights(node: dict[str, Any], towers: int) -> list[ours.Layer]:
     match node["type"]:
         case "data" | "concat":
             return []
         case "neuron":
             return _activation(node["neuron"])
         case "cmrnorm":
-            return [Lrn(node["size"], node["scale"], node["pow"], node.get("minDiv", 1.0), towers)]
+            return [
+                ours.Lrn(node["size"], node["scale"], node["pow"], node.get("minDiv", 1.0), towers)
+            ]
         case "rnorm":
             k = node.get("minDiv", 1.0)
-            return [ResponseNorm(node["size"], node["scale"], node["pow"], k)]
+            return [ours.ResponseNorm(node["size"], node["scale"], node["pow"], k)]
         case "pool" if node["pool"] in ("max", "avg") and not node.get("start", 0):
-            pool = MaxPool if node["pool"] == "max" else AvgPool
+            pool = ours.MaxPool if node["pool"] == "max" else ours.AvgPool
             return [pool(node["sizeX"], node["stride"]), *_activation(node.get("neuron"))]
         case "hs" | "dropout2" | "dropout" as kind:
-            return [Dropout(1 - node.get("keep", 0.5), inverted=kind == "dropout")]
+            return [ours.Dropout(1 - node.get("keep", 0.5), inverted=kind == "dropout")]
         case kind:
             raise ValueError(f"layers of type '{kind}' are in none of our networks")
 
 
-def _activation(neuron: Any) -> list[Layer]:
+def _activation(neuron: Any) -> list[ours.Layer]:
     if not isinstance(neuron, dict) or neuron["type"] == "ident":
         return []
     kinds: dict[str, Any] = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
     if neuron["type"] not in kinds:
         raise ValueError(f"neurons of type '{neuron['type']}' are in none of our networks")
-    return [Activation(kinds[neuron["type"]])]
+    return [ours.Activation(kinds[neuron["type"]])]
 
 
-def _with_weights(level: list[Tower]) -> Layer:
+def _with_weights(level: list[Tower]) -> ours.Layer:
     values = level[0].values
     if len({tower.values["type"] for tower in level}) > 1:
         raise ValueError(f"{level[0].name} and {level[-1].name} are of different types")
     groups = len(level) if is_grouped(level) else 1
     if values["type"] == "fc":
-        return Dense("", sum(_number(tower.values["outputs"]) for tower in level), groups)
+        return ours.Dense("", sum(_number(tower.values["outputs"]) for tower in level), groups)
     features = sum(_number(tower.values["filters"]) for tower in level)
     window, padding = _number(values["filterSize"]), abs(_number(values["padding"]))
     if values["type"] == "local":
-        return Local("", features, window, padding)
+        return ours.Local("", features, window, padding)
     groups *= _number(values.get("groups", 1))
-    return Conv("", features, window, _number(values["stride"]), padding, groups)
+    return ours.Conv("", features, window, _number(values["stride"]), padding, groups)
 
 
-def _with_flatten(layers: list[Layer]) -> tuple[Layer, ...]:
+def _with_flatten(layers: list[ours.Layer]) -> tuple[ours.Layer, ...]:
     for place, layer in enumerate(layers):
-        if isinstance(layer, Dense):
-            return (*layers[:place], Flatten(layer.groups), *layers[place:])
+        if isinstance(layer, ours.Dense):
+            return (*layers[:place], ours.Flatten(layer.groups), *layers[place:])
     return tuple(layers)
 
 

@@ -14,20 +14,34 @@ _MAX_ENTRIES = 20_000
 
 
 class FileKind(NamedTuple):
-    """A kind of file: what it is in "x.npy is …", and the remedy; empty: name its readers."""
+    """A kind of file.
+
+    Attributes:
+      description: for the sentence "x.npy is …".
+      remedy: what its owner can do; empty: name the readers that accept it.
+      signature: regular expression of the first bytes; empty: it has none of its own.
+    """
 
     description: str
     remedy: str = ""
+    signature: bytes = b""
 
 
 _DOWNLOAD = "the download went wrong; get the file itself"
 _UNPACK = "unpack it, and name the file of weights in it"
+_NAME_LABELS = "if it has class names, name it with --labels"
+_IMAGES = (
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8|II\*\0|MM\0\*|P[1-6]\s[\s\d#]"
+    rb"|\0\0\0\x0cjP  |\0\0\x01\0[^\0]"  # JPEG 2000, ICO
+    rb"|RIFF....WEBP|....ftyp(heic|heix|mif1|avif)"
+)
+_TORCH_MAGIC = rb"\x80[\2-\5].{0,25}?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\."
 
 FILE_KINDS = {
-    "npy": FileKind("a NumPy file (.npy)"),
+    "npy": FileKind("a NumPy file (.npy)", "", rb"\x93NUMPY"),
     "npz": FileKind("a NumPy archive (.npz)"),
-    "hdf5": FileKind("an HDF5 file (.h5 of Keras, or .caffemodel.h5)"),
-    "pytorch": FileKind("a PyTorch file (.pth)"),
+    "hdf5": FileKind("an HDF5 file (.h5 of Keras, or .caffemodel.h5)", "", rb"\x89HDF\r\n\x1a\n"),
+    "pytorch": FileKind("a PyTorch file (.pth)", "", _TORCH_MAGIC),
     "torchscript": FileKind("a TorchScript archive of PyTorch"),
     "torch-program": FileKind(
         "an exported PyTorch program (.pt2)", "save its state_dict with torch.save"
@@ -37,7 +51,7 @@ FILE_KINDS = {
     "onnx": FileKind("an ONNX model"),
     "tensorflow": FileKind("a TensorFlow graph (SavedModel or frozen GraphDef, .pb)"),
     "tensorflow-checkpoint": FileKind("a file of a TensorFlow checkpoint"),
-    "tflite": FileKind("a TensorFlow Lite model (.tflite)"),
+    "tflite": FileKind("a TensorFlow Lite model (.tflite)", "", rb"....TFL3"),
     "caffemodel": FileKind("a file of Caffe's weights (.caffemodel)"),
     "prototxt": FileKind(
         "the description of a Caffe network (.prototxt), which has no weights",
@@ -48,51 +62,30 @@ FILE_KINDS = {
     ),
     "binaryproto": FileKind("a mean image of Caffe (.binaryproto)", "name it with --mean"),
     "cuda-convnet": FileKind("a checkpoint of cuda-convnet"),
-    "matlab": FileKind("a MATLAB file (.mat)"),
-    "pickle": FileKind("a Python pickle"),
-    "gzip": FileKind("an archive (gzip)", _UNPACK),
-    "bzip2": FileKind("an archive (bzip2)", _UNPACK),
-    "xz": FileKind("an archive (xz)", _UNPACK),
-    "zstd": FileKind("an archive (Zstandard)", _UNPACK),
-    "zip": FileKind("a zip archive", _UNPACK),
-    "tar": FileKind("a tar archive", _UNPACK),
-    "7z": FileKind("an archive (7-Zip)", _UNPACK),
-    "rar": FileKind("an archive (RAR)", _UNPACK),
+    "matlab": FileKind("a MATLAB file (.mat)", "", rb"MATLAB (5\.0|7\.3)"),
+    "pickle": FileKind("a Python pickle", "", rb"\x80[\2-\5]|[\]}]q.[(UX]"),
+    "gzip": FileKind("an archive (gzip)", _UNPACK, rb"\x1f\x8b"),
+    "bzip2": FileKind("an archive (bzip2)", _UNPACK, rb"BZh[1-9]1AY&SY"),
+    "xz": FileKind("an archive (xz)", _UNPACK, rb"\xfd7zXZ\0"),
+    "zstd": FileKind("an archive (Zstandard)", _UNPACK, rb"\x28\xb5\x2f\xfd"),
+    "zip": FileKind("a zip archive", _UNPACK, rb"PK\x05\x06"),  # an empty one
+    "tar": FileKind("a tar archive", _UNPACK, rb".{257}ustar"),
+    "7z": FileKind("an archive (7-Zip)", _UNPACK, rb"7z\xbc\xaf\x27\x1c"),
+    "rar": FileKind("an archive (RAR)", _UNPACK, rb"Rar!\x1a\x07"),
     "html": FileKind("a web page (HTML)", _DOWNLOAD),
     "xml": FileKind("an XML text (perhaps a server's error)", _DOWNLOAD),
     "lfs": FileKind(
         "a Git LFS pointer, which only names the real file",
         "run `git lfs pull`, or download the file itself",
+        rb"version https://git-lfs",
     ),
-    "image": FileKind("an image", "use it with `predict` or `features`"),
-    "pdf": FileKind("a PDF document", _DOWNLOAD),
-    "json": FileKind("a JSON text", "if it has class names, name it with --labels"),
-    "text": FileKind("a text", "if it has class names, name it with --labels"),
+    "image": FileKind("an image", "use it with `predict` or `features`", _IMAGES),
+    "pdf": FileKind("a PDF document", _DOWNLOAD, rb"%PDF-"),
+    "json": FileKind("a JSON text", _NAME_LABELS),
+    "text": FileKind("a text", _NAME_LABELS),
     "zeros": FileKind("nothing but zero bytes", _DOWNLOAD),
 }
 
-# Regular expressions of the first bytes.
-_SIGNATURES: tuple[tuple[bytes, str], ...] = (
-    (rb"\x93NUMPY", "npy"),
-    (rb"\x89HDF\r\n\x1a\n", "hdf5"),
-    (rb"MATLAB (5\.0|7\.3)", "matlab"),
-    (rb"\x1f\x8b", "gzip"),
-    (rb"BZh[1-9]1AY&SY", "bzip2"),
-    (rb"\xfd7zXZ\0", "xz"),
-    (rb"\x28\xb5\x2f\xfd", "zstd"),
-    (rb"7z\xbc\xaf\x27\x1c", "7z"),
-    (rb"Rar!\x1a\x07", "rar"),
-    (rb"PK\x05\x06", "zip"),  # an empty one
-    (rb".{257}ustar", "tar"),
-    (rb"%PDF-", "pdf"),
-    (rb"version https://git-lfs", "lfs"),
-    (rb"....TFL3", "tflite"),
-    (rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8|II\*\0|MM\0\*|P[1-6]\s[\s\d#]", "image"),
-    (rb"\0\0\0\x0cjP  |\0\0\x01\0[^\0]", "image"),  # JPEG 2000, ICO
-    (rb"RIFF....WEBP|....ftyp(heic|heix|mif1|avif)", "image"),
-    (rb"\x80[\2-\5].{0,25}?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.", "pytorch"),
-    (rb"\x80[\2-\5]|[\]}]q.[(UX]", "pickle"),
-)
 _TEXTS: tuple[tuple[str, str], ...] = (
     (r"\s*<(!doctype\s+html\b|html\b|head\b|body\b|script\b|!--)", "html"),
     (r"\s*<(\?xml|error)\b", "xml"),
@@ -124,10 +117,7 @@ _LEVELDB_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 
 
 def check_kind(file: SourceFile, *accepted: str) -> None:
-    """Raises `InputError` for a file of a kind that is not in `accepted`.
-
-    A kind that is not recognised passes: its reader will say more.
-    """
+    """Raises `InputError` for a known kind of file that is not in `accepted`."""
     kind = detect_kind(file)
     if kind and kind not in accepted:
         raise InputError(f"{file.name} is {FILE_KINDS[kind].description}; {find_remedy(kind)}")
@@ -157,8 +147,9 @@ def detect_kind(file: SourceFile) -> str:
         return "zeros"
     if data[-8:] == _LEVELDB_END:
         return "tensorflow-checkpoint"
+    signatures = ((kind.signature, name) for name, kind in FILE_KINDS.items() if kind.signature)
     return (
-        _first_match(_SIGNATURES, head)
+        _first_match(signatures, head)
         or _text_kind(head, len(data))
         or _first_match(_MESSAGES, head)
     )

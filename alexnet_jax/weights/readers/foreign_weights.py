@@ -19,13 +19,11 @@ class ForeignWeights(NamedTuple):
     Attributes:
       network: with as many classes as the file has outputs.
       params: of the layers that the file holds; contiguous, finite float32.
-      image_size: side of the network's input in pixels.
-      stored_size: side of the square that images are resized and cropped to before that.
-      inputs: the arrays of `preprocess`.
+      image_size, stored_size: sides in pixels of the network's input and of the square that images
+        are resized and cropped to before.
       form: the kind of file, for the record.
       class_order: of the outputs: sorted WordNet ids, the numbers of ILSVRC's development kit, or
         the order of the names.
-      augment: of the training, as far as test views depend on it.
       notes: what was found or changed, for the record.
       messages: what the user should know of that, one line each.
     """

@@ -65,7 +65,6 @@ def complete_numbers(values: Sequence[Any]) -> list[int] | None:
 
 
 def parse_lines(text: str) -> NameList:
-    """Returns the class names of a text of lines, in YAML's form or plain."""
     lines = [line.strip() for line in re.split(r"\r\n|\r|\n", text.rstrip())]
     if len(lines) > 1 and re.fullmatch(r"(names|classes|labels)\s*:", lines[0]):
         lines = lines[1:]  # YAML
@@ -79,10 +78,7 @@ def parse_lines(text: str) -> NameList:
 
 
 def parse_items(lines: list[str]) -> NameList:
-    """Returns class names, one an item, perhaps numbered, with ids, or as rows of a table.
-
-    Raises `ValueError` if only some have ids, a table has no numbers, or they are no names.
-    """
+    """Returns class names, one an item, perhaps numbered, with ids, or as rows of a table."""
     longest = max(map(len, lines), default=0)
     if longest > _MAX_NAME:
         raise ValueError(f"a name of {longest:,} characters")
@@ -161,7 +157,6 @@ def _unquoted(text: str) -> str:
 
 
 def _parse_table(lines: list[str]) -> NameList | None:
-    """Returns a table with a column of complete numbers or of WordNet ids; else None."""
     for delimiter in "\t;,|":
         try:
             rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))

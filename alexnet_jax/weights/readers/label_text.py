@@ -112,7 +112,6 @@ def _from_value(value: Any, depth: int = 0) -> NameList:
 
 
 def _check_agreement(names: NameList, label2id: Any) -> None:
-    """Raises `ValueError` if Hugging Face's `id2label` and `label2id` contradict each other."""
     if not isinstance(label2id, dict):
         return
     one, two = (
@@ -125,30 +124,26 @@ def _check_agreement(names: NameList, label2id: Any) -> None:
 
 def _from_pairs(pairs: Sequence[tuple[Any, Any]]) -> NameList:
     """Returns pairs of numbers and names or of WordNet ids and names, in either order."""
-    first, second = [a for a, _ in pairs], [b for _, b in pairs]
-    left, right = complete_numbers(first), complete_numbers(second)
-    if left and right and left != right:
+    keys, values = [a for a, _ in pairs], [b for _, b in pairs]
+    numbers, behind = complete_numbers(keys), complete_numbers(values)
+    if numbers and behind and numbers != behind:
         raise ValueError("numbers to numbers: which are the names?")
-    if left and not right:
-        if all(isinstance(b, list | tuple) and len(b) == 2 for b in second):
-            inner = _from_pairs([tuple(b) for b in second])
-            return inner._replace(numbers=left)
-        ids = [str(b) for b in second] if are_ids(second) else None
-        return NameList(_texts(second), ids, left)
-    if right:
-        return NameList(_texts(first), [str(a) for a in first] if are_ids(first) else None, right)
-    if are_ids(first):
-        return NameList([first_name(name) for name in _texts(second)], [str(a) for a in first])
-    if are_ids(second):
-        return NameList([first_name(name) for name in _texts(first)], [str(b) for b in second])
+    if behind or not numbers and are_ids(values) and not are_ids(keys):
+        keys, values, numbers = values, keys, behind
+    if numbers and not behind and all(isinstance(b, list | tuple) and len(b) == 2 for b in values):
+        return _from_pairs([tuple(b) for b in values])._replace(numbers=numbers)
+    if numbers:
+        names = _texts(values)
+        return NameList(names, names if are_ids(values) else None, numbers)
+    if are_ids(keys):
+        return NameList([first_name(name) for name in _texts(values)], [str(a) for a in keys])
     if all(isinstance(part, str) and not part.isdecimal() for pair in pairs for part in pair):
-        if len({a for a in first}) == len(first) and not any(" " in a for a in first):
-            return NameList(_texts(second), [str(a) for a in first])
+        if len(set(keys)) == len(keys) and not any(" " in a for a in keys):
+            return NameList(_texts(values), [str(a) for a in keys])
     raise ValueError("its numbers are not 0 to n - 1 or 1 to n, each once")
 
 
 def _from_records(records: list[dict[Any, Any]]) -> NameList:
-    """Returns objects with a name, and perhaps a number, each."""
     number = next((k for k in _NUMBER_KEYS if all(k in r for r in records)), None)
     name = next((k for k in NAME_KEYS if all(k in r for r in records)), None)
     if name is None:

@@ -82,6 +82,10 @@ class PickleMachine:
         self.stack.pop()
         return value
 
+    def pop_pair(self) -> tuple[Any, Any]:
+        second, first = self.pop(), self.pop()
+        return first, second
+
     def pop_to_mark(self) -> list[Any]:
         for place in range(len(self.stack) - 1, -1, -1):
             if self.stack[place] is _MARK:
@@ -95,14 +99,12 @@ class PickleMachine:
     def push_text(self, form: str) -> None:
         self.push(str(self.take(self.number(form)), "utf-8", "surrogatepass"))
 
-    def push_bytes(self, form: str) -> None:
+    def push_bytes(self, form: str, encoding: str = "") -> None:
         view = self.take(self.number(form))
-        self.push(view if len(view) > MAX_COPIED_BYTES else bytes(view))
-
-    def push_old_string(self, form: str) -> None:
-        """An 8-bit string of Python 2: text, or the bytes of an array."""
-        view = self.take(self.number(form))
-        self.push(view if len(view) > MAX_COPIED_BYTES else str(view, "latin1"))
+        if len(view) > MAX_COPIED_BYTES:
+            self.push(view)
+        else:
+            self.push(str(view, encoding) if encoding else bytes(view))
 
     def push_quoted_string(self) -> None:
         text = self.line()
@@ -157,10 +159,6 @@ class PickleMachine:
         for key, value in zip(values[::2], values[1::2], strict=True):
             target[as_key(key)] = value
 
-    def set_item(self) -> None:
-        value, key = self.pop(), self.pop()
-        self.set_items([key, value])
-
     # Names, and objects of any class.
 
     def push_name(self, module: Any, name: Any) -> None:
@@ -170,10 +168,6 @@ class PickleMachine:
         if is_dangerous(found):
             raise DangerousNameError(found)
         self.push(found)
-
-    def push_stack_name(self) -> None:
-        name, module = self.pop(), self.pop()
-        self.push_name(module, name)
 
     def push_object(self, function: Any, arguments: Any) -> None:
         """Pushes what a call would have made: by a builder, else a stub."""
@@ -192,13 +186,9 @@ class PickleMachine:
             raise ValueError("too many values made of the same parts")
         self.push(builder(*arguments))
 
-    def push_called(self) -> None:
-        arguments, function = self.pop(), self.pop()
-        self.push_object(function, arguments)
-
     def push_called_with_names(self) -> None:
         self.pop()  # the arguments by name
-        self.push_called()
+        self.push_object(*self.pop_pair())
 
     def push_instance(self) -> None:
         """The class is named in two lines; its arguments are after a mark."""
@@ -240,10 +230,10 @@ _INSTRUCTIONS: dict[bytes, Callable[[PickleMachine], Any]] = {
     pickle.LONG4: lambda r: r.push_long("<I"),
     pickle.FLOAT: lambda r: r.push(float(r.line())),
     pickle.BINFLOAT: lambda r: r.push(r.number(">d")),
-    # Text and bytes.
+    # Text and bytes. 8-bit strings of Python 2 are text, or the bytes of an array.
     pickle.STRING: PickleMachine.push_quoted_string,
-    pickle.BINSTRING: lambda r: r.push_old_string("<I"),
-    pickle.SHORT_BINSTRING: lambda r: r.push_old_string("<B"),
+    pickle.BINSTRING: lambda r: r.push_bytes("<I", "latin1"),
+    pickle.SHORT_BINSTRING: lambda r: r.push_bytes("<B", "latin1"),
     pickle.UNICODE: lambda r: r.push(r.line()),
     pickle.BINUNICODE: lambda r: r.push_text("<I"),
     pickle.SHORT_BINUNICODE: lambda r: r.push_text("<B"),
@@ -267,7 +257,7 @@ _INSTRUCTIONS: dict[bytes, Callable[[PickleMachine], Any]] = {
     pickle.TUPLE3: lambda r: r.push_tuple(3),
     pickle.EMPTY_DICT: lambda r: r.push({}),
     pickle.DICT: PickleMachine.push_dict,
-    pickle.SETITEM: PickleMachine.set_item,
+    pickle.SETITEM: lambda r: r.set_items([*r.pop_pair()]),
     pickle.SETITEMS: lambda r: r.set_items(r.pop_to_mark()),
     # The stack and the memo.
     pickle.MARK: lambda r: r.push(_MARK),
@@ -283,9 +273,9 @@ _INSTRUCTIONS: dict[bytes, Callable[[PickleMachine], Any]] = {
     pickle.LONG_BINGET: lambda r: r.push(r.memo[r.number("<I")]),
     # Names and objects.
     pickle.GLOBAL: lambda r: r.push_name(r.line(), r.line()),
-    pickle.STACK_GLOBAL: PickleMachine.push_stack_name,
-    pickle.REDUCE: PickleMachine.push_called,
-    pickle.NEWOBJ: PickleMachine.push_called,
+    pickle.STACK_GLOBAL: lambda r: r.push_name(*r.pop_pair()),
+    pickle.REDUCE: lambda r: r.push_object(*r.pop_pair()),
+    pickle.NEWOBJ: lambda r: r.push_object(*r.pop_pair()),
     pickle.NEWOBJ_EX: PickleMachine.push_called_with_names,
     pickle.INST: PickleMachine.push_instance,
     pickle.OBJ: PickleMachine.push_marked_object,

@@ -81,7 +81,6 @@ class PickledArray:
 
 
 def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> PickledArray:
-    """Returns an array as protocol 5 writes it."""
     array = PickledArray()
     array.set_state((1, shape, dtype, order == "F", raw))
     return array

@@ -25,19 +25,11 @@ def read_pickle(
     builders: Mapping[str, Callable[..., Any]] | None = None,
     persistent: Callable[[Any], Any] | None = None,
 ) -> tuple[Any, int]:
-    """Reads the pickle at the start of `data`, which may go on after it.
+    """Reads the pickle at the start of `data`; returns its value and its length in bytes.
 
-    Args:
-      what: name of the file, for messages.
-      builders: functions by `module.name`, in addition to `BUILDERS`.
-      persistent: makes values of references to things outside the pickle.
-
-    Returns:
-      The value, in which arrays are `PickledArray`s and objects of other classes `Stub`s, and the
-      number of bytes that were read.
-
-    Raises:
-      InputError: the pickle mentions what only attacks do, or is damaged.
+    Arrays are `PickledArray`s, and objects of other classes `Stub`s. `builders` are functions by
+    `module.name`, in addition to `BUILDERS`; `persistent` makes values of references to things
+    outside the pickle. Raises `InputError` if it mentions what only attacks do, or is damaged.
     """
     machine = PickleMachine(data, builders, persistent)
     try:

@@ -19,10 +19,7 @@ FORMAT = "alexnet_jax"
 _MAX_SIDE = 4096
 
 
-def read(
-    file: SourceFile, network_name: str = "", mean_file: SourceFile | None = None
-) -> ForeignWeights:
-    del mean_file  # the format has its own
+def read(file: SourceFile, network_name: str = "") -> ForeignWeights:
     tensors, metadata = read_safetensors(file.path)
     if metadata.get("format") != FORMAT:
         raise InputError(

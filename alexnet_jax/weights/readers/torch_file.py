@@ -73,17 +73,20 @@ class TorchFile(NamedTuple):
     """The contents of a PyTorch file.
 
     Attributes:
-      programs: the class of the pickled module around each tensor, or an empty string.
       modules: pickled modules by path; a `state_dict` has none.
       array: returns the array of a path, of the type that it has in the file.
       class_names: by output, if they were saved beside the tensors.
     """
 
     tensors: dict[Path, Tensor]
-    programs: dict[Path, str]
     modules: dict[Path, Stub]
     array: Callable[[Path], np.ndarray]
     class_names: tuple[str, ...] = ()
+
+    def program_of(self, path: Path) -> str:
+        """Returns the class of the outermost module around a tensor; empty: there is none."""
+        around = (self.modules.get(path[:n]) for n in range(len(path)))
+        return next((str(module.made_by) for module in around if module), "")
 
 
 def open_torch(file: SourceFile) -> TorchFile:
@@ -96,7 +99,7 @@ def open_torch(file: SourceFile) -> TorchFile:
     else:
         raise InputError(f"{file.name} is no PyTorch file (neither zip nor pickle); {_REMEDY}")
     try:
-        tensors, programs, modules = find_tensors(value)
+        tensors, modules = find_tensors(value)
     except ValueError as error:
         raise InputError(f"{file.name} holds {error}; {_REMEDY}") from None
     if not tensors:
@@ -106,7 +109,7 @@ def open_torch(file: SourceFile) -> TorchFile:
         what = f"{file.name}: '{'.'.join(path)}'"
         return _read_array(what, tensors[path], read_storage, is_big_endian)
 
-    return TorchFile(tensors, programs, modules, array, find_class_names(value))
+    return TorchFile(tensors, modules, array, find_class_names(value))
 
 
 def read_torch(file: SourceFile) -> dict[str, np.ndarray]:
@@ -145,7 +148,6 @@ def _reference(value: Any) -> Any:
 
 
 def _open_zip(file: SourceFile) -> tuple[Any, _ReadStorage, bool]:
-    """Returns the object, a function that reads storages, and whether they are big-endian."""
     try:
         archive = zipfile.ZipFile(file.stream)
         entries = {info.filename: info for info in archive.infolist()}

@@ -32,15 +32,9 @@ _MAX_WRAPPERS = 8  # around each other; a file may say that a module is inside i
 def check_modules(
     modules: Mapping[Path, Stub], paths: Mapping[str, Path], layers: Sequence[Layer], file_name: str
 ) -> tuple[str, ...]:
-    """Returns messages about the modules of unknown classes.
+    """Returns messages about modules of unknown classes; `paths` are those of torchvision's keys.
 
-    Args:
-      modules: of the file; a `state_dict` has none.
-      paths: of torchvision's keys in the file.
-      layers: of torchvision's AlexNet.
-
-    Raises:
-      InputError: a module of PyTorch's own computes something else than the layer in its place.
+    Raises `InputError` if a module of PyTorch's own computes something else than our layer.
     """
     unknown: list[str] = []
     for path, module, layer in _expected_layers(modules, paths, layers):
@@ -51,19 +45,20 @@ def check_modules(
         if not class_name.startswith(_PYTORCH):
             if not isinstance(layer, Dropout):
                 unknown.append(f"'{name[:120]}' ({kind})")
-        elif kind in _NO_OPERATIONS:
+            continue
+        expected, fields = _module_of(layer) if layer else ("nothing", {})
+        if kind in _NO_OPERATIONS:
             # Adaptive pooling changes nothing at 224 pixels.
             if layer is not None and not isinstance(layer, Dropout | AdaptiveAvgPool):
-                raise _difference(file_name, name, kind, _module_class(layer))
-        elif layer is None or kind != _module_class(layer):
-            expected = _module_class(layer) if layer else "nothing"
+                raise _difference(file_name, name, kind, expected)
+            continue
+        if kind != expected:
             raise _difference(file_name, name, kind, expected)
-        else:
-            for field, ours in _module_fields(layer).items():
-                theirs = attributes_of(module).get(field, ours)
-                if _as_pair(theirs, layer) != _as_pair(ours, layer):
-                    found = f"{kind} with {field}={str(theirs)[:40]}"
-                    raise _difference(file_name, name, found, f"{field}={ours}")
+        for field, ours in fields.items():
+            theirs = attributes_of(module).get(field, ours)
+            if _as_pair(theirs, layer) != _as_pair(ours, layer):
+                found = f"{kind} with {field}={str(theirs)[:40]}"
+                raise _difference(file_name, name, found, f"{field}={ours}")
     if not unknown:
         return ()
     more = f" and {len(unknown) - _MAX_SHOWN} more" if len(unknown) > _MAX_SHOWN else ""
@@ -119,30 +114,25 @@ def _difference(file_name: str, module: str, found: str, expected: str) -> Input
     )
 
 
-def _module_class(layer: Layer) -> str:
-    classes = {
-        Conv: "Conv2d",
-        Activation: "ReLU",
-        MaxPool: "MaxPool2d",
-        AdaptiveAvgPool: "AdaptiveAvgPool2d",
-        Dense: "Linear",
-    }
-    return classes.get(type(layer), "Dropout")
-
-
-def _module_fields(layer: Layer) -> dict[str, Any]:
+def _module_of(layer: Layer) -> tuple[str, dict[str, Any]]:
+    """Returns the class of PyTorch's module for a layer, and the attributes that matter."""
     match layer:
         case Conv(stride=stride, padding=padding):
-            return {"stride": stride, "padding": padding, "dilation": 1, "padding_mode": "zeros"}
+            fields = {"stride": stride, "padding": padding, "dilation": 1}
+            return "Conv2d", fields | {"padding_mode": "zeros"}
         case MaxPool(window=window, stride=stride):
             fields = {"kernel_size": window, "stride": stride, "padding": 0, "dilation": 1}
-            return fields | {"ceil_mode": False}
+            return "MaxPool2d", fields | {"ceil_mode": False}
         case AdaptiveAvgPool(size=size):
-            return {"output_size": size}
-    return {}
+            return "AdaptiveAvgPool2d", {"output_size": size}
+        case Activation():
+            return "ReLU", {}
+        case Dense():
+            return "Linear", {}
+    return "Dropout", {}
 
 
-def _as_pair(value: Any, layer: Layer) -> Any:
+def _as_pair(value: Any, layer: Layer | None) -> Any:
     """Returns a number of pixels, or PyTorch's word for a padding, as height and width."""
     if isinstance(layer, Conv) and isinstance(value, str):
         value = {"same": layer.window // 2, "valid": 0}.get(value, value)

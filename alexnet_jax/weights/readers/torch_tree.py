@@ -36,64 +36,42 @@ class Tensor(NamedTuple):
         return (key, self.offset) if isinstance(key, str) and type(self.offset) is int else id(self)
 
 
-class _Node(NamedTuple):
-    """A container on the way to tensors: its place, and the class of the outermost module."""
-
-    parent: "_Node | None"
-    parts: Path
-    depth: int
-    program: str
-
-    def path(self) -> Path:
-        parts: list[Path] = []
-        node: _Node | None = self
-        while node is not None:
-            parts.append(node.parts)
-            node = node.parent
-        return tuple(part for some in reversed(parts) for part in some)
-
-
-def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, str], dict[Path, Stub]]:
-    """Returns tensors by path, the class of the outermost module around each, and the modules.
+def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, Stub]]:
+    """Returns tensors and modules by path.
 
     Each container is visited once, on its shortest path, so that cycles end. Raises `ValueError`
     for too many tensors, or a shape that is impossible.
     """
     tensors: dict[Path, Tensor] = {}
-    programs: dict[Path, str] = {}
     modules: dict[Path, Stub] = {}
     seen: set[int] = set()
-    waiting: deque[tuple[Any, _Node]] = deque([(value, _Node(None, (), 0, ""))])
+    # A value with the path of what holds it, which its neighbours share, and its own parts.
+    waiting: deque[tuple[Any, Path, Path]] = deque([(value, (), ())])
     while waiting:
-        value, node = waiting.popleft()
+        value, above, parts = waiting.popleft()
+        path = above + parts
         if isinstance(value, Tensor):
             if len(tensors) == _MAX_TENSORS:
                 raise ValueError(f"more than {_MAX_TENSORS:,} tensors")
-            path = node.path()
             if not _is_shape(value.shape):
                 raise ValueError(f"a tensor of an impossible shape ('{'.'.join(path)[:80]}')")
             tensors.setdefault(path, value)
-            programs[path] = node.program
         elif id(value) not in seen:
             seen.add(id(value))
-            program = node.program
             if isinstance(value, Stub) and "_modules" in attributes_of(value):
-                modules[node.path()] = value
-                program = program or str(value.made_by)
+                modules[path] = value
             for key, inside in _contents(value):
                 parts = _key_parts(key)
                 if isinstance(inside, dict | list | tuple | Stub) and parts is not None:
-                    depth = node.depth + len(parts)
-                    if depth <= _MAX_DEPTH:
-                        waiting.append((inside, _Node(node, parts, depth, program)))
-    return tensors, programs, modules
+                    if len(path) + len(parts) <= _MAX_DEPTH:
+                        waiting.append((inside, path, parts))
+    return tensors, modules
 
 
 def find_class_names(value: Any) -> tuple[str, ...]:
     """Returns class names by output that were saved beside the tensors; empty: there are none.
 
-    They are `class_to_idx`, as of torchvision's `ImageFolder`, or a list: in the dictionary that
-    was saved, in one inside it, or among the attributes of a module there.
+    They are `class_to_idx`, as of torchvision's `ImageFolder`, or a list.
     """
     outer = attributes_of(value)
     for inside in (outer, *map(attributes_of, outer.values())):

@@ -38,6 +38,11 @@ _SCRIPT_MESSAGE = (
 )
 
 
+_Shapes = dict[str, tuple[int, ...]]
+_Found = tuple[dict[str, np.ndarray], tuple[str, ...], tuple[str, ...]]
+"""The network's arrays by torchvision's keys, messages, and class names."""
+
+
 class LayerKey(NamedTuple):
     """Where torchvision keeps a layer.
 
@@ -53,25 +58,14 @@ class LayerKey(NamedTuple):
     channels: int = 1
 
 
-class _Found(NamedTuple):
-    """The network's arrays by torchvision's keys, and what the file says about them."""
-
-    arrays: dict[str, np.ndarray]
-    form: str
-    messages: tuple[str, ...]
-    class_names: tuple[str, ...] = ()
-
-
-def read(
-    file: SourceFile, network_name: str = "", mean_file: SourceFile | None = None
-) -> ForeignWeights:
+def read(file: SourceFile, network_name: str = "") -> ForeignWeights:
     """Reads torchvision's AlexNet; the layers `features.*` alone are enough."""
-    del mean_file  # torchvision's constants are part of its networks
     network = find_network(network_name or NETWORK)
-    keys = layer_keys(network)
-    find = _find_in_safetensors if detect_kind(file) == "safetensors" else _find_in_torch
-    arrays, form, messages, names = find(file, network)
-    shape = arrays.get(f"{keys[-1].prefix}.weight", np.zeros(0)).shape
+    shapes = {key.prefix: key.weight_shape for key in layer_keys(network)}
+    is_torch = detect_kind(file) != "safetensors"
+    find = _find_in_torch if is_torch else _find_in_safetensors
+    arrays, messages, names = find(file, network, shapes)
+    shape = arrays.get(f"{list(shapes)[-1]}.weight", np.zeros(0)).shape
     has_classifier = len(shape) == 2
     if has_classifier:
         network = network.with_classes(shape[0])
@@ -96,7 +90,7 @@ def read(
         stored_size=max(256, network.image_size),
         preprocess=PreprocessConfig(mean="imagenet", scale="imagenet"),
         inputs=make_inputs(IMAGENET_MEAN, IMAGENET_STD),
-        form=form,
+        form="PyTorch" if is_torch else "safetensors",
         class_order="wordnet" if network.classes == NETWORKS[NETWORK].classes else "names",
         class_names=unique_names(list(names), [str(i) for i in range(len(names))]),
         notes=(f"this is torchvision's {published}",) if published else (),
@@ -104,38 +98,33 @@ def read(
     )
 
 
-def _find_in_safetensors(file: SourceFile, network: Network) -> _Found:
+def _find_in_safetensors(file: SourceFile, network: Network, shapes: _Shapes) -> _Found:
+    del network  # the format holds no modules to compare it with
     tensors, metadata = read_safetensors(file.path)
     if metadata.get("format") == FORMAT:
         raise InputError(f"{file.name} was written by `export`; name --source safetensors")
     arrays = {tuple(name.split(".")): array for name, array in tensors.items()}
-    found = find_arrays(arrays, weight_shapes(network), file.name)
-    by_key = {key: arrays[path] for key, path in found.paths.items()}
-    return _Found(by_key, "safetensors", found.messages)
+    found = find_arrays(arrays, shapes, file.name)
+    return {key: arrays[path] for key, path in found.paths.items()}, found.messages, ()
 
 
-def _find_in_torch(file: SourceFile, network: Network) -> _Found:
+def _find_in_torch(file: SourceFile, network: Network, shapes: _Shapes) -> _Found:
     opened = open_torch(file)
-    found = find_arrays(opened.tensors, weight_shapes(network), file.name)
+    found = find_arrays(opened.tensors, shapes, file.name)
     arrays = {key: opened.array(path) for key, path in found.paths.items()}
     messages = (_SCRIPT_MESSAGE,) if detect_kind(file) == "torchscript" else ()
-    programs = {opened.programs[path] for path in found.paths.values()} - {""}
-    if programs:
+    if programs := {opened.program_of(path) for path in found.paths.values()} - {""}:
         names = ", ".join(sorted(programs))
         messages += (
             f"the file holds a whole program object ({names[:200]}): its arrays were taken by "
             "their names, its modules compared with this network's, and none of its code was run",
         )
     messages += check_modules(opened.modules, found.paths, network.layers, file.name)
-    return _Found(arrays, "PyTorch", (*messages, *found.messages), opened.class_names)
+    return arrays, (*messages, *found.messages), opened.class_names
 
 
 def to_torchvision(params: Any, network: Network) -> dict[str, np.ndarray]:
-    """Returns the parameters under torchvision's keys and in its layouts, contiguous float32.
-
-    Args:
-      network: `one-weird-trick`, with any numbers of filters, units and classes.
-    """
+    """Returns the parameters under torchvision's keys and in its layouts, contiguous float32."""
     arrays = {}
     for key in layer_keys(network):
         leaves = params.get(key.layer.name)
@@ -148,11 +137,7 @@ def to_torchvision(params: Any, network: Network) -> dict[str, np.ndarray]:
 
 
 def from_torchvision(arrays: Mapping[str, np.ndarray], network: Network) -> LayerArrays:
-    """Returns our parameters, contiguous float32, for the layers that `arrays` holds.
-
-    Args:
-      arrays: by torchvision's keys; a layer may be absent, but not half of one.
-    """
+    """Returns our parameters, contiguous float32; a layer may be absent, but not half of one."""
     params: LayerArrays = {}
     keys = layer_keys(network)
     known = {f"{key.prefix}.{leaf}" for key in keys for leaf in ("weight", "bias")}
@@ -205,10 +190,6 @@ def layer_keys(network: Network) -> list[LayerKey]:
             keys.append(LayerKey(f"classifier.{i - flat - 1}", layer, shape, channels))
             inputs, channels = layer.features, 1
     return keys
-
-
-def weight_shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    return {key.prefix: key.weight_shape for key in layer_keys(network)}
 
 
 def _without_widths(network: Network) -> list[Layer]:

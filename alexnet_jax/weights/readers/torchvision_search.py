@@ -46,15 +46,10 @@ _Bases = dict[Path, dict[str, list[Path]]]
 def find_arrays(
     arrays: Mapping[Path, Any], shapes: Mapping[str, tuple[int, ...]], file_name: str
 ) -> FoundArrays:
-    """Returns where the one network among the arrays is.
+    """Returns where the one network among the arrays is; `shapes` are by prefix, as `features.0`.
 
-    Args:
-      arrays: anything with a `shape`.
-      shapes: of torchvision's weights, by prefix (`features.0`), convolutions first.
-
-    Raises:
-      InputError: there is no such network, there are several of the same rank, a name occurs
-        twice, or an unknown array is between the network's layers.
+    Raises `InputError`: there is no such network, there are several of the same rank, a name
+    occurs twice, or an unknown array is between the network's layers.
     """
     names = {path: _unwrapped(path) for path in arrays if path and path[-1] != _COUNTER}
     named = _bases_by_name(names, shapes)
@@ -105,7 +100,6 @@ def _bases_by_name(names: Mapping[Path, Path], shapes: Mapping[str, Any]) -> _Ba
 def _bases_by_shape(
     arrays: Mapping[Path, Any], names: Mapping[Path, Path], shapes: Mapping[str, tuple[int, ...]]
 ) -> _Bases:
-    """Returns the sequences that have all convolutions, at their places and in their shapes."""
     numbers = {p.partition(".")[2]: s for p, s in shapes.items() if p.startswith("features.")}
     bases: _Bases = {}
     for path, name in names.items():

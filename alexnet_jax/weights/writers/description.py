@@ -21,7 +21,6 @@ LAYOUT = {
 
 
 def describe_weights(weights: RunWeights) -> dict[str, Any]:
-    """Returns how to use the parameters without this program."""
     run = weights.run
     summaries = summarize(run.network, run.image_size)
     return {
@@ -59,7 +58,6 @@ def describe_weights(weights: RunWeights) -> dict[str, Any]:
 
 
 def describe_program(weights: RunWeights, form: str, **facts: Any) -> dict[str, Any]:
-    """Returns how to call an exported program without this one."""
     size, classes = weights.run.stored_size, weights.run.network.classes
     description = describe_weights(weights)
     for name in ("layout", "layers", "version"):

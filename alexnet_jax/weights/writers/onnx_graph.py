@@ -9,24 +9,7 @@ import onnx  # pyright: ignore[reportMissingImports]
 from onnx import TensorProto, helper, numpy_helper  # pyright: ignore[reportMissingImports]
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.network import ops
-from alexnet_jax.network.layers import (
-    Activation,
-    AdaptiveAvgPool,
-    AvgPool,
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    Layer,
-    Local,
-    Lrn,
-    MaxPool,
-    ResponseNorm,
-    layer_names,
-    padding_of,
-    summarize,
-)
+from alexnet_jax.network import layers, ops
 from alexnet_jax.runs.weights import RunWeights
 from alexnet_jax.weights.writers.description import mean_and_scale
 
@@ -42,8 +25,8 @@ def build_model(weights: RunWeights, facts: dict[str, Any]) -> onnx.ModelProto:
     run = weights.run
     graph = Graph()
     x = _preprocessing(graph, weights)
-    summaries = summarize(run.network, run.image_size)
-    for name, summary in zip(layer_names(run.network.layers), summaries, strict=True):
+    summaries = layers.summarize(run.network, run.image_size)
+    for name, summary in zip(layers.layer_names(run.network.layers), summaries, strict=True):
         x = _layer(graph, name, summary.layer, x, summary.input_shape, weights.params.get(name, {}))
     graph.add("Identity", [x], "logits")
     graph.add("Softmax", ["logits"], "probabilities", axis=1)
@@ -124,38 +107,38 @@ def _preprocessing(graph: Graph, weights: RunWeights) -> str:
 def _layer(
     graph: Graph,
     name: str,
-    layer: Layer,
+    layer: layers.Layer,
     x: str,
     shape: tuple[int, ...],
     params: dict[str, np.ndarray],
 ) -> str:
     """Appends one layer; `shape` is that of our input, without batch, channels last."""
     match layer:
-        case Conv():
+        case layers.Conv():
             return _convolution(graph, layer, x, shape, params)
-        case Local():
+        case layers.Local():
             return _local(graph, layer, x, shape, params)
-        case Dense():
+        case layers.Dense():
             return _dense(graph, layer, x, shape, params)
-        case Activation(kind=kind):
+        case layers.Activation(kind=kind):
             return graph.add(kind.capitalize(), [x], name)
-        case Lrn():
+        case layers.Lrn():
             return _lrn(graph, name, layer, x, shape)
-        case ResponseNorm():
+        case layers.ResponseNorm():
             return _response_norm(graph, name, layer, x, shape)
-        case MaxPool() | AvgPool():
+        case layers.MaxPool() | layers.AvgPool():
             options: dict[str, Any] = {
                 "kernel_shape": [layer.window] * 2,
                 "strides": [layer.stride] * 2,
                 # Explicit padding: runtimes disagree on `ceil_mode`.
                 "pads": _pads(shape, layer),
             }
-            if isinstance(layer, MaxPool):
+            if isinstance(layer, layers.MaxPool):
                 return graph.add("MaxPool", [x], name, **options)
             return graph.add("AveragePool", [x], name, count_include_pad=0, **options)
-        case AdaptiveAvgPool(size=size):
+        case layers.AdaptiveAvgPool(size=size):
             return _adaptive(graph, name, size, x, shape)
-        case Flatten(groups=groups):
+        case layers.Flatten(groups=groups):
             split = graph.constant(
                 f"{name}.split", [0, groups, shape[2] // groups, *shape[:2]], np.int64
             )
@@ -163,20 +146,22 @@ def _layer(
             x = graph.add("Reshape", [x, split], f"{name}.groups")
             x = graph.add("Transpose", [x], f"{name}.last", perm=[0, 1, 3, 4, 2])
             return graph.add("Reshape", [x, flat], name)
-        case Dropout(rate=rate, inverted=inverted):
+        case layers.Dropout(rate=rate, inverted=inverted):
             if inverted:
                 return graph.add("Identity", [x], name)
             return graph.add("Mul", [x, graph.constant(f"{name}.keep", 1 - rate)], name)
     raise InputError(f"layer '{name}' ({type(layer).__name__}) cannot be expressed in ONNX")
 
 
-def _pads(shape: tuple[int, ...], layer: Conv | MaxPool | AvgPool | Local) -> list[int]:
+def _pads(
+    shape: tuple[int, ...], layer: layers.Conv | layers.MaxPool | layers.AvgPool | layers.Local
+) -> list[int]:
     """Returns top, left, bottom, right."""
-    rows, columns = (padding_of(size, layer) for size in shape[:2])
+    rows, columns = (layers.padding_of(size, layer) for size in shape[:2])
     return [rows[0], columns[0], rows[1], columns[1]]
 
 
-def _convolution(graph, layer: Conv, x, shape, params):
+def _convolution(graph, layer: layers.Conv, x, shape, params):
     kernel = graph.constant(f"{layer.name}.weight", params["kernel"].transpose(3, 2, 0, 1))
     bias = graph.constant(f"{layer.name}.bias", params["bias"])
     return graph.add(
@@ -190,7 +175,7 @@ def _convolution(graph, layer: Conv, x, shape, params):
     )
 
 
-def _local(graph, layer: Local, x, shape, params):
+def _local(graph, layer: layers.Local, x, shape, params):
     """Appends an unshared convolution: patches, and a matrix product for every position."""
     name, kernel = layer.name, params["kernel"]
     rows, columns, window, _, channels, features = kernel.shape
@@ -214,7 +199,7 @@ def _local(graph, layer: Local, x, shape, params):
     return graph.add("Transpose", [x], name, perm=[2, 3, 0, 1])
 
 
-def _dense(graph, layer: Dense, x, shape, params):
+def _dense(graph, layer: layers.Dense, x, shape, params):
     name, groups = layer.name, layer.groups
     kernels = np.split(params["kernel"], groups, axis=1)
     biases = np.split(params["bias"], groups)
@@ -228,7 +213,7 @@ def _dense(graph, layer: Dense, x, shape, params):
     return graph.grouped(x, name, groups, shape[0] // groups, add_part)
 
 
-def _lrn(graph, name, layer: Lrn, x, shape):
+def _lrn(graph, name, layer: layers.Lrn, x, shape):
     if layer.depth % 2 == 0:
         raise InputError(
             f"layer '{name}' normalizes over {layer.depth} channels, but ONNX has odd windows only"
@@ -246,7 +231,7 @@ def _lrn(graph, name, layer: Lrn, x, shape):
     return graph.grouped(x, name, layer.groups, shape[2] // layer.groups, add_part)
 
 
-def _response_norm(graph, name, layer: ResponseNorm, x, shape):
+def _response_norm(graph, name, layer: layers.ResponseNorm, x, shape):
     """Appends a sum over each map's window, as a convolution of every channel by itself."""
     window, channels = layer.window, shape[2]
     ones = graph.constant(f"{name}.ones", np.ones((channels, 1, window, window)))

@@ -31,7 +31,6 @@ class Exported(NamedTuple):
 
 
 def output_paths(output: str | Path, writer: Writer) -> tuple[Path, Path]:
-    """Returns the path to write and that of its sidecar."""
     path = Path(output)
     if writer.endings and path.suffix not in writer.endings:
         raise InputError(f"--output {path} should end in {' or '.join(writer.endings)}")
@@ -72,7 +71,6 @@ def named_when_done(*paths: Path) -> Iterator[tuple[Path, ...]]:
 
 @contextlib.contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
-    """Yields the name of a folder beside a temporary path; it is removed at the end."""
     folder = path.with_name(f"{path.name}.scratch")
     try:
         yield folder

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -21,7 +20,12 @@ def write(weights: RunWeights, path: Path) -> Written:
     """
     arrays = named_arrays(weights)
     description = describe_weights(weights)
-    save_file(arrays, path, metadata=_header(description))
+    # The header's metadata may hold strings only: the rest is JSON.
+    names = ("format", "version", "network", "step", "classes", "image_size")
+    header = {name: str(description[name]) for name in names}
+    for name in ("layout", "preprocessing", "class_names"):
+        header[name] = json.dumps(description[name])
+    save_file(arrays, path, metadata=header)
     written, _ = read_safetensors(path)
     if written.keys() != arrays.keys():
         raise CheckpointError(f"{path} lost or gained tensors in writing; check the disk")
@@ -38,12 +42,3 @@ def check_same_bits(name: str, written: np.ndarray | None, array: np.ndarray) ->
         or written.tobytes() != array.tobytes()
     ):
         raise CheckpointError(f"{name} changed in writing; check the disk")
-
-
-def _header(description: dict[str, Any]) -> dict[str, str]:
-    """Returns the header's metadata, which may hold strings only: the rest as JSON."""
-    names = ("format", "version", "network", "step", "classes", "image_size")
-    objects = ("layout", "preprocessing", "class_names")
-    return {name: str(description[name]) for name in names} | {
-        name: json.dumps(description[name]) for name in objects
-    }

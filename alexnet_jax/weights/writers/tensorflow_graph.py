@@ -6,23 +6,7 @@ import numpy as np
 import tensorflow as tf  # pyright: ignore[reportMissingImports]
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.network.layers import (
-    Activation,
-    AdaptiveAvgPool,
-    AvgPool,
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    Layer,
-    Local,
-    Lrn,
-    MaxPool,
-    ResponseNorm,
-    layer_names,
-    padding_of,
-    summarize,
-)
+from alexnet_jax.network import layers
 from alexnet_jax.runs.weights import RunWeights
 from alexnet_jax.weights.writers.description import mean_and_scale
 
@@ -52,49 +36,49 @@ class Program(tf.Module):
         mean, scale = mean_and_scale(run)
         x = x if mean is None else x - mean
         x = x if scale is None else x / scale
-        summaries = summarize(run.network, run.image_size)
-        for name, summary in zip(layer_names(run.network.layers), summaries, strict=True):
+        summaries = layers.summarize(run.network, run.image_size)
+        for name, summary in zip(layers.layer_names(run.network.layers), summaries, strict=True):
             x = self._layer(name, summary.layer, x, summary.input_shape)
         return {"logits": x, "probabilities": tf.nn.softmax(x)}
 
-    def _layer(self, name: str, layer: Layer, x: Any, shape: tuple[int, ...]) -> Any:
+    def _layer(self, name: str, layer: layers.Layer, x: Any, shape: tuple[int, ...]) -> Any:
         match layer:
-            case Conv():
+            case layers.Conv():
                 return self._convolution(layer, x)
-            case Local():
+            case layers.Local():
                 return self._local(layer, x)
-            case Dense():
+            case layers.Dense():
                 return self._dense(layer, x)
-            case Activation(kind=kind):
+            case layers.Activation(kind=kind):
                 return getattr(tf.nn, kind)(x)
-            case Lrn():
+            case layers.Lrn():
                 return _lrn(name, layer, x)
-            case ResponseNorm(window, alpha, beta, bias):
+            case layers.ResponseNorm(window, alpha, beta, bias):
                 before, after = window // 2, window - 1 - window // 2
                 squares = _padded(tf.square(x), [(before, after)] * 2)
                 ones = np.ones((window, window, shape[2], 1), np.float32)
                 total = tf.nn.depthwise_conv2d(squares, ones, [1, 1, 1, 1], "VALID")
                 return x / tf.pow(bias + alpha * total, beta)
-            case MaxPool():
+            case layers.MaxPool():
                 lowest = x.dtype.min
-                x = _padded(x, [padding_of(size, layer) for size in shape[:2]], lowest)
+                x = _padded(x, [layers.padding_of(size, layer) for size in shape[:2]], lowest)
                 return tf.nn.max_pool2d(x, layer.window, layer.stride, "VALID")
-            case AvgPool():
+            case layers.AvgPool():
                 return _average(layer, x, shape)
-            case AdaptiveAvgPool(size=size):
+            case layers.AdaptiveAvgPool(size=size):
                 return _adaptive_average(size, x, shape)
-            case Flatten(groups=1):
+            case layers.Flatten(groups=1):
                 return tf.reshape(x, [-1, int(np.prod(shape))])
-            case Flatten(groups=groups):
+            case layers.Flatten(groups=groups):
                 parts = [tf.reshape(part, [-1, int(np.prod(shape)) // groups])
                          for part in tf.split(x, groups, axis=-1)]  # fmt: skip
                 return tf.concat(parts, -1)
-            case Dropout(rate=rate, inverted=inverted):
+            case layers.Dropout(rate=rate, inverted=inverted):
                 return x if inverted else x * (1 - rate)
         raise InputError(f"layer '{name}' ({type(layer).__name__}) cannot be expressed here")
 
-    def _convolution(self, layer: Conv, x: Any) -> Any:
-        x = _padded(x, [padding_of(size, layer) for size in x.shape[1:3]])
+    def _convolution(self, layer: layers.Conv, x: Any) -> Any:
+        x = _padded(x, [layers.padding_of(size, layer) for size in x.shape[1:3]])
         kernels = tf.split(self.kernels[layer.name], layer.groups, axis=-1)
         parts = tf.split(x, layer.groups, axis=-1)
         outputs = [
@@ -103,7 +87,7 @@ class Program(tf.Module):
         ]
         return tf.concat(outputs, -1) + self.biases[layer.name]
 
-    def _local(self, layer: Local, x: Any) -> Any:
+    def _local(self, layer: layers.Local, x: Any) -> Any:
         """Computes an unshared convolution: a matrix product for every position."""
         rows, columns, window, _, channels, features = self.shapes[layer.name]
         x = _padded(x, [(layer.padding, layer.padding)] * 2)
@@ -118,7 +102,7 @@ class Program(tf.Module):
         )
         return tf.transpose(positions @ bank, [2, 0, 1, 3]) + self.biases[layer.name]
 
-    def _dense(self, layer: Dense, x: Any) -> Any:
+    def _dense(self, layer: layers.Dense, x: Any) -> Any:
         kernels = tf.split(self.kernels[layer.name], layer.groups, axis=1)
         parts = tf.split(x, layer.groups, axis=1)
         outputs = [part @ kernel for part, kernel in zip(parts, kernels, strict=True)]
@@ -131,7 +115,7 @@ def _padded(x: Any, edges: list[tuple[int, int]], value: float = 0) -> Any:
     return tf.pad(x, [(0, 0), *edges, (0, 0)], constant_values=value)
 
 
-def _lrn(name: str, layer: Lrn, x: Any) -> Any:
+def _lrn(name: str, layer: layers.Lrn, x: Any) -> Any:
     if layer.depth % 2 == 0:
         raise InputError(
             f"layer '{name}' normalizes over {layer.depth} channels; TensorFlow has odd "
@@ -145,9 +129,8 @@ def _lrn(name: str, layer: Lrn, x: Any) -> Any:
     return tf.concat(parts, -1)
 
 
-def _average(layer: AvgPool, x: Any, shape: tuple[int, ...]) -> Any:
-    """Averages the pixels that a window really covers."""
-    edges = [padding_of(size, layer) for size in shape[:2]]
+def _average(layer: layers.AvgPool, x: Any, shape: tuple[int, ...]) -> Any:
+    edges = [layers.padding_of(size, layer) for size in shape[:2]]
     shares = []
     for size, (before, after) in zip(shape[:2], edges, strict=True):
         first = np.arange(0, size + before + after - layer.window + 1, layer.stride) - before

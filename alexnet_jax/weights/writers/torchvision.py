@@ -87,7 +87,6 @@ def torchvision_logits(arrays: dict[str, np.ndarray], images: Any) -> jax.Array:
 
 
 def network_input(weights: RunWeights, images: np.ndarray) -> np.ndarray:
-    """Returns stored uint8 images as the network sees them, float32, channels first."""
     mean, scale = mean_and_scale(weights.run)
     x = np.asarray(centre_view(jnp.asarray(images), weights.run.image_size), np.float32)
     x = x if mean is None else x - mean

@@ -129,7 +129,7 @@ def test_a_whole_module_gives_the_names_of_its_state_dict(tmp_path):
     assert {".".join(path) for path in opened.tensors} == names
     path = ("net", "features", "0", "weight")
     np.testing.assert_array_equal(opened.array(path), W)
-    assert opened.programs[path] == f"{Module.__module__}.Module"
+    assert opened.program_of(path) == f"{Module.__module__}.Module"
 
 
 @pytest.mark.parametrize(
