@@ -51,6 +51,8 @@ def read(
     for layer, factor in factors.items():
         params[layer]["kernel"] *= np.float32(factor)
     mean, names = (None, ()) if mean_file is None else _read_meta(mean_file, size)
+    start = 0 if mean is None else (mean.shape[0] - size) // 2
+    window = slice(start, start + size)
     if mean is None and size < 224:
         raise InputError(
             f"network '{network.name}' needs the mean image of its training; name its "
@@ -63,7 +65,7 @@ def read(
         image_size=size,
         stored_size=max(256 if mean is None else mean.shape[0], size),
         preprocess=PreprocessConfig(mean="channel" if mean is None else "image"),
-        inputs=make_inputs(CHANNEL_MEAN if mean is None else _centre(mean, size)),
+        inputs=make_inputs(CHANNEL_MEAN if mean is None else mean[window, window]),
         form="cuda-convnet checkpoint",
         class_order="ilsvrc" if classes == 1000 else "names",
         class_names=names if len(names) == classes else (),
@@ -180,8 +182,3 @@ def _read_meta(file: SourceFile, image_size: int) -> tuple[np.ndarray, tuple[str
     check_finite({"data_mean": image}, file.name)
     are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
     return image, tuple(names) if are_names else ()
-
-
-def _centre(image: np.ndarray, size: int) -> np.ndarray:
-    start = (image.shape[0] - size) // 2
-    return image[start : start + size, start : start + size]

@@ -51,7 +51,13 @@ def read_labels(path: str | Path, class_order: str = "names") -> ClassNames:
     """
     path = Path(path)
     if path.is_dir():
-        return ClassNames(_prepared_names(path), ())
+        try:
+            prepared = read_prepared(path)
+        except AlexNetError as error:
+            raise InputError(str(error)) from None
+        if prepared is None:
+            raise InputError(f"{path} is no prepared data set; name one, or a file of class names")
+        return ClassNames(tuple(prepared["class_names"]), ())
     try:
         names = parse_names(_read_text(path))
         if len(names.names) > _MAX_NAMES:
@@ -123,13 +129,3 @@ def _sorted_by_output(found: NameList, class_order: str, file_name: str) -> Clas
         *found.messages,
     )
     return ClassNames(names, tuple(f"labels of {file_name}: {message}" for message in messages))
-
-
-def _prepared_names(folder: Path) -> tuple[str, ...]:
-    try:
-        prepared = read_prepared(folder)
-    except AlexNetError as error:
-        raise InputError(str(error)) from None
-    if prepared is None:
-        raise InputError(f"{folder} is no prepared data set; name one, or a file of class names")
-    return tuple(prepared["class_names"])

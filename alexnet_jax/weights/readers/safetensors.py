@@ -44,7 +44,8 @@ def read(file: SourceFile, network_name: str = "") -> ForeignWeights:
             f"the header of {file.name} contradicts itself: {size} of {stored} pixels, "
             f"{len(names)} names for {classes} classes; export again"
         )
-    if inputs.scale.shape != (3,) or inputs.mean.shape != _mean_shape(preprocess, size, stored):
+    side = {"image": size, "image-aligned": stored}.get(preprocess.mean)
+    if inputs.scale.shape != (3,) or inputs.mean.shape != ((side, side, 3) if side else (3,)):
         raise InputError(f"{file.name}: the arrays of its preprocessing have wrong shapes")
     check_finite(tensors, file.name)
     return ForeignWeights(
@@ -108,8 +109,3 @@ def _preprocess_config(settings: dict[str, Any]) -> PreprocessConfig:
     if config.mean not in ("image", "image-aligned", "channel", "imagenet", "none"):
         raise ValueError(f"mean {str(config.mean)[:20]!r}")
     return config
-
-
-def _mean_shape(preprocess: PreprocessConfig, size: int, stored: int) -> tuple[int, ...]:
-    side = {"image": size, "image-aligned": stored}.get(preprocess.mean)
-    return (side, side, 3) if side else (3,)

@@ -53,7 +53,9 @@ def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, Stub]]:
         if isinstance(value, Tensor):
             if len(tensors) == _MAX_TENSORS:
                 raise ValueError(f"more than {_MAX_TENSORS:,} tensors")
-            if not _is_shape(value.shape):
+            shape = value.shape
+            are_whole = isinstance(shape, tuple) and all(type(n) is int for n in shape)
+            if not are_whole or len(shape) > 8:
                 raise ValueError(f"a tensor of an impossible shape ('{'.'.join(path)[:80]}')")
             tensors.setdefault(path, value)
         elif id(value) not in seen:
@@ -97,10 +99,6 @@ def children_of(module: Stub | None) -> dict[str, Stub]:
     children = attributes_of(module).get("_modules")
     pairs = children.items() if isinstance(children, dict) else ()
     return {str(name): child for name, child in pairs if isinstance(child, Stub)}
-
-
-def _is_shape(shape: Any) -> bool:
-    return isinstance(shape, tuple) and all(type(n) is int for n in shape) and len(shape) <= 8
 
 
 def _contents(value: Any) -> Iterator[tuple[Any, Any]]:

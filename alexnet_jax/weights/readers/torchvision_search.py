@@ -51,7 +51,11 @@ def find_arrays(
     Raises `InputError`: there is no such network, there are several of the same rank, a name
     occurs twice, or an unknown array is between the network's layers.
     """
-    names = {path: _unwrapped(path) for path in arrays if path and path[-1] != _COUNTER}
+    names = {
+        path: tuple(part for part in path if part not in WRAPPERS)
+        for path in arrays
+        if path and path[-1] != _COUNTER
+    }
     named = _bases_by_name(names, shapes)
     bases = named or _bases_by_shape(arrays, names, shapes)
     expected = f"torchvision's AlexNet, which has {', '.join(shapes)}, each .weight and .bias"
@@ -205,10 +209,6 @@ def _is_amid_classifier(name: Path, base: Path, paths: Mapping[str, Path]) -> bo
         return False
     taken = [int(key.split(".")[1]) for key in paths if key.startswith("classifier.")]
     return int(place[1]) < max(taken, default=-1)
-
-
-def _unwrapped(path: Path) -> Path:
-    return tuple(part for part in path if part not in WRAPPERS)
 
 
 def _is_inside(name: Path, base: Path) -> bool:

@@ -2,10 +2,8 @@
 
 import argparse
 import collections
-import datetime
 import functools
 import io
-import pathlib
 import pickle
 import sys
 import types
@@ -85,23 +83,6 @@ def saved(path, value):
 
 W, B = np.arange(6.0).reshape(2, 3), np.array([7.0, 8.0])
 ARRAYS = {"features.0.weight": W, "features.0.bias": B}
-
-
-@pytest.mark.parametrize(
-    "beside",
-    [
-        {"args": argparse.Namespace(lr=0.1, out="runs")},
-        {"best": np.float64(0.5), "step": np.int64(3), "day": np.datetime64("2020-01-01")},
-        {"milestones": collections.Counter({30: 1}), "h": collections.defaultdict(list, a=[1])},
-        {"file": pathlib.PurePosixPath("x"), "when": datetime.datetime(2020, 1, 1)},
-        {"f": functools.partial(print, end=""), "type": Module, "set": {1, 2}, "none": None},
-        {"state": {(1, "a"): 2, 10**20: 3, 0.5: 4}, "hyper": types.SimpleNamespace(a=[1])},
-    ],
-)
-def test_what_lies_beside_the_tensors_does_not_matter(beside, tmp_path):
-    found = read_torch(saved(tmp_path / "a.pth", beside | {"state_dict": ARRAYS}))
-    assert found.keys() == {f"state_dict.{name}" for name in ARRAYS}
-    np.testing.assert_array_equal(found["state_dict.features.0.weight"], W)
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,6 @@ def test_the_keys_are_torchvisions():
     assert {key.prefix: key.weight_shape for key in layer_keys(network)} == FULL
 
 
-def test_only_torchvisions_network_has_its_keys():
-    with pytest.raises(InputError, match="'caffenet' is not torchvision's AlexNet"):
-        layer_keys(NETWORKS["caffenet"])
-
-
 def test_fc6_sees_the_image_in_the_order_of_torch(narrow, arrays):
     kernel = from_torchvision(arrays, narrow)["fc6"]["kernel"]
     row, column, channel = 2, 5, 3
