@@ -21,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:THESE WEIGHTS LOOK RANDOM")
 WIDTHS = {"conv1": 8, "conv2": 12, "conv3": 8, "conv4": 6, "conv5": 4, "fc6": 7, "fc7": 9, "fc8": 5}
 SIZE, STORED = 99, 115  # two by two pixels are left before fc6
 ORDERS = {"caffenet": ("Pooling", "LRN"), "bvlc-alexnet": ("LRN", "Pooling")}
+LRN = 5, 1e-4, 0.75, 1.0
 OLD_TYPES = {"Convolution": 4, "InnerProduct": 14, "LRN": 15, "Pooling": 17}
 
 
@@ -38,9 +39,7 @@ def blob(array, *, old=False, double=False) -> bytes:
     return b"".join(field(i + 1, n) for i, n in enumerate(shape)) + data
 
 
-def net(
-    weights, order, *, old=False, double=False, lrn=(5, 1e-4, 0.75, 1.0), blob_of=blob
-) -> bytes:
+def net(weights, order, *, old=False, double=False, lrn=LRN, blob_of=blob) -> bytes:
     """Returns a `.caffemodel` of either generation."""
     size, alpha, beta, k = lrn
     norm = field(1, size) + field(2, alpha) + field(3, beta) + field(5, k)
@@ -249,16 +248,13 @@ def in_tensorflows_layouts(weights):
 
 
 @pytest.mark.parametrize("form", ["lists", "dictionaries"])
-def test_the_same_layers_in_a_numpy_file_give_the_same_parameters(
-    form, tmp_path, assert_same_params
-):
+def test_a_numpy_file_gives_the_same_parameters(form, tmp_path, assert_same_params):
     weights = draw("bvlc-alexnet")
     layers: dict = in_tensorflows_layouts(weights)
     if form == "dictionaries":
         layers = {name: {"weights": w, "biases": b} for name, (w, b) in layers.items()}
     found = read(as_npy(tmp_path, layers))
-    data = net(weights, ORDERS["bvlc-alexnet"])
-    expected = read(write(tmp_path, data))
+    expected = read(write(tmp_path, net(weights, ORDERS["bvlc-alexnet"])))
     assert found.network == expected.network and found.form == "npy" and "BGR" in found.messages[0]
     assert_same_params(found.params, expected.params)
 
@@ -279,10 +275,7 @@ def test_a_mean_image_may_be_a_numpy_file(tmp_path):
         (lambda a: {"a": [1]}, "not with \\[weights, biases\\] by layer: a layer is not a pair"),
         (lambda a: {"a": [np.array([None]), np.zeros(1)]}, "an array of objects|of type"),
         (lambda a: {k: a[k] for k in ("conv1", "conv2")}, "lacks conv3"),
-        (
-            lambda a: a | {"conv1": [a["conv1"][0].T, a["conv1"][1]]},
-            "conv1.* should be",
-        ),
+        (lambda a: a | {"conv1": [a["conv1"][0].T, a["conv1"][1]]}, "conv1.* should be"),
         (lambda a: a | {"fc6": [a["fc6"][0] * np.nan, a["fc6"][1]]}, "fc6 weights.* not finite"),
     ],
 )

@@ -93,10 +93,8 @@ def test_hundreds_of_numbers_sorted_as_text_are_sorted_as_numbers(names):
 )
 def test_names_with_numbers_in_them_stay_names(lines, names):
     found = names("\n".join(lines))
-    assert (
-        found.names == lines
-        and "in the order of the file, which says no other" in found.messages[0]
-    )
+    assert found.names == lines
+    assert "in the order of the file, which says no other" in found.messages[0]
 
 
 MAP = f"{SHARK} 1 great_white\n{KITE} 2 kite\n{TENCH} 3 tench\n"
@@ -120,9 +118,8 @@ def test_wordnet_ids_decide_for_outputs_in_their_order(text, names):
 
 def test_keys_that_are_no_wordnet_ids_are_not_called_so(names):
     found = names('{"b": "B", "a": "A"}')
-    assert (
-        found.names == ("A", "B") and "order of the keys in it, sorted as text" in found.messages[0]
-    )
+    assert found.names == ("A", "B")
+    assert "order of the keys in it, sorted as text" in found.messages[0]
 
 
 def test_ids_alone_are_names(names):
