@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from alexnet_jax.config import DataConfig
+from alexnet_jax.data.versions import Version
 from alexnet_jax.display import Count, Display
 from alexnet_jax.errors import DataError, printable
 from alexnet_jax.locations import readable
@@ -65,21 +66,16 @@ class Comparison(NamedTuple):
 
 
 def compare_source(
-    folder: Path,
-    prepared: dict[str, Any],
-    data: DataConfig,
-    work: Path | None = None,
-    display: Display | None = None,
+    version: Version, data: DataConfig, display: Display, work: Path | None = None
 ) -> Comparison:
     """Compares the source of a prepared set with what the set was made of.
 
     Args:
-      prepared: `prepared.json` of the set.
       work: folder for files that have to be unpacked; None: a temporary one.
     """
     if not has_files(data):
         return Comparison("current")
-    display = display or Display.on_stderr()
+    folder, prepared = version.folder, version.prepared
     try:
         now = list_files(Path(data.source), display=display)
         assert now is not None

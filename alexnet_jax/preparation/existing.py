@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from alexnet_jax.config import Appearance, DataConfig
 from alexnet_jax.data.prepared import appearance_in
@@ -18,7 +17,7 @@ def compare_version(
 ) -> Comparison:
     """Compares the source of a version; an error has the way to use the set without it."""
     try:
-        return compare_source(version.folder, version.prepared, data, work, display)
+        return compare_source(version, data, display, work)
     except (InputError, DataError) as error:
         raise type(error)(
             f"{error}; to use {version.folder.name} as it was prepared, name it alone (--data.name "
@@ -48,7 +47,7 @@ def use_version(version: Version, data: DataConfig, compared: Comparison, displa
             f"{version.folder.name} is used; {begun} holds newer contents whose preparation was "
             "interrupted: the same command with their source continues it"
         )
-    _print_appearance(data, version.prepared, version.folder, display)
+    _print_appearance(version, data, display)
     return version.folder
 
 
@@ -62,7 +61,7 @@ def version_of_run(
     """
     newest = found[-1]
     own = next((v for v in found[::-1] if v.prepared["fingerprint"] == fingerprint), newest)
-    check_same(own.folder, own.prepared, data)
+    check_same(own, data)
     if own is not newest:
         display.warn(
             f"this run goes on with {own.folder.name}, with which it began; {newest.folder.name} "
@@ -71,27 +70,27 @@ def version_of_run(
     elif own.prepared["fingerprint"] == fingerprint:
         goes_on = f"; this run goes on with {own.folder.name}, with which it began"
         try:
-            compared = compare_source(own.folder, own.prepared, data, display=display)
+            compared = compare_source(own, data, display)
         except (InputError, DataError) as error:
             display.warn(f"{error}{goes_on}")
             compared = Comparison("current")
         if text := compared.message(data, own.folder):
             new = f"{goes_on}; one in a new --workdir takes the new contents"
             display.warn(text + new * (compared.state == "changed"))
-    _print_appearance(data, own.prepared, own.folder, display)
+    _print_appearance(own, data, display)
     return own.folder
 
 
-def _print_appearance(
-    data: DataConfig, prepared: dict[str, Any], folder: Path, display: Display
-) -> None:
+def _print_appearance(version: Version, data: DataConfig, display: Display) -> None:
     """Prints a line if the images of a set were read otherwise than they would be now."""
-    pairs = zip(Appearance._fields, appearance_in(prepared), appearance_of(data), strict=True)
+    pairs = zip(
+        Appearance._fields, appearance_in(version.prepared), appearance_of(data), strict=True
+    )
     different = [(name, have, usual) for name, have, usual in pairs if have != usual]
     if data.source and different:
         have = " and ".join(f"{name} '{have}'" for name, have, _ in different)
         usual = " and ".join(f"'{usual}'" for _, _, usual in different)
         display.say(
             f"the images of {data.name} were prepared with {have}, and its networks are shown "
-            f"photos that way; for {usual} choose another --data.name or remove {folder}",
+            f"photos that way; for {usual} choose another --data.name or remove {version.folder}",
         )

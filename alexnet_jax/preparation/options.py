@@ -11,6 +11,7 @@ from typing import Any
 
 from alexnet_jax.config import SOURCE_KINDS, Appearance, DataConfig
 from alexnet_jax.data.prepared import appearance_in
+from alexnet_jax.data.versions import Version
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation.sources import source_kind
 from alexnet_jax.preparation.sources.listing import slug
@@ -57,13 +58,13 @@ def described_options(data: DataConfig) -> dict[str, Any]:
     )
 
 
-def check_same(folder: Path, prepared: dict[str, Any], data: DataConfig) -> None:
-    """Refuses the set in `folder` if it was prepared with other options than `data` has.
+def check_same(version: Version, data: DataConfig) -> None:
+    """Refuses a set that was prepared with other options than `data` has.
 
     Without a source in `data`, only the stored size must agree. Orientation and colours must agree
     only if `data` chooses them.
     """
-    have = appearance_in(prepared)._asdict() | prepared["options"]
+    have = appearance_in(version.prepared)._asdict() | version.prepared["options"]
     want = described_options(data) | appearance_of(data)._asdict()
     has_source = data.source or source_kind(data.source_kind).location == "none"
     names = [n for n in want if n not in Appearance._fields] if has_source else ["stored_size"]
@@ -72,8 +73,8 @@ def check_same(folder: Path, prepared: dict[str, Any], data: DataConfig) -> None
     if different:
         values = "; ".join(f"{name} {have[name]!r}, asked for {want[name]!r}" for name in different)
         raise DataError(
-            f"{folder} was prepared with {values}; choose another --data.name (of prepare: --name)"
-            ", or remove that folder"
+            f"{version.folder} was prepared with {values}; choose another --data.name (of prepare: "
+            "--name), or remove that folder"
         )
 
 

@@ -163,7 +163,7 @@ def _prepare_and_show(job: _Job) -> Path:
 
 
 def _compare(version: Version, data: DataConfig, display: Display) -> Comparison:
-    check_same(version.folder, version.prepared, data)
+    check_same(version, data)
     return compare_version(version, data, display)
 
 
@@ -197,15 +197,13 @@ def _locked(folder: Path, display: Display) -> Any:
 
     check_utf8(folder)
     lock = filelock.FileLock(folder.parent / f".{folder.name}.lock")
-    try:
+    with storage.write_errors(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             return lock.acquire(timeout=0)
         except filelock.Timeout:
             display.warn(f"another process is preparing {folder.name}; waiting for it")
             return lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        raise storage.write_error(folder.parent, error) from error
 
 
 def _prepare_version(folder: Path, job: _Job, display: Display) -> None:
@@ -213,12 +211,10 @@ def _prepare_version(folder: Path, job: _Job, display: Display) -> None:
     if folder.exists() and not work.is_dir() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} exists and is no data set of alexnet_jax; choose another --name")
     fresh = not work.is_dir()
-    try:
+    with storage.write_errors(folder):
         work.mkdir(parents=True, exist_ok=True)
         for left in work.glob("*.tmp"):
             left.unlink()
-    except OSError as error:
-        raise storage.write_error(folder, error) from error
     try:
         # First: what changes while it is prepared counts as a change.
         files = files_of(data, display)

@@ -5,6 +5,7 @@ import hashlib
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,15 @@ _features = functools.lru_cache(maxsize=2)(storage.features)
 
 
 class ShardProgress:
-    """Where a worker reports its images and asks whether to go on."""
+    """Shows the numbers of good and bad images so far, after every image."""
+
+    def __init__(self, show: Callable[[int, int], None]):
+        self._show, self._good, self._bad = show, 0, 0
 
     def add(self, good: int, bad: int) -> None:
-        """Counts images."""
+        self._good += good
+        self._bad += bad
+        self._show(self._good, self._bad)
 
     def stop(self) -> bool:
         """Returns whether the preparation was interrupted."""

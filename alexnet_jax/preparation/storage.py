@@ -93,23 +93,20 @@ def features(storage: Storage) -> Any:
 
 @contextlib.contextmanager
 def write_errors(folder: Path) -> Iterator[None]:
-    """Turns the errors of a full or broken disk into one line."""
+    """Turns the errors of a full or broken disk into one line, with the free space in it."""
     try:
         yield
+    except (FileExistsError, NotADirectoryError) as error:
+        text = f"{folder} is a file or is inside a file; choose another --data-dir"
+        raise DataError(text) from error
     except (OSError, RuntimeError) as error:
-        raise write_error(folder, error) from error
-
-
-def write_error(folder: Path, error: Exception) -> DataError:
-    parent = next(p for p in (folder, *folder.parents) if p.is_dir())
-    free = shutil.disk_usage(parent).free / 1e9
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        return DataError(f"{folder} is a file or is inside a file; choose another --data-dir")
-    return DataError(
-        f"cannot write in {folder}: {reason} ({free:.1f} GB free); free space there or choose "
-        "another --data-dir; finished parts are kept"
-    )
+        parent = next(p for p in (folder, *folder.parents) if p.is_dir())
+        free = shutil.disk_usage(parent).free / 1e9
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise DataError(
+            f"cannot write in {folder}: {reason} ({free:.1f} GB free); free space there or choose "
+            "another --data-dir; finished parts are kept"
+        ) from error
 
 
 def _sidecar(folder: Path, file: str) -> Path:

@@ -22,35 +22,21 @@ class _SharedProgress(ShardProgress):
     """Progress of a worker process: shared counters, updated now and then."""
 
     def __init__(self, good: Any, bad: Any, stopping: Any):
-        self._good, self._bad, self._stopping = good, bad, stopping
-        self._unreported = [0, 0]
+        super().__init__(self._report)
+        self._shared, self._stopping = (good, bad), stopping
 
-    def add(self, good: int, bad: int) -> None:
-        self._unreported[0] += good
-        self._unreported[1] += bad
-        if bad or sum(self._unreported) >= _REPORT_EVERY:
+    def _report(self, good: int, bad: int) -> None:
+        if bad or good >= _REPORT_EVERY:
             self.flush()
 
     def flush(self) -> None:
-        for counter, count in zip((self._good, self._bad), self._unreported, strict=True):
+        for counter, count in zip(self._shared, (self._good, self._bad), strict=True):
             with counter.get_lock():
                 counter.value += count
-        self._unreported = [0, 0]
+        self._good = self._bad = 0
 
     def stop(self) -> bool:
         return bool(self._stopping.value)
-
-
-class _ShownProgress(ShardProgress):
-    """Progress in this process: shown after every image."""
-
-    def __init__(self, show: Callable[[int, int], None]):
-        self._show, self._counts = show, [0, 0]
-
-    def add(self, good: int, bad: int) -> None:
-        self._counts[0] += good
-        self._counts[1] += bad
-        self._show(*self._counts)
 
 
 _job: tuple[Path, Storage, _SharedProgress]
@@ -70,7 +56,7 @@ def write_shards(
     images so far.
     """
     if workers <= 1 or len(shards) <= 1:
-        progress = _ShownProgress(show)
+        progress = ShardProgress(show)
         for shard in shards:
             yield write_shard(folder, shard, storage, progress)
         return

@@ -39,12 +39,13 @@ def label_photos(layout: SourceLayout) -> tuple[dict[str, LabelledPhotos], list[
     tables = LabelTables(layout.beside, layout.splits)
     before = len(layout.understood)
     folder = layout.splits["train"]
+    splits: dict[str, LabelledPhotos] = {}
     if _is_flat(folder):
         splits = _by_table(layout, tables) or _by_names(layout, tables)
-        ids = sorted({class_id for photos in splits.values() for class_id, _ in photos})
-    elif splits := _are_parts(folder) and _by_table(layout, tables, _MIN_LABELLED):
-        ids = sorted({class_id for photos in splits.values() for class_id, _ in photos})
-    else:
+    elif _are_parts(folder):
+        splits = _by_table(layout, tables, _MIN_LABELLED)
+    ids = sorted({class_id for photos in splits.values() for class_id, _ in photos})
+    if not splits:
         ids = sorted(folder.tops)
         if not ids:
             raise DataError(_no_classes(layout, tables))
@@ -85,31 +86,26 @@ def _by_table(
     for index, entry in enumerate(photos):
         if index in classes:
             found[splits.get(index, "train")].append((classes[index], entry))
-    _note_flat(layout, folder, photos, found)
+    _note_flat(layout, found)
     return found
 
 
 def _by_names(layout: SourceLayout, tables: LabelTables) -> dict[str, LabelledPhotos]:
-    folder = layout.splits["train"]
-    photos = folder.photos()
+    photos = layout.splits["train"].photos()
     classes = classes_in_names([entry.name for entry in photos])
     if not classes:
         raise DataError(_no_classes(layout, tables))
     found = {"train": [(c, entry) for c, entry in zip(classes, photos, strict=True) if c]}
     layout.understood.append("classes are taken from file names")
-    _note_flat(layout, folder, photos, found)
+    _note_flat(layout, found)
     return found
 
 
-def _note_flat(
-    layout: SourceLayout,
-    folder: PhotoFolder,
-    photos: list[Entry],
-    found: dict[str, LabelledPhotos],
-) -> None:
+def _note_flat(layout: SourceLayout, found: dict[str, LabelledPhotos]) -> None:
+    folder = layout.splits["train"]
     counts = Counter(class_id for part in found.values() for class_id, _ in part)
     layout.understood.append(f"classes: {listed(f'{c} {n:,}' for c, n in sorted(counts.items()))}")
-    layout.left_out["photos of train that have no label"] += len(photos) - counts.total()
+    layout.left_out["photos of train that have no label"] += len(folder.photos()) - counts.total()
     _note_files_beside_photos(layout, folder)
 
 
