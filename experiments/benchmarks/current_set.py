@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from alexnet_jax.config import DataConfig
-from alexnet_jax.data.prepared import read_prepared
+from alexnet_jax.data.versions import versions
 from alexnet_jax.display import Display
 from alexnet_jax.preparation.currency import compare_source
 from alexnet_jax.preparation.prepare import prepare
@@ -52,11 +52,10 @@ def measure(place: Path, photos: int, rounds: int) -> tuple[list[dict[str, Any]]
     data = DataConfig("photos", "folder", str(place / "photos"), stored_size=8, store="raw")
     write_photos(place / "photos", photos)
     folder = prepare(data, place / "data")
-    prepared = read_prepared(folder)
-    assert prepared is not None
+    (version,) = versions(folder)
 
     def check(state: str) -> None:
-        found = compare_source(folder, prepared, data, display=Display.on_stderr(quiet=True))
+        found = compare_source(version, data, Display.on_stderr(quiet=True))
         assert found.state == state, found
 
     def command() -> None:

@@ -11,11 +11,9 @@ from PIL import Image
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
-from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError
 from alexnet_jax.preparation import copies
 from alexnet_jax.preparation.images import SourceImage
-from alexnet_jax.preparation.options import resolve_options
 from alexnet_jax.preparation.prepare import prepare
 from alexnet_jax.preparation.splitting import hold_out
 
@@ -141,11 +139,6 @@ def test_copies_are_left_alone_where_that_is_asked_for(tmp_path, capsys):
         prepared(root, tmp_path / "data", copies="ignore", name=together.name)
 
 
-def test_the_name_of_a_set_is_that_of_before_there_was_a_choice(tmp_path):
-    data = DataConfig("", "folder", "/photos", stored_size=32)
-    assert resolve_options(data).name == "photos-f8085afd"
-
-
 def test_a_source_with_splits_keeps_them_and_copies_across_are_listed(tmp_path, capsys):
     root = tmp_path / "photos"
     for name, first in (("a", 0), ("b", 10)):
@@ -205,18 +198,6 @@ def test_unreadable_and_flat_photos_are_no_copies_and_are_named_as_ever(tmp_path
     prepared(root, tmp_path / "data")
     said = capsys.readouterr().err
     assert "2 bad images left out" in said and "scenes" not in said
-
-
-def test_the_split_is_the_same_for_any_number_of_workers(tmp_path):
-    root = augmented(tmp_path / "photos")
-    data = DataConfig("set", "folder", str(root), stored_size=32, validation_fraction=0.2)
-    prints = {
-        open_dataset(
-            prepare(data, tmp_path / str(n), workers=n, display=Display(quiet=True))
-        ).fingerprint
-        for n in (0, 2)
-    }
-    assert len(prints) == 1
 
 
 def test_a_set_whose_copies_were_kept_together_is_current(tmp_path, capsys):

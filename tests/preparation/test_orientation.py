@@ -1,17 +1,14 @@
-"""Which way up photos are read and stored."""
+"""Which way up photos are read."""
 
 import io
 
 import numpy as np
 import pytest
-from appearances import CASES, ORIENTATIONS, SIZE, STORED, photo, picture
+from appearances import ORIENTATIONS, STORED, photo, picture
 from PIL import Image
 
-from alexnet_jax.config import AS_VIEWED, DataConfig
-from alexnet_jax.data.dataset import open_dataset
+from alexnet_jax.config import AS_VIEWED
 from alexnet_jax.data.decode import decode_rgb
-from alexnet_jax.display import Display
-from alexnet_jax.preparation.prepare import prepare
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
@@ -41,12 +38,3 @@ def test_an_orientation_that_is_none_changes_nothing():
     buffer = io.BytesIO()
     Image.fromarray(picture()).save(buffer, "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")
     np.testing.assert_array_equal(decode_rgb(buffer.getvalue(), AS_VIEWED), picture())
-
-
-def test_photos_of_a_folder_are_stored_upright(tmp_path):
-    photos = str(CASES["orientation"].folder(tmp_path / "photos"))
-    data = DataConfig("", "folder", photos, SIZE, "raw", validation_fraction=0.0)
-    dataset = open_dataset(prepare(data, tmp_path / "data", display=Display(quiet=True)))
-    images = dataset.split("train").images(range(16))
-    np.testing.assert_array_equal(images, np.broadcast_to(picture(), images.shape))
-    assert dataset.appearance.orientation == "upright"

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from interruptions import interrupted
 from PIL import Image
 
 from alexnet_jax.config import DataConfig
@@ -22,7 +23,7 @@ from alexnet_jax.data.decode import decode_rgb
 from alexnet_jax.data.prepared import load_statistics, read_prepared
 from alexnet_jax.data.square import fit_square
 from alexnet_jax.errors import DataError, InputError
-from alexnet_jax.preparation import planning, storage, workers
+from alexnet_jax.preparation import planning, storage
 from alexnet_jax.preparation import prepare as preparation
 from alexnet_jax.preparation.options import default_options
 from alexnet_jax.preparation.prepare import ensure_prepared, prepare
@@ -161,23 +162,12 @@ def test_an_interrupted_preparation_continues(tmp_path, monkeypatch, after, caps
     root = write_images(tmp_path / "photos")
     many_shards(monkeypatch)
     unbroken = prepare(folder_config(root), tmp_path / "unbroken")
-    written = []
-
-    def interrupt(folder, shard, stored, progress):
-        if len(written) == after:
-            raise KeyboardInterrupt
-        written.append(shard.file)
-        return real(folder, shard, stored, progress)
-
-    real = workers.write_shard
-    monkeypatch.setattr(workers, "write_shard", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(monkeypatch, lambda _, done: len(done) == after) as written:
         prepare(folder_config(root), tmp_path / "data")
     folder = tmp_path / "data" / "tiny"
     with pytest.raises(DataError, match="interrupted"):
         open_dataset(folder)
     kept = {file: (folder / file).stat().st_mtime_ns for file in written}
-    monkeypatch.setattr(workers, "write_shard", real)
     prepare(folder_config(root), tmp_path / "data")
     assert {file: (folder / file).stat().st_mtime_ns for file in written} == kept
     assert fingerprint(folder) == fingerprint(unbroken)

@@ -52,15 +52,6 @@ def test_a_share_of_every_class_is_set_aside(tmp_path):
     assert list(listed(root, tmp_path, validation_fraction=0.0).splits) == ["train"]
 
 
-def test_hidden_files_are_left_out_and_counted(tmp_path):
-    root = write(
-        tmp_path / "x", "a/1.png", "b/2.png", "a/.hidden.png", ".git/c/3.png", "a/Thumbs.db"
-    )
-    source = listed(root, tmp_path, validation_fraction=0.0)
-    assert keys(source) == {"train": ["a/1.png", "b/2.png"]}
-    assert source.left_out == {"hidden files and folders": 2, "files of the operating system": 1}
-
-
 def test_files_beside_the_classes_are_counted(tmp_path):
     beside = ("front.jpg", "read me.txt")
     root = write(tmp_path / "x", "a/1.png", "b/2.png", *beside)
@@ -204,12 +195,6 @@ def test_an_archive_can_not_reach_outside(tmp_path):
     }
 
 
-def test_a_gzip_bomb_is_refused(tmp_path):
-    archive = pack(tmp_path / "x.tar.gz", {"a/1.png": bytes(30_000_000)}, "w:gz")
-    with pytest.raises(DataError, match="unpacks to over 100 times"):
-        listed(archive, tmp_path)
-
-
 def _cut(path, keep):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
     return path
@@ -231,7 +216,6 @@ BAD_FOLDERS = {
     "tar cut in a header": (
         DataError, "cannot be read as a tar", lambda t: _cut(pack(t / "x.tar", FILES), .57),
     ),
-    "cut gzip": (DataError, "is damaged", lambda t: _cut(pack(t / "x.tgz", FILES, "w:gz"), .5)),
     "empty folder": (DataError, "no class folders", lambda t: _made(t)),
     "flat folder": (DataError, "no class folders", lambda t: write(t / "x", "1.png", "2.png")),
     "one class": (DataError, "only one class .'a'", lambda t: write(t / "x", "a/1.png", "a/2.png")),
@@ -335,25 +319,20 @@ def test_cifar10_in_a_zip(tmp_path):
         listed(pack_zip(tmp_path / "binary.zip", files), tmp_path, "cifar10")
 
 
-@pytest.mark.parametrize("content", [{"data": [1]}, ["no", "dict"]])
-def test_a_pickle_that_is_no_batch_is_named(tmp_path, content):
-    files, _, _ = cifar_files("python")
-    files["cifar-10-batches-py/data_batch_1"] = pickle.dumps(content, protocol=2)
-    root = pack(tmp_path / "cifar-10-python.tar.gz", files, "w:gz")
-    with pytest.raises(DataError, match="data_batch_1 is no batch of CIFAR-10: .*(labels|items)"):
-        listed(root, tmp_path, "cifar10")
-
-
 class _Endless:
     def __reduce__(self):
         return np._core.multiarray._reconstruct, (np.ndarray, (2**60,), b"b")  # pyright: ignore
 
 
-def test_a_pickle_that_asks_for_all_memory_is_no_batch(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [({"data": [1]}, "labels"), (["no", "dict"], "items"), ({"data": _Endless()}, "")],
+)
+def test_a_pickle_that_is_no_batch_or_asks_for_all_memory_is_named(tmp_path, content, why):
     files, _, _ = cifar_files("python")
-    files["cifar-10-batches-py/data_batch_1"] = pickle.dumps({"data": _Endless()}, protocol=2)
+    files["cifar-10-batches-py/data_batch_1"] = pickle.dumps(content, protocol=2)
     root = pack(tmp_path / "cifar-10-python.tar.gz", files, "w:gz")
-    with pytest.raises(DataError, match="data_batch_1 is no batch of CIFAR-10: "):
+    with pytest.raises(DataError, match=f"data_batch_1 is no batch of CIFAR-10: .*{why}"):
         listed(root, tmp_path, "cifar10")
 
 
