@@ -86,11 +86,11 @@ def walk(folder: Path, key: Path, epochs: float) -> dict[str, Any]:
     commands = [shlex.split(command) for command in (*COMMANDS, LATER)]
     commands[0] += shorter
     steps = [timed(words, folder, KEPT_LINES) for words in commands]
-    said = [[line.replace(f"{folder.resolve()}/", "") for line in step["said"]] for step in steps]
+    place = f"{folder.resolve()}/"
     return {
         "steps": [
-            {"command": step["command"], "said": lines}
-            for step, lines in zip(steps, said, strict=True)
+            {"command": step["command"], "said": [line.replace(place, "") for line in step["said"]]}
+            for step in steps
         ],
         "accuracy": score(folder / SUBMISSION, key)["accuracy"],
         "log_loss": score(folder / REDUX, key)["log_loss"],

@@ -49,12 +49,8 @@ def watch(scratch: Path, steps: int) -> list[dict[str, int]]:
     epochs = steps / STEPS_PER_EPOCH
     every = STEPS_PER_SAVE / STEPS_PER_EPOCH
     words = ["--workdir", workdir, "--data-dir", scratch / "data", "--epochs", f"{epochs:.4f}"]
-    words += [
-        "--evaluate-every-epochs",
-        f"{every:.5f}",
-        "--checkpoint-every-steps",
-        str(STEPS_PER_SAVE),
-    ]
+    words += ["--evaluate-every-epochs", f"{every:.5f}"]
+    words += ["--checkpoint-every-steps", str(STEPS_PER_SAVE)]
     command = [sys.executable, "-m", "alexnet_jax.main", *map(str, words)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     found = []

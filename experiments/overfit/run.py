@@ -56,11 +56,8 @@ def memorize(
     network: Network, folder: Path, *, learning_rate: float, count: int, max_steps: int
 ) -> dict[str, Any]:
     """Repeats the training step on one batch until every image is right and the loss is small."""
-    size, augment, preprocessing = (
-        network.image_size,
-        AugmentConfig(mirror=False),
-        PreprocessConfig(),
-    )
+    size, augment = network.image_size, AugmentConfig(mirror=False)
+    preprocessing = PreprocessConfig()
     optimizer = OptimizerConfig(learning_rate, 2 * learning_rate)
     inputs = make_inputs(preprocessing, augment, load_statistics(folder), size)
     batch = batch_of(open_dataset(folder), size, count)
@@ -72,9 +69,8 @@ def memorize(
         state, sums = step(state, batch, inputs, rates, np.bool_(False))
         losses.append(float(sums.loss) / count)
         errors.append(1 - float(sums.by_name["top1_error"]) / count)
-        print(
-            f"step {number + 1}  loss {losses[-1]:.4f}  error {100 * errors[-1]:.1f} %", flush=True
-        )
+        text = f"loss {losses[-1]:.4f}  error {100 * errors[-1]:.1f} %"
+        print(f"step {number + 1}  {text}", flush=True)
         if len(losses) > 5 and max(losses[-3:]) < 0.05 and not any(errors[-3:]):
             break
     return {
@@ -112,10 +108,8 @@ def main() -> None:
         max_steps=arguments.steps,
     )
     if arguments.output:
-        write(
-            arguments.output,
-            {"network": arguments.network} | found | {"environment": environment()},
-        )
+        record = {"network": arguments.network, **found, "environment": environment()}
+        write(arguments.output, record)
     first, last = found["first_loss"], found["last_loss"]
     print(f"{found['parameters']:,} parameters")
     print(f"{found['steps']} steps, loss {first:.3f} to {last:.4f}")

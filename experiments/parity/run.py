@@ -16,7 +16,7 @@ from experiments import pages, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write
 from experiments.parity.compare import RESULTS, TARGETS, missed
-from experiments.parity.samples import OTHERS, REQUIRED
+from experiments.parity.samples import REQUIRED
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
         record = {"environment": environment(), "settings": settings, "targets": TARGETS}
         record |= {"networks": [], **compare_parts(arguments.batch_size, arguments.draws)}
     rows = {row["network"]: row for row in record["networks"]}
-    for name in arguments.networks or [*REQUIRED, *OTHERS]:
+    for name in arguments.networks or dict.fromkeys((*REQUIRED, *NETWORKS)):
         began = time.monotonic()
         rows[name] = compare_network(name, arguments.batch_size, arguments.draws)
         say_row(f"{name} ({time.monotonic() - began:.0f} s)", rows[name])

@@ -36,25 +36,6 @@ REQUIRED = (
     "cifar-19pct",
     "cifar-80sec",
 )
-OTHERS = (
-    "one-weird-trick-2014",
-    "one-tower",
-    "one-tower-adaptive",
-    "one-tower-half",
-    "non-overlapping",
-    "no-lrn",
-    "no-talk",
-    "six-conv",
-    "six-conv-2009",
-    "six-conv-2011",
-    "figure1-relu",
-    "figure1-tanh",
-    "figure1-sigmoid",
-    "cifar-alexnet",
-    "cifar-alexnet-one-tower",
-    "miniature",
-    "digits",
-)
 
 
 def uniform(seed: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
