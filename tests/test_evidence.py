@@ -316,7 +316,7 @@ def test_the_quick_forms_train_what_they_need_and_write_beside_the_repository(
     tmp_path, monkeypatch, capsys, few_optimizations
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("alexnet_jax.workflow.run.write_run_report", lambda *_, **__: None)
+    monkeypatch.setattr("alexnet_jax.workflow.run.write_report_of", lambda *_, **__: None)
     short = dataclasses.replace(PRESETS["digits"], epochs=0.2, final_views=1)
     monkeypatch.setitem(PRESETS, "digits", short)
     monkeypatch.setattr(specialise, "EPOCHS", (0.1, 0.2))

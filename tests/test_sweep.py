@@ -540,7 +540,7 @@ def test_the_command_ends_two_variants_of_every_claim_at_toy_size_with_a_page(
 
     monkeypatch.setattr(runner, "_train", train_in_this_process)
     monkeypatch.setattr(runner, "use_compilation_cache", lambda: None)
-    monkeypatch.setattr("alexnet_jax.workflow.run.write_run_report", lambda *_, **__: None)
+    monkeypatch.setattr("alexnet_jax.workflow.run.write_report_of", lambda *_, **__: None)
     variants = CLAIMS[name].variants
     ends = {key: variants[key] for key in (CLAIMS[name].baseline, list(variants)[-1])}
     claim = CLAIMS[name]._replace(variants=ends)
