@@ -2,19 +2,17 @@
 
 from collections.abc import Generator
 
-from jax.sharding import Mesh
-
 from alexnet_jax.data.pipeline import device_prefetch, training_batches
 from alexnet_jax.data.stream import Batch, TrainingSource
 from alexnet_jax.network import placement
-from alexnet_jax.runs.folder import Run
+from alexnet_jax.training.context import Context
 
 
 def batches_on_device(
-    run: Run, source: TrainingSource, mesh: Mesh | None, first_step: int
+    context: Context, source: TrainingSource, first_step: int
 ) -> Generator[Batch, None, None]:
     """Returns the endless stream of a run's batches from `first_step` on."""
-    config = run.config
+    run, config, mesh = context.run, context.run.config, context.mesh
     batches = training_batches(
         source,
         seed=config.seed,

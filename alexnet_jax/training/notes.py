@@ -5,25 +5,21 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from jax.sharding import Mesh
-
 from alexnet_jax import processes
 from alexnet_jax.config import Config
-from alexnet_jax.display import Display
 from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.digests import digest_of
-from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.state import TrainState
+from alexnet_jax.training.context import Context
 from alexnet_jax.training.outlook import outlook
 from alexnet_jax.training.position import Position
-from alexnet_jax.training.schedule import Clock
 
 
 class Notes:
     """Writes the course of a run into its `run.json`."""
 
-    def __init__(self, run: Run, display: Display):
-        self._run, self._display = run, display
+    def __init__(self, context: Context):
+        self._context, self._run, self._display = context, context.run, context.display
 
     def _write(self, **changes: Any) -> None:
         run_folder.update_info(self._run, **changes)
@@ -50,12 +46,12 @@ class Notes:
             wall = self._run.info.get("wall_seconds", 0.0) + time.monotonic() - begin
             self._write(wall_seconds=round(wall, 1))
 
-    def start(self, previous: Config, position: Position, clock: Clock, mesh: Mesh | None) -> bool:
+    def start(self, previous: Config, position: Position) -> bool:
         """Notes what this start changes in the run; returns whether anything is left to train."""
-        run, status = self._run, ""
+        run, mesh, status = self._run, self._context.mesh, ""
         if processes.is_chief():
             run_folder.note_changes(run, previous, position.step)
-            self._show_changed_schedule(previous, position, clock)
+            self._show_changed_schedule(previous, position)
             # After a damaged checkpoint the run goes from the older one to the end once more.
             is_newest = position.step >= run.info.get("step", 0)
             status = run.info["status"] if is_newest else "running"
@@ -67,13 +63,14 @@ class Notes:
         self._write(**here, starts=starts, status="running")
         return True
 
-    def _show_changed_schedule(self, previous: Config, position: Position, clock: Clock) -> None:
+    def _show_changed_schedule(self, previous: Config, position: Position) -> None:
         """Shows what the rates do from here on, where this start changes them or their time."""
         config, step = self._run.config, position.step
         names = ("schedule", "optimizer", "epochs")
         same = all(getattr(previous, name) == getattr(config, name) for name in names)
-        if not same and 0 < step < clock.step_after(config.epochs):
-            for line in outlook(previous, config, clock.epochs(step), position.plateau):
+        if not same and 0 < step < self._context.total_steps:
+            finished = self._context.clock.epochs(step)
+            for line in outlook(previous, config, finished, position.plateau):
                 self._display.say(line)
 
     def first_step(self, started: float) -> None:

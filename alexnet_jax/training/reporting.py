@@ -8,15 +8,15 @@ from pathlib import Path
 
 import jax
 
-from alexnet_jax.display import Display, duration
+from alexnet_jax.display import duration
 from alexnet_jax.errors import DivergedError
 from alexnet_jax.evaluation.guessing import Guess
 from alexnet_jax.evaluation.metrics import MAIN_ERROR, MetricSums, no_sums
-from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.metrics_log import MetricsLog
+from alexnet_jax.training.context import Context
 from alexnet_jax.training.position import Position
 from alexnet_jax.training.saving import Saver
-from alexnet_jax.training.schedule import Clock, CurrentRates
+from alexnet_jax.training.schedule import CurrentRates
 from alexnet_jax.training.watching import LearningWatch
 
 DISPENSABLE = (5, 7, 1, 4, 6, 3)
@@ -26,17 +26,10 @@ DISPENSABLE = (5, 7, 1, 4, 6, 3)
 class Reporter:
     """Counts the metrics of the steps, and reports them every `log_every_steps`."""
 
-    def __init__(
-        self,
-        run: Run,
-        clock: Clock,
-        log: MetricsLog,
-        display: Display,
-        saver: Saver,
-    ):
-        self._run, self._clock, self._log, self._display = run, clock, log, display
-        self._watch = LearningWatch(run.config, Guess.of_run(run.info), display)
-        self._saver = saver
+    def __init__(self, context: Context, log: MetricsLog, saver: Saver):
+        self._context, self._log, self._saver = context, log, saver
+        run = context.run
+        self._watch = LearningWatch(run.config, Guess.of_run(run.info), context.display)
         self._pending: tuple[MetricSums, int, float] | None = None
         self._measured_at, self._measured_step = 0.0, 0
 
@@ -68,26 +61,27 @@ class Reporter:
         return position._replace(window=window)
 
     def is_due(self, position: Position) -> bool:
-        return position.step % self._run.config.log_every_steps == 0
+        return position.step % self._context.run.config.log_every_steps == 0
 
     def report(self, position: Position, rates: CurrentRates, best_error: float | None) -> Position:
         """Shows the metrics since the last row; where a row is due, writes it and begins anew."""
         position = self.settle(position)
-        step, config = position.step, self._run.config
+        context, step = self._context, position.step
+        batch_size, total_steps = context.run.config.batch_size, context.total_steps
         seconds = max(time.monotonic() - self._measured_at, 1e-9)
-        speed = (step - self._measured_step) * config.batch_size / seconds
+        speed = (step - self._measured_step) * batch_size / seconds
         self.restart_clock(step)
-        means = position.window.means(self._run.network.classes)
+        means = position.window.means(context.run.network.classes)
         values = {f"train/{name}": mean for name, mean in means.items()}
         values["train/learning_rate"] = rates.weights
-        epoch, total_steps = self._clock.epochs(step), self._clock.step_after(config.epochs)
+        epoch = context.clock.epochs(step)
         if self.is_due(position):
             self._log.add({"step": step, "epoch": epoch, **values, "images_per_second": speed})
             position = position._replace(window=no_sums())
             self._watch.add(step, values["train/loss"], rates)
-        eta = (total_steps - step) * config.batch_size / max(speed, 1e-9)
+        eta = (total_steps - step) * batch_size / max(speed, 1e-9)
         parts = progress_parts(step, total_steps, epoch, values, speed, eta, best_error)
-        self._display.update(parts, DISPENSABLE, last=step == total_steps)
+        context.display.update(parts, DISPENSABLE, last=step == total_steps)
         return position
 
 

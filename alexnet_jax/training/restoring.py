@@ -4,7 +4,6 @@ import jax
 from jax.sharding import Mesh
 
 from alexnet_jax import processes
-from alexnet_jax.display import Display
 from alexnet_jax.errors import CheckpointError
 from alexnet_jax.network import placement
 from alexnet_jax.network.model import count_params
@@ -12,26 +11,24 @@ from alexnet_jax.runs.checkpoint import Checkpoints, Restored
 from alexnet_jax.runs.digests import digest_of
 from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.state import TrainState
+from alexnet_jax.training.context import Context
 from alexnet_jax.training.position import Position
-from alexnet_jax.training.schedule import Clock
 from alexnet_jax.training.steps import init_state
 from alexnet_jax.training.transfer import transfer_layers
 
 
-def restore_or_start(
-    run: Run, checkpoints: Checkpoints, clock: Clock, mesh: Mesh | None, display: Display
-) -> tuple[TrainState, Position]:
-    """Returns the newest saved state, or that of a new run, on the devices of `mesh`.
+def restore_or_start(context: Context, checkpoints: Checkpoints) -> tuple[TrainState, Position]:
+    """Returns the newest saved state, or that of a new run, on the devices of the mesh.
 
     Raises:
       CheckpointError: there are checkpoints, but none can be read; or the run is finished and has
         none.
     """
+    run, mesh, display = context.run, context.mesh, context.display
     restored = _restore(run, checkpoints, mesh)
     if restored is not None:
         position = Position.from_json(restored.meta, run.config.schedule)
-        total_steps = clock.step_after(run.config.epochs)
-        display.say(f"resumed {run.workdir} at step {position.step} of {total_steps}")
+        display.say(f"resumed {run.workdir} at step {position.step} of {context.total_steps}")
         return restored.state, position
     if run.info["status"] == "finished":
         raise CheckpointError(

@@ -16,6 +16,7 @@ from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.metrics_log import MetricsLog
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.batches import batches_on_device
+from alexnet_jax.training.context import Context
 from alexnet_jax.training.notes import Notes
 from alexnet_jax.training.reporting import Reporter
 from alexnet_jax.training.restoring import restore_or_start
@@ -62,31 +63,31 @@ def train_run(
       DivergedError: the loss is not finite.
       PeerLostError: another process of the run has ended.
     """
-    config, notes = run.config, Notes(run, display)
-    split = training_split(config.data, dataset)
-    clock = Clock(config.batch_size, split.num_examples)
-    total_steps = clock.step_after(config.epochs)
+    split = training_split(run.config.data, dataset)
+    clock = Clock(run.config.batch_size, split.num_examples)
+    context = Context(run, clock, mesh, display)
+    notes = Notes(context)
     inputs = placement.put(mesh, run.network, run.inputs)
     with notes.failure(), closing(Checkpoints(run.workdir)) as checkpoints:
-        state, position = restore_or_start(run, checkpoints, clock, mesh, display)
+        state, position = restore_or_start(context, checkpoints)
         first_step = position.step
-        if not notes.start(previous or config, position, clock, mesh):
+        if not notes.start(previous or run.config, position):
             return Outcome(state, finished=True, steps_done=0, run=run)
         with (
             notes.wall_seconds(),
             closing(MetricsLog(run.workdir, first_step, writes=processes.is_chief())) as log,
             Signals(display.warn) as signals,
-            closing(batches_on_device(run, split, mesh, first_step)) as batches,
+            closing(batches_on_device(context, split, first_step)) as batches,
         ):
             train_step = make_run_step(run, mesh)
-            schedule = RateSource(config, clock, state.params)
+            schedule = RateSource(run.config, clock, state.params)
             saver = Saver(run, checkpoints)
-            validator = Validator(run, dataset, clock, inputs, mesh, log, display, saver, signals)
-            reporter = Reporter(run, clock, log, display, saver)
+            validator = Validator(context, dataset, inputs, log, saver, signals)
+            reporter = Reporter(context, log, saver)
             if position.validation_due:  # an earlier call was stopped in it
                 position = validator.run(state, position)
             reporter.restart_clock(first_step)
-            while not position.is_at_end(total_steps) and not signals.told_to_stop():
+            while not position.is_at_end(context.total_steps) and not signals.told_to_stop():
                 rates = schedule.at(position.step, position.plateau)
                 state, sums = train_step(state, next(batches), inputs, rates.tree, rates.colour_on)
                 position = reporter.add(position.after_step(), sums, rates.now)
@@ -105,6 +106,6 @@ def train_run(
                     reporter.restart_clock(position.step)
             position = reporter.settle(position)
             saver.save_unless_saved(state, position)
-        finished = position.is_at_end(total_steps) and not position.validation_due
+        finished = position.is_at_end(context.total_steps) and not position.validation_due
         notes.end(state, finished)
     return Outcome(state, finished, position.step - first_step, run)

@@ -4,21 +4,19 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.data.preprocess import Inputs
-from alexnet_jax.display import Display
 from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
 from alexnet_jax.evaluation.metrics import MAIN_ERROR, describe_errors, describe_others
 from alexnet_jax.network import placement
 from alexnet_jax.network.filters import colour_shares, filter_picture
-from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.metrics_log import MetricsLog
 from alexnet_jax.runs.state import TrainState
+from alexnet_jax.training.context import Context
 from alexnet_jax.training.position import Position
 from alexnet_jax.training.saving import Saver
-from alexnet_jax.training.schedule import Clock, after_validation
+from alexnet_jax.training.schedule import after_validation
 from alexnet_jax.training.signals import Signals
 
 
@@ -35,20 +33,16 @@ class Validator:
 
     def __init__(
         self,
-        run: Run,
+        context: Context,
         dataset: Dataset,
-        clock: Clock,
         inputs: Inputs,
-        mesh: Mesh | None,
         log: MetricsLog,
-        display: Display,
         saver: Saver,
         signals: Signals,
     ):
-        self._run, self._clock, self._inputs, self._mesh = run, clock, inputs, mesh
-        self._split = dataset.split(run.config.data.validation_split)
-        self._log, self._display = log, display
-        self._saver, self._signals = saver, signals
+        self._context, self._run, self._clock = context, context.run, context.clock
+        self._split = dataset.split(context.run.config.data.validation_split)
+        self._inputs, self._log, self._saver, self._signals = inputs, log, saver, signals
         self._predict_step = None  # the first validation compiles it
         self.best_error: float | None = min(log.values(f"validation/{MAIN_ERROR}"), default=None)
 
@@ -56,7 +50,7 @@ class Validator:
         """Returns whether an epoch of validation is complete, or the run."""
         config = self._run.config
         due = self._clock.step_after(position.evaluated_epochs + config.evaluate_every_epochs)
-        return position.step >= min(due, self._clock.step_after(config.epochs))
+        return position.step >= min(due, self._context.total_steps)
 
     def run(self, state: TrainState, position: Position) -> Position:
         """Validates the parameters, logs the result and saves; once stopped, it is due again."""
@@ -81,7 +75,7 @@ class Validator:
             1,
             jnp.dtype(config.compute_dtype),
             config.augment,
-            self._mesh,
+            self._context.mesh,
         )
 
         def check_stop(*_: int) -> None:
@@ -96,7 +90,7 @@ class Validator:
             config.batch_size,
             keep_probabilities=False,
             progress=check_stop,
-            mesh=self._mesh,
+            mesh=self._context.mesh,
         )
 
     def _write(self, state: TrainState, step: int, metrics: dict[str, float]) -> None:
@@ -115,7 +109,7 @@ class Validator:
         if before is not None:
             best = f"best {100 * self.best_error:.2f} %"
             comparison = f" ({'the best' if error < before else best})"
-        self._display.say(
+        self._context.display.say(
             f"epoch {self._clock.epochs(step):.2f}: validation error "
             f"{describe_errors(result.values)}, {describe_others(result.values)}{comparison}"
         )
@@ -126,7 +120,7 @@ class Validator:
             config.schedule, position.plateau, error, config.evaluate_every_epochs
         )
         if plateau.drops > position.plateau.drops:
-            self._display.say("validation error has stalled: learning rate divided")
+            self._context.display.say("validation error has stalled: learning rate divided")
         return position._replace(
             plateau=plateau,
             evaluated_epochs=position.evaluated_epochs + config.evaluate_every_epochs,

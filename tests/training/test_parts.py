@@ -19,6 +19,7 @@ from alexnet_jax.evaluation.metrics import MetricSums
 from alexnet_jax.runs.metrics_log import MetricsLog, read_rows
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training import validation as validation_module
+from alexnet_jax.training.context import Context
 from alexnet_jax.training.position import Position
 from alexnet_jax.training.reporting import Reporter, memory_in_use, progress_parts
 from alexnet_jax.training.saving import Saver
@@ -160,9 +161,8 @@ def validation(run, monkeypatch):
     signals: Any = SimpleNamespace(told_to_stop=lambda: bool(told_to_stop))
     no_inputs: Any = None
     lines, log, saver = [], MetricsLog(run.workdir, 0), Saver(run, Recorder.any())
-    made = Validator(
-        run, dataset, CLOCK, no_inputs, None, log, Display(lines.append), saver, signals
-    )
+    context = Context(run, CLOCK, None, Display(lines.append))
+    made = Validator(context, dataset, no_inputs, log, saver, signals)
     yield SimpleNamespace(part=made, errors=errors, stop=told_to_stop, lines=lines, saver=saver)
     log.close()
 
@@ -205,7 +205,8 @@ def test_a_stopped_validation_is_due_again_and_leaves_nothing(validation, run):
 @pytest.fixture
 def reporting(run):
     lines, log = [], MetricsLog(run.workdir, 0)
-    yield Reporter(run, CLOCK, log, Display(lines.append), Saver(run, Recorder.any([2]))), lines
+    context = Context(run, CLOCK, None, Display(lines.append))
+    yield Reporter(context, log, Saver(run, Recorder.any([2]))), lines
     log.close()
 
 
