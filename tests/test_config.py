@@ -75,6 +75,18 @@ def test_differing_fields_are_dotted():
     assert differing_fields(PRESETS["digits"], other) == {"optimizer.momentum": (0.9, 0.5)}
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"optimizer": {"learning_rat": 1}}, r"no field 'learning_rat'.*learning_rate"),
+        ({"batch_size": "many"}, "config.batch_size should be int, not 'many'"),
+    ],
+)
+def test_fields_of_a_wrong_name_or_type_are_refused(wrong, message):
+    with pytest.raises(InputError, match=message):
+        Config.from_json(json.dumps(json.loads(PRESETS["digits"].to_json()) | wrong))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"\x1b[31m": 1}', '{"a\\nb": 1}'])
 def test_text_that_is_no_configuration_is_one_plain_line(text):
     with pytest.raises(InputError) as caught:
