@@ -77,14 +77,11 @@ class Copy(NamedTuple):
 
 def thumbnail(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
     """Returns an RGB picture squeezed to a square: uint8 [64, 64] grey, [16, 16, 3] colours."""
-    square = image.resize(
-        (GREY_SIZE, GREY_SIZE), Image.Resampling.HAMMING
-    )  # BOX is not the same mirrored
+    # Pillow's BOX is not the same mirrored.
+    square = image.resize((GREY_SIZE, GREY_SIZE), Image.Resampling.HAMMING)
     part = GREY_SIZE // COLOUR_SIZE
-    colour = (
-        np.asarray(square, np.float32).reshape(COLOUR_SIZE, part, COLOUR_SIZE, part, 3).mean((1, 3))
-    )
-    return np.asarray(square.convert("L")), np.rint(colour).astype(np.uint8)
+    cells = np.asarray(square, np.float32).reshape(COLOUR_SIZE, part, COLOUR_SIZE, part, 3)
+    return np.asarray(square.convert("L")), np.rint(cells.mean((1, 3))).astype(np.uint8)
 
 
 def find_copies(

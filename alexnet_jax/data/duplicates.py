@@ -55,26 +55,24 @@ def read_copies(folder: Path) -> list[CopyRow] | None:
 
 def across_splits(rows: Sequence[CopyRow], train: str, test: str) -> list[DuplicatePair]:
     """Returns the photos of the split `test` that show the same as one of the split `train`."""
-    scenes = _by_scene(rows)
     pairs = []
-    for scene in scenes.values():
+    for scene in _by_scene(rows).values() if test != train else ():
         known = [row for row in scene if row.split == train]
-        for row in scene if known else ():
-            if row.split == test and test != train:
-                direct = [other for other in known if row.photo == other.like or
-                          other.photo == row.like]  # fmt: skip
-                other = (direct or known)[0]
-                agreement = row.agreement if other.photo == row.like else other.agreement
-                pairs.append(
-                    DuplicatePair(row.photo, other.photo, float(agreement or row.agreement or 1))
-                )
+        for row in scene:
+            if not known or row.split != test:
+                continue
+            direct = [o for o in known if row.photo == o.like or o.photo == row.like]
+            other = (direct or known)[0]
+            agreement = row.agreement if other.photo == row.like else other.agreement
+            agreement = float(agreement or row.agreement or 1)
+            pairs.append(DuplicatePair(row.photo, other.photo, agreement))
     return pairs
 
 
 def conflicts_line(rows: Sequence[CopyRow]) -> str:
     """Returns how many photos are in two classes, with an example; empty: none are."""
-    scenes = _by_scene(rows)
-    mixed = [scene for scene in scenes.values() if len({row.class_id for row in scene}) > 1]
+    scenes = _by_scene(rows).values()
+    mixed = [scene for scene in scenes if len({row.class_id for row in scene}) > 1]
     if not mixed:
         return ""
     first = mixed[0][0]

@@ -70,17 +70,12 @@ def _read_binary(entry: Entry) -> list[SourceImage]:
         raise DataError(f"{entry.name} is compressed in {entry.path}; unpack that")
     labels = np.frombuffer(_read(entry), np.uint8)[::stride]
     name = entry.name.removesuffix(".bin")
-    return [
-        SourceImage(
-            f"{name}/{index:05d}",
-            _label(entry, label),
-            entry.path,
-            entry.offset + index * stride + 1,
-            _IMAGE_BYTES,
-            form="planar",
-        )
-        for index, label in enumerate(labels)
-    ]
+    images = []
+    for index, label in enumerate(labels):
+        place = entry.path, entry.offset + index * stride + 1, _IMAGE_BYTES
+        key = f"{name}/{index:05d}"
+        images.append(SourceImage(key, _label(entry, label), *place, form="planar"))
+    return images
 
 
 def _read_python(entry: Entry) -> list[SourceImage]:
