@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import shutil
 import sys
 import time
@@ -9,14 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO, cast
 
 PLAIN_LINE_EVERY_SECONDS = 5.0
+PLAIN_TERMINALS = ("dumb", "unknown")  # values of TERM: no line can be rewritten there
 
 
 class Display:
     """Shows lines and progress.
 
-    On a terminal the progress is one live line. Elsewhere (log files, pipes, `say`) it is a plain
-    line every five seconds. When the terminal is closed or the pipe breaks, the work goes on and
-    nothing more is shown.
+    On a terminal the progress is one live line. Elsewhere (log files, pipes, dumb terminals,
+    `say`) it is a plain line every five seconds. When the terminal is closed or the pipe breaks,
+    the work goes on and nothing more is shown.
     """
 
     def __init__(
@@ -32,7 +34,11 @@ class Display:
         """
         self._stream = _LastingStream(sys.stdout if stream is None else stream)
         self._say = self._stream.write_line if say is print else say
-        self._is_terminal = say is print and self._stream.isatty()
+        self._is_terminal = (
+            say is print
+            and self._stream.isatty()
+            and os.environ.get("TERM", "").lower() not in PLAIN_TERMINALS
+        )
         self.is_quiet = quiet
         self._live: Any = None
         self._plain_line_at = -math.inf
@@ -75,20 +81,21 @@ class Display:
         from rich.live import Live
         from rich.text import Text
 
-        if self._live is None:
+        live = self._live  # the handler of a stop may close the display between any two lines
+        if live is None:
             console = Console(
                 file=cast(TextIO, self._stream), force_terminal=True, force_jupyter=False
             )
-            self._live = Live(
+            live = self._live = Live(
                 console=console,
                 auto_refresh=False,
                 transient=True,
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
-            self._live.start()
+            live.start()
             console.show_cursor()  # a process that is killed could not show it again
-        self._live.update(Text(line, no_wrap=True, overflow="crop"), refresh=True)
+        live.update(Text(line, no_wrap=True, overflow="crop"), refresh=True)
 
     def close(self) -> None:
         """Removes the live line."""

@@ -39,6 +39,7 @@ def wide(monkeypatch):
     monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((80, 20)))
     monkeypatch.setenv("COLUMNS", "80")  # for rich
     monkeypatch.setenv("LINES", "20")
+    monkeypatch.setenv("TERM", "xterm")
 
 
 def test_elsewhere_than_on_a_terminal_progress_is_a_plain_line_now_and_then():
@@ -61,6 +62,31 @@ def test_on_a_terminal_one_live_line_makes_room_for_lines():
     assert "\x1b[2K" in terminal.getvalue() and "\x1b[?25l" not in terminal.getvalue()[-20:]
     assert "validated" in terminal.lines()
     assert any(line.endswith("step 4") for line in terminal.lines())
+
+
+def test_a_terminal_that_cannot_rewrite_a_line_gets_plain_lines(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    terminal = Terminal()
+    display = Display(stream=terminal)
+    display.update(PARTS)
+    display.say("validated")
+    assert terminal.getvalue() == "  ".join(PARTS) + "\nvalidated\n"
+
+
+def test_a_stop_between_two_codes_of_the_live_line_ends_no_work():
+    class Stopped(Terminal):
+        def write(self, text):
+            count = super().write(text)
+            if text.endswith("\x1b[?25h") and "stopping" not in self.getvalue():
+                display.say("stopping")  # as the handler of a signal does
+            return count
+
+    terminal = Stopped()
+    display = Display(stream=terminal)
+    display.update(["step 1"])
+    display.update(["step 2"])
+    display.close()
+    assert "stopping" in terminal.lines()
 
 
 @pytest.mark.parametrize(
