@@ -2,66 +2,23 @@
 
 Every field can be changed on the command line (`--optimizer.learning-rate 0.02`) or with
 `dataclasses.replace`. `config.json` in a run folder is the JSON form (`to_json`, `from_json`).
+A default in `result_neutral` or `retunable` says which fields a resumed run may change.
 """
 
 import dataclasses
 import json
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.errors import InputError
+from alexnet_jax.fields import from_json_value, result_neutral, retunable
+from alexnet_jax.source_kinds import SOURCE_KINDS
 
 Rates = tuple[tuple[str, float], ...]
 """Pairs of (layer name, value); a name that is absent takes the general value."""
 
-Orientation = Literal["upright", "stored"]
-"""Which way up images are read: turned as their EXIF says, or as their pixels are stored."""
-
-Colours = Literal["shown", "stored"]
-"""In which colours encoded images are read: as a viewer shows them, or the file's own numbers."""
-
-
-class Appearance(NamedTuple):
-    """How image files are read: which way up, and in which colours."""
-
-    orientation: Orientation
-    colours: Colours
-
-
-AS_VIEWED = Appearance("upright", "shown")
-"""As a viewer shows a photo."""
-
-AS_STORED = Appearance("stored", "stored")
-"""As 2012 read ImageNet."""
-
 AUTO = "auto"
 """The network of a configuration that is chosen when the photos are known."""
-
-
-class SourceTraits(NamedTuple):
-    """What all rooms ask of a kind of source.
-
-    Attributes:
-      has_files: its images are image files, which have an appearance.
-      loads_tensorflow: its images are listed in a process of its own.
-      reports_copies: a run says which test images are copies of training images.
-    """
-
-    has_files: bool = True
-    loads_tensorflow: bool = False
-    reports_copies: bool = False
-
-
-SOURCE_KINDS = {
-    "digits": SourceTraits(has_files=False),
-    "folder": SourceTraits(reports_copies=True),
-    "cifar10": SourceTraits(has_files=False),
-    "imagenet2012": SourceTraits(),
-    "tfds": SourceTraits(loads_tensorflow=True),
-}
-"""Kinds of sources; each has a module of its name in `preparation/sources/`."""
 
 if TYPE_CHECKING:
     SourceKindName = str
@@ -105,19 +62,19 @@ class DataConfig:
 
     name: str = ""
     source_kind: SourceKindName = "digits"
-    source: str = ""
+    source: str = result_neutral("")
     stored_size: int = 256
     store: Literal["jpeg", "raw"] = "jpeg"
     jpeg_quality: int = 95
     validation_fraction: float = 0.1
-    orientation: Literal["auto", "upright", "stored"] = "auto"
-    colours: Literal["auto", "shown", "stored"] = "auto"
+    orientation: Literal["auto", "upright", "stored"] = result_neutral("auto")
+    colours: Literal["auto", "shown", "stored"] = result_neutral("auto")
     copies: Literal["together", "ignore"] = "together"
     class_order: Literal["wordnet", "ilsvrc"] = "wordnet"
     train_split: str = "train"
     validation_split: str = "validation"
     balance: bool = False
-    cache_bytes: int = 2 * 1024**3
+    cache_bytes: int = result_neutral(2 * 1024**3)
 
 
 @dataclass(frozen=True)
@@ -184,8 +141,8 @@ class OptimizerConfig:
       rate_inside_velocity: False: `v = m v - d w - g; w = w + r v`, as PyTorch and torchvision.
     """
 
-    learning_rate: float = 0.01
-    bias_learning_rate: float = 0.02
+    learning_rate: float = retunable(0.01)
+    bias_learning_rate: float = retunable(0.02)
     momentum: float = 0.9
     weight_decay: float = 5e-4
     layer_learning_rate: Rates = ()
@@ -298,21 +255,21 @@ class Config:
     initial_weights: Literal["network", "fan-in"] = "network"
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     batch_size: int = 128
-    towers: int = 1
-    replicas: int = 0
-    accumulation: int = 1
-    epochs: float = 90
+    towers: int = result_neutral(1)
+    replicas: int = result_neutral(0)
+    accumulation: int = retunable(1)
+    epochs: float = retunable(90)
     seed: int = 0
     evaluate_every_epochs: float = 1
-    checkpoint_every_steps: int = 0
-    log_every_steps: int = 20
-    final_views: Literal[1, 10] = 10
-    workers: int = 0
+    checkpoint_every_steps: int = result_neutral(0)
+    log_every_steps: int = result_neutral(20)
+    final_views: Literal[1, 10] = result_neutral(10)
+    workers: int = result_neutral(0)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    schedule: ScheduleConfig = retunable(ScheduleConfig())
     transfer: TransferConfig = field(default_factory=TransferConfig)
 
     def to_json(self) -> str:
@@ -333,66 +290,10 @@ class Config:
             raise InputError(f"config is not JSON: {error}") from None
 
     def normalized(self) -> "Config":
-        """Returns the configuration with values of the fields' types: a float of 3 is 3.0.
-
-        Raises:
-          InputError: names a field whose value has another type.
-        """
+        """Returns it with values of the fields' types: a float of 3 is 3.0; raises `InputError`."""
         return Config.from_dict(dataclasses.asdict(self))
 
     @classmethod
     def from_dict(cls, value: Any) -> "Config":
         """Returns the configuration in parsed JSON; raises `InputError` for wrong fields."""
-        return _from_value(cls, value, "config")
-
-
-def fields_of(config: Config) -> dict[str, Any]:
-    """Returns `{dotted field name: value}`."""
-    return _flat(dataclasses.asdict(config))
-
-
-def differing_fields(first: Config, second: Config) -> dict[str, tuple[Any, Any]]:
-    """Returns `{dotted field name: (value in first, value in second)}` where the two differ."""
-    a, b = fields_of(first), fields_of(second)
-    return {name: (a[name], b[name]) for name in a if a[name] != b[name]}
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, item in value.items():
-        flat |= _flat(item, f"{prefix}{name}.") if isinstance(item, dict) else {prefix + name: item}
-    return flat
-
-
-def _from_value(kind: Any, value: Any, path: str) -> Any:
-    """Builds `kind` (dataclass, tuple, union, literal, scalar) from parsed JSON."""
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        if not isinstance(value, dict):
-            raise InputError(f"{path} should be an object, not {value!r}")
-        for name in value:
-            if name not in hints:
-                raise InputError(f"{path} has no field '{name}'.{did_you_mean(name, hints)}")
-        return typing.cast(type, kind)(
-            **{
-                name: _from_value(hints[name], item, f"{path}.{name}")
-                for name, item in value.items()
-            }
-        )
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple and isinstance(value, list | tuple):
-        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
-        if len(kinds) == len(value):
-            return tuple(_from_value(k, v, path) for k, v in zip(kinds, value, strict=True))
-    elif origin is Literal and value in arguments:
-        return value
-    elif origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        return _from_value(next(a for a in arguments if a is not type(None)), value, path)
-    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(kind, type) and type(value) is kind:
-        return value
-    expected = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-    raise InputError(f"{path} should be {expected}, not {value!r}")
+        return from_json_value(cls, value, "config")

@@ -1,7 +1,7 @@
 """Named experiments, as configurations; `preset_notes` has source, command and score of each."""
 
+from alexnet_jax.appearance import AS_STORED
 from alexnet_jax.config import (
-    AS_STORED,
     AUTO,
     AugmentConfig,
     Config,

@@ -20,8 +20,8 @@ from alexnet_jax.config import (
     Rates,
     ScheduleConfig,
     TransferConfig,
-    fields_of,
 )
+from alexnet_jax.fields import fields_of
 from alexnet_jax.network.layers import Conv, parametric_layers
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS

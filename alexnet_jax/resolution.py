@@ -9,16 +9,10 @@ from typing import NamedTuple
 
 import jax
 
-from alexnet_jax.config import (
-    SOURCE_KINDS,
-    Appearance,
-    Config,
-    DataConfig,
-    OptimizerConfig,
-    TransferConfig,
-    fields_of,
-)
+from alexnet_jax.appearance import Appearance
+from alexnet_jax.config import Config, DataConfig, OptimizerConfig, TransferConfig
 from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.fields import fields_of
 from alexnet_jax.network.layers import (
     Network,
     parametric_layers,
@@ -28,6 +22,7 @@ from alexnet_jax.network.layers import (
 from alexnet_jax.network.model import Params, init_params
 from alexnet_jax.network.networks import find_network
 from alexnet_jax.network.towers import tower_network
+from alexnet_jax.source_kinds import SOURCE_KINDS
 
 
 class Resolved(NamedTuple):

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from alexnet_jax.config import Config, differing_fields
+from alexnet_jax.config import Config
 from alexnet_jax.errors import InputError
+from alexnet_jax.fields import differing_fields
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.resolution import check_values
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 import tyro
 
+from alexnet_jax.appearance import Colours, Orientation
 from alexnet_jax.commands.options import AbsolutePath, Flag, RunOptions
-from alexnet_jax.config import Colours, Orientation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 
 import tyro
 
+from alexnet_jax.appearance import Colours, Orientation
 from alexnet_jax.commands.options import AbsolutePath, Options
-from alexnet_jax.config import SOURCE_KINDS, Colours, DataConfig, Orientation
+from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.locations import default_data_dir
+from alexnet_jax.source_kinds import SOURCE_KINDS
 
 _SOURCE_HELP = f"one of {', '.join(SOURCE_KINDS)}; for a set of the TFDS catalogue, tfds:NAME."
 

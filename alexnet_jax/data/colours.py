@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from alexnet_jax.config import Colours
+from alexnet_jax.appearance import Colours
 
 _MAX_PROFILE_BYTES = 4 * 1024**2  # those of printers have one or two million
 _MODES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}

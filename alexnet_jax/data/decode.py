@@ -10,7 +10,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageFile, features
 
-from alexnet_jax.config import AS_STORED, Appearance
+from alexnet_jax.appearance import AS_STORED, Appearance
 from alexnet_jax.data import colours, depth, jpeg_end
 from alexnet_jax.errors import BadImageError
 

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alexnet_jax.config import AS_STORED, AS_VIEWED, SOURCE_KINDS, Appearance
+from alexnet_jax.appearance import AS_STORED, AS_VIEWED, Appearance
 from alexnet_jax.errors import DataError
 from alexnet_jax.files import read_arrays
+from alexnet_jax.source_kinds import SOURCE_KINDS
 
 PREPARED = "prepared.json"
 EXAMPLES = "examples.npz"

@@ -10,14 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alexnet_jax.config import (
-    AS_VIEWED,
-    Appearance,
-    AugmentConfig,
-    Colours,
-    Orientation,
-    PreprocessConfig,
-)
+from alexnet_jax.appearance import AS_VIEWED, Appearance, Colours, Orientation
+from alexnet_jax.config import AugmentConfig, PreprocessConfig
 from alexnet_jax.data.preprocess import Inputs, centre_arrays
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.evaluation.evaluate import make_predict_step, make_view_step

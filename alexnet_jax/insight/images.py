@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from alexnet_jax.config import AS_VIEWED, Appearance
+from alexnet_jax.appearance import AS_VIEWED, Appearance
 from alexnet_jax.data.decode import MAX_FILE_BYTES, appear, decode_rgb
 from alexnet_jax.data.square import fit_square
 from alexnet_jax.errors import BadImageError, DataError, InputError

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from alexnet_jax.config import Colours, Orientation
+from alexnet_jax.appearance import Colours, Orientation
 from alexnet_jax.display import Count, Display
 from alexnet_jax.errors import InputError, printable
 from alexnet_jax.files import write_text

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_jax.config import differing_fields
 from alexnet_jax.evaluation.metrics import MAIN_ERROR, table_columns
+from alexnet_jax.fields import differing_fields
 from alexnet_jax.insight import curves
 from alexnet_jax.insight.confusion import class_errors, confused_pairs, heat_map, row_shares
 from alexnet_jax.insight.curves import draw_curves

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alexnet_jax.config import Appearance, DataConfig
+from alexnet_jax.appearance import Appearance
+from alexnet_jax.config import DataConfig
 from alexnet_jax.data.copies import (
     COLOUR_SIZE,
     GREY_SIZE,

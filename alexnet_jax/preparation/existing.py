@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from alexnet_jax.config import Appearance, DataConfig
+from alexnet_jax.appearance import Appearance
+from alexnet_jax.config import DataConfig
 from alexnet_jax.data.prepared import appearance_in
 from alexnet_jax.data.versions import Version, unfinished, version_in
 from alexnet_jax.display import Display

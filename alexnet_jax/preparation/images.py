@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from alexnet_jax.config import AS_STORED, Appearance
+from alexnet_jax.appearance import AS_STORED, Appearance
 from alexnet_jax.data.decode import MAX_FILE_BYTES, decode_rgb
 from alexnet_jax.data.square import fit_square
 from alexnet_jax.errors import BadImageError

@@ -9,13 +9,15 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from alexnet_jax.config import SOURCE_KINDS, Appearance, DataConfig
+from alexnet_jax.appearance import Appearance
+from alexnet_jax.config import DataConfig
 from alexnet_jax.data.prepared import appearance_in
 from alexnet_jax.data.versions import Version
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation.sources import source_kind
 from alexnet_jax.preparation.sources.listing import slug
 from alexnet_jax.resolution import check_data
+from alexnet_jax.source_kinds import SOURCE_KINDS
 
 
 def default_options(kind: str, source: str = "", name: str = "") -> DataConfig:

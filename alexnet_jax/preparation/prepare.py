@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
 
-from alexnet_jax.config import SOURCE_KINDS, DataConfig
+from alexnet_jax.config import DataConfig
 from alexnet_jax.data.prepared import WORK
 from alexnet_jax.data.versions import Version, folder_of, next_number, versions
 from alexnet_jax.display import Count, Display
@@ -39,6 +39,7 @@ from alexnet_jax.preparation.sources import list_images, source_kind
 from alexnet_jax.preparation.storage import BadImages, Shard, ShardResult, Storage
 from alexnet_jax.preparation.workers import write_shards
 from alexnet_jax.processes import start_processes
+from alexnet_jax.source_kinds import SOURCE_KINDS
 
 _display = Display.on_stderr()  # of a process that prepares for another
 _IN_PROCESS_PIXELS = 16_000_000  # less is stored before a worker process has started

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from alexnet_jax.config import AS_STORED, Appearance
+from alexnet_jax.appearance import AS_STORED, Appearance
 from alexnet_jax.data.prepared import WORK, pack_strings, unpack_strings
 from alexnet_jax.errors import DataError
 from alexnet_jax.files import read_arrays, write_arrays, write_text

@@ -14,7 +14,8 @@ import filelock
 import numpy as np
 
 from alexnet_jax import processes
-from alexnet_jax.config import AS_STORED, AS_VIEWED, Appearance, Config
+from alexnet_jax.appearance import AS_STORED, AS_VIEWED, Appearance
+from alexnet_jax.config import Config
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import InputError
 from alexnet_jax.files import read_arrays, write_arrays

@@ -11,37 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from alexnet_jax.config import Config, differing_fields
+from alexnet_jax.config import Config
 from alexnet_jax.errors import InputError
+from alexnet_jax.fields import differing_fields, marked_fields
 from alexnet_jax.files import write_text
 
 CONFIG, INFO, CHECKPOINTS = "config.json", "run.json", "checkpoints"
 
-RESULT_NEUTRAL_FIELDS = {
-    "log_every_steps",
-    "checkpoint_every_steps",
-    "workers",
-    "towers",
-    "replicas",
-    "data.source",
-    "data.orientation",
-    "data.colours",
-    "data.cache_bytes",
-    "final_views",
-}
-"""Fields that do not change the parameters of a run, except for their rounding on other devices. A
-resumed run may change them. The images themselves are held by the fingerprint of the data set."""
-
-RETUNABLE = (
-    "schedule.",
-    "optimizer.learning_rate",
-    "optimizer.bias_learning_rate",
-    "epochs",
-    "accumulation",
-)
-"""Fields (or beginnings of names) that `retune` may change in the middle of a run, as the rates of
-2012 were changed by hand (paper §5). `accumulation` is one of them because it changes the rounding.
-Each change is noted in `run.json`."""
+RESULT_NEUTRAL_FIELDS = marked_fields(Config, "result_neutral")
+RETUNABLE_FIELDS = marked_fields(Config, "retunable")
 
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError, InputError)
 
@@ -128,19 +106,19 @@ def check_same_config(workdir: Path, stored: Config, config: Config, retune: boo
       workdir: run folder, for the message.
       stored: configuration of the run.
       config: configuration to continue with.
-      retune: let the fields in `RETUNABLE` differ.
+      retune: let the fields in `RETUNABLE_FIELDS` differ.
 
     Raises:
       InputError: names the fields that differ.
     """
     changed = _differing(stored, config)
-    refused = {k: v for k, v in changed.items() if not (retune and k.startswith(RETUNABLE))}
+    refused = {k: v for k, v in changed.items() if not (retune and k in RETUNABLE_FIELDS)}
     if refused:
         listing = "; ".join(f"{name} was {a!r}, is {b!r}" for name, (a, b) in refused.items())
-        may = all(name.startswith(RETUNABLE) for name in refused)
+        may_retune = refused.keys() <= RETUNABLE_FIELDS
         raise InputError(
             f"{workdir} holds a run with another configuration ({listing}); repeat it as it was, "
-            + ("change it in mid-run with --retune, " if may else "")
+            + ("change it in mid-run with --retune, " if may_retune else "")
             + "or use another --workdir"
         )
 
@@ -198,7 +176,7 @@ def _record_of(workdir: Path, files: _Files) -> RunRecord:
 def _check_same_run(workdir: Path, record: RunRecord, copy: RunRecord) -> None:
     """Raises `InputError` where a file is of another run than the checkpoints."""
     changed = _differing(record.config, copy.config)
-    fields = [name for name in changed if not name.startswith(RETUNABLE)]
+    fields = [name for name in changed if name not in RETUNABLE_FIELDS]
     run_id = copy.info.get("run_id")
     if fields:
         name, reason = CONFIG, f" ({', '.join(fields)} differ)"

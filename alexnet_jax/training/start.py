@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from alexnet_jax import processes
-from alexnet_jax.config import SOURCE_KINDS, Config
+from alexnet_jax.config import Config
 from alexnet_jax.data.balance import training_split
 from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.data.duplicates import (
@@ -36,6 +36,7 @@ from alexnet_jax.runs import folder as run_folder
 from alexnet_jax.runs.environment import environment
 from alexnet_jax.runs.folder import Run, read_run
 from alexnet_jax.runs.record import RunRecord, check_same_config
+from alexnet_jax.source_kinds import SOURCE_KINDS
 from alexnet_jax.training.train import Outcome, train_run
 
 Say = Callable[[str], None]

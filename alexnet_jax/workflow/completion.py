@@ -5,13 +5,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from alexnet_jax import processes, recipes
-from alexnet_jax.config import SOURCE_KINDS, Config
+from alexnet_jax.config import Config
 from alexnet_jax.display import Display
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import parametric_layers
 from alexnet_jax.preparation.survey import survey
 from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.record import RunRecord
+from alexnet_jax.source_kinds import SOURCE_KINDS
 
 
 def complete(

@@ -8,11 +8,12 @@ from pathlib import Path
 import jax
 
 from alexnet_jax import __version__, processes
-from alexnet_jax.config import Config, fields_of
+from alexnet_jax.config import Config
 from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.display import Display, duration
 from alexnet_jax.evaluation.metrics import describe_errors
 from alexnet_jax.evaluation.views import averaged_by
+from alexnet_jax.fields import fields_of
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network.placement import to_host
 from alexnet_jax.preparation.prepare import ensure_prepared

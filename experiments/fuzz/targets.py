@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from alexnet_jax import workflow
-from alexnet_jax.config import AS_VIEWED, Config, DataConfig
+from alexnet_jax.appearance import AS_VIEWED
+from alexnet_jax.config import Config, DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.decode import decode_rgb
 from alexnet_jax.data.prepared import load_statistics

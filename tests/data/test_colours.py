@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, features
 
-from alexnet_jax.config import AS_STORED, AS_VIEWED
+from alexnet_jax.appearance import AS_STORED, AS_VIEWED
 from alexnet_jax.data import colours
 from alexnet_jax.data.decode import decode_rgb
 

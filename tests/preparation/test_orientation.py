@@ -7,7 +7,7 @@ import pytest
 from appearances import ORIENTATIONS, STORED, photo, picture
 from PIL import Image
 
-from alexnet_jax.config import AS_VIEWED
+from alexnet_jax.appearance import AS_VIEWED
 from alexnet_jax.data.decode import decode_rgb
 
 

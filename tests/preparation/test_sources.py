@@ -10,7 +10,7 @@ import pytest
 from archives import IDS, pack, pack_zip, write_imagenet2012
 from photo_folders import keys, listed, png, write
 
-from alexnet_jax.config import SOURCE_KINDS, DataConfig
+from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
@@ -18,6 +18,7 @@ from alexnet_jax.preparation.images import read_square
 from alexnet_jax.preparation.options import default_options
 from alexnet_jax.preparation.prepare import prepare
 from alexnet_jax.preparation.sources import cifar10, source_kind
+from alexnet_jax.source_kinds import SOURCE_KINDS
 
 
 @pytest.mark.parametrize("name", SOURCE_KINDS)

@@ -20,7 +20,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from alexnet_jax.config import AS_STORED, DataConfig
+from alexnet_jax.appearance import AS_STORED
+from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.locations import readable
 from alexnet_jax.preparation.file_trees.folder import walk_folder

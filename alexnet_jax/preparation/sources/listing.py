@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from alexnet_jax.config import AS_VIEWED, Appearance, DataConfig
+from alexnet_jax.appearance import AS_VIEWED, Appearance
+from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import printable
 from alexnet_jax.preparation.images import SourceImage
 from alexnet_jax.preparation.splitting import hold_out
@@ -44,7 +45,7 @@ class Listing:
 class SourceKind:
     """A kind of source that `prepare` reads.
 
-    To add one: a line in `config.SOURCE_KINDS`, and a module of that name in this package which
+    To add one: a line in `source_kinds.py`, and a module of that name in this package which
     defines `SOURCE`.
 
     Attributes:

@@ -4,7 +4,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from alexnet_jax.config import AS_VIEWED, Appearance, AugmentConfig, PreprocessConfig
+from alexnet_jax.appearance import AS_VIEWED, Appearance
+from alexnet_jax.config import AugmentConfig, PreprocessConfig
 from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.network.layers import Network
 from alexnet_jax.weights.readers.source_file import SourceFile

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from alexnet_jax.config import Appearance, AugmentConfig, PreprocessConfig
+from alexnet_jax.appearance import Appearance
+from alexnet_jax.config import AugmentConfig, PreprocessConfig
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.model import Params
 from alexnet_jax.network.networks import find_network
