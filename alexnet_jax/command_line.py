@@ -152,7 +152,7 @@ def _help_text(verb: type[Options]) -> str:
 
 
 def _overview() -> str:
-    """Returns the help of the program as a whole."""
+    """Returns the help of the complete program."""
     listing = "\n".join(
         f"  {name:<14} {_help_text(verb).splitlines()[0]}" for name, verb in VERBS.items()
     )

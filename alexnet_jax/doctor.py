@@ -1,4 +1,4 @@
-"""Looks at everything a run depends on, and says what to mend."""
+"""Looks at everything a run depends on, and says what to repair."""
 
 import contextlib
 import hashlib
@@ -38,7 +38,7 @@ MAX_IMAGES = 200_000
 
 
 class Finding(NamedTuple):
-    """One line: `ok`, `note` (nothing to do) or `bad` (to be mended); about what; the text."""
+    """One line: `ok`, `note` (nothing to do) or `bad` (to be repaired); about what; the text."""
 
     state: str
     subject: str
@@ -54,13 +54,13 @@ def examine(workdir: Path | None, data_dir: Path, imagenet: Path | None = None) 
       imagenet: folder of the archives of ILSVRC-2012, or None.
 
     Returns:
-      Exit code: 0 if nothing must be mended, else 1.
+      Exit code: 0 if nothing must be repaired, else 1.
     """
     bad = 0
     for finding in findings(workdir, data_dir, imagenet):
         print(printable(f"{finding.state:<5} {finding.subject:<12} {finding.text}"))
         bad += finding.state == "bad"
-    print(f"{bad} to mend" if bad else "all is well")
+    print(f"{bad} to repair" if bad else "all is well")
     return 1 if bad else 0
 
 
@@ -162,7 +162,7 @@ def _compiled_programs() -> Iterator[Finding]:
         folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
         if not folder or not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
             why = "switched off, or the cache folder cannot be written, or it is not yours alone"
-            yield Finding("note", "compiled", f"each start compiles anew: {why}")
+            yield Finding("note", "compiled", f"each start compiles again: {why}")
             return
     except ImportError:  # said already
         return
@@ -310,7 +310,7 @@ def _run(workdir: Path) -> Iterator[Finding]:
     trained = "import" not in run.info and run.info.get("step", 0) > 0
     bad = damaged_lines(workdir / "metrics.jsonl", expected=trained)
     if bad:
-        remedy = "they cannot be brought back; the training command goes on"
+        remedy = "they cannot be brought back; the training command continues"
         yield Finding("bad", "run", f"{workdir / 'metrics.jsonl'} {bad}; {remedy}")
     yield from checkpoints
 
@@ -328,7 +328,9 @@ def _checkpoints(run: Any) -> Iterator[Finding]:
     try:
         steps = checkpoints.steps()
         if not steps:
-            yield Finding("bad", "checkpoint", "there is none; the training command begins anew")
+            yield Finding(
+                "bad", "checkpoint", "there is none; the training command starts from the beginning"
+            )
         named = {checkpoints.step_of(which): which for which in ("last", "best") if steps}
         for step in steps:
             what = f"step {step}" + (f" ({named[step]})" if step in named else "")

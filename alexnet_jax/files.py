@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, even after a power cut."""
+"""Files that are written completely or not at all, even in a power cut."""
 
 import contextlib
 import math
@@ -63,7 +63,7 @@ def _check_size(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
 
 
 def _replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Replaces a file: a temporary beside it is written, synced and renamed, its folder synced."""
+    """Replaces a file: writes, syncs and renames a temporary file next to it; syncs the folder."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     for left in path.parent.glob(f".{path.name}.*.tmp"):  # of a process that was killed
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Where things lie when the user names no place."""
+"""Default places of files."""
 
 import hashlib
 import os

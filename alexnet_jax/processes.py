@@ -21,10 +21,10 @@ from alexnet_jax import errors
 from alexnet_jax.errors import AlexNetError, InputError, PeerLostError
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What tells a program to stop: Ctrl-C, a batch system, a terminal that is closed."""
+"""Signals to stop: Ctrl-C, a batch system, a closed terminal."""
 
 stop_asked = False
-"""A command was told to stop, see `program.exit_code`; whatever swallows the exception."""
+"""A command was stopped (see `program.exit_code`), even if something swallows the exception."""
 
 T = TypeVar("T")
 

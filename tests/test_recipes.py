@@ -213,7 +213,7 @@ def test_photos_are_described_trained_and_continued(config, dataset, photos, tmp
     assert "doubtful    1 of 50 files" in text
     assert "--network tiny" in text and "conv1 to conv1 from the trunk" in text
     assert "classes balanced" in text
-    assert "1 of 9 test images show what a training image shows" in text
+    assert "1 of 9 test images show the same as a training image" in text
     rows = list(csv.DictReader(io.StringIO((tmp_path / "run/near_duplicates.csv").read_text())))
     assert [(row["test"], row["training"]) for row in rows] == [("blue/copy.jpg", "blue/7.png")]
     info = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -238,7 +238,7 @@ def test_a_prepared_set_is_taken_as_it_is_and_a_torn_config_is_read_from_a_check
     before = (tmp_path / "run" / "config.json").read_text()
     (tmp_path / "run" / "config.json").write_text(before[:100])
     workflow.train(asked, tmp_path / "run", tmp_path / "data", say=said.append)
-    assert any(line.startswith("config.json written anew") for line in said)
+    assert any(line.startswith("config.json written again") for line in said)
     assert "nothing to do" in said[-6]
     assert (tmp_path / "run" / "config.json").read_text() == before
 

@@ -179,7 +179,7 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     mesh: Mesh | None = None,
 ) -> Evaluation:
-    """Tests parameters on a whole split.
+    """Tests parameters on a complete split.
 
     Args:
       predict_step: from `make_predict_step`.

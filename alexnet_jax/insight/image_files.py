@@ -19,7 +19,7 @@ STANDARD_INPUT = "-"
 
 
 class NotTaken(NamedTuple):
-    """A file or folder beside the images that is no image for the network, and why."""
+    """A file or folder next to the images that is not an image, and why."""
 
     name: str
     reason: str
@@ -85,7 +85,7 @@ def _matches(pattern: str, not_taken: list[NotTaken]) -> list[Path]:
         found = _images_below(path, beside)
         not_taken += beside
         if not found:
-            others = f"; not taken: {len(beside)}, e.g. {beside[0].name}" if beside else ""
+            others = f"; not used: {len(beside)}, e.g. {beside[0].name}" if beside else ""
             raise InputError(f"folder {pattern} holds no image{others}")
         return found
     if path.exists():

@@ -45,7 +45,7 @@ def _page(summary: "NetworkSummary", table: list[str]) -> str:
     ]
     if network.towers > 1:
         notes.append(
-            "Towers: channels or units on each; the last layer is whole on each. "
+            "Towers: channels or units on each; the last layer is complete on each. "
             "Reads: its own tower's, or those of all."
         )
     title += f"images of {size}x{size}x3"

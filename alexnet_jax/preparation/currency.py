@@ -58,7 +58,7 @@ class Comparison(NamedTuple):
             ),
             "unknown": (
                 f"{folder.name} is used as it is: it was prepared by an older version of this "
-                f"program, and nothing tells whether {source} has changed since; to make sure, "
+                f"program, and it is unknown whether {source} has changed since; to make sure, "
                 f"remove {folder}, or choose another --data.name (of prepare: --name)"
             ),
         }[self.state]
@@ -110,7 +110,7 @@ def quick_state(folder: Path, kind: str, source: str, max_seconds: float) -> str
         return ""
     digest, name = load_digest(folder), readable(source)
     if digest is None:
-        return f"nothing tells whether {name} has changed since; an older version prepared it"
+        return f"it is unknown whether {name} has changed since: an older version prepared it"
     try:
         now = list_files(Path(source), max_seconds)
     except SourceMissingError as error:

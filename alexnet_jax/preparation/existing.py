@@ -1,4 +1,4 @@
-"""What is done with a set that is prepared already, and what its user is told."""
+"""What is done with a set that is prepared already, and which lines are printed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,8 +45,8 @@ def use_version(version: Version, data: DataConfig, compared: Comparison, displa
     begun = None if data.source else unfinished(first, version.number)
     if begun:
         display.warn(
-            f"{version.folder.name} is used; {begun} holds newer contents whose preparation was "
-            "interrupted: the same command with their source continues it"
+            f"{version.folder.name} is used; {begun} holds newer contents, but their preparation "
+            "was interrupted; the same command with their source continues it"
         )
     _print_appearance(version, data, display)
     return version.folder
@@ -65,11 +65,11 @@ def version_of_run(
     check_same(own, data)
     if own is not newest:
         display.warn(
-            f"this run goes on with {own.folder.name}, with which it began; {newest.folder.name} "
-            "holds newer contents, which a run in a new --workdir takes"
+            f"this run continues with {own.folder.name}, with which it began; {newest.folder.name} "
+            "holds newer contents, which a run in a new --workdir uses"
         )
     elif own.prepared["fingerprint"] == fingerprint:
-        goes_on = f"; this run goes on with {own.folder.name}, with which it began"
+        goes_on = f"; this run continues with {own.folder.name}, with which it began"
         try:
             compared = compare_source(own, data, display)
         except (InputError, DataError) as error:

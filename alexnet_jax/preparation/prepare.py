@@ -186,7 +186,7 @@ def _prepare(job: _Job, display: Display, known: tuple[Version, Comparison] | No
             display.warn(compared.message(data, newest.folder))
             display.warn(
                 f"the new contents become {new}; {newest.folder} stays for the runs that began "
-                "with it, and may be removed when none needs it"
+                "with it, and can be removed when no run needs it"
             )
         _prepare_version(new, job, display)
     return new

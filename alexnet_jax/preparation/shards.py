@@ -1,4 +1,4 @@
-"""Writes one shard: decode, fit, encode, sum, digest; the file appears whole or not at all."""
+"""Writes one shard: decode, fit, encode, sum, digest; all of the file or none of it."""
 
 import functools
 import hashlib
@@ -124,7 +124,7 @@ def _fill(writer: Any, part: _Part, shard: Shard, stored: Storage, progress: Sha
 
 
 def _finish(temporary: Path, final: Path, count: int) -> int:
-    """Checks that the file is whole, makes it durable, gives it its name; returns its bytes."""
+    """Checks that the file is complete, syncs it, gives it its name; returns its size in bytes."""
     from array_record.python.array_record_module import ArrayRecordReader
 
     with open(temporary, "rb+") as file:

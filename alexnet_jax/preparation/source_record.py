@@ -150,7 +150,7 @@ def load_digest(folder: Path) -> str | None:
 
 
 def touched(root: Path, before: SourceFiles, now: SourceFiles) -> Callable[[SourceImage], bool]:
-    """Returns a function that tells whether the size or time of an image's file has changed."""
+    """Returns a function that says whether the size or time of an image's file has changed."""
     unchanged = {name for name, _ in before.known.items() & now.known.items()}
     known: dict[str, bool] = {}
 

@@ -32,7 +32,7 @@ _ERROR = "validation/top1_error"
 
 
 class Restored(NamedTuple):
-    """A state with what a resumed run needs beside it."""
+    """A state, with what else a resumed run needs."""
 
     state: TrainState
     meta: dict[str, Any]
@@ -312,7 +312,7 @@ def negative_error(metrics: dict[str, float]) -> float:
 
 
 def _sharding_of(leaf: Any) -> jax.sharding.Sharding:
-    """Returns where a leaf of a target is to lie."""
+    """Returns the sharding of a leaf of a target."""
     sharding = getattr(leaf, "sharding", None)
     return sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 

@@ -202,7 +202,7 @@ def read_inputs(workdir: Path, info: dict[str, Any]) -> Inputs:
         remedy = (
             "import the weights again"
             if "import" in info
-            else "the training command makes it anew from the data set"
+            else "the training command makes it again from the data set"
         )
         raise InputError(f"{path} is missing or damaged ({error}); {remedy}") from None
     return inputs

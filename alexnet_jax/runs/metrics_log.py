@@ -49,7 +49,7 @@ class MetricsLog:
         if not self.path.exists():
             raise InputError(
                 f"the work folder {self.path.parent} was moved or removed while the run wrote to "
-                "it; the same command goes on where the folder is, or begins anew"
+                "it; the same command continues where the folder is, or starts from the beginning"
             )
         row = {name: _rounded(value) for name, value in row.items()}
         self.rows.append(row)
@@ -73,7 +73,7 @@ class MetricsLog:
         return [value for value in found if value is not None and math.isfinite(value)]
 
     def write_csv(self) -> None:
-        """Writes `metrics.csv` anew, one column per key."""
+        """Writes `metrics.csv` again, one column per key."""
         if not self._writes:
             return
         names = list(dict.fromkeys(name for row in self.rows for name in row))

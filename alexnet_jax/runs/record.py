@@ -78,7 +78,7 @@ def repair_record(workdir: Path, say: Callable[[str], object]) -> RunRecord | No
     if files.faults and files.copy:
         step, record = files.copy
         write_record(workdir, record)
-        say(f"{' and '.join(files.faults)} written anew from the checkpoint of step {step}")
+        say(f"{' and '.join(files.faults)} written again from the checkpoint of step {step}")
         return record
     if files.faults and not any((workdir / CHECKPOINTS).glob("[0-9]*")):
         (workdir / CONFIG).unlink(missing_ok=True)
@@ -162,7 +162,7 @@ def _record_of(workdir: Path, files: _Files) -> RunRecord:
     for name, fault in files.faults.items():
         warnings.warn(
             f"{workdir / name} {fault}: read from the checkpoint of step {step}; "
-            "the training command writes it anew",
+            "the training command writes it again",
             stacklevel=3,
         )
     record = RunRecord(
@@ -186,7 +186,7 @@ def _check_same_run(workdir: Path, record: RunRecord, copy: RunRecord) -> None:
         return
     raise InputError(
         f"{workdir / name} is of another run than the checkpoints{reason}; remove it, and the "
-        "training command writes it anew, or bring back its own"
+        "training command writes it again, or bring back the right one"
     )
 
 

@@ -85,4 +85,4 @@ class Notes:
             self._write(status="finished", step=step, params_sha256=digest_of(state.params))
             return
         self._write(status="interrupted", step=step)
-        self._display.warn(f"interrupted: saved step {step}; the same command goes on from there")
+        self._display.warn(f"interrupted: saved step {step}; the same command continues from there")

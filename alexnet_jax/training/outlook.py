@@ -119,7 +119,7 @@ def _remedy(before: Config, now: Config, finished: float, rates: CurrentRates) -
     asked = now.optimizer.learning_rate
     if place is not None and asked != before.optimizer.learning_rate:
         lines.append(
-            f"optimizer.learning_rate counts no longer, as phase {place} has a rate of its own: "
+            f"optimizer.learning_rate has no effect now: phase {place} has its own rate: "
             f"--retune --schedule.phases.{place}.learning-rate {asked:g}"
         )
     return lines

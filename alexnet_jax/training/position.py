@@ -1,4 +1,4 @@
-"""Where a run is, beside its arrays: what a checkpoint stores and a resumed run goes on from."""
+"""The position of a run in its training: what a checkpoint stores apart from arrays."""
 
 import math
 from collections.abc import Mapping

@@ -64,7 +64,7 @@ class Reporter:
         return position.step % self._context.run.config.log_every_steps == 0
 
     def report(self, position: Position, rates: CurrentRates, best_error: float | None) -> Position:
-        """Shows the metrics since the last row; where a row is due, writes it and begins anew."""
+        """Shows the metrics since the last row; if a row is due, writes it and starts from zero."""
         position = self.settle(position)
         context, step = self._context, position.step
         batch_size, total_steps = context.run.config.batch_size, context.total_steps

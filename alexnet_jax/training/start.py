@@ -160,7 +160,7 @@ def _continued_run(
     if info["data_fingerprint"] != dataset.fingerprint:
         raise DataError(
             f"the data set {dataset.path} has changed since this run began; bring the old one "
-            "back, or start anew in another --workdir"
+            "back, or start a new run in another --workdir"
         )
     resolved = resolve(config, run_folder.facts_of(info))
     try:
@@ -168,7 +168,7 @@ def _continued_run(
     except InputError:  # lost or damaged; the data set is the same
         inputs = _make_inputs(config, dataset, resolved)
         run_folder.write_inputs(workdir, inputs)
-        say(f"inputs.npz made anew from {dataset.path}")
+        say(f"inputs.npz made again from {dataset.path}")
     return Run.of(workdir, RunRecord(config, info), resolved, inputs)
 
 
@@ -233,6 +233,6 @@ def _list_duplicates(config: Config, workdir: Path, dataset: Dataset, say: Say) 
     table.writerows(pairs)
     write_text(workdir / DUPLICATES, text.getvalue())
     say(
-        f"{len(pairs)} of {len(test):,} test images show what a training image shows, so that the "
+        f"{len(pairs)} of {len(test):,} test images show the same as a training image, so the "
         f"error will look too small: {workdir / DUPLICATES}"
     )

@@ -204,7 +204,7 @@ def _retraced(first: dict[str, str], now: dict[str, str]) -> Exception:
     if any(change.startswith("batch") for change in changed):
         return DataError(
             f"{what}{'; '.join(changed)}. Every batch must be like the first: repair the data, and "
-            "the same command goes on from the last checkpoint"
+            "the same command continues from the last checkpoint"
         )
     why = "; ".join(changed) or "JAX's settings or caches, or the devices of the arrays, changed"
     return AssertionError(f"{what}{why}. Make a new step with `make_train_step` for that")

@@ -21,7 +21,7 @@ from alexnet_jax.training.signals import Signals
 
 
 class _StoppedError(Exception):
-    """The run was told to stop between two batches of a validation."""
+    """The run was stopped between two batches of a validation."""
 
 
 class Validator:

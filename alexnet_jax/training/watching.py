@@ -21,11 +21,11 @@ class LearningWatch:
             return
         if watch.stuck:
             self._display.warn(
-                f"nothing is being learnt yet: the loss of the last {STEPS} steps is that of "
+                f"the network is not learning yet: the loss of the last {STEPS} steps is that of "
                 f"guessing ({loss:.3f}); {what_helps(self._config, rates)}"
             )
         else:
-            self._display.warn(f"something is being learnt now: the loss is {loss:.3f}")
+            self._display.warn(f"the network is learning now: the loss is {loss:.3f}")
 
 
 def what_helps(config: Config, rates: CurrentRates) -> str:

@@ -1,4 +1,4 @@
-"""A whole experiment: data, training, the final test, the report.
+"""A complete experiment: data, training, the final test, the report.
 
 `alexnet_jax.train` is `train` here; the loop itself is `training/train.py`.
 """

@@ -1,4 +1,4 @@
-"""Tests of finished runs on a whole split: one run, or several averaged."""
+"""Tests of finished runs on a complete split: one run, or several averaged."""
 
 import json
 import warnings
@@ -61,7 +61,7 @@ def evaluate_run(
     towers: int = 1,
     replicas: int = 0,
 ) -> Evaluation:
-    """Tests a run, or several as an ensemble of equal weights, on a whole split.
+    """Tests a run, or several as an ensemble of equal weights, on a complete split.
 
     Args:
       workdir: run folder.

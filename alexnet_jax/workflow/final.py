@@ -1,4 +1,4 @@
-"""The test that ends a run: written once, read by whoever tells of the run."""
+"""The final test of a run: written once, read by report and summary."""
 
 import json
 import warnings
@@ -43,7 +43,7 @@ def final_test(run: Run) -> FinalTest:
         return test
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         warnings.warn(
-            f"{path} is damaged ({error}) and left out; the training command makes it anew",
+            f"{path} is damaged ({error}) and left out; the training command makes it again",
             stacklevel=2,
         )
         return FinalTest()

@@ -127,7 +127,7 @@ def test_a_change_is_told_and_prepared_beside_the_old(photos, tmp_path, capsys, 
     second = ensure_prepared(folder_of(photos), tmp_path / "data", display=display)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"{photos} has changed since set was prepared: {told}"
-    assert f"{first} stays" in lines[1] and "may be removed" in lines[1]
+    assert f"{first} stays" in lines[1] and "can be removed" in lines[1]
     assert second.name == "set.2"
     assert {path: path.read_bytes() for path in first.iterdir()} == old
     assert ensure_prepared(folder_of(photos), tmp_path / "data") == second
@@ -281,7 +281,7 @@ def test_a_run_goes_on_though_nothing_can_be_prepared_from_its_source(photos, tm
     assert ensure_prepared(folder_of(photos), tmp_path / "data", begun_with=began) == first
     (line,) = capsys.readouterr().err.splitlines()
     assert "only one class" in line and line.endswith(
-        "this run goes on with set, with which it began"
+        "this run continues with set, with which it began"
     )
 
 
@@ -296,7 +296,7 @@ def test_an_older_set_or_one_with_a_damaged_record_is_used_as_it_is(photos, tmp_
     capsys.readouterr()
     assert ensure_prepared(folder_of(photos), tmp_path / "data") == first
     (line,) = capsys.readouterr().err.splitlines()
-    assert "nothing tells whether" in line and f"remove {first}" in line
+    assert "it is unknown whether" in line and f"remove {first}" in line
 
 
 def test_a_run_goes_on_with_the_version_that_it_began_with(photos, tmp_path, capsys):
@@ -310,7 +310,7 @@ def test_a_run_goes_on_with_the_version_that_it_began_with(photos, tmp_path, cap
         return folder, capsys.readouterr().err
 
     folder, told = resumed(folder_of(photos))
-    assert folder == first and "11 added" in told and "goes on with set," in told
+    assert folder == first and "11 added" in told and "continues with set," in told
     assert not (tmp_path / "data" / "set.2").exists(), "nothing is prepared for it"
     second = prepare(folder_of(photos), tmp_path / "data")
     capsys.readouterr()
@@ -328,7 +328,7 @@ def test_an_interrupted_new_version_is_continued(photos, tmp_path, monkeypatch, 
         prepare(folder_of(photos), tmp_path / "data")
     capsys.readouterr()
     assert ensure_prepared(folder_of(None), tmp_path / "data") == first
-    assert re.search(r"set\.2 holds newer contents .*interrupted", capsys.readouterr().err)
+    assert re.search(r"set\.2 holds newer contents.*interrupted", capsys.readouterr().err)
     second = prepare(folder_of(photos), tmp_path / "data")
     assert second.name == "set.2" and "continuing: 1 of 2" in capsys.readouterr().err
     fresh = prepare(folder_of(photos), tmp_path / "other")

@@ -130,7 +130,7 @@ def test_rows_without_photos_and_photos_without_rows_are_told(tmp_path):
     assert counts(source) == {"train": {"0": 4, "1": 4}}
     assert source.understood[0].endswith("2 rows without a photo (10, …)")
     assert source.left_out == {
-        "photos of train that have no label": 2, "files beside the photos": 1,
+        "photos of train that have no label": 2, "files next to the photos": 1,
     }  # fmt: skip
 
 

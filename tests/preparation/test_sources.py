@@ -59,7 +59,7 @@ def test_files_beside_the_classes_are_counted(tmp_path):
     (root / "class_names.csv").write_text("a,ant\n")  # that one is read
     source = listed(root, tmp_path, validation_fraction=0.0)
     assert source.class_names == ("ant", "b")
-    assert source.left_out == {"files beside the class folders": 2}
+    assert source.left_out == {"files next to the class folders": 2}
     root = write(
         tmp_path / "y",
         "train/a/1.png",
@@ -70,17 +70,17 @@ def test_files_beside_the_classes_are_counted(tmp_path):
         "read me",
     )
     assert listed(root, tmp_path).left_out == {
-        "files beside the class folders": 2, "files outside train, validation and test": 1,
+        "files next to the class folders": 2, "files outside train, validation and test": 1,
     }  # fmt: skip
     wrapped = {name: png() for name in ("y/a/1.png", "y/b/2.png", "y/odd.png", "y/read me")}
     source = listed(pack(tmp_path / "y.tar", wrapped), tmp_path, validation_fraction=0.0)
     assert source.class_names == ("a", "b")
-    assert source.left_out == {"files beside the class folders": 2}
+    assert source.left_out == {"files next to the class folders": 2}
     root = write(tmp_path / "z", "odd.png")
     files = {name.removeprefix("x/train/"): data for name, data in FILES.items() if "train" in name}
     pack(root / "train.tar", files | {"odd.png": png()})
     assert listed(root, tmp_path).left_out == {
-        "files outside train, validation and test": 1, "files beside the class folders": 1,
+        "files outside train, validation and test": 1, "files next to the class folders": 1,
     }  # fmt: skip
 
 

@@ -204,7 +204,7 @@ def test_folders_that_only_wrap_are_looked_through(tmp_path, wrapper):
     source = listed(root, tmp_path, validation_fraction=0.0)
     assert counts(source) == {"train": TWO}
     assert source.understood[0] == f"the photos are those in the folder {wrapper}"
-    assert source.left_out == {f"files beside the folder '{wrapper.partition('/')[0]}'": 1}
+    assert source.left_out == {f"files next to the folder '{wrapper.partition('/')[0]}'": 1}
 
 
 def test_annotations_beside_the_images_are_no_class(tmp_path):

@@ -50,7 +50,7 @@ def doctor(place, capsys, code):
     assert found == code, text
     assert contents(place) == before
     bad = [line for line in text.splitlines() if line.startswith("bad")]
-    assert text.rstrip().endswith(f"{len(bad)} to mend" if code else "all is well")
+    assert text.rstrip().endswith(f"{len(bad)} to repair" if code else "all is well")
     return bad, text
 
 

@@ -113,7 +113,7 @@ def test_a_rate_that_counts_no_longer_is_told():
     optimizer = OptimizerConfig(0.005)
     now = dataclasses.replace(before, epochs=8, optimizer=optimizer)
     line = outlook(before, now, 4, PlateauState())[-1]
-    assert "counts no longer" in line and "--schedule.phases.0.learning-rate 0.005" in line
+    assert "no effect" in line and "--schedule.phases.0.learning-rate 0.005" in line
 
 
 def test_what_is_printed_can_be_typed_and_does_it(tmp_path):

@@ -61,7 +61,7 @@ def test_runs_go_on_as_they_began_and_new_ones_see_all(tmp_path, begin):
         add(photos, name, 100, 20)
     again, text = begin("a")
     assert again == first
-    assert "60 added, new class square; this run goes on with set," in text
+    assert "60 added, new class square; this run continues with set," in text
     second, text = begin("b")
     assert second == ("set.2", 3, 72), "stored as before"
     assert "3 classes: disc 29, square 18, stripe 29" in text, "the recipe sees what will be there"

@@ -75,7 +75,7 @@ def _path_in_work(archive: Path, work: Path, ending: str, member: str = "") -> P
 
 
 def _write(blocks: Iterator[bytes], unpacked: Path, archive: Path) -> None:
-    """Writes what is unpacked of an archive, whole or not at all; it gets the archive's times."""
+    """Writes an unpacked archive, completely or not at all, with the times of the archive."""
     status = archive.stat()
     temporary = unpacked.with_suffix(".tmp")
     limit = status.st_size * MAX_RATIO + 2**20

@@ -111,7 +111,7 @@ def _note_flat(layout: SourceLayout, found: dict[str, LabelledPhotos]) -> None:
 
 def _note_files_beside_photos(layout: SourceLayout, folder: PhotoFolder) -> None:
     others = (entry for entry in folder.tree.entries if not may_be_photo(entry.name))
-    layout.beside += [(entry, "files beside the photos") for entry in others]
+    layout.beside += [(entry, "files next to the photos") for entry in others]
 
 
 def _by_folders(layout: SourceLayout, split: str, ids: list[str]) -> LabelledPhotos:
@@ -124,7 +124,7 @@ def _by_folders(layout: SourceLayout, split: str, ids: list[str]) -> LabelledPho
     for entry in folder.tree.entries:
         if len(entry.parts) == 1:
             if entry.name != CLASS_NAMES:
-                layout.beside.append((entry, "files beside the class folders"))
+                layout.beside.append((entry, "files next to the class folders"))
             continue
         top = entry.parts[0]
         if top not in known:

@@ -69,7 +69,7 @@ def find_layout(root: Path, tree: Tree) -> SourceLayout:
         wrapper = find_wrapper(folder)
         if not wrapper:
             break
-        layout.leave_others(folder, [wrapper], f"files beside the folder '{wrapper}'")
+        layout.leave_others(folder, [wrapper], f"files next to the folder '{wrapper}'")
         folder = folder.below(wrapper)
     if folder.inside:
         layout.understood.append(f"the photos are those in the folder {'/'.join(folder.inside)}")
@@ -92,7 +92,7 @@ def _find_splits(folder: PhotoFolder, layout: SourceLayout) -> dict[str, str]:
         if not deep or not train:
             _refuse_test_beside_classes(folder, deep, others)
             layout.understood.append(
-                f"taken for classes, not for splits, as they lie beside {listed(others, 5)}: "
+                f"taken for classes, not for splits, because next to them are {listed(others, 5)}: "
                 f"{listed(named)}"
             )
             return {}

@@ -1,4 +1,4 @@
-"""What a kind of source tells `prepare`: its own properties, and the list of its images."""
+"""What a kind of source gives to `prepare`: its properties, and the list of its images."""
 
 import re
 from collections import Counter

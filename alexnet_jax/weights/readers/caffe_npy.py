@@ -42,7 +42,9 @@ def read_npy(file: SourceFile) -> Any:
             return np.frombuffer(data, dtype, count).reshape(shape, order=order)
     except _HEADER_ERRORS as error:
         reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{file.name} is not a whole NumPy file: {reason}; get it again") from None
+        raise InputError(
+            f"{file.name} is not a complete NumPy file: {reason}; get it again"
+        ) from None
     value, _ = read_pickle(data, file.name)
     content = value.state[4] if isinstance(value, PickledArray) and value.state else None
     return content[0] if isinstance(content, list) and len(content) == 1 else content

@@ -81,7 +81,7 @@ def parse_message(name: str, raw: Any, file: SourceFile) -> Any:
     except (DecodeError, ValueError, IndexError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"{file.name} is not a whole file of Caffe's: {reason}; get it again"
+            f"{file.name} is not a complete file of Caffe's: {reason}; get it again"
         ) from None
     return message
 

@@ -110,7 +110,7 @@ def _unzip(file: SourceFile) -> bytes:
         raise InputError(f"{file.name} is a zip without the entry 'data'") from None
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
         reason = str(error)[:100]  # it may quote much of the file
-        raise InputError(f"{file.name} is not a whole zip archive: {reason}") from None
+        raise InputError(f"{file.name} is not a complete zip archive: {reason}") from None
 
 
 def _detect_network(graph: Graph, file: SourceFile) -> str:
@@ -119,7 +119,7 @@ def _detect_network(graph: Graph, file: SourceFile) -> str:
             return name
     kinds = " ".join(type(layer).__name__ for layer in graph.layers)
     raise InputError(
-        f"{file.name} has the layers of none of our networks: {kinds}; name the nearest with "
+        f"{file.name} has layers that no known network has: {kinds}; name the nearest network with "
         "--network"
     )
 

@@ -133,7 +133,7 @@ def _without_weights(node: dict[str, Any], towers: int) -> list[ours.Layer]:
         case "hs" | "dropout2" | "dropout" as kind:
             return [ours.Dropout(1 - node.get("keep", 0.5), inverted=kind == "dropout")]
         case kind:
-            raise ValueError(f"layers of type '{kind}' are in none of our networks")
+            raise ValueError(f"no known network has layers of type '{kind}'")
 
 
 def _activation(neuron: Any) -> list[ours.Layer]:
@@ -141,7 +141,7 @@ def _activation(neuron: Any) -> list[ours.Layer]:
         return []
     kinds: dict[str, Any] = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
     if neuron["type"] not in kinds:
-        raise ValueError(f"neurons of type '{neuron['type']}' are in none of our networks")
+        raise ValueError(f"no known network has neurons of type '{neuron['type']}'")
     return [ours.Activation(kinds[neuron["type"]])]
 
 

@@ -89,7 +89,7 @@ def parse_items(lines: list[str]) -> NameList:
     if len(cells) > 1 and all(_plain_word(cell) in _HEADER_WORDS | _COUNT_WORDS for cell in cells):
         rest = _parse_ids(lines[1:]) or _parse_numbered(lines[1:])
         if rest is None:
-            raise ValueError(f"below '{lines[0][:60]}' there are neither whole numbers nor ids")
+            raise ValueError(f"below '{lines[0][:60]}' there are neither integers nor ids")
         return rest
     if any(re.match(r"[]{}[]|item\s*\{", line) or line.endswith("{") for line in lines):
         raise ValueError("the text of a program or a message")

@@ -36,11 +36,11 @@ def read_pickle(
         return machine.read(), machine.at
     except DangerousNameError as error:
         raise InputError(
-            f"{what} wants to call '{error}', which weights never need: it may be malicious, and "
+            f"{what} tries to call '{error}', which weights never need: it may be malicious, and "
             "was not run; get a file with the arrays alone (a state_dict, or safetensors)"
         ) from None
     except (ValueError, TypeError, LookupError, ArithmeticError, struct.error) as error:
         raise InputError(
-            f"{what} is not a whole pickle of arrays: {str(error)[:200] or 'damaged'}; get the "
+            f"{what} is not a complete pickle of arrays: {str(error)[:200] or 'damaged'}; get the "
             "file again"
         ) from None

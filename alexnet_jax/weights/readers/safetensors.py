@@ -87,7 +87,9 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is not a whole safetensors file: {error}; get it again") from None
+        raise InputError(
+            f"{path} is not a complete safetensors file: {error}; get it again"
+        ) from None
 
 
 def _read_tensor(file: Any, name: str, path: str | Path) -> np.ndarray:

@@ -180,7 +180,7 @@ def _open_zip(file: SourceFile) -> tuple[Any, _ReadStorage, bool]:
 
 def _damaged(file: SourceFile, error: Exception) -> InputError:
     reason = str(error)[:100]  # it may quote much of the file
-    return InputError(f"{file.name} is not a whole zip archive: {reason}; get the file again")
+    return InputError(f"{file.name} is not a complete zip archive: {reason}; get the file again")
 
 
 def _check_entries(file: SourceFile, entries: dict[str, zipfile.ZipInfo]) -> None:

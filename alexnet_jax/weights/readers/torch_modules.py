@@ -1,6 +1,6 @@
 """Checks that the modules in a PyTorch file compute what torchvision's AlexNet computes.
 
-A file of a whole program object keeps the attributes of its modules beside their arrays. With
+A file of a complete program object keeps the attributes of its modules beside their arrays. With
 another stride or activation every shape stays, and the answers would be wrong. Nothing of the file
 is run. Source: pytorch/pytorch torch/nn/modules/conv.py, pooling.py and activation.py.
 """

@@ -116,7 +116,7 @@ def _find_in_torch(file: SourceFile, network: Network, shapes: _Shapes) -> _Foun
     if programs := {opened.program_of(path) for path in found.paths.values()} - {""}:
         names = ", ".join(sorted(programs))
         messages += (
-            f"the file holds a whole program object ({names[:200]}): its arrays were taken by "
+            f"the file holds a complete program object ({names[:200]}): its arrays were taken by "
             "their names, its modules compared with this network's, and none of its code was run",
         )
     messages += check_modules(opened.modules, found.paths, network.layers, file.name)

@@ -84,7 +84,7 @@ def find_arrays(
         messages.append(
             f"'{'.'.join(after[0][:-1])}' is no layer of torchvision's AlexNet, and may follow "
             f"the last: the outputs here are those of '{'.'.join((*base, 'classifier.6'))}', not "
-            "of the file's whole network"
+            "of the file's complete network"
         )
     if rest:
         messages.append(f"left out, as they belong to no layer: {_list_names(rest)}")

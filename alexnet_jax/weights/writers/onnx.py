@@ -1,4 +1,4 @@
-"""The whole program, from stored images to probabilities, as ONNX, checked by onnxruntime."""
+"""The complete program, from stored images to probabilities, as ONNX, checked by onnxruntime."""
 
 from pathlib import Path
 from typing import Any

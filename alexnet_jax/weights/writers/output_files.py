@@ -85,7 +85,7 @@ def _refuse_existing(*paths: Path) -> None:
 
 
 def _leftovers(path: Path) -> list[Path]:
-    """Returns what processes that no longer run have left half written beside `path`."""
+    """Returns incomplete files next to `path`, left by processes that no longer run."""
     left = []
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):
         number = re.search(r"\.([0-9]+)\.tmp", temporary.name)

@@ -1,4 +1,4 @@
-"""The whole program, from stored images to probabilities, as StableHLO for CPUs, GPUs and TPUs."""
+"""The program from stored images to probabilities, as StableHLO for CPUs, GPUs and TPUs."""
 
 import contextlib
 import math

@@ -1,4 +1,4 @@
-"""The whole program, from stored images to probabilities, for TensorFlow: SavedModel and TFLite."""
+"""The program from stored images to probabilities, for TensorFlow: SavedModel and TFLite."""
 
 import contextlib
 import importlib

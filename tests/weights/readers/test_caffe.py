@@ -293,10 +293,10 @@ def test_a_numpy_file_runs_nothing_and_costs_nothing_where_it_is_damaged(tmp_pat
         def __reduce__(self):
             return open, (str(sentinel), "w")
 
-    with pytest.raises(InputError, match="wants to call '.*open'.* was not run"):
+    with pytest.raises(InputError, match="tries to call '.*open'.* was not run"):
         read(as_npy(tmp_path, {"conv1": Code()}))
     assert not sentinel.exists()
     whole = write(tmp_path, as_npy(tmp_path, np.zeros((3, 4))).read_bytes()).read_bytes()
     for data in (whole[:20], whole[:-5], whole.replace(b"(3, 4)", b"(9999999999, 4)")):
-        with pytest.raises(InputError, match="not a whole NumPy file"):
+        with pytest.raises(InputError, match="not a complete NumPy file"):
             read(write(tmp_path, data, "a.npy"))

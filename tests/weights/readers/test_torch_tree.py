@@ -149,7 +149,7 @@ def test_a_whole_network_is_imported_and_its_program_is_told(
     found = torchvision.read(saved(tmp_path / "a.pth", value))
     assert_same_params(found.params, torchvision.from_torchvision(arrays, narrow))
     program, unknown, sets, left = found.messages
-    assert "whole program object" in program and "none of its code was run" in program
+    assert "complete program object" in program and "none of its code was run" in program
     assert "taken for the layers in their places" in unknown
     assert sets.startswith("the weights are those of 'net'; left out: 'net_ema' (an average)")
     assert left == "left out, as they belong to no layer: 'loss.weight'"

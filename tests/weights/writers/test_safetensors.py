@@ -76,7 +76,7 @@ def test_files_that_are_not_whole_are_refused(weights, tmp_path):
     done = export(weights, tmp_path / "a.safetensors", "safetensors")
     torn = tmp_path / "torn.safetensors"
     torn.write_bytes(done.path.read_bytes()[:-7])
-    with pytest.raises(InputError, match="torn.safetensors is not a whole safetensors file"):
+    with pytest.raises(InputError, match="torn.safetensors is not a complete safetensors file"):
         read_safetensors(torn)
     with pytest.raises(InputError, match="gone.safetensors does not exist"):
         read_safetensors(tmp_path / "gone.safetensors")
