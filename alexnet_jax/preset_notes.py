@@ -11,14 +11,8 @@ from dataclasses import dataclass
 class Note:
     """What to know before a run of a preset.
 
-    Attributes:
-      summary: what it is, in a few words.
-      source: paper section or 2012 file.
-      command: what to type.
-      expected_time: with the hardware it refers to.
-      expected_score: errors in percent.
-      measured_by: who measured the score and the time.
-      needs: what data to get; empty when nothing is needed.
+    `source` is a paper section or 2012 file; `expected_time` has the hardware it refers to;
+    `expected_score` are errors in percent; `needs` is the data to get, empty when none is needed.
     """
 
     summary: str

@@ -25,14 +25,9 @@ _ROWS = 1024  # images at a time: what is compared stays in the cache
 
 @dataclass(frozen=True)
 class Member:
-    """One run of an ensemble.
+    """One run of an ensemble, with its test, probabilities kept; `name` is for messages.
 
-    Attributes:
-      name: in messages, e.g. the run folder.
-      evaluation: its test, with probabilities.
-      fingerprint: of the data set that it was tested on.
-      class_names: in the order of the columns of its probabilities.
-      averaged: the views whose probabilities were averaged; None: not known.
+    `fingerprint` is that of the data set; `averaged` are the views of the test; None: not known.
     """
 
     name: str
@@ -63,7 +58,6 @@ class Ensemble(NamedTuple):
     """A tested ensemble.
 
     Attributes:
-      names: of the members.
       averaged: the views that the members' tests average.
       coefficients: one per member.
       evaluation: of the average with these coefficients.
@@ -82,19 +76,13 @@ class Ensemble(NamedTuple):
 
 
 def ensemble(members: Sequence[Member], coefficients: Sequence[float] | None = None) -> Evaluation:
-    """Averages the probabilities of all members and tests the average.
+    """Averages the probabilities of all members and tests the average. Paper: §6.
 
-    The weighted sum is divided by the sum of the coefficients. 2012 did not divide: it changes no
-    ranking, but makes the loss one of probabilities.
-
-    Args:
-      members: one or more, tested on the same split of the same data.
-      coefficients: one per member, 0 or more; None: equal weights.
+    The weighted sum is divided by the sum of the coefficients (0 or more; None: equal weights).
+    2012 did not divide: it changes no ranking, but makes the loss one of probabilities.
 
     Raises:
-      InputError: no members, two that differ in data, classes or labels, or bad coefficients.
-
-    Paper: §6 ("averaging the predictions").
+      InputError: no members, two that differ in data, split or classes, or bad coefficients.
     """
     _check_members(members)
     weights = [1.0] * len(members) if coefficients is None else list(coefficients)
@@ -218,9 +206,7 @@ def _check_agreement(first: Member, other: Member) -> None:
 def evaluate_members(members: Sequence[Member], tuned_on: Sequence[Member] | None) -> Ensemble:
     """Returns the tested ensemble.
 
-    Args:
-      members: tested on the images of the test.
-      tuned_on: the same ones, tested on the images to tune on; None: the weights are equal.
+    `tuned_on` are the members tested on the images to tune on; None: the weights are equal.
     """
     names, averaged = zip(*((member.name, member.averaged) for member in members), strict=True)
     equal = ensemble(members) if len(members) > 1 else members[0].evaluation
@@ -229,13 +215,11 @@ def evaluate_members(members: Sequence[Member], tuned_on: Sequence[Member] | Non
         return Ensemble(names, averaged, share, equal, equal, None, False)
     tuning = tune(tuned_on)
     result = ensemble(members, tuning.coefficients)
-    return Ensemble(
-        names, averaged, tuning.coefficients, result, equal, tuning, tuned_on is members
-    )
+    optimistic = tuned_on is members
+    return Ensemble(names, averaged, tuning.coefficients, result, equal, tuning, optimistic)
 
 
 def format_ensemble(result: Ensemble, checkpoint: str) -> str:
-    """Returns a tested run, or ensemble of runs, as text."""
     test, tuning = result.evaluation, result.tuning
     many = len(result.names) > 1
     title = f"{len(result.names)} runs averaged" if many else result.names[0]

@@ -12,12 +12,7 @@ if TYPE_CHECKING:
 
 
 class View(NamedTuple):
-    """A square window of a stored image.
-
-    Attributes:
-      y, x: pixels above and to the left of the window.
-      mirrored: the window is flipped left to right after it is cut.
-    """
+    """A square window of a stored image, at pixel (y, x), flipped left to right after it is cut."""
 
     y: int
     x: int
@@ -32,25 +27,14 @@ def centre_offset(stored_size: int, image_size: int) -> int:
 def choose_views(
     stored_size: int, image_size: int, views: int = 1, mirror: bool = True
 ) -> tuple[View, ...]:
-    """Returns the windows whose probabilities a test averages with equal weight.
+    """Returns the windows whose probabilities a test averages with equal weight. Paper: §4.1.
 
     One view is the centre. Ten views are top left, top right, centre, bottom left, bottom right,
     then the five mirrored, in this order. There are fewer where the average is the same:
 
     * stored images of exactly the image size have one window, so ten views are two;
-    * a network that is trained without mirroring (digits) has never seen a mirrored image, so
-      the mirrored half is left out. Deviation: the paper always mirrors.
-
-    Args:
-      stored_size: height and width of the stored images in pixels.
-      image_size: height and width of the network's input in pixels.
-      views: 1 or 10.
-      mirror: whether training mirrors (`AugmentConfig.mirror`).
-
-    Raises:
-      InputError: another number of views, or stored images smaller than the input.
-
-    Paper: §4.1.
+    * a network that is trained without mirroring (`mirror`; digits) has never seen a mirrored
+      image, so the mirrored half is left out. Deviation: the paper always mirrors.
     """
     if views not in (1, 10):
         raise InputError(f"a test takes 1 or 10 views, not {views}")

@@ -27,12 +27,9 @@ MIN_FRAMED_SIDE = 224  # pixels, so that frames of tiny images can be told apart
 
 
 class Picture(NamedTuple):
-    """A picture with a line below it.
+    """A picture, uint8 `[height, width, 3]`, with a line below it.
 
-    Attributes:
-      image: uint8 `[height, width, 3]`.
-      caption: the line.
-      hue: colour of the frame that shows its place in the stored image; empty: there is none.
+    `hue` is the colour of the frame that shows its place in the stored image; empty: no frame.
     """
 
     image: np.ndarray
@@ -54,12 +51,10 @@ class OneImage:
     num_examples = 1
     labels = np.zeros(1, np.int32)
 
-    def __init__(self, image: np.ndarray):
-        """Holds `image`, uint8 `[stored, stored, 3]`."""
+    def __init__(self, image: np.ndarray):  # uint8 [stored, stored, 3]
         self._image, self.stored_size = image, image.shape[0]
 
     def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Returns the image once per index, uint8 `[k, stored, stored, 3]`."""
         return np.stack([self._image] * len(indices))
 
     def crops(self, indices, offsets: np.ndarray, flips: np.ndarray, out: np.ndarray) -> None:
@@ -83,16 +78,8 @@ def training_pictures(
     """Returns what a run's training shows of an image in its first epochs, and its test of it.
 
     The rows are: crops and mirrors, colours as drawn, each colour component by itself, and the
-    views of the test.
-
-    Args:
-      split: the training images.
-      index: of the image in it.
-      config: its seed, augmentation, preprocessing and schedule are used.
-      inputs: of the run.
-      image_size: height and width of the network's input, pixels.
-      caption: of the image as it is stored.
-      epochs: how many.
+    views of the test. `index` is the image's place in `split`; `image_size` is that of the
+    network's input, pixels; `caption` is that of the stored image.
     """
     stored = np.asarray(split.images(np.array([index])))[0]
     seen, draws = _visits(split, index, config, image_size, epochs)
@@ -250,14 +237,9 @@ def _views(stored: np.ndarray, image_size: int, config: Config) -> Row:
 
 
 def framed(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Returns an image with frames drawn on it, enlarged k times if it is tiny.
+    """Returns an image, uint8 `[height, width, 3]`, with frames on it; tiny ones are enlarged.
 
-    Args:
-      image: uint8 `[height, width, 3]`.
-      boxes: int `[n, 4]`, top, left, height and width of each frame in pixels; coloured by `HUES`.
-
-    Returns:
-      uint8 `[k * height, k * width, 3]`.
+    `boxes` is int `[n, 4]`: top, left, height and width of each frame in pixels.
     """
     times = -(-MIN_FRAMED_SIDE // min(image.shape[:2]))
     picture = Image.fromarray(image.repeat(times, axis=0).repeat(times, axis=1))

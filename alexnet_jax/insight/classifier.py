@@ -44,14 +44,11 @@ class Classifier:
     A list: it collects those files, and the result has rows for the others only.
 
     Attributes:
-      network: with the run's number of classes.
       params: `{layer: {"kernel": float32, "bias": float32}}`, JAX arrays on one device.
       mean: float32 `[image_size, image_size, 3]` or `[3]`, NumPy, in units of 0..255.
       scale: float32 `[3]`, NumPy; the centre view x, RGB 0..255, enters as `(x - mean) / scale`.
-      class_names: in the order of the outputs.
-      image_size: height and width of the network's input in pixels.
-      stored_size: height and width of an image before the views are cut.
-      appearance: which way up and in which colours photos are shown to the network.
+      image_size, stored_size: height and width of the network's input, and of an image before
+        the views are cut, in pixels.
       mirrored_views: whether a test of ten views has mirrored ones.
     """
 
@@ -84,9 +81,8 @@ class Classifier:
         self._predict_step = functools.cache(
             lambda views: make_predict_step(*settings, views, dtype, augment)
         )
-        self._view_step = functools.cache(lambda: make_view_step(*settings, 10, dtype, augment))
-        self._feature_step = functools.cache(
-            lambda capture: make_view_step(*settings, 1, dtype, augment, capture)
+        self._view_step = functools.cache(
+            lambda views, capture=None: make_view_step(*settings, views, dtype, augment, capture)
         )
         self._apply_module = jax.jit(AlexNet(network, dtype).apply, static_argnames="capture")
 
@@ -95,22 +91,18 @@ class Classifier:
     ) -> np.ndarray:
         """Returns float32 `[n, classes]`, rows in the order of the images.
 
-        Args:
-          images: see the class.
-          views: 1 is the centre; 10 are the paper's corners, centre and mirrors, averaged. Of
-            these, only the views that differ and that training has (`evaluation.views`).
-          unreadable: see the class.
+        One view is the centre; 10 are the paper's corners, centre and mirrors, averaged. Of these,
+        only the views that differ and that training has (`evaluation.views`).
         """
-        rows = list(self._outputs(self._predict_step(views), images, views, unreadable))
-        empty = np.empty((0, self.network.classes), np.float32)
-        return np.concatenate(rows) if rows else empty
+        rows = self._outputs(self._predict_step(views), images, views, unreadable)
+        return np.concatenate([np.empty((0, self.network.classes), np.float32), *rows])
 
     def preprocess(
         self, images: UserImages, unreadable: list[Unreadable] | None = None
     ) -> np.ndarray:
-        """Returns `(x - mean) / scale` of the centre views x, which is what `apply` takes.
+        """Returns what `apply` takes, float32 `[n, image_size, image_size, 3]`.
 
-        float32 `[n, image_size, image_size, 3]`.
+        It is `(x - mean) / scale` of the centre views x.
         """
         start = centre_offset(self.stored_size, self.image_size)
         window = slice(start, start + self.image_size)
@@ -135,9 +127,6 @@ class Classifier:
         Returns:
           float32 `[n, classes]`, or the activations of `layer`.
 
-        Raises:
-          InputError: not one array of floats, another shape, or no such layer.
-
         >>> classifier = load("runs")
         >>> images = classifier.preprocess(["photo.jpg"])
         >>> jax.grad(lambda x: classifier.apply(x)[0, 3])(images).shape == images.shape
@@ -155,16 +144,13 @@ class Classifier:
 
         There are fewer than ten where some are the same (`evaluation.views.choose_views`).
         """
-        rows = list(self._outputs(self._view_step(), images, 10, None))
+        rows = list(self._outputs(self._view_step(10), images, 10, None))
         logits = np.concatenate(rows).astype(np.float64)
         odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return (odds / odds.sum(axis=-1, keepdims=True)).astype(np.float32)
 
     def kernel(self, layer: str) -> np.ndarray | None:
-        """Returns the weights of a layer, float32 (`conv1`: `[height, width, 3, filters]`).
-
-        None where no layer of this name has weights.
-        """
+        """Returns a layer's weights, float32; None where no such layer has weights."""
         leaves = self.params.get(layer)
         return None if leaves is None else np.asarray(leaves["kernel"], np.float32)
 
@@ -176,8 +162,6 @@ class Classifier:
         unreadable: list[Unreadable] | None = None,
     ) -> list[list[Prediction]]:
         """Returns the `top_k` most probable classes of each image, best first.
-
-        `views` and `unreadable` are those of `probabilities`.
 
         >>> answers = load("runs").predict(["photo.jpg", PIL.Image.open("photo.jpg")], top_k=3)
         >>> len(answers), len(answers[0]), answers[0] == answers[1]
@@ -202,20 +186,15 @@ class Classifier:
         """Returns the activations of one or several layers in the centre view, without dropout.
 
         Args:
-          images: see the class.
           layer: any name in `layer_names(network.layers)`. A layer with weights stands for its
             output after the nonlinearity that follows it directly (paper §6: the 4096 of `fc7`);
             `fc7:linear` is its linear response. `norm1` and `pool1` are after normalization and
             pooling. Several names are computed in one pass.
           before_relu: the linear response of every layer with weights.
-          unreadable: see the class.
 
         Returns:
           float32 `[n, height, width, channels]` or `[n, features]`; for several layers a dictionary
           of these by name.
-
-        Raises:
-          InputError: the network has no such layer.
 
         >>> found = load("runs").features(["photo.jpg"], layer=["conv1:linear", "pool2", "fc7"])
         >>> {name: values.shape for name, values in found.items()}
@@ -225,7 +204,7 @@ class Classifier:
         if not names:
             raise InputError("no layer is named; give one or more, e.g. 'fc7'")
         captured = {name: capture_name(self.network, name, before_relu) for name in names}
-        step = self._feature_step(tuple(sorted(set(captured.values()))))
+        step = self._view_step(1, tuple(sorted(set(captured.values()))))
         parts = list(self._outputs(step, images, 1, unreadable))
         found = {}
         for name, capture in captured.items():
@@ -238,7 +217,7 @@ class Classifier:
         """Returns the shape of a layer's activations for one image; see `features`."""
         capture = capture_name(self.network, layer, before_relu)
         blank = np.zeros((1, self.stored_size, self.stored_size, 3), np.uint8)
-        step = self._feature_step((capture,))
+        step = self._view_step(1, (capture,))
         return jax.eval_shape(step, self.params, self._inputs, blank)[capture].shape[2:]
 
     def _outputs(
@@ -263,7 +242,7 @@ class Classifier:
 
 
 def _as_preprocessed(images: Any, size: int) -> jax.Array:
-    """Returns the images as a JAX array; raises `InputError` unless `apply` can take them."""
+    """Returns the images as an array that `apply` can take; `InputError` says why not."""
     try:
         images = jnp.asarray(images)
     except (TypeError, ValueError):  # paths, or arrays of several shapes
@@ -293,16 +272,14 @@ def load(
     """Returns the classifier of a run folder; the run's data set is not needed.
 
     Args:
-      workdir: run folder.
       checkpoint: `best` (lowest validation error), `last`, or a step.
       compute_dtype: type of the activations, float32 or bfloat16; empty: as in training.
-      orientation: which way up photos are shown to the network, `upright` as their EXIF says or
-        as `stored` in the file; None: as in training.
-      colours: in which colours, `shown` as by a viewer (profile, transparency) or as `stored` in
-        the file; None: as in training.
+      orientation: photos are `upright` as their EXIF says, or as `stored` in the file; None: as in
+        training.
+      colours: `shown` as by a viewer (profile, transparency), or as `stored` in the file; None: as
+        in training.
 
     Raises:
-      InputError: no run there.
       CheckpointError: the checkpoint is missing or damaged.
 
     >>> classifier = load("runs")
@@ -346,11 +323,7 @@ def classifier_of(
 
 
 def capture_name(network: Network, layer: str, before_relu: bool = False) -> str:
-    """Returns the name of the layer whose output `Classifier.features` takes.
-
-    Raises:
-      InputError: the network has no layer of that name.
-    """
+    """Returns the name of the layer whose output `Classifier.features` takes."""
     names = layer_names(network.layers)
     layer, _, form = layer.partition(":")
     if form not in ("", "linear"):

@@ -64,10 +64,9 @@ def row_shares(confusion: np.ndarray) -> np.ndarray:
 def heat_map(confusion: np.ndarray, side: int = 240) -> np.ndarray:
     """Returns the matrix as a picture, uint8 RGBA `[h, w, 4]`: right answers blue, mistakes red.
 
-    Alpha is the square root of the share of the true class: a tenth of a class can be seen, on
-    light and on dark pages. A matrix of more than `side` classes is reduced to at most `side` rows,
-    by the largest share of each block, because a mean would hide single confusions. A small one is
-    enlarged by whole pixels.
+    Alpha is the square root of the share of the true class, so that a tenth of a class can be seen.
+    More than `side` classes are reduced to at most `side` rows by the largest share of each block
+    (a mean would hide single confusions); few are enlarged by whole pixels.
     """
     shares = row_shares(confusion)
     right = np.diag(np.diag(shares))

@@ -20,13 +20,10 @@ MAX_MARKED_RATES, MAX_MARKED_POINTS = 40, 60
 
 @dataclass(frozen=True)
 class Line:
-    """One curve of a chart.
+    """One curve of a chart, with `name` at its end.
 
-    Attributes:
-      name: words of the label at its end.
-      series: what is drawn.
-      style: CSS class that gives the colour (`training`, `validation`, `second`).
-      smooth: draw the raw values faint, and a centred moving average over them.
+    `style` is the CSS class that gives the colour (`training`, `validation`, `second`). `smooth`:
+    the raw values are faint, under a centred moving average.
     """
 
     name: str
@@ -35,7 +32,6 @@ class Line:
     smooth: bool = False
 
     def drawn(self) -> np.ndarray:
-        """Returns the values of the curve, float64 `[n]`."""
         return smoothed(self.series.values) if self.smooth else self.series.values
 
 
@@ -103,8 +99,6 @@ def draw_curves(
     """Returns one chart as an `<svg>` element, or "" if no line has a point.
 
     Args:
-      title: short description for screen readers.
-      lines: the curves; the last value of each is written at its end.
       rates: (epoch, learning rate) where the rate changes, marked by vertical hairlines.
       chance: level of guessing, drawn as a dashed line if the curves come near it.
       stuck: (first, last) epochs in which nothing was learnt, shaded.

@@ -38,10 +38,7 @@ _HEADERS = {
 
 
 def describe_network(classifier: Classifier, source: str) -> dict[str, Any]:
-    """Returns what the page shows before a photo: the network, and conv1's filters by tower.
-
-    `source` is the reader's name for it, e.g. the run folder.
-    """
+    """Returns what the page shows before a photo: the network, and conv1's filters by tower."""
     kernel, towers, filters = classifier.kernel("conv1"), classifier.network.towers, []
     if kernel is not None:
         pictures = tower_pictures(kernel, towers, magnify=3)
@@ -58,11 +55,7 @@ def describe_network(classifier: Classifier, source: str) -> dict[str, Any]:
 
 
 def explain_photo(classifier: Classifier, data: bytes) -> dict[str, Any]:
-    """Returns all that the page shows of an image file: answers, views and maps, pictures as PNG.
-
-    Raises:
-      BadImageError: it is no image that can be read, or has too many pixels.
-    """
+    """Returns what the page shows of an image file: answers, views and maps, as PNG."""
     stored = read_image(data, classifier.stored_size, classifier.appearance)
     by_view = classifier.view_probabilities(stored[None])[0]  # [views, classes]
     view_options = classifier.stored_size, classifier.image_size, 10, classifier.mirrored_views
@@ -98,16 +91,11 @@ def _conv_names(classifier: Classifier) -> list[str]:
 def strongest_maps(
     activations: np.ndarray, towers: int, count: int = MAPS
 ) -> list[list[dict[str, Any]]]:
-    """Returns the `count` maps with the largest mean activation, of each tower by itself.
+    """Returns, per tower, the `count` maps with the largest mean activation, strongest first.
 
-    Args:
-      activations: float32 `[height, width, channels]` after ReLU, towers one after the other.
-      towers: how many.
-      count: maps per tower.
-
-    Returns:
-      Per tower its maps, strongest first: number of the channel (from 1), mean, and a PNG in which
-      white is the layer's largest activation.
+    `activations` is float32 `[height, width, channels]` after ReLU, towers one after the other.
+    Each map has the number of its channel (from 1), its mean, and a PNG in which white is the
+    layer's largest activation.
     """
     height, width, channels = activations.shape
     top = max(float(activations.max()), 1e-12)
@@ -128,14 +116,8 @@ def strongest_maps(
 def make_app(classifier: Classifier, source: str, hosts: tuple[str, ...]) -> Any:
     """Returns the web application (ASGI).
 
-    Args:
-      classifier: gives the answers.
-      source: see `describe_network`.
-      hosts: names by which browsers may reach it, without port. A request that names another host
-        is refused, which stops pages that point a name of theirs to this machine.
-
-    Raises:
-      InputError: Starlette is not installed.
+    A request that names a host other than `hosts` (without port) is refused, which stops pages that
+    point a name of theirs to this machine.
     """
     try:
         from starlette.applications import Starlette
@@ -184,17 +166,7 @@ def make_app(classifier: Classifier, source: str, hosts: tuple[str, ...]) -> Any
 
 
 def serve(classifier: Classifier, source: str, host: str, port: int) -> None:
-    """Serves the page until Ctrl-C.
-
-    Args:
-      classifier: from `load`.
-      source: see `describe_network`.
-      host: address to listen on; anything but loopback lets other machines in.
-      port: to listen on.
-
-    Raises:
-      InputError: Starlette or uvicorn is not installed, or the port is taken.
-    """
+    """Serves the page until Ctrl-C; any `host` but loopback lets other machines in."""
     try:
         import uvicorn
     except ImportError:

@@ -18,15 +18,10 @@ MAX_BOX, MIN_BOX = 100.0, 12.0
 
 
 class _Column(NamedTuple):
-    """A layer's output, in one box per tower.
+    """A layer's output, in one box per tower, or in one for all.
 
-    Attributes:
-      name: of the layer.
-      side: units along a side; 0 for dense layers.
-      features: over all towers.
-      boxes: 1, or the number of towers.
-      reads_all: whether its units read the outputs of all towers.
-      notes: lines below it.
+    `side` is in units, 0 for dense layers; `features` are those of all towers; `reads_all`: its
+    units read the outputs of all towers; `notes` are lines below it.
     """
 
     name: str
@@ -56,14 +51,8 @@ def draw_network(network: Network, image_size: int | None = None) -> str:
     """Returns the drawing as an SVG element; colours come from the page's style sheet.
 
     Every layer but the classifier lies in the towers, as it does when the network is spread over
-    two devices. A line between towers means that a layer reads both.
-
-    Args:
-      network: e.g. `NETWORKS["paper"]`.
-      image_size: height and width of the input, pixels; None: the network's own.
-
-    Raises:
-      InputError: the size does not fit the network.
+    two devices. A line between towers means that a layer reads both. `image_size` is that of the
+    input, pixels; None: the network's own.
     """
     columns = _columns(network, image_size or network.image_size)
     towers = network.towers

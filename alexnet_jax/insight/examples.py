@@ -8,14 +8,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Example:
-    """One test image and the network's answers.
+    """One test image, uint8 `[height, width, 3]`, its true class, and the network's answers.
 
-    Attributes:
-      image: uint8 `[height, width, 3]`.
-      label: true class.
-      probabilities: float32 `[classes]`.
-      file_name: for the reader.
-      kind: drawn at `random`, or one of the most confident mistakes (`mistake`).
+    `probabilities` is float32 `[classes]`. It was drawn at `random`, or is one of the most
+    confident mistakes (`mistake`).
     """
 
     image: np.ndarray
@@ -31,14 +27,8 @@ def choose_examples(
     """Returns indices of `count` images drawn at random, and of the `count` worst mistakes.
 
     The worst mistakes have the least probability for the true class ("top losses"), ties by the
-    most confident wrong answer; none is among the random ones. The same arguments always give the
-    same images. Fewer than `count` where there are not as many.
-
-    Args:
-      probabilities: float `[n, classes]`.
-      labels: int `[n]`.
-      seed: of the random half.
-      count: images in each half.
+    most confident wrong answer; none is among the random ones. Fewer than `count` where there are
+    not as many. `probabilities` is float `[n, classes]`, `labels` int `[n]`.
     """
     number = len(labels)
     rng = np.random.Generator(np.random.Philox(key=[seed, 0xF16]))

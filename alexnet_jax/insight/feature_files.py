@@ -45,9 +45,6 @@ def save_features(
 
     The file holds `features` (float32, one row per image), `images` (their names), `layer` and
     `source`. `.npz` is added where `path` has another ending. Returns the path written.
-
-    Raises:
-      InputError: the file exists, or cannot be written.
     """
     if len(features) != len(names):
         raise ValueError(f"{len(features)} rows of features for {len(names)} names")
@@ -79,19 +76,12 @@ def stream_features(
     """Writes the activations of all images, in one pass for all layers; resumes a stopped call.
 
     Args:
-      classifier: from `load`.
-      images: read chunk by chunk.
-      names: one per image.
       folder: is made when absent; may hold a part of the same features.
-      layers: see `Classifier.features`.
       source: e.g. run and checkpoint; a folder with another source is not resumed.
       show: called after each chunk with the numbers of good and bad images so far.
 
     Returns:
       The images that could not be read.
-
-    Raises:
-      InputError: the folder holds something else, there is no room, or nothing can be written.
     """
     if len(images) != len(names):
         raise ValueError(f"{len(images)} images, {len(names)} names")
@@ -125,10 +115,8 @@ def layer_file(folder: Path, layer: str) -> Path:
 class _FeatureFolder:
     """A folder of features while it is written, chunk by chunk.
 
-    Attributes:
-      done: images whose rows are on the disk.
-      unreadable: pairs of index and reason.
-      whole: whether the arrays have their final names.
+    The rows of `done` images are on the disk; `unreadable` are pairs of index and reason; `whole`:
+    the arrays have their final names.
     """
 
     def __init__(

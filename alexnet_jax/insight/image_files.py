@@ -26,13 +26,10 @@ class NotTaken(NamedTuple):
 
 
 class ImageList(NamedTuple):
-    """The images that a command names.
+    """The images that a command names, each once, in the order named.
 
-    Attributes:
-      names: one per image.
-      images: in the order named, each once.
-      missing: one message per pattern that names no image.
-      not_taken: what the named folders and zips hold besides images.
+    `missing` has a message per pattern that names no image; `not_taken` is what the named folders
+    and zips hold besides images.
     """
 
     names: list[str]
@@ -172,7 +169,6 @@ def _images_in_zip(path: str, not_taken: list[NotTaken]) -> dict[str, Entry]:
 
 
 def _read_standard_input() -> bytes:
-    """Returns what standard input holds; raises `InputError` where that is a keyboard."""
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError("- is standard input: pipe an image into it, as in `… predict - < photo`")
     try:

@@ -30,11 +30,7 @@ class Unreadable(NamedTuple):
 
 
 def as_sequence(images: UserImages) -> Sequence[UserImage]:
-    """Returns the images as a sequence; a single one becomes a list of one.
-
-    Raises:
-      InputError: an array that is not uint8 `[n, height, width, 3]`.
-    """
+    """Returns the images as a sequence; a single one becomes a list of one."""
     if isinstance(images, str | os.PathLike | bytes | Entry | Image.Image):
         return [images]
     if isinstance(images, np.ndarray):
@@ -56,7 +52,7 @@ def read_image(image: UserImage, size: int, appearance: Appearance = AS_VIEWED) 
 
     Raises:
       BadImageError: the file cannot be read or is no image.
-      InputError: an array that is not uint8 `[height, width, 3]`, or an object of another type.
+      InputError: the object is of another type or shape.
     """
     if isinstance(image, np.ndarray):
         _check_array(image)

@@ -26,13 +26,10 @@ SUBMISSION = "submission"
 
 
 class FilesResult(NamedTuple):
-    """What a command has to say.
+    """What a command has to say: `text` for standard output, and what is wrong with the files.
 
-    Attributes:
-      text: for standard output.
-      missing: one line per pattern that names no file or image.
-      unreadable: files that were left out.
-      not_taken: what the named folders hold besides images.
+    `missing` has one line per pattern that names no file or image; `unreadable` files were left
+    out; `not_taken` is what the named folders hold besides images.
     """
 
     text: str
@@ -49,8 +46,7 @@ class FilesResult(NamedTuple):
         """Returns at most `MAX_NOTES` lines on files that were not taken, and how many more."""
         lines = [f"not taken: {x.name} ({x.reason})" for x in self.not_taken]
         if len(lines) > MAX_NOTES:
-            more = f"not taken: {len(lines) - MAX_NOTES:,} more"
-            lines = [*lines[:MAX_NOTES], more]
+            lines[MAX_NOTES:] = [f"not taken: {len(lines) - MAX_NOTES:,} more"]
         return "".join(f"{printable(line)}\n" for line in lines)
 
 
@@ -73,26 +69,16 @@ def predict_files(
     A submission needs a row for every image: there, a missing or bad one is an error.
 
     Args:
-      workdir: run folder.
       patterns: see `find_images`.
-      checkpoint: `best`, `last` or a step.
-      top_k: answers per image.
-      views: 1 or 10.
+      checkpoint, orientation, colours, compute_dtype: see `classifier.load`.
       form: `table`, `csv`, `json`, or `submission` for competitions.
       probability_of: the class whose probability a submission gives, instead of the likeliest
         class.
       output: file to write the answers to; it may not exist.
-      orientation: this and the following, see `classifier.load`.
-      colours: see there.
-      compute_dtype: see there.
-
-    Raises:
-      InputError: no such run, format, class or files; `output` exists; no submission can be made.
-      CheckpointError: no usable checkpoint.
     """
-    if form not in (*FORMATS, SUBMISSION):
-        known = ", ".join((*FORMATS, SUBMISSION))
-        raise InputError(f"--format should be one of {known}, not '{form}'")
+    forms = (*FORMATS, SUBMISSION)
+    if form not in forms:
+        raise InputError(f"--format should be one of {', '.join(forms)}, not '{form}'")
     if probability_of and form != SUBMISSION:
         raise InputError("--probability-of has no effect without --format submission")
     if output is not None and Path(output).exists():
@@ -115,7 +101,6 @@ def predict_files(
 def _make_submission(
     files: ImageList, classifier: Classifier, views: int, probability_of: str
 ) -> str:
-    """Returns the text of a submission; raises `InputError` where it would lack a row."""
     if files.missing:
         raise InputError(f"a submission needs all of its images: {'; '.join(files.missing)}")
     ids = submission_ids(files.names)
@@ -155,23 +140,9 @@ def write_features(
 ) -> FilesResult:
     """Writes activations for files, folders and globs.
 
-    One layer becomes a new `.npz` file (`save_features`). Several layers, or one with `stream`,
-    become a folder of `.npy` files, written chunk by chunk (`stream_features`).
-
-    Args:
-      workdir: run folder.
-      patterns: see `find_images`.
-      output: the file or the folder.
-      layer: see `Classifier.features`; several are separated by commas.
-      before_relu: see `Classifier.features`.
-      checkpoint: `best`, `last` or a step.
-      orientation: see `classifier.load`.
-      colours: see `classifier.load`.
-      stream: write a folder for one layer, too.
-
-    Raises:
-      InputError: no such run, layer or files, no file is readable, or `output` exists.
-      CheckpointError: no usable checkpoint.
+    One layer becomes a new `.npz` file (`save_features`). Several layers, separated by commas, or
+    one with `stream`, become a folder of `.npy` files, written chunk by chunk (`stream_features`).
+    The other arguments are those of `find_images`, `classifier.load` and `Classifier.features`.
     """
     layers = [name.strip() for name in layer.split(",")]
     if stream or len(layers) > 1:

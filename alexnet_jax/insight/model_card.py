@@ -71,10 +71,7 @@ def _result(run: Run, results: Results) -> dict[str, Any]:
 
 
 def _set_name(run: Run) -> str:
-    """Returns the name of the prepared set; empty for an import that names none.
-
-    A run on `--data.source` alone has the name that was made for its source.
-    """
+    """Returns the prepared set's name, which a source alone has, too; an import may have none."""
     if run.config.data.name or "import" in run.info:
         return run.config.data.name
     return Path(run.info.get("data_path", "")).name

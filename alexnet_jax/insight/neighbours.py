@@ -14,14 +14,10 @@ _ROWS = 512  # queries at a time, so that the table of distances stays small
 
 @dataclass(frozen=True)
 class Neighbours:
-    """One test image and the training images nearest to it.
+    """One test image, uint8 `[height, width, 3]`, and the training images nearest to it.
 
-    Attributes:
-      image: uint8 `[height, width, 3]`.
-      label: its class.
-      nearest: uint8 `[k, height, width, 3]`, nearest first.
-      nearest_labels: their classes.
-      distances: Euclidean, between the layer's activations.
+    `nearest` is uint8 `[k, height, width, 3]`, nearest first; `distances` are Euclidean, between
+    the layer's activations.
     """
 
     image: np.ndarray = field(repr=False)
@@ -40,16 +36,9 @@ def last_hidden_layer(network: Network) -> str | None:
 def nearest(queries: Any, bank: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Finds the `count` rows of `bank` with the smallest Euclidean distance to each query.
 
-    Args:
-      queries: float `[n, …]`, activations of a layer; all axes but the first are one vector.
-      bank: float `[m, …]`.
-      count: 1 to m.
-
-    Returns:
-      Indices int `[n, count]`, nearest first (ties by index), and distances float32 `[n, count]`.
-
-    Raises:
-      InputError: the shapes do not fit, or `count` is not between 1 and m.
+    `queries` is float `[n, …]` and `bank` `[m, …]`, activations of a layer; all axes but the first
+    are one vector. Returns indices int `[n, count]`, nearest first (ties by index), and distances
+    float32 `[n, count]`.
     """
     queries, bank = (np.asarray(x, np.float32) for x in (queries, bank))
     if queries.shape[1:] != bank.shape[1:]:

@@ -11,31 +11,17 @@ import numpy as np
 from alexnet_jax.errors import InputError, did_you_mean, printable
 from alexnet_jax.insight.classifier import Prediction
 
-FORMATS = ("table", "csv", "json")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def format_predictions(
     names: Sequence[str], predictions: Sequence[Sequence[Prediction]], form: str = "table"
 ) -> str:
-    """Returns predictions as text, one row per image and answer.
+    """Returns predictions as text, one row per image and answer; `names` has one per image.
 
-    Args:
-      names: one per image, e.g. its path.
-      predictions: from `Classifier.predict`.
-      form: `table` for people (percent), `csv` or `json` (fractions) for programs.
-
-    Raises:
-      InputError: another form.
+    `table` is for people (percent), `csv` and `json` (fractions) for programs.
     """
-    match form:
-        case "table":
-            return _table(names, predictions)
-        case "csv":
-            return _predictions_csv(names, predictions)
-        case "json":
-            return _json(names, predictions)
-    raise InputError(f"--format should be one of {', '.join(FORMATS)}, not '{form}'")
+    return FORMATS[form](names, predictions)
 
 
 def _table(names: Sequence[str], predictions: Sequence[Sequence[Prediction]]) -> str:
@@ -67,6 +53,9 @@ def _json(names: Sequence[str], predictions: Sequence[Sequence[Prediction]]) -> 
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 
+FORMATS = {"table": _table, "csv": _predictions_csv, "json": _json}
+
+
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -76,10 +65,7 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def safe_cell(text: str) -> str:
-    """Returns `text` so that a spreadsheet does not take it for a formula.
-
-    A cell that begins with `= + - @`, a tab or a return gets a `'` in front.
-    """
+    """Returns `text` with a `'` in front where a spreadsheet would take it for a formula."""
     text = encodable(text)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
@@ -90,11 +76,7 @@ def encodable(text: str) -> str:
 
 
 def submission_ids(names: Sequence[str]) -> list[str]:
-    """Returns the ids of images: the names of their files without the endings.
-
-    Raises:
-      InputError: two images would have the same id, or an image has no name.
-    """
+    """Returns the ids of images, which must differ: file names without the endings."""
     found: dict[str, str] = {}
     for name in names:
         image_id = PurePath(name).stem
@@ -110,11 +92,7 @@ def submission_ids(names: Sequence[str]) -> list[str]:
 
 
 def submission_column(class_names: Sequence[str], probability_of: str) -> int | None:
-    """Returns the number of the class whose probability a submission gives; None: it names classes.
-
-    Raises:
-      InputError: there is no such class.
-    """
+    """Returns the class whose probability a submission gives; None: it names classes."""
     if not probability_of:
         return None
     if probability_of not in class_names:
@@ -133,11 +111,8 @@ def format_submission(
 ) -> str:
     """Returns a CSV of `id,label` with a row for every image; ids that are numbers come first.
 
-    Args:
-      ids: one per image.
-      probabilities: float32 `[n, classes]`, rows in the same order.
-      class_names: the likeliest one is the label; of two classes, its number 0 or 1.
-      column: the label is the probability of this class instead, see `submission_column`.
+    `probabilities` is float32 `[n, classes]`. The label is the likeliest class; of two classes, its
+    number 0 or 1. With `column` it is the probability of that class.
     """
     if column is not None:
         labels = [f"{value:.8g}" for value in probabilities[:, column]]

@@ -7,14 +7,7 @@ from alexnet_jax.config import Config
 
 @dataclass(frozen=True)
 class Rival:
-    """Errors, as fractions, of the best method before, as the paper gives them.
-
-    Attributes:
-      who: method, in a few words.
-      where: the test set.
-      top1_error: None where only the other is known.
-      top5_error: always known.
-    """
+    """Errors, as fractions, of the best method before, as the paper gives them."""
 
     who: str
     where: str
@@ -31,12 +24,8 @@ class Rival:
 class Published:
     """Errors of one network on one test set, as its authors give them.
 
-    Attributes:
-      who: short head of the column.
-      source: where the numbers are published.
-      images: number of test images; a run on fewer cannot be compared.
-      errors: `{views: (top-1 error, top-5 error)}`, fractions.
-      rivals: earlier methods that its authors compare it with.
+    A run on fewer than `images` test images cannot be compared. `errors` is `{views: (top-1 error,
+    top-5 error)}`, fractions; `rivals` are earlier methods.
     """
 
     who: str
@@ -102,8 +91,7 @@ PUBLISHED = {
 def published_for(config: Config, classes: int, images: int | None) -> Published | None:
     """Returns the published numbers that a run can be compared with, or None.
 
-    The preset is not enough: its recipe on ten classes, or on a part of the test images, is
-    another task.
+    A preset's recipe on ten classes, or on a part of the test images, is another task.
     """
     published = PUBLISHED.get(config.preset)
     if published is None or classes != 1000 or images != published.images:

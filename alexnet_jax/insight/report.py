@@ -19,16 +19,12 @@ def write_report(path: str | Path, data: ReportData) -> Path:
     """Writes the report of a run to an HTML file; an older one stays whole until then.
 
     Its folder is the run folder unless `data.run["workdir"]` says otherwise. Returns the path.
-
-    Raises:
-      InputError: the file cannot be written, or class names and confusion matrix do not fit.
     """
     path = Path(path)
     data = data.completed(path)
-    found = {name: make(data) for name, make in SECTIONS}
+    found = {make.__name__: make(data) for make in SECTIONS}
     sections = {name: values for name, values in found.items() if values is not None}
-    page = _templates().get_template("page.html.jinja")
-    text = page.render(
+    text = _page().render(
         config=data.config, classes=len(data.names), head=head(data), sections=sections
     )
     try:
@@ -39,7 +35,7 @@ def write_report(path: str | Path, data: ReportData) -> Path:
 
 
 @functools.cache
-def _templates():
+def _page():
     import jinja2
 
     environment = jinja2.Environment(
@@ -52,4 +48,4 @@ def _templates():
     environment.filters["percent"] = curves.percent
     environment.filters["short"] = curves.number
     environment.filters["count"] = lambda value: f"{value:,}"
-    return environment
+    return environment.get_template("page.html.jinja")

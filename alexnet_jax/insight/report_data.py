@@ -24,7 +24,6 @@ class ReportData:
     """What a report shows; it leaves out what is not there.
 
     Attributes:
-      config: resolved configuration.
       run: `run.json`.
       metrics: rows of `metrics.jsonl`.
       conv1_kernel: float32 `[height, width, 3, filters]`.
@@ -34,8 +33,6 @@ class ReportData:
         `count` of images if known; None: taken from the metrics' last `final/` rows.
       confusion: int `[classes, classes]`, rows are true classes.
       class_names: one per class; empty: from `run`, else numbers.
-      examples: test images to show.
-      neighbours: test images with the nearest training images.
       training: what training shows of an image; empty: its set is not here; None: not known.
       bad_images: how many files were rejected in `prepare`; None: not known.
       near_duplicates: how many test images nearly equal a training image.
@@ -57,11 +54,7 @@ class ReportData:
     near_duplicates: int = 0
 
     def completed(self, path: Path) -> "ReportData":
-        """Returns the data with class names, and with the folder of `path` as the run folder.
-
-        Raises:
-          InputError: class names, confusion matrix and examples do not fit together.
-        """
+        """Returns the data with class names, and with the folder of `path` as the run folder."""
         workdir = self.run.get("workdir") or str(path.parent)
         run = {**self.run, "workdir": workdir}
         return dataclasses.replace(self, run=run, class_names=self._class_names())
@@ -81,17 +74,14 @@ class ReportData:
 
     @property
     def names(self) -> list[str]:
-        """One name per class."""
         return list(self.class_names)
 
     @property
     def towers(self) -> int:
-        """Towers of the network."""
         return self.network.towers if self.network else 1
 
     @property
     def workdir(self) -> Path:
-        """The run folder."""
         return Path(self.run["workdir"])
 
     def views_name(self, views: int) -> str:

@@ -8,7 +8,7 @@ to `SECTIONS`.
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -270,15 +270,15 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-SECTIONS: tuple[tuple[str, Callable[[ReportData], Values | None]], ...] = (
-    ("training_curves", training_curves),
-    ("network", network),
-    ("filters", filters),
-    ("training", training),
-    ("examples", examples),
-    ("neighbours", neighbours),
-    ("confusions", confusions),
-    ("errors", errors),
-    ("origin", origin),
+SECTIONS = (
+    training_curves,
+    network,
+    filters,
+    training,
+    examples,
+    neighbours,
+    confusions,
+    errors,
+    origin,
 )
 """In the order of the page."""

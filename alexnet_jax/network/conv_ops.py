@@ -29,19 +29,17 @@ def convolution(
     padding: Padding = ((0, 0), (0, 0)),
     groups: int = 1,
 ) -> jax.Array:
-    """Returns the cross-correlation of images with a filter bank, without bias.
+    """Returns the cross-correlation of images with a filter bank, without bias. Paper: §3.5.
 
     Args:
       x: `[n, h, w, c]`, float32 or bfloat16.
       kernel: `[window_h, window_w, c / groups, features]`, of the dtype of `x`.
-      stride: pixels between neighbouring windows.
       padding: zero (rows before, after), (columns before, after).
-      groups: filter group i (a run of `features / groups`) sees channel group i only.
+      groups: filter group i (a run of `features / groups`) sees channel group i only; two are the
+        two GPUs.
 
     Returns:
       `[n, out_h, out_w, features]`, of the dtype of `x`.
-
-    Paper: §3.5; two groups are the two GPUs.
     """
     x, kernel = match_variance(x, kernel)
     return _convolution(x, kernel, stride, padding, groups)
@@ -214,9 +212,6 @@ def local_convolution(
       x: `[n, h, w, c]`, float32 or bfloat16.
       kernel: `[out_h, out_w, window_h, window_w, c, features]`, of the dtype of `x`.
       padding: zero (rows before, after), (columns before, after).
-
-    Returns:
-      `[n, out_h, out_w, features]`, of the dtype of `x`.
 
     Source: 2012 code, layer type `local`.
     """

@@ -12,14 +12,11 @@ FILTERS_PER_ROW = 16
 
 
 def scale_filters(kernel: np.ndarray) -> np.ndarray:
-    """Returns pictures of filters: the layer's smallest weight is black, its largest white.
+    """Returns pictures of filters, uint8 `[filters, height, width, 3]`.
 
-    Args:
-      kernel: float `[height, width, channels, filters]`, 1 or 3 channels in RGB order.
-
-    Returns:
-      uint8 `[filters, height, width, 3]`. A constant kernel becomes middle grey; weights that are
-      not finite become black.
+    The layer's smallest weight is black, its largest white. A constant kernel becomes middle grey;
+    weights that are not finite become black. `kernel` is float `[height, width, 1 or 3, filters]`,
+    RGB.
     """
     kernel = np.asarray(kernel, np.float32)
     if kernel.ndim != 4 or kernel.shape[2] not in (1, 3):
@@ -44,11 +41,8 @@ def tile_filters(
 ) -> np.ndarray:
     """Returns filters in rows, uint8 `[height, width, 3]`; places without a filter are black.
 
-    Args:
-      filters: uint8 `[n, height, width, 3]`.
-      per_row: filters per row.
-      gap: black pixels around and between filters, before they are enlarged.
-      magnify: side of the square that a pixel becomes.
+    `filters` is uint8 `[n, height, width, 3]`. Black gaps of `gap` pixels lie around and between
+    them. Then each pixel becomes a square of `magnify` pixels.
     """
     count, height, width, _ = filters.shape
     columns = min(per_row, count)
@@ -67,11 +61,8 @@ def tower_pictures(
 ) -> list[np.ndarray]:
     """Returns one picture per tower, with one scale for all (Paper, Figure 3).
 
-    Args:
-      kernel: float `[height, width, 3, filters]` of conv1, towers one after another.
-      groups: number of towers.
-      per_row: filters per row.
-      magnify: side of the square that a pixel becomes.
+    `kernel` is float `[height, width, 3, filters]` of conv1, towers one after another; see
+    `tile_filters`.
     """
     filters = scale_filters(kernel)
     if groups < 1 or len(filters) % groups:

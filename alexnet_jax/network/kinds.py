@@ -165,7 +165,6 @@ class Lrn(Layer):
       depth: channels in the (centred, truncated) window, n of the paper; odd.
       alpha: factor of the sum itself. The paper prints 1e-4; the 2012 code divides the configured
         1e-4 by the window size, so what ran is 2e-5.
-      beta: exponent.
       bias: k of the paper.
       groups: the sum never crosses the border between groups of channels (the towers).
 
@@ -274,9 +273,8 @@ class AdaptiveAvgPool(Layer):
 class Flatten(Layer):
     """`[batch, height, width, channels]` to `[batch, height * width * channels]`.
 
-    Attributes:
-      groups: the channels are split into so many groups, which follow one another in the result,
-        so that a `Dense` with as many groups sees one tower in each; 1 is plain order.
+    With `groups`, the groups of channels follow one another in the result, so that a `Dense` with
+    as many groups sees one tower in each; 1 is plain order.
     """
 
     groups: int = 1
@@ -326,11 +324,8 @@ class Dropout(Layer):
 class Gather(Layer):
     """The towers send their channels to one another: here the paper's two GPUs talk (§3.5).
 
-    Only the network of a single tower has such layers, see `towers.tower_network`.
-
-    Attributes:
-      towers: how many there are; the channels of the first one come first.
-      invariant: what follows is the same on every tower, so that no gradient comes back.
+    Only the network of a single tower has such layers, see `towers.tower_network`. `invariant`:
+    what follows is the same on every tower, so that no gradient comes back.
     """
 
     towers: int

@@ -11,13 +11,10 @@ Shape = tuple[int, ...]
 
 
 class Windows(NamedTuple):
-    """Square windows that a layer slides over the image.
+    """Square windows that a layer slides over the image; lengths in pixels.
 
-    Attributes:
-      size: height and width, pixels.
-      stride: pixels between neighbouring windows.
-      padding: zeros on each side, pixels.
-      overhang: the last window may lie partly outside, as in cuda-convnet and Caffe.
+    `padding` zeros lie on each side. `overhang`: the last window may lie partly outside, as in
+    cuda-convnet and Caffe.
     """
 
     size: int
@@ -38,12 +35,9 @@ class Windows(NamedTuple):
 
 
 class Field(NamedTuple):
-    """What a unit reads of its layer's input along one axis.
+    """What a unit reads of its layer's input along one axis, in units of that input.
 
-    Attributes:
-      size: units of the input that it reads.
-      stride: from one unit to the next, in units of the input.
-      before: units of padding that the first one reads.
+    `stride` is the distance to the next unit's; `before` are units of padding that the first reads.
     """
 
     size: int

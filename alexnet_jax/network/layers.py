@@ -61,13 +61,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Network:
-    """A named network.
+    """A named network; its `source` is a paper section or 2012 file.
 
     Attributes:
       name: key in `NETWORKS`.
       layers: the specs, from the image to the logits; the last one is the classifier.
       image_size: height and width of the training crop in pixels.
-      source: where the network is defined (paper section or 2012 file).
     """
 
     name: str
@@ -77,7 +76,6 @@ class Network:
 
     @property
     def classes(self) -> int:
-        """Number of outputs of the last parametric layer."""
         return parametric_layers(self.layers)[-1].features
 
     @property
@@ -86,7 +84,6 @@ class Network:
         return max(getattr(layer, "groups", 1) for layer in self.layers)
 
     def with_classes(self, classes: int) -> "Network":
-        """Returns the network with `classes` outputs in its last parametric layer."""
         if classes < 2:
             raise InputError(f"a classifier needs at least 2 classes, not {classes}")
         last = parametric_layers(self.layers)[-1].name
@@ -95,14 +92,10 @@ class Network:
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """A layer in its network: shapes and costs for one image.
+    """A layer in its network: shapes (without the batch axis) and costs for one image.
 
-    Attributes:
-      name: unique name within the network (`conv1`, `relu1`, `norm1`, `pool1`, `fc6`, …).
-      layer: the spec.
-      input_shape, output_shape: without the batch axis.
-      weights, biases: numbers of parameters.
-      macs: multiply-accumulate operations of convolutions and matrix products.
+    `weights` and `biases` are numbers of parameters; `macs` are the multiply-accumulate operations
+    of convolutions and matrix products.
     """
 
     name: str
@@ -115,7 +108,6 @@ class LayerSummary:
 
     @property
     def params(self) -> int:
-        """Weights and biases together."""
         return self.weights + self.biases
 
     @property
@@ -125,7 +117,6 @@ class LayerSummary:
 
 
 def parametric_layers(layers: tuple[Layer, ...]) -> list[Parametric]:
-    """Returns the layers that hold parameters, in order."""
     return [layer for layer in layers if isinstance(layer, Parametric)]
 
 
@@ -152,9 +143,8 @@ def layer_names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
 def summarize(network: Network, image_size: int | None = None) -> tuple[LayerSummary, ...]:
     """Returns shapes and costs of every layer at `image_size` (default: the network's own).
 
-    Raises:
-      InputError: the size does not fit; names the first layer that fails and the smallest size
-        that would do.
+    A size that does not fit raises `InputError`, which names the first layer that fails and the
+    smallest size that would do.
     """
     size = network.image_size if image_size is None else image_size
     try:
@@ -188,7 +178,6 @@ def _fits(network: Network, size: int) -> bool:
 
 
 def without(layers: tuple[Layer, ...], *kinds: type) -> tuple[Layer, ...]:
-    """Returns the layers that are of none of `kinds`."""
     return tuple(layer for layer in layers if not isinstance(layer, kinds))
 
 
@@ -224,10 +213,6 @@ def with_fan_in_weights(network: Network, image_size: int) -> Network:
 
     The variance is 2 / fan_in where a ReLU follows (He et al., 2015, "Delving deep into
     rectifiers"), and 1 / fan_in in the last layer. It suits images of standard deviation 1.
-
-    Args:
-      network: to edit; its fan_in depends on the size of the images.
-      image_size: height and width, pixels.
     """
     *hidden, last = (row for row in summarize(network, image_size) if row.weights)
     layers = network.layers

@@ -90,13 +90,11 @@ def _apply(matrix: np.ndarray, tiles: jax.Array) -> jax.Array:
 
 
 def squares(x: jax.Array, size: int, counts: tuple[int, int], before: tuple[int, int]) -> jax.Array:
-    """Returns images cut into squares, `[n, rows, size, columns, size, c]`.
+    """Returns images `[n, h, w, c]` cut into squares, `[n, rows, size, columns, size, c]`.
 
-    Args:
-      x: `[n, h, w, c]`; zeros are added, or pixels cut off, where the squares end elsewhere.
-      size: pixels along a side.
-      counts: rows and columns of squares.
-      before: zeros before the first row and the first column; negative: so many are cut off.
+    `counts` are the rows and columns of squares; zeros are added, or pixels cut off, where they end
+    elsewhere. `before` are the zeros before the first row and column; negative: so many are cut
+    off.
     """
     edges = [
         (zeros, count * size - extent - zeros, 0)

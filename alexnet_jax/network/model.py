@@ -74,10 +74,6 @@ class AlexNet(nn.Module):
 
         Returns:
           float32 `[batch, classes]`, or the captured output as float32; float64 for that `dtype`.
-
-        Raises:
-          InputError: the images are of another shape or no floats, their size does not fit, or
-            `capture` names no layer.
         """
         names = layer_names(self.network.layers)
         wanted = {capture} if isinstance(capture, str) else set(capture or ())
@@ -120,8 +116,8 @@ class AlexNet(nn.Module):
     def tabulate(self, *args: Any, **options: Any) -> str:
         """Returns Flax's table of the layers, at least as wide as their shapes need.
 
-        Arguments as for `flax.linen.Module.tabulate`, which by itself takes 80 columns in a
-        notebook and cuts the shapes. `summary` has receptive fields, multiply-adds and towers.
+        Flax itself takes 80 columns in a notebook and cuts the shapes. `summary` has receptive
+        fields, multiply-adds and towers.
         """
         width = max(_TABLE_WIDTH, shutil.get_terminal_size().columns)
         console = {"width": width} | (options.pop("console_kwargs", None) or {})
@@ -134,7 +130,7 @@ class AlexNet(nn.Module):
 
 
 def init_params(network: Network, image_size: int, seed: int) -> Params:
-    """Returns fresh float32 parameters, `{layer: {"kernel": …, "bias": …}}`."""
+    """Returns fresh float32 parameters."""
     return jax.jit(lambda key: fresh_params(network, image_size, key))(jax.random.key(seed))
 
 
@@ -145,5 +141,4 @@ def fresh_params(network: Network, image_size: int, key: jax.Array) -> Params:
 
 
 def count_params(params: Params) -> int:
-    """Returns the number of scalars in `params`."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))

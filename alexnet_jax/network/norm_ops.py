@@ -17,21 +17,14 @@ from alexnet_jax.network.conv_ops import accumulator
 def local_response_norm(
     x: jax.Array, *, depth: int, alpha: float, beta: float, bias: float, groups: int = 1
 ) -> jax.Array:
-    """Returns `x / (bias + alpha * sum of x^2 over neighbouring channels) ** beta`.
+    """Returns `x / (bias + alpha * sum of x^2 over neighbouring channels) ** beta`. Paper: §3.3.
 
     Args:
       x: `[n, h, w, c]`, float32 or bfloat16.
       depth: channels in the window, which starts `depth // 2` before its own channel and is
         truncated at the ends.
       alpha: factor of the sum itself (the paper's formula; not divided by `depth`).
-      beta: exponent.
-      bias: k of the paper.
       groups: the sum never crosses the border between groups of channels.
-
-    Returns:
-      `[n, h, w, c]`, of the dtype of `x`.
-
-    Paper: §3.3.
     """
     return _lrn(x, depth, alpha, beta, bias, groups)
 
@@ -64,11 +57,6 @@ def response_norm(
       window: height and width in pixels, starting `window // 2` before; truncated at the border
         without rescaling.
       alpha: factor of the sum itself (the 2012 code divides its scale by `window ** 2`).
-      beta: exponent.
-      bias: constant term of the denominator.
-
-    Returns:
-      `[n, h, w, c]`, of the dtype of `x`.
 
     Source: 2012 code, `rnorm`; not mentioned in the paper.
     """
@@ -95,10 +83,7 @@ def plain_response_norm(
 
 
 def _shifted_sum(x, window, axis):
-    """Returns the truncated window sum along one axis, as a sum of shifted copies.
-
-    The window starts `window // 2` before its place.
-    """
+    """Returns the truncated window sum along one axis, as a sum of shifted copies."""
     config = [(0, 0, 0)] * x.ndim
     config[axis] = (window // 2, window - 1 - window // 2, 0)
     padded = lax.pad(x, jnp.zeros((), x.dtype), config)

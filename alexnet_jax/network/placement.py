@@ -25,15 +25,11 @@ def make_mesh(
     """Returns a mesh `("data", "tower")` of `replicas` times `towers` devices.
 
     Args:
-      towers: 1 or 2.
       replicas: copies of the network that share a batch; 0: as many as there are devices for and,
         in one process, as the batch divides over.
       batch_size: images per step, which must divide over the replicas; None: not checked.
       accumulation: parts in which each replica computes its share.
       devices: by default all of JAX's, those of other processes among them.
-
-    Raises:
-      InputError: the devices do not make such a mesh, or the batch does not fit it.
     """
     devices = jax.devices() if devices is None else list(devices)
     if towers not in (1, 2):
@@ -137,12 +133,10 @@ def shardings(mesh: Mesh, network: Network, tree: Any) -> Any:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Returns how the arrays of a batch are split: by images, over the replicas."""
     return NamedSharding(mesh, P(DATA))
 
 
 def whole_sharding(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of what every device has all of."""
     return NamedSharding(mesh, P())
 
 

@@ -23,12 +23,7 @@ def max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax
 
     Args:
       x: `[n, h, w, c]`, float32 or bfloat16.
-      window: height and width in pixels.
-      stride: pixels between neighbouring windows.
       padding: (rows before, after), (columns before, after).
-
-    Returns:
-      `[n, out_h, out_w, c]`, of the dtype of `x`.
 
     Paper: §3.4, windows of 3 with stride 2 overlap.
     """
@@ -135,12 +130,7 @@ def avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax
 
     Args:
       x: `[n, h, w, c]`, float32 or bfloat16; summed in float32.
-      window: height and width in pixels.
-      stride: pixels between neighbouring windows.
       padding: (rows before, after), (columns before, after); not counted.
-
-    Returns:
-      `[n, out_h, out_w, c]`, of the dtype of `x`.
 
     Source: 2012 code, pooling type `avg`.
     """
@@ -210,14 +200,8 @@ def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
     """Returns the mean over `size` x `size` windows that cover the image whatever its size.
 
     Window i covers rows `floor(i h / size)` to `ceil((i + 1) h / size)`, exclusive; windows may
-    overlap by a row. The same for columns.
-
-    Args:
-      x: `[n, h, w, c]`, float32 or bfloat16; summed in float32.
-      size: rows and columns of the result.
-
-    Returns:
-      `[n, size, size, c]`, of the dtype of `x`.
+    overlap by a row. The same for columns. `x` is `[n, h, w, c]`, float32 or bfloat16; summed in
+    float32.
 
     Source: PyTorch's AdaptiveAvgPool2d.
     """

@@ -6,14 +6,14 @@ from alexnet_jax.network.layers import Network, summarize
 
 
 class ReceptiveField(NamedTuple):
-    """What the units of a layer see of the image, along one side (both are alike).
+    """What the units of a layer see of the image, along one side (both are alike), in pixels.
 
     Attributes:
       units: units along a side; 1 for dense layers.
-      size: pixels that a unit sees, those beyond the image's edges included.
-      stride: pixels between neighbouring units; 0 where there is one unit.
-      first_centre: pixel on which the field of the first unit is centred; the first pixel is 0, and
-        a fraction lies between pixels.
+      size: what a unit sees, that beyond the image's edges included.
+      stride: between neighbouring units; 0 where there is one unit.
+      first_centre: centre of the first unit's field; the first pixel is 0, and a fraction lies
+        between pixels.
     """
 
     layer: str
@@ -23,7 +23,6 @@ class ReceptiveField(NamedTuple):
     first_centre: float
 
     def centre(self, unit: int) -> float:
-        """Returns the pixel on which the field of a unit is centred; the first unit is 0."""
         return self.first_centre + unit * self.stride
 
     def bounds(self, unit: int) -> tuple[float, float]:

@@ -53,7 +53,6 @@ class NetworkSummary:
     """The table of a network; `print` and notebooks show it.
 
     Attributes:
-      rows: one per layer, from the image to the logits.
       params: weights and biases (paper §3.5: 60 million).
       macs: multiply-adds for an image; those of normalization and pooling are not counted.
       neurons: outputs of the layers with parameters, the image's own numbers not among them
@@ -76,10 +75,6 @@ class NetworkSummary:
 
 def summary(network: Network | str, image_size: int | None = None) -> NetworkSummary:
     """Returns the table of a network, or of the one of that name.
-
-    Args:
-      network: e.g. `NETWORKS["paper"].with_classes(10)`.
-      image_size: height and width of the input, pixels; None: the network's own.
 
     >>> paper = summary("paper")
     >>> paper.params, paper.macs, paper.neurons

@@ -38,7 +38,10 @@ def _page(summary: "NetworkSummary", table: list[str]) -> str:
     network, size = summary.network, summary.image_size
     layers = len(parametric_layers(network.layers))
     towers = f"{network.towers} towers" if network.towers > 1 else "one tower"
-    title = f"{network.name}: {layers} layers with weights, {towers}, {network.classes:,} classes, "
+    title = (
+        f"{network.name}: {layers} layers with weights, {towers}, {network.classes:,} classes, "
+        f"images of {size}x{size}x3"
+    )
     notes = [
         "Field: pixels that a unit sees, along a side. Neurons: outputs of layers with weights.",
         "Mult-adds: multiply-adds for one image, of convolutions and matrix products.",
@@ -48,7 +51,6 @@ def _page(summary: "NetworkSummary", table: list[str]) -> str:
             "Towers: channels or units on each; the last layer is complete on each. "
             "Reads: its own tower's, or those of all."
         )
-    title += f"images of {size}x{size}x3"
     return "\n".join((title, network.source, "", *table, "", *notes))
 
 

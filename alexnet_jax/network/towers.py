@@ -38,9 +38,6 @@ def tower_network(network: Network, towers: int) -> Network:
 
     Layers have their share of the features and groups, and `Gather` stands where the channels of
     all towers are needed. The classifier stays whole. One tower is the network itself.
-
-    Raises:
-      InputError: the network has no groups, or a layer cannot be divided.
     """
     if towers == 1:
         return network
@@ -80,28 +77,13 @@ def make_forward(network: Network, dtype: Any = jnp.float32, mesh: Mesh | None =
 
     Both axes are mapped by hand: if the data axis were left to the compiler, it would gather the
     whole batch on every device before each exchange between the towers.
-
-    Args:
-      network: the whole network.
-      dtype: type of the activations.
-      mesh: from `make_mesh`; None: one device.
-
-    Raises:
-      InputError: see `tower_network`.
     """
     share = tower_network(network, 1 if mesh is None else mesh.shape[TOWER])
 
-    def apply(params, images, key, train, capture, first_row) -> jax.Array:
+    def apply(params, images, key, train, capture, first_row) -> Any:
         rngs = None if key is None else {"dropout": key}
-        outputs: Any = AlexNet(share, dtype).apply(
-            {"params": params},
-            images,
-            train=train,
-            rngs=rngs,
-            capture=capture,
-            first_row=first_row,
-        )
-        return outputs
+        arguments = {"train": train, "capture": capture, "first_row": first_row}
+        return AlexNet(share, dtype).apply({"params": params}, images, rngs=rngs, **arguments)
 
     def forward(params, images, *, train=False, key=None, part=None, capture=None):
         first, rows = part or (0, images.shape[0])

@@ -36,13 +36,8 @@ def test_names_cannot_steer_the_terminal():
 def test_csv_reads_back_and_holds_no_formulas():
     rows = list(csv.DictReader(io.StringIO(format_predictions(FILES, FOUND, "csv"))))
     assert len(rows) == 4
-    assert rows[0] == {
-        "image": "a.jpg",
-        "rank": "1",
-        "label": "tabby, tiger cat",
-        "index": "1",
-        "probability": "0.9",
-    }
+    assert list(rows[0]) == ["image", "rank", "label", "index", "probability"]
+    assert list(rows[0].values()) == ["a.jpg", "1", "tabby, tiger cat", "1", "0.9"]
     assert rows[1]["label"] == "'=SUM(A1)" and rows[2]["image"] == "'@b.jpg"
 
 
@@ -62,11 +57,6 @@ def test_a_file_name_that_is_not_unicode_is_printable_everywhere():
     name = b"\xff.jpg".decode("utf-8", "surrogateescape")
     for form in ("table", "csv", "json"):
         format_predictions([name], FOUND[:1], form).encode("utf-8")
-
-
-def test_another_format_is_refused():
-    with pytest.raises(InputError, match="table, csv, json, not 'xml'"):
-        format_predictions(FILES, FOUND, "xml")
 
 
 def test_features_read_back_without_pickles(tmp_path):

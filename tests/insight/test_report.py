@@ -28,10 +28,11 @@ VOID = {"meta", "img", "br", "path", "circle"}
 class Page(HTMLParser):
     """Collects tags, attributes and text, and checks that elements close in order."""
 
-    def __init__(self, text):
+    def __init__(self, html):
         super().__init__()
+        self.html = html
         self.elements, self.text, self._open = [], "", []
-        self.feed(text)
+        self.feed(html)
         self.close()
         assert not self._open
 
@@ -63,20 +64,13 @@ class Page(HTMLParser):
 def metrics():
     rows = []
     for step in range(10, 200, 10):
-        rows.append(
-            {
-                "step": step,
-                "epoch": step / 20,
-                "train/loss": 2 / step,
-                "train/top1_error": 5 / step,
-                "train/learning_rate": 0.01 if step < 100 else 0.001,
-                "images_per_second": 50.0,
-            }
-        )
+        place = {"step": step, "epoch": step / 20, "images_per_second": 50.0}
+        errors = {"train/loss": 2 / step, "train/top1_error": 5 / step}
+        rows.append(place | errors | {"train/learning_rate": 0.01 if step < 100 else 0.001})
         if step % 20 == 0:
-            errors = {"validation/top1_error": 4 / step, "validation/top5_error": 1 / step}
-            errors |= {"validation/colour_share_1": 0.5, "validation/colour_share_2": 5 / step}
-            rows.append({"step": step, "epoch": step / 20, "validation/loss": 3 / step, **errors})
+            names = ("loss", "top1_error", "top5_error", "colour_share_1", "colour_share_2")
+            values = (3 / step, 4 / step, 1 / step, 0.5, 5 / step)
+            rows.append(place | {f"validation/{k}": v for k, v in zip(names, values, strict=True)})
     return rows
 
 
@@ -143,17 +137,12 @@ def whole_run(names=tuple(NAMES), size=32):
 def read(tmp_path, **arguments):
     path = write_report(tmp_path / "report.html", ReportData(**arguments))
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
-    return Page(path.read_text(encoding="utf-8"))
+    return Page(path.read_text("utf-8"))
 
 
-def read_text(tmp_path, **arguments):
-    return write_report(tmp_path / "report.html", ReportData(**arguments)).read_text(
-        encoding="utf-8"
-    )
-
-
-def assert_self_contained(page, text):
+def assert_self_contained(page):
     """Nothing in the page makes a browser run a script or ask another place for anything."""
+    text = page.html
     assert not page.all("script") and not page.all("link") and not page.all("iframe")
     assert "http:" not in text and "https:" not in text
     assert "url(" not in text and "@import" not in text
@@ -168,7 +157,7 @@ def assert_self_contained(page, text):
 def test_a_whole_run_is_told(tmp_path):
     page = read(tmp_path, **whole_run())
     words = page.words
-    assert_self_contained(page, (tmp_path / "report.html").read_text())
+    assert_self_contained(page)
     for said in (
         "my run",
         "Network original, preset imagenette-original, 6 classes.",
@@ -197,12 +186,8 @@ def test_a_whole_run_is_told(tmp_path):
 def test_neighbours_stand_beside_their_image_and_those_of_its_class_are_marked(tmp_path):
     arguments = whole_run()
     page = read(tmp_path, **arguments)
-    text = page.text
-    assert "Nearest neighbours" in text
-    html = (tmp_path / "report.html").read_text()
-    row = html[
-        html.index('<div class="row">') : html.index("</section>", html.index('class="row"'))
-    ]
+    assert "Nearest neighbours" in page.text
+    row = page.html.partition('<div class="row">')[2].partition("</section>")[0]
     assert row.count("<img") == 4 and row.count('class="right"') == 2
     names = re.findall("<figcaption>(.*?)</figcaption>", row)
     assert names == [NAMES[1], NAMES[1], NAMES[0], NAMES[1]]
@@ -215,15 +200,15 @@ def test_what_training_sees_stands_with_its_pictures_or_says_why_not(tmp_path):
     rows = [Row("Crops", f"Half {EVIL}.", tuple(many)), Row("Colour noise", "None in this run.")]
     arguments = whole_run() | {"training": rows}
     page = read(tmp_path, **arguments)
-    text = (tmp_path / "report.html").read_text()
-    assert_self_contained(page, text)
+    assert_self_contained(page)
     assert "What training sees" in page.words and "Colour noise None in this run." in page.words
     assert EVIL in page.words
     assert [i["alt"] for i in page.all("img") if "Crops" in i["alt"]][44] == "Crops: picture 44"
-    assert text.count("--hue: #c0392b") == 44
-    assert len(text) < 45 * 12_000 + len(read_text(tmp_path, **whole_run()))
+    assert page.html.count("--hue: #c0392b") == 44
+    without = read(tmp_path, **whole_run())
+    assert len(page.html) < 45 * 12_000 + len(without.html)
     assert "The data set is not where" in read(tmp_path, **arguments | {"training": []}).words
-    assert "What training sees" not in read(tmp_path, **whole_run()).words
+    assert "What training sees" not in without.words
 
 
 def test_confusions_are_counted_in_their_places(tmp_path):
@@ -239,7 +224,7 @@ def test_names_from_outside_are_text(tmp_path):
     arguments["run"] |= {"command": f"train --x {EVIL}", "name": EVIL, "versions": {EVIL: EVIL}}
     arguments["config"] = dataclasses.replace(arguments["config"], network=EVIL)
     page = read(tmp_path, **arguments)
-    assert_self_contained(page, (tmp_path / "report.html").read_text())
+    assert_self_contained(page)
     assert page.words.count(EVIL) >= 8
     assert "{{ 7 * 7 }}" in page.words and "a&b" in page.words and "日本" in page.words
     alts = [image.get("alt") for image in page.all("img")]
@@ -258,24 +243,14 @@ def test_a_run_that_has_hardly_begun(tmp_path):
     assert "Nothing has been logged yet" in page.words and not page.all("img")
 
 
-@pytest.mark.parametrize(
-    "missing",
-    [
-        "metrics",
-        "conv1_kernel",
-        "evaluation",
-        "confusion",
-        "examples",
-        "bad_images",
-        "near_duplicates",
-        "class_names",
-    ],
-)
+PARTS = "metrics conv1_kernel evaluation confusion examples bad_images near_duplicates class_names"
+
+
+@pytest.mark.parametrize("missing", PARTS.split())
 def test_any_part_may_be_missing(tmp_path, missing):
     arguments = whole_run()
     del arguments[missing]
-    page = read(tmp_path, **arguments)
-    assert "my run" in page.words
+    assert "my run" in read(tmp_path, **arguments).words
 
 
 def test_an_interrupted_run_says_so_and_shows_the_last_validation(tmp_path):
@@ -371,10 +346,8 @@ def test_a_stretch_in_which_nothing_was_learnt_is_marked(tmp_path):
 
 
 def test_large_photos_keep_the_page_small(tmp_path):
-    arguments = whole_run(size=512)
-    path = write_report(tmp_path / "report.html", ReportData(**arguments))
-    assert path.stat().st_size < 3_000_000
-    assert path.read_text().count("data:image/jpeg") == 16 + 4
+    html = read(tmp_path, **whole_run(size=512)).html
+    assert len(html) < 3_000_000 and html.count("data:image/jpeg") == 16 + 4
 
 
 def test_class_names_must_fit_the_results(tmp_path):

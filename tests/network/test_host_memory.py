@@ -67,18 +67,15 @@ def test_freed_memory_is_not_faulted_in_again():
         ("ALEXNET_JAX_KEEP_MEMORY", "0"),
         ("MALLOC_ARENA_MAX", "4"),
         ("GLIBC_TUNABLES", "glibc.malloc.arena_max=4"),
+        ("system", "Darwin"),
     ],
 )
-def test_the_environment_turns_the_setting_off(name, value, monkeypatch):
+def test_the_environment_or_another_system_turns_the_setting_off(name, value, monkeypatch):
     from alexnet_jax.network import host_memory
 
     monkeypatch.setattr("ctypes.CDLL", pytest.fail)
-    monkeypatch.setenv(name, value)
-    assert host_memory.keep_freed_memory.__wrapped__() is False
-
-
-def test_other_systems_are_left_alone(monkeypatch):
-    from alexnet_jax.network import host_memory
-
-    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    if name == "system":
+        monkeypatch.setattr(platform, "system", lambda: value)
+    else:
+        monkeypatch.setenv(name, value)
     assert host_memory.keep_freed_memory.__wrapped__() is False

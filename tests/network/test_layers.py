@@ -36,15 +36,8 @@ from alexnet_jax.network.layers import (
 from alexnet_jax.network.model import AlexNet
 
 SMALL = (
-    Conv("conv1", 8, 3),
-    Activation(),
-    Lrn(groups=2),
-    MaxPool(),
-    Flatten(),
-    Dense("fc2", 6),
-    Activation("tanh"),
-    Dropout(),
-    Dense("fc3", 4),
+    *(Conv("conv1", 8, 3), Activation(), Lrn(groups=2), MaxPool(), Flatten()),
+    *(Dense("fc2", 6), Activation("tanh"), Dropout(), Dense("fc3", 4)),
 )
 
 
@@ -97,44 +90,15 @@ def test_padded_axis_has_as_many_valid_windows_as_counted(size, overhang):
 
 
 def test_layer_names_follow_the_parametric_layer_before():
-    assert layer_names(SMALL) == (
-        "conv1",
-        "relu1",
-        "norm1",
-        "pool1",
-        "flatten1",
-        "fc2",
-        "tanh2",
-        "dropout2",
-        "fc3",
-    )
+    names = "conv1 relu1 norm1 pool1 flatten1 fc2 tanh2 dropout2 fc3"
+    assert layer_names(SMALL) == tuple(names.split())
 
 
 def test_repeated_and_early_layers_get_names_of_their_own():
-    layers = (
-        Dropout(),
-        Conv("conv1", 4, 3),
-        Activation(),
-        ResponseNorm(),
-        AvgPool(),
-        Activation(),
-        AdaptiveAvgPool(2),
-        Activation(),
-        Conv("stem", 4, 1),
-        Activation(),
-    )
-    assert layer_names(layers) == (
-        "dropout0",
-        "conv1",
-        "relu1",
-        "rnorm1",
-        "pool1",
-        "relu1b",
-        "pool1b",
-        "relu1c",
-        "stem",
-        "relustem",
-    )
+    block = (Conv("conv1", 4, 3), Activation(), ResponseNorm(), AvgPool(), Activation())
+    later = (AdaptiveAvgPool(2), Activation(), Conv("stem", 4, 1), Activation())
+    names = "dropout0 conv1 relu1 rnorm1 pool1 relu1b pool1b relu1c stem relustem"
+    assert layer_names((Dropout(), *block, *later)) == tuple(names.split())
 
 
 def test_summary_counts_weights_biases_and_multiplications():
@@ -243,16 +207,10 @@ def test_specs_are_frozen_and_hashable():
 
 def test_weights_by_fan_in_keep_the_size_of_a_signal():
     layers = (
-        Conv("conv1", 32, 5, groups=1, bias=1),
-        Activation(),
-        Conv("conv2", 64, 5, groups=2, bias=1),
-        Activation(),
-        Local("local3", 8, 3),
-        Activation(),
-        Flatten(),
-        Dense("fc4", 600, bias=1),
-        Activation(),
-        Dense("fc5", 300, weight_std=None),
+        *(Conv("conv1", 32, 5, groups=1, bias=1), Activation()),
+        *(Conv("conv2", 64, 5, groups=2, bias=1), Activation()),
+        *(Local("local3", 8, 3), Activation(), Flatten()),
+        *(Dense("fc4", 600, bias=1), Activation(), Dense("fc5", 300, weight_std=None)),
     )
     network = with_fan_in_weights(Network("n", layers, 16, "this test"), 18)
     stds = {layer.name: layer.weight_std for layer in parametric_layers(network.layers)}

@@ -37,6 +37,12 @@ def _assert_same(fast, plain, *args, dtype="float32", rtol=2e-5):
         np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol * np.abs(theirs).max())
 
 
+def _assert_equals_definition(name, options, *args, dtype="float32"):
+    """Asserts that a kernel and its `plain_` form agree."""
+    forms = (functools.partial(getattr(ops, form), **options) for form in (name, f"plain_{name}"))
+    _assert_same(*forms, *args, dtype=dtype)
+
+
 # name: (image shape, window, features, stride, padding, groups)
 CONVOLUTIONS = {
     "one": ((2, 5, 5, 3), (3, 3), 4, 1, ((1, 1), (1, 1)), 1),
@@ -64,15 +70,14 @@ CONVOLUTIONS = {
     + [(case, "bfloat16") for case in ("conv1 overhanging", "conv2")],
 )
 def test_convolution_equals_its_definition(case, dtype):
+    _check_convolution(case, dtype)
+
+
+def _check_convolution(case, dtype="float32"):
     shape, window, features, stride, padding, groups = CONVOLUTIONS[case]
     options = {"stride": stride, "padding": padding, "groups": groups}
-    _assert_same(
-        functools.partial(ops.convolution, **options),
-        functools.partial(ops.plain_convolution, **options),
-        _normal(0, shape, dtype),
-        _normal(1, (*window, shape[-1] // groups, features), dtype),
-        dtype=dtype,
-    )
+    kernel = _normal(1, (*window, shape[-1] // groups, features), dtype)
+    _assert_equals_definition("convolution", options, _normal(0, shape, dtype), kernel, dtype=dtype)
 
 
 @pytest.mark.parametrize(
@@ -81,14 +86,7 @@ def test_convolution_equals_its_definition(case, dtype):
 def test_minimal_filtering_equals_the_definition_where_it_does_not_pay(case, monkeypatch):
     """Forced on every shape that it can compute; these are too small for it to be chosen."""
     monkeypatch.setattr(minimal_filtering, "_MIN_GAIN", 0)
-    shape, window, features, stride, padding, groups = CONVOLUTIONS[case]
-    options = {"stride": stride, "padding": padding, "groups": groups}
-    _assert_same(
-        functools.partial(ops.convolution, **options),
-        functools.partial(ops.plain_convolution, **options),
-        _normal(0, shape),
-        _normal(1, (*window, shape[-1] // groups, features)),
-    )
+    _check_convolution(case)
 
 
 @pytest.mark.parametrize("form", (ops.convolution, ops.plain_convolution))
@@ -199,12 +197,7 @@ def test_max_pool_gradient_of_a_constant_image():
 )
 def test_avg_pool_equals_its_definition(window, stride, padding, size, dtype):
     options = {"window": window, "stride": stride, "padding": padding}
-    _assert_same(
-        functools.partial(ops.avg_pool, **options),
-        functools.partial(ops.plain_avg_pool, **options),
-        _normal(0, (2, *size, 3), dtype),
-        dtype=dtype,
-    )
+    _assert_equals_definition("avg_pool", options, _normal(0, (2, *size, 3), dtype), dtype=dtype)
 
 
 @pytest.mark.parametrize("form", (ops.avg_pool, ops.plain_avg_pool))
@@ -260,12 +253,8 @@ def test_local_response_norm_golden_values(form, bias, alpha):
 )
 def test_local_response_norm_equals_its_definition(channels, depth, groups, beta, dtype):
     options = {"depth": depth, "alpha": 0.1, "beta": beta, "bias": 1.5, "groups": groups}
-    _assert_same(
-        functools.partial(ops.local_response_norm, **options),
-        functools.partial(ops.plain_local_response_norm, **options),
-        _normal(0, (2, 3, 4, channels), dtype) * jnp.asarray(3, dtype),
-        dtype=dtype,
-    )
+    x = _normal(0, (2, 3, 4, channels), dtype) * jnp.asarray(3, dtype)
+    _assert_equals_definition("local_response_norm", options, x, dtype=dtype)
 
 
 def test_local_response_norm_stays_within_groups():
@@ -288,12 +277,8 @@ def test_response_norm_golden_values(form):
 @pytest.mark.parametrize(("window", "beta", "size"), [(5, 0.75, (7, 6)), (3, 0.6, (4, 2))])
 def test_response_norm_equals_its_definition(window, beta, size, dtype):
     options = {"window": window, "alpha": 0.1, "beta": beta, "bias": 1.0}
-    _assert_same(
-        functools.partial(ops.response_norm, **options),
-        functools.partial(ops.plain_response_norm, **options),
-        _normal(0, (2, *size, 3), dtype),
-        dtype=dtype,
-    )
+    x = _normal(0, (2, *size, 3), dtype)
+    _assert_equals_definition("response_norm", options, x, dtype=dtype)
 
 
 def _small_network(params, images):
@@ -342,22 +327,21 @@ def test_gradients_inside_shard_map(manual):
     if "tower" in manual:
         specs["tower"] = P(None, None, None, "tower")
 
+    def compute(params, images, prefix, groups):
+        convolution, norm, max_pool, avg_pool = (
+            getattr(ops, prefix + name)
+            for name in ("convolution", "local_response_norm", "max_pool", "avg_pool")
+        )
+        x = convolution(images, params["conv1"], stride=4, padding=((0, 3), (0, 3)))
+        x = norm(x, depth=5, alpha=1e-2, beta=0.75, bias=2.0, groups=groups)
+        x = max_pool(x, window=3, stride=2, padding=((0, 1), (0, 1)))
+        return (avg_pool(x, window=2, stride=2, padding=((0, 0), (0, 0))) ** 2).sum()
+
     def shard(params, images):
-        x = ops.convolution(images, params["conv1"], stride=4, padding=((0, 3), (0, 3)))
-        x = ops.local_response_norm(x, depth=5, alpha=1e-2, beta=0.75, bias=2.0, groups=1)
-        x = ops.max_pool(x, window=3, stride=2, padding=((0, 1), (0, 1)))
-        x = ops.avg_pool(x, window=2, stride=2, padding=((0, 0), (0, 0)))
-        return jax.lax.psum((x**2).sum(), manual)
+        return jax.lax.psum(compute(params, images, "", 1), manual)
 
     def whole(params, images):
-        groups = 2 if "tower" in manual else 1
-        x = ops.plain_convolution(images, params["conv1"], stride=4, padding=((0, 3), (0, 3)))
-        x = ops.plain_local_response_norm(
-            x, depth=5, alpha=1e-2, beta=0.75, bias=2.0, groups=groups
-        )
-        x = ops.plain_max_pool(x, window=3, stride=2, padding=((0, 1), (0, 1)))
-        x = ops.plain_avg_pool(x, window=2, stride=2, padding=((0, 0), (0, 0)))
-        return (x**2).sum()
+        return compute(params, images, "plain_", 2 if "tower" in manual else 1)
 
     mapped = jax.shard_map(
         shard,

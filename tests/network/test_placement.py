@@ -18,16 +18,8 @@ from alexnet_jax.network.networks import NETWORKS
         ({"towers": 2}, 1, "2 towers need 2 devices, and there is 1 device; JAX_NUM_CPU_DEVICES=2"),
         ({"towers": 2, "replicas": 3}, 4, "need 6 devices, and there are 4 devices; JAX_NUM_CPU_D"),
         ({"replicas": -1}, 4, "replicas is -1"),
-        (
-            {"towers": 2, "replicas": 2, "batch_size": 5},
-            4,
-            "5 images does not divide over 2 replicas; choose",
-        ),
-        (
-            {"batch_size": 9, "replicas": 2, "accumulation": 3},
-            2,
-            "in 3 parts each; .* multiple of 6",
-        ),
+        ({"towers": 2, "replicas": 2, "batch_size": 5}, 4, "5 images does not divide over 2 repl"),
+        ({"batch_size": 9, "replicas": 2, "accumulation": 3}, 2, "in 3 parts each; .*iple of 6"),
     ],
 )
 def test_impossible_meshes_are_refused_in_one_line(options, devices, message):
@@ -57,12 +49,7 @@ class FakeDevice:
 def test_the_devices_of_several_nodes_make_a_mesh_in_which_towers_are_neighbours():
     nodes = [FakeDevice(i, i // 4, i // 4) for i in (5, 0, 7, 2, 1, 6, 3, 4)]
     mesh = placement.make_mesh(2, devices=nodes, batch_size=8)
-    assert [[device.id for device in row] for row in mesh.devices] == [
-        [0, 1],
-        [2, 3],
-        [4, 5],
-        [6, 7],
-    ]
+    assert [device.id for device in mesh.devices.ravel()] == list(range(8))
     with pytest.raises(InputError, match="leave some of the 8 devices of all processes without"):
         placement.make_mesh(2, 2, devices=nodes)
     with pytest.raises(InputError, match="6 images does not divide over 4 replicas"):
