@@ -3,6 +3,7 @@
 The matrix is int `[classes, classes]`; rows are true classes, columns answers.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ class Pair(NamedTuple):
     share: float
 
 
-def class_errors(confusion: np.ndarray, names: list[str]) -> list[ClassError]:
+def class_errors(confusion: np.ndarray, names: Sequence[str]) -> list[ClassError]:
     """Returns the classes that have images, worst first, ties in class order."""
     rows = []
     for index, row in enumerate(confusion):
@@ -42,12 +43,12 @@ def class_errors(confusion: np.ndarray, names: list[str]) -> list[ClassError]:
     return sorted(rows, key=lambda row: -row.error)
 
 
-def confused_pairs(confusion: np.ndarray, names: list[str], limit: int) -> list[Pair]:
+def confused_pairs(confusion: np.ndarray, names: Sequence[str], limit: int) -> list[Pair]:
     """Returns the `limit` largest entries off the diagonal, largest first, ties in class order."""
     counts = np.array(confusion, np.int64)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:limit]
-    places = zip(*np.unravel_index(order, counts.shape), strict=True)
+    places = np.stack(np.unravel_index(order, counts.shape), axis=1).tolist()  # [limit, 2]
     return [
         Pair(names[i], names[j], int(counts[i, j]), int(counts[i, j]) / int(confusion[i].sum()))
         for i, j in places

@@ -1,5 +1,6 @@
 """Test images with the five best answers, as in the paper's Figure 4 (left)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,7 +41,7 @@ def choose_examples(
     return random, [int(i) for i in order if i not in random][:count]
 
 
-def top_answers(example: Example, names: list[str], count: int = 5) -> list[dict[str, Any]]:
+def top_answers(example: Example, names: Sequence[str], count: int = 5) -> list[dict[str, Any]]:
     """Returns the best answers: `name`, `probability`, `right` (it is the true class)."""
     order = np.argsort(-example.probabilities, kind="stable")[:count]
     return [

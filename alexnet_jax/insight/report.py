@@ -25,7 +25,7 @@ def write_report(path: str | Path, data: ReportData) -> Path:
     found = {make.__name__: make(data) for make in SECTIONS}
     sections = {name: values for name, values in found.items() if values is not None}
     text = _page().render(
-        config=data.config, classes=len(data.names), head=head(data), sections=sections
+        config=data.config, classes=len(data.class_names), head=head(data), sections=sections
     )
     try:
         write_text(path, text)

@@ -73,10 +73,6 @@ class ReportData:
         return [str(name) for name in names]
 
     @property
-    def names(self) -> list[str]:
-        return list(self.class_names)
-
-    @property
     def towers(self) -> int:
         return self.network.towers if self.network else 1
 
@@ -93,6 +89,8 @@ class ReportData:
 
     def stuck_epochs(self) -> list[tuple[float, float]]:
         """Returns the (first, last) epochs of the stretches in which nothing was learnt."""
-        watch = watch_rows(Guess.of_run({"class_names": self.names, **self.run}), self.metrics)
+        watch = watch_rows(
+            Guess.of_run({"class_names": self.class_names, **self.run}), self.metrics
+        )
         epochs = {row["step"]: row["epoch"] for row in self.metrics if row.get("epoch") is not None}
         return [(epochs.get(first, 0.0), epochs[last]) for first, last in watch.stretches]

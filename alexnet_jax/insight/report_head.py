@@ -31,7 +31,7 @@ def _results(data: ReportData) -> dict[str, Any] | None:
     if not rows:
         return None
     count = rows[0]["values"].get("count") or data.run.get("validation_images")
-    published = published_for(data.config, len(data.names), count)
+    published = published_for(data.config, len(data.class_names), count)
     for row in rows:
         row["published"] = published.errors.get(row["views"]) if published else None
     error = rows[0]["values"].get(MAIN_ERROR)

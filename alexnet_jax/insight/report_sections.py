@@ -41,7 +41,7 @@ FILTERS_WIDTH = 1800  # of the picture of filters: two dots per CSS pixel
 
 def training_curves(data: ReportData) -> Values:
     """Loss and errors against epochs, with the stretches in which nothing was learnt."""
-    classes, stuck = len(data.names), data.stuck_epochs()
+    classes, stuck = len(data.class_names), data.stuck_epochs()
     rates = rate_changes(data.metrics)
     columns = table_columns(max(1, classes))
 
@@ -164,9 +164,9 @@ def examples(data: ReportData) -> Values | None:
         cards = [
             _picture(
                 example.image,
-                label=data.names[example.label],
+                label=data.class_names[example.label],
                 file_name=example.file_name,
-                answers=top_answers(example, data.names),
+                answers=top_answers(example, data.class_names),
                 own=float(example.probabilities[example.label]),
             )
             for example in data.examples
@@ -181,7 +181,7 @@ def neighbours(data: ReportData) -> Values | None:
     """Test images with the training images that are nearest in the last hidden layer."""
 
     def picture(image: np.ndarray, label: int, right: bool) -> Values:
-        return _picture(image, NEIGHBOUR_SIDE, label=data.names[label], right=right)
+        return _picture(image, NEIGHBOUR_SIDE, label=data.class_names[label], right=right)
 
     rows = [
         {
@@ -198,7 +198,7 @@ def neighbours(data: ReportData) -> Values | None:
 
 def confusions(data: ReportData) -> Values | None:
     """The confusion matrix: as a table, or for many classes as a picture with the worst pairs."""
-    matrix, names = data.confusion, data.names
+    matrix, names = data.confusion, data.class_names
     if matrix is None or not np.any(matrix):
         return None
     if len(names) > MAX_MATRIX_CLASSES:
@@ -223,7 +223,7 @@ def errors(data: ReportData) -> Values | None:
     """Errors by class, worst first; of many classes those in the middle are left out."""
     if data.confusion is None or not np.any(data.confusion):
         return None
-    rows = class_errors(data.confusion, data.names)
+    rows = class_errors(data.confusion, data.class_names)
     left_out = max(0, len(rows) - MAX_CLASS_ROWS)
     first = MAX_CLASS_ROWS - LAST_CLASS_ROWS
     if left_out:

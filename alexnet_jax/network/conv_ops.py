@@ -8,6 +8,7 @@ program is lowered for a platform; GPUs and TPUs keep the plain one. Images are
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -87,6 +88,31 @@ def _varying_axes(array):
 def accumulator(x: jax.Array) -> Any:
     """Returns the dtype to sum values of `x` in: float32, or float64 where `x` has that."""
     return np.promote_types(x.dtype, np.float32)
+
+
+def by_platform(plain: Callable, fast: Callable, fast_gradient: Callable) -> Callable:
+    """Returns `op(x, **options)`, which is `fast(x, **options)` on CPUs and `plain` elsewhere.
+
+    On CPUs `fast_gradient(x, grad, **options)` is its gradient.
+    """
+
+    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+    def compute(x, options):
+        cpu, default = (functools.partial(form, **dict(options)) for form in (fast, plain))
+        return lax.platform_dependent(x, cpu=cpu, default=default)
+
+    def forward(x, options):
+        return compute(x, options), x
+
+    def backward(options, x, grad):
+        def plain_gradient(x, grad):
+            return jax.vjp(functools.partial(plain, **dict(options)), x)[1](grad)[0]
+
+        cpu = functools.partial(fast_gradient, **dict(options))
+        return (lax.platform_dependent(x, grad, cpu=cpu, default=plain_gradient),)
+
+    compute.defvjp(forward, backward)
+    return lambda x, **options: compute(x, tuple(options.items()))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))

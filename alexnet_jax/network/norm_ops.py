@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from alexnet_jax.network.conv_ops import accumulator
+from alexnet_jax.network.conv_ops import accumulator, by_platform
 
 
 def local_response_norm(
@@ -26,7 +26,7 @@ def local_response_norm(
       alpha: factor of the sum itself (the paper's formula; not divided by `depth`).
       groups: the sum never crosses the border between groups of channels.
     """
-    return _lrn(x, depth, alpha, beta, bias, groups)
+    return _lrn(x, depth=depth, alpha=alpha, beta=beta, bias=bias, groups=groups)
 
 
 def plain_local_response_norm(
@@ -92,33 +92,6 @@ def _shifted_sum(x, window, axis):
     return functools.reduce(lax.add, copies)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4, 5))
-def _lrn(x, depth, alpha, beta, bias, groups):
-    options = {"depth": depth, "alpha": alpha, "beta": beta, "bias": bias, "groups": groups}
-    return lax.platform_dependent(
-        x,
-        cpu=functools.partial(_fast_lrn, **options),
-        default=functools.partial(plain_local_response_norm, **options),
-    )
-
-
-def _lrn_forward(x, depth, alpha, beta, bias, groups):
-    return _lrn(x, depth, alpha, beta, bias, groups), x
-
-
-def _lrn_backward(depth, alpha, beta, bias, groups, x, grad):
-    options = {"depth": depth, "alpha": alpha, "beta": beta, "bias": bias, "groups": groups}
-
-    def plain(x, grad):
-        return jax.vjp(functools.partial(plain_local_response_norm, **options), x)[1](grad)[0]
-
-    fast = functools.partial(_fast_lrn_gradient, **options)
-    return (lax.platform_dependent(x, grad, cpu=fast, default=plain),)
-
-
-_lrn.defvjp(_lrn_forward, _lrn_backward)
-
-
 def _window_matrix(channels, depth):
     """Returns bool `[channels, channels]`; column i adds up the window of channel i."""
     place = np.arange(channels)
@@ -168,3 +141,6 @@ def _fast_lrn_gradient(x, grad, *, depth, alpha, beta, bias, groups):
     scaled = _divided(grad.astype(wide.dtype), d, beta)
     across = _channel_sum(wide * scaled / d, depth, groups, mirrored=True)
     return (scaled - (2 * alpha * beta) * wide * across).astype(x.dtype)
+
+
+_lrn = by_platform(plain_local_response_norm, _fast_lrn, _fast_lrn_gradient)

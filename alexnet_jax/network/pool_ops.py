@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from alexnet_jax.network.conv_ops import Padding, accumulator, window_places
+from alexnet_jax.network.conv_ops import Padding, accumulator, by_platform, window_places
 
 
 def max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
@@ -134,7 +134,7 @@ def avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax
 
     Source: 2012 code, pooling type `avg`.
     """
-    return _avg_pool(x, window, stride, padding)
+    return _avg_pool(x, window=window, stride=stride, padding=padding)
 
 
 def plain_avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
@@ -161,15 +161,6 @@ def _inverse_counts(x, window, stride, padding):
     return (1 / np.outer(rows, columns)).astype(accumulator(x))[None, :, :, None]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _avg_pool(x, window, stride, padding):
-    return lax.platform_dependent(
-        x,
-        cpu=lambda x: _fast_avg_pool(x, window, stride, padding),
-        default=functools.partial(plain_avg_pool, window=window, stride=stride, padding=padding),
-    )
-
-
 def _fast_avg_pool(x, window, stride, padding):
     total = x.astype(accumulator(x))
     for axis in (2, 1):
@@ -177,23 +168,12 @@ def _fast_avg_pool(x, window, stride, padding):
     return (total * _inverse_counts(x, window, stride, padding)).astype(x.dtype)
 
 
-def _avg_pool_forward(x, window, stride, padding):
-    return _avg_pool(x, window, stride, padding), x
+def _fast_avg_pool_gradient(x, grad, window, stride, padding):
+    scaled = grad.astype(accumulator(grad)) * _inverse_counts(x, window, stride, padding)
+    return _spread(lambda axis, grad: [grad] * window, scaled, x, stride, padding)
 
 
-def _avg_pool_backward(window, stride, padding, x, grad):
-    def plain(x, grad):
-        pool = functools.partial(plain_avg_pool, window=window, stride=stride, padding=padding)
-        return jax.vjp(pool, x)[1](grad)[0]
-
-    def fast(x, grad):
-        scaled = grad.astype(accumulator(grad)) * _inverse_counts(x, window, stride, padding)
-        return _spread(lambda axis, grad: [grad] * window, scaled, x, stride, padding)
-
-    return (lax.platform_dependent(x, grad, cpu=fast, default=plain),)
-
-
-_avg_pool.defvjp(_avg_pool_forward, _avg_pool_backward)
+_avg_pool = by_platform(plain_avg_pool, _fast_avg_pool, _fast_avg_pool_gradient)
 
 
 def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:

@@ -27,14 +27,8 @@ NAMES = ("ant", "bee", "cat", "dog", "eel", "fox")
 NETWORK = Network(
     "tiny",
     (
-        Conv("conv1", 4, window=3, weight_std=0.1),
-        Lrn(),
-        Activation(),
-        MaxPool(),
-        Flatten(),
-        Dense("fc2", 8, weight_std=0.05),
-        Activation(),
-        Dropout(),
+        *(Conv("conv1", 4, window=3, weight_std=0.1), Lrn(), Activation(), MaxPool(), Flatten()),
+        *(Dense("fc2", 8, weight_std=0.05), Activation(), Dropout()),
         Dense("fc3", len(NAMES), weight_std=0.3),
     ),
     image_size=SIZE,
@@ -195,14 +189,8 @@ def test_an_unreadable_file_stops_or_is_listed(classifier, files, tmp_path):
     paths, pixels = files
     (tmp_path / "torn.png").write_bytes(paths[0].read_bytes()[:60])
     (tmp_path / "text.jpg").write_text("not an image")
-    images = [
-        paths[0],
-        tmp_path / "torn.png",
-        paths[1],
-        tmp_path / "text.jpg",
-        tmp_path / "gone.png",
-        *paths[2:],
-    ]
+    bad = [tmp_path / name for name in ("torn.png", "text.jpg", "gone.png")]
+    images = [paths[0], bad[0], paths[1], *bad[1:], *paths[2:]]
     with pytest.raises(InputError, match="torn.png cannot be read"):
         classifier.predict(images)
     unreadable = []
