@@ -40,7 +40,7 @@ def _results(data: ReportData) -> dict[str, Any] | None:
         spread = math.sqrt(error * (1 - error) / count)
     return {
         "rows": rows,
-        "columns": table_columns(max(1, len(data.names))),
+        "columns": table_columns(max(1, len(data.class_names))),
         "main": MAIN_ERROR,
         "count": count,
         "published": published,
