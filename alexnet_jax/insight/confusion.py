@@ -48,12 +48,13 @@ def confused_pairs(confusion: np.ndarray, names: Sequence[str], limit: int) -> l
     counts = np.array(confusion, np.int64)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:limit]
-    places = np.stack(np.unravel_index(order, counts.shape), axis=1).tolist()  # [limit, 2]
-    return [
-        Pair(names[i], names[j], int(counts[i, j]), int(counts[i, j]) / int(confusion[i].sum()))
-        for i, j in places
-        if counts[i, j]
-    ]
+    pairs = []
+    for place in order.tolist():
+        i, j = divmod(place, len(counts))
+        images = int(counts[i, j])
+        if images:
+            pairs.append(Pair(names[i], names[j], images, images / int(confusion[i].sum())))
+    return pairs
 
 
 def row_shares(confusion: np.ndarray) -> np.ndarray:

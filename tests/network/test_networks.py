@@ -123,7 +123,7 @@ SPATIAL = {
     "digits": (28, 12, 6, 6, 3, 3, 3, 3, 1),
 }
 
-# The first two blocks; / ends a block, and what is not listed follows.
+# The first layers in order, as far as a test needs them; / ends a block.
 BLOCKS = {
     "paper": "conv1 relu1 norm1 pool1 / conv2 relu2 norm2 pool2 / conv3",
     "original": "conv1 norm1 pool1 relu1 / conv2 relu2 norm2 rnorm2 pool2 / conv3",
