@@ -49,8 +49,8 @@ def confused_pairs(confusion: np.ndarray, names: Sequence[str], limit: int) -> l
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:limit]
     pairs = []
-    for place in order.tolist():
-        i, j = divmod(place, len(counts))
+    for place in order:
+        i, j = divmod(int(place), len(counts))
         images = int(counts[i, j])
         if images:
             pairs.append(Pair(names[i], names[j], images, images / int(confusion[i].sum())))
