@@ -2,47 +2,28 @@
 
 import contextlib
 import hashlib
-import importlib.util
 import os
 import platform
-import re
 import shutil
-import subprocess
 import warnings
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from alexnet_jax.errors import AlexNetError, printable
-
-PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "tensorflow-datasets",
-    "grain",
-    "array-record",
-    "numpy",
-    "pillow",
+from alexnet_jax.machine import (
+    Finding,
+    check_compiled_programs,
+    check_devices,
+    check_packages,
 )
+
 MIN_SPACE_BYTES = 2 * 1024**3
 """A checkpoint of the full network with its velocities is half a gigabyte, and three are kept."""
 SOURCE_SECONDS = 2.0
 """A source whose files take longer to look at is not compared with the set made of it."""
-NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 MAX_IMAGES = 200_000
 """Of a larger split as many are read, evenly spread; the sizes of all its files are compared."""
-
-
-class Finding(NamedTuple):
-    """One line: `ok`, `note` (nothing to do) or `bad` (to be repaired); about what; the text."""
-
-    state: str
-    subject: str
-    text: str
 
 
 def examine(workdir: Path | None, data_dir: Path, imagenet: Path | None = None) -> int:
@@ -75,9 +56,9 @@ def findings(
       imagenet: folder of archives.
     """
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform(terse=True)}")
-    yield from _packages()
-    yield from _devices()
-    yield from _compiled_programs()
+    yield from check_packages()
+    yield from check_devices()
+    yield from check_compiled_programs()
     yield from _disk("data", data_dir)
     yield from _data_sets(data_dir)
     if imagenet is not None:
@@ -85,90 +66,6 @@ def findings(
     if workdir is not None:
         yield from _disk("run", workdir)
         yield from _run(workdir)
-
-
-def _packages() -> Iterator[Finding]:
-    for package in PACKAGES:
-        try:
-            yield Finding("ok", "package", f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            yield Finding(
-                "bad", "package", f"{package} is missing: pip install -r requirements.txt"
-            )
-    present = importlib.util.find_spec("tensorflow") is not None
-    text = "present" if present else "absent"
-    yield Finding("note", "tensorflow", f"{text}; only some `prepare --source tfds:NAME` need it")
-
-
-def _devices() -> Iterator[Finding]:
-    try:
-        import jax
-
-        names = [device.device_kind for device in jax.devices()]
-    except Exception as error:  # a driver that does not fit shows itself in many ways
-        yield Finding("bad", "devices", f"JAX finds none: {' '.join(str(error).split())[:200]}")
-        return
-    kinds = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
-    backend = jax.default_backend()
-    cores = f", {os.cpu_count()} cores" if backend == "cpu" else ""
-    yield Finding("ok", "devices", f"{backend}: {kinds}{cores}")
-    cards = nvidia_cards() if backend == "cpu" else []
-    if cards:
-        yield _unused(cards)
-
-
-def _unused(cards: list[str]) -> Finding:
-    """Says why JAX does not use the NVIDIA cards that are there, and what to type."""
-    seen = f"{', '.join(cards)} is here, but JAX does not use it: "
-    asked = os.environ.get("JAX_PLATFORMS", "")
-    if asked:
-        return Finding("note", "devices", f"{seen}JAX_PLATFORMS is '{asked}'")
-    plugins = [
-        found.metadata["Name"]
-        for found in metadata.distributions()
-        if re.fullmatch(r"jax-cuda\d+-plugin", found.metadata["Name"] or "")
-    ]
-    if not plugins:
-        return Finding("bad", "devices", f'{seen}pip install "jax[cuda13]"')
-    return Finding(
-        "bad",
-        "devices",
-        f"{seen}{', '.join(plugins)} is installed; its version must be that of jaxlib, and "
-        "`nvidia-smi` must show a driver for that CUDA version or a newer one",
-    )
-
-
-def nvidia_cards() -> list[str]:
-    """Returns the names of the NVIDIA cards that the driver knows, whether JAX uses them or not."""
-    names = []
-    for file in sorted(NVIDIA_DRIVER.glob("gpus/*/information")):
-        with contextlib.suppress(OSError):
-            model = re.search(r"^Model:\s*(.+)", file.read_text("utf-8", "replace"), re.MULTILINE)
-            names.append(model[1].strip() if model else "an NVIDIA card")
-    if names or not shutil.which("nvidia-smi"):
-        return names
-    # Under Windows (WSL) the driver has no such files.
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20)
-        return re.findall(r"^GPU \d+: (.+?) \(UUID", listing.stdout, re.MULTILINE)
-    return []
-
-
-def _compiled_programs() -> Iterator[Finding]:
-    """Looks at the folder in which JAX keeps compiled programs."""
-    try:
-        import jax
-
-        folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
-        if not folder or not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
-            why = "switched off, or the cache folder cannot be written, or it is not yours alone"
-            yield Finding("note", "compiled", f"each start compiles again: {why}")
-            return
-    except ImportError:  # said already
-        return
-    sizes = [path.stat().st_size for path in Path(folder).glob("*-cache")]
-    text = f"{folder}: {len(sizes)} programs, {sum(sizes) / 1024**2:.1f} MiB; may be removed"
-    yield Finding("ok", "compiled", text)
 
 
 def _disk(what: str, folder: Path) -> Iterator[Finding]:
@@ -225,12 +122,12 @@ def _data_set(folder: Path) -> Iterator[Finding]:
 
 
 def _source_of(folder: Path, prepared: dict[str, Any]) -> Iterator[Finding]:
-    """Says what has become of a set's source; an older version of a set need not be as it is."""
+    """Yields how a set differs from its source; an older version of a set may differ."""
     from alexnet_jax.data.versions import version_in, versions
     from alexnet_jax.preparation.currency import quick_state
 
     found = []
-    with contextlib.suppress(AlexNetError):  # one is damaged, which its own line says
+    with contextlib.suppress(AlexNetError):  # a damaged one has a line of its own
         found = versions(folder.with_name(prepared["name"]))
     if found and version_in(prepared) < found[-1].number:
         text = f"{found[-1].folder.name} is newer; this may be removed when no run needs it"
@@ -293,7 +190,7 @@ def _run(workdir: Path) -> Iterator[Finding]:
     if not any((workdir / name).exists() for name in ("config.json", CHECKPOINTS)):
         yield Finding("note", "run", f"{workdir} holds no run yet")
         return
-    with warnings.catch_warnings(record=True) as told:  # what other commands would only warn of
+    with warnings.catch_warnings(record=True) as caught:  # what other commands would only warn of
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", category=UserWarning, module=r"alexnet_jax\b")
         try:
@@ -303,7 +200,7 @@ def _run(workdir: Path) -> Iterator[Finding]:
         except AlexNetError as error:
             yield Finding("bad", "run", str(error))
             return
-    for text in dict.fromkeys(str(warning.message) for warning in told):
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
         yield Finding("bad", "run", text)
     facts = (run.config.preset, run.network.name, run.info.get("status", "unknown"))
     yield Finding("ok", "run", "preset {}, network {}, status {}".format(*facts))

@@ -1,8 +1,8 @@
-"""Several processes as one program: how they meet, agree, and leave together.
+"""Several processes as one program: they start, agree, and end together.
 
-Every process runs the same program on its own devices, and JAX makes one machine of them
-(`jax.distributed`). Process 0 is the chief: it alone writes what lies in the run folder beside the
-checkpoints, and prints the progress. With one process all of this does nothing.
+Every process runs the same program on its own devices (`jax.distributed`). Process 0 is the chief:
+it alone prints the progress and writes the files of the run folder, except the checkpoints. With
+one process all of this does nothing.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ stop_asked = False
 
 T = TypeVar("T")
 
-_PATIENCE_SECONDS = 300  # for all processes to start
-_HEARTBEAT_SECONDS = 30  # without a sign of life before a process counts as lost
+_START_TIMEOUT_SECONDS = 300  # for all processes to start
+_HEARTBEAT_TIMEOUT_SECONDS = 30  # without a sign of life before a process counts as lost
 _connected = False
 
 
 def connect(coordinator: str = "", processes: int = 0, process_id: int = -1) -> None:
-    """Joins this process to the others; to be called before JAX is used, once.
+    """Joins this process to the others. Call it once, before JAX is used.
 
     Args:
       coordinator: `host:port` at which process 0 listens; empty: as the cluster has it (Slurm,
@@ -71,8 +71,8 @@ def connect(coordinator: str = "", processes: int = 0, process_id: int = -1) -> 
         with _stopped_at_once():
             jax.distributed.initialize(
                 **numbers,
-                initialization_timeout=_PATIENCE_SECONDS,
-                heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+                initialization_timeout=_START_TIMEOUT_SECONDS,
+                heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_SECONDS,
             )
     except (ValueError, RuntimeError) as error:
         if not any(given) and "coordinator_address" in str(error):
@@ -87,11 +87,11 @@ def connect(coordinator: str = "", processes: int = 0, process_id: int = -1) -> 
 
 @contextlib.contextmanager
 def _stopped_at_once() -> Iterator[None]:
-    """Lets signals end this process as it waits for the others in code that hears none."""
+    """Lets signals end this process at once while it waits in code that handles no signals."""
     before = {}
     if threading.current_thread() is threading.main_thread():
-        heard = (number for number in STOPS if callable(signal.getsignal(number)))
-        before = {number: signal.signal(number, signal.SIG_DFL) for number in heard}
+        handled = (number for number in STOPS if callable(signal.getsignal(number)))
+        before = {number: signal.signal(number, signal.SIG_DFL) for number in handled}
     try:
         yield
     finally:
@@ -128,7 +128,7 @@ def start_processes(start: Callable[[], T]) -> T:
 
 
 def leave(exit_code: int) -> None:
-    """Parts from the other processes: after success together with them, else at once."""
+    """Ends the connection: after success together with the other processes, else at once."""
     global _connected
     if not _connected:
         return
@@ -163,11 +163,7 @@ def is_chief() -> bool:
 
 
 def exchange(value: Any) -> list[Any]:
-    """Returns what each process gave, in their order; all must call it at the same point.
-
-    Args:
-      value: what JSON can hold.
-    """
+    """Returns the JSON value of each process, in order; all must call it at the same point."""
     if count() == 1:
         return [value]
     import numpy as np
@@ -182,13 +178,7 @@ def exchange(value: Any) -> list[Any]:
 
 
 def from_chief(value: T, to_json: Callable[[T], Any], from_json: Callable[[Any], T]) -> T:
-    """Returns the value of process 0; all must call it at the same point.
-
-    Args:
-      value: of this process; only that of process 0 counts.
-      to_json: returns what JSON can hold.
-      from_json: its inverse.
-    """
+    """Returns the value of process 0; all must call it at the same point."""
     if count() == 1:
         return value
     sent = exchange(to_json(value) if is_chief() else None)[0]
@@ -205,27 +195,20 @@ def chief_first(action: Callable[[], Any], others: Callable[[], Any]) -> Any:
     if is_chief():
         try:
             result = action()
-        except BaseException as error:  # whatever it is, the others must not wait for ever
+        except BaseException as error:  # of any kind: the others must not wait forever
             if count() == 1:
                 raise
             failure = error
-    told = exchange(failure and [type(failure).__name__, str(failure)])[0]
+    sent = exchange(failure and [type(failure).__name__, str(failure)])[0]
     if failure is not None:
         raise failure
-    if told is not None:
-        raise getattr(errors, told[0], InputError)(f"process 0: {told[1] or told[0]}")
+    if sent is not None:
+        raise getattr(errors, sent[0], InputError)(f"process 0: {sent[1] or sent[0]}")
     return result if is_chief() else others()
 
 
 def check_agreement(what: dict[str, Any]) -> None:
-    """Refuses to begin where the processes differ.
-
-    Args:
-      what: by name, everything that must be the same in all of them; JSON.
-
-    Raises:
-      InputError: names the first differing process and what differs, in every process.
-    """
+    """Raises `InputError` in every process where `what` (JSON by name) is not the same in all."""
     chief, *others = exchange(what)
     for number, other in enumerate(others, start=1):
         differing = [name for name in chief if other.get(name) != chief[name]]
@@ -241,10 +224,10 @@ def check_agreement(what: dict[str, Any]) -> None:
 
 
 class StopVote:
-    """Lets all processes stop after the same step when any of them was told to.
+    """Lets all processes stop after the same step when any of them received a signal.
 
-    A vote is a sum over all devices that runs behind the training steps, and is read one step
-    later, so that nothing waits for it.
+    A vote is a sum over all devices. It runs behind the training steps and is read one step later,
+    so nothing waits for it.
     """
 
     def __init__(self) -> None:
@@ -280,7 +263,15 @@ class StopVote:
         return previous is not None and int(previous) > 0
 
 
-_LOST = ("gloo", "connection", "heartbeat", "unavailable", "deadline", "coordination", "barrier")
+_LOST_PEER_WORDS = (
+    "gloo",
+    "connection",
+    "heartbeat",
+    "unavailable",
+    "deadline",
+    "coordination",
+    "barrier",
+)
 
 
 def explain(error: BaseException) -> None:
@@ -291,7 +282,7 @@ def explain(error: BaseException) -> None:
     while cause is not None and len(texts) < 10:
         texts.append(f"{type(cause).__name__}: {cause}")
         cause = cause.__cause__ or cause.__context__
-    if any(word in text.lower() for text in texts for word in _LOST):
+    if any(word in text.lower() for text in texts for word in _LOST_PEER_WORDS):
         line = texts[0].strip().splitlines()[0][:160]
         raise PeerLostError(
             f"another process of this run has ended, or cannot be reached any more ({line}); the "

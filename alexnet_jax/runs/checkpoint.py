@@ -60,15 +60,15 @@ class _Manager(ocp.CheckpointManager):
 @contextlib.contextmanager
 def _without_warnings_of_orbax() -> Iterator[None]:
     logger = logging.getLogger("absl")
-    logger.addFilter(_is_error)
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    logger.addFilter(is_error)
     try:
         yield
     finally:
-        logger.removeFilter(_is_error)
-
-
-def _is_error(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.ERROR
+        logger.removeFilter(is_error)
 
 
 class Checkpoints:
@@ -96,16 +96,17 @@ class Checkpoints:
                 create=not read_only,
                 read_only=read_only,
                 enable_async_checkpointing=False,
-                multiprocessing_options=_alone() if read_only else _together(),
+                multiprocessing_options=(
+                    _this_process_only() if read_only else ocp.options.MultiprocessingOptions()
+                ),
             )
             self._manager = _Manager(self.folder, options=options, item_names=items)
 
     def save(self, state: TrainState, meta: dict[str, Any], metrics: dict[str, float]) -> None:
-        """Saves `state`; returns when it is on disk.
+        """Saves `state` under its step; returns when it is on disk.
 
         Args:
-          state: to be saved; its step names the checkpoint.
-          meta: JSON-able; returned by `restore`.
+          meta: JSON; `restore` returns it.
           metrics: must hold a finite `validation/top1_error` (fraction) to compete for `best`;
             empty otherwise.
 
@@ -141,17 +142,11 @@ class Checkpoints:
             raise CheckpointError(f"checkpoint of step {step} was not saved: it exists already")
 
     def amend(self, step: int, meta: dict[str, Any], metrics: dict[str, float]) -> None:
-        """Gives a saved step what was found out since: its parameters stay untouched.
-
-        Args:
-          step: has a checkpoint.
-          meta: fields to add or replace.
-          metrics: as for `save`.
-        """
+        """Adds or replaces fields of `meta`, and metrics, of a saved step; its arrays stay."""
         folder = self.folder / str(step)
 
         def write() -> None:
-            # First the metrics: who is killed in between finds out once more.
+            # Metrics first: a run that is killed in between evaluates this step again.
             if metrics:
                 (folder / "metrics").mkdir(exist_ok=True)
                 write_text(folder / "metrics" / "metrics", json.dumps(metrics))
@@ -199,10 +194,8 @@ class Checkpoints:
         """Returns the state of `step`, verified.
 
         Args:
-          target: a state (or `ShapeDtypeStruct`s) of the shapes to expect. Where its leaves have
-            a sharding, that is where the restored ones lie, whatever devices have saved them;
-            else they lie on this process's first device.
-          step: from `step_of` or `steps`.
+          target: a state (or `ShapeDtypeStruct`s) of the expected shapes. Restored leaves take
+            its sharding, whatever devices saved them; without one, this process's first device.
 
         Raises:
           CheckpointError: damaged, or of another network.
@@ -250,8 +243,8 @@ class Checkpoints:
     def restore_newest(self, target: TrainState) -> Restored | None:
         """Returns the newest state that can be read, or None when there is no checkpoint at all.
 
-        A damaged checkpoint is reported and set aside in `damaged_checkpoints/`, and the next
-        older one is taken.
+        A damaged checkpoint is reported and moved to `damaged_checkpoints/`; the one before it is
+        used.
 
         Raises:
           CheckpointError: there are checkpoints, but none can be read. Nothing is overwritten.
@@ -264,8 +257,8 @@ class Checkpoints:
                 restored = self.restore(target, step)
             except CheckpointError as error:
                 failure = str(error)
-            # What one process cannot read, none takes.
-            failures = [told for told in processes.exchange(failure) if told]
+            # All processes must take the same step, so one that cannot read it decides for all.
+            failures = [text for text in processes.exchange(failure) if text]
             if restored is None or failures:
                 warnings.warn(f"{failures[0]}; trying the one before it", stacklevel=2)
                 damaged.append(step)
@@ -276,7 +269,7 @@ class Checkpoints:
         if steps:
             raise CheckpointError(
                 f"none of the {len(steps)} checkpoints in {self.folder} can be read; "
-                "nothing was changed: use another --workdir, or bring back a good copy"
+                "nothing was changed: use another --workdir, or restore a good copy"
             )
         return None
 
@@ -295,11 +288,7 @@ class Checkpoints:
         self._manager.close()
 
 
-def _together() -> ocp.options.MultiprocessingOptions:
-    return ocp.options.MultiprocessingOptions()
-
-
-def _alone() -> ocp.options.MultiprocessingOptions:
+def _this_process_only() -> ocp.options.MultiprocessingOptions:
     """Returns options under which Orbax waits for no other process."""
     here = jax.process_index()
     return ocp.options.MultiprocessingOptions(
@@ -312,7 +301,6 @@ def negative_error(metrics: dict[str, float]) -> float:
 
 
 def _sharding_of(leaf: Any) -> jax.sharding.Sharding:
-    """Returns the sharding of a leaf of a target."""
     sharding = getattr(leaf, "sharding", None)
     return sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 

@@ -120,45 +120,55 @@ def evaluate_ensemble(
 
     runs = [read_run(folder) for folder in workdirs]
 
-    def tested(split: str) -> list[Member]:
-        members = []
-        for folder, run in zip(workdirs, runs, strict=True):
-            dataset = dataset_of(run, data_dir)
-            weights = weights_of(run, checkpoint)
-            chosen = dataset.split(split or run.config.data.validation_split)
-            if processes.count() > 1:
-                what = {"the data set's fingerprint": dataset.fingerprint}
-                what |= {"the checkpoint's step": weights.step, "images": chosen.num_examples}
-                processes.check_agreement(what | {"run_id": run.info.get("run_id", "")})
-            result = evaluate_params(run, weights.params, chosen, views, mesh, compute_dtype)
-            averaged = averaged_by(run, views)
-            data = dataset.fingerprint
-            members.append(Member(str(folder), result, data, run.class_names, averaged))
-        return members
+    def members_on(split: str) -> list[Member]:
+        return [
+            _member(str(folder), run, checkpoint, views, data_dir, split, compute_dtype, mesh)
+            for folder, run in zip(workdirs, runs, strict=True)
+        ]
 
     if tune_on == (split or runs[0].config.data.validation_split):
         tune_on = "same"  # these are the images of the test
-    members = tested(split)
+    members = members_on(split)
     tuned_on = None
     if weights == "tuned" and tune_on == "half":
         tuned_on, members = alternate(members)
     elif weights == "tuned":
-        tuned_on = members if tune_on == "same" else tested(tune_on)
+        tuned_on = members if tune_on == "same" else members_on(tune_on)
     result = evaluate_members(members, tuned_on)
     if len(workdirs) > 1 and processes.is_chief():
-        said = {"checkpoint": checkpoint, "views": views, "split": split, "weights": weights}
+        options = {"checkpoint": checkpoint, "views": views, "split": split, "weights": weights}
+        options["tune_on"] = tune_on if tuned_on else ""
         try:
-            _write_ensemble(
-                Path(workdirs[0]), result, said | {"tune_on": tune_on if tuned_on else ""}
-            )
-        except OSError as error:  # the result of hours must not be lost for its record
+            _write_ensemble(Path(workdirs[0]), result, options)
+        except OSError as error:  # hours of work must not be lost because a file was not written
             warnings.warn(f"{ENSEMBLE} was not written: {error}", stacklevel=2)
     return result
 
 
-def _write_ensemble(workdir: Path, result: Ensemble, how: dict[str, Any]) -> None:
+def _member(
+    name: str,
+    run: Run,
+    checkpoint: str | int,
+    views: int,
+    data_dir: str | Path | None,
+    split: str,
+    compute_dtype: str,
+    mesh: Mesh | None,
+) -> Member:
+    dataset = dataset_of(run, data_dir)
+    weights = weights_of(run, checkpoint)
+    chosen = dataset.split(split or run.config.data.validation_split)
+    if processes.count() > 1:
+        what = {"the data set's fingerprint": dataset.fingerprint}
+        what |= {"the checkpoint's step": weights.step, "images": chosen.num_examples}
+        processes.check_agreement(what | {"run_id": run.info.get("run_id", "")})
+    result = evaluate_params(run, weights.params, chosen, views, mesh, compute_dtype)
+    return Member(name, result, dataset.fingerprint, run.class_names, averaged_by(run, views))
+
+
+def _write_ensemble(workdir: Path, result: Ensemble, options: dict[str, Any]) -> None:
     rows = zip(result.names, result.coefficients, result.averaged, strict=True)
-    record = how | {
+    record = options | {
         "members": [
             {"run": name, "coefficient": value, "views_averaged": averaged and averaged.views}
             for name, value, averaged in rows

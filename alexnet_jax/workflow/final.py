@@ -27,7 +27,7 @@ class FinalTest(NamedTuple):
 
 
 def final_test(run: Run) -> FinalTest:
-    """Reads `final.npz`. Where it is damaged or of another run, it warns and leaves it alone."""
+    """Reads `final.npz`; warns if it is damaged or of another run, and does not change it."""
     path = run.workdir / FINAL
     if not path.exists():
         return FinalTest()

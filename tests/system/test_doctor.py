@@ -1,4 +1,4 @@
-"""What `doctor` finds: each damage by its name, with a remedy; and it mends nothing."""
+"""What `doctor` finds: each damage by its name, with a remedy; and it repairs nothing."""
 
 import dataclasses
 import hashlib
@@ -187,10 +187,10 @@ def test_the_published_sums_are_those_of_every_archive():
 
 def cards(monkeypatch, folder, plugins=(), asked=""):
     """What doctor says of an NVIDIA card in `folder`, on the CPU devices of these tests."""
-    monkeypatch.setattr("alexnet_jax.doctor.NVIDIA_DRIVER", folder)
+    monkeypatch.setattr("alexnet_jax.machine.NVIDIA_DRIVER", folder)
     monkeypatch.setenv("JAX_PLATFORMS", asked)
     installed = [SimpleNamespace(metadata={"Name": name}) for name in plugins]
-    monkeypatch.setattr("alexnet_jax.doctor.metadata.distributions", lambda: installed)
+    monkeypatch.setattr("alexnet_jax.machine.metadata.distributions", lambda: installed)
     found = [f for f in findings(None, folder) if f.subject == "devices"]
     assert found[0].state == "ok" and found[0].text.startswith("cpu: ")
     return found[1:]
