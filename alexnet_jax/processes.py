@@ -186,10 +186,9 @@ def from_chief(value: T, to_json: Callable[[T], Any], from_json: Callable[[Any],
 
 
 def chief_first(action: Callable[[], Any], others: Callable[[], Any]) -> Any:
-    """Returns `action()` in process 0 and, when that is done, `others()` everywhere else.
+    """Returns `action()` in process 0 and, after that, `others()` in all others.
 
-    Raises:
-      AlexNetError: what `action` raised, in every process.
+    What `action` raises is raised in every process.
     """
     result, failure = None, None
     if is_chief():

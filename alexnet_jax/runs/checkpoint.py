@@ -162,12 +162,7 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def step_of(self, which: str | int) -> int:
-        """Returns the step of `last`, `best` or a number.
-
-        Raises:
-          CheckpointError: there is none.
-          InputError: `which` is neither name nor number.
-        """
+        """Returns the step of `last`, `best` or a number; raises `CheckpointError` if absent."""
         steps = self.steps()
         if not steps:
             raise CheckpointError(f"{self.folder} holds no checkpoint; train first")
@@ -197,8 +192,7 @@ class Checkpoints:
           target: a state (or `ShapeDtypeStruct`s) of the expected shapes. Restored leaves take
             its sharding, whatever devices saved them; without one, this process's first device.
 
-        Raises:
-          CheckpointError: damaged, or of another network.
+        Raises `CheckpointError` if it is damaged or of another network.
         """
         params, meta = self._restore_item("params", target.params, step)
         opt_state, _ = self._restore_item("opt_state", target.opt_state, step)
@@ -243,11 +237,8 @@ class Checkpoints:
     def restore_newest(self, target: TrainState) -> Restored | None:
         """Returns the newest state that can be read, or None when there is no checkpoint at all.
 
-        A damaged checkpoint is reported and moved to `damaged_checkpoints/`; the one before it is
-        used.
-
-        Raises:
-          CheckpointError: there are checkpoints, but none can be read. Nothing is overwritten.
+        Damaged checkpoints are reported and moved to `damaged_checkpoints/`. If all are damaged,
+        nothing is changed and `CheckpointError` is raised.
         """
         steps = self.steps()
         damaged: list[int] = []
