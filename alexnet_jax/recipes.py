@@ -114,12 +114,12 @@ def chosen(
     usual = _usual(config)
     if not is_open(config):
         return _merged(config, usual, _on_split(usual, splits), frozenset(typed))
-    asked = RecipeRequest(config, usual, frozenset(typed))
-    size = stored.stored_size if stored else asked.value("data.stored_size", 0)
+    request = RecipeRequest(config, usual, frozenset(typed))
+    size = stored.stored_size if stored else request.value("data.stored_size", 0)
     if trunk is not None:
-        recipe = _on_trunk(asked, images, trunk, size)
-    elif asked.value("image_size", size) < 224 and (images < FEW or size):
-        recipe = _small(asked, images, size)
+        recipe = _on_trunk(request, images, trunk, size)
+    elif request.value("image_size", size) < 224 and (images < FEW or size):
+        recipe = _small(request, images, size)
     else:
         recipe = dataclasses.replace(usual, network="original")
     recipe = _on_split(recipe, splits)
@@ -198,7 +198,7 @@ def _on_split(recipe: Config, splits: Collection[str]) -> Config:
     )
 
 
-def _small(asked: RecipeRequest, images: int, stored: int) -> Config:
+def _small(request: RecipeRequest, images: int, stored: int) -> Config:
     """The paper's eight layers at 64 pixels, of 72: some ten minutes to an hour on a CPU.
 
     Of 600 photos each is seen 67 times in 40,000 images. Of 5,200 cats and dogs after so many
@@ -206,8 +206,8 @@ def _small(asked: RecipeRequest, images: int, stored: int) -> Config:
     images are seen, in fewer passes.
     """
     seen = round(40_000 * math.sqrt(max(1.0, images / 600)))
-    usual, epochs = asked.usual, asked.epochs(images, seen, 15, 80)
-    size = asked.value("image_size", stored * 8 // 9 or 64)
+    usual, epochs = request.usual, request.epochs(images, seen, 15, 80)
+    size = request.value("image_size", stored * 8 // 9 or 64)
     return dataclasses.replace(
         usual,
         network="cifar-alexnet",
@@ -218,17 +218,17 @@ def _small(asked: RecipeRequest, images: int, stored: int) -> Config:
         data=dataclasses.replace(usual.data, stored_size=max(72, size * 9 // 8), store="raw"),
         augment=AugmentConfig(colour_noise=0.1),
         preprocess=PreprocessConfig("image", "channel"),
-        **asked.rates(epochs, 0.8),
+        **request.rates(epochs, 0.8),
     )
 
 
-def _on_trunk(asked: RecipeRequest, images: int, trunk: Trunk, stored: int) -> Config:
+def _on_trunk(request: RecipeRequest, images: int, trunk: Trunk, stored: int) -> Config:
     """A classifier on the trunk's convolutions; with many photos they learn, too, but slowly."""
-    usual, epochs = asked.usual, asked.epochs(images, 6_000, 3, 60)
+    usual, epochs = request.usual, request.epochs(images, 6_000, 3, 60)
     network = NETWORKS[trunk.network]
     layers = parametric_layers(network.layers)
     learned = tuple(layer.name for layer in layers[:-1] if layer.name in trunk.learned)
-    copied = asked.value("transfer.layers", learned)
+    copied = request.value("transfer.layers", learned)
     convs = {layer.name for layer in layers if isinstance(layer, Conv)}
     slow = 0.0 if images < FROZEN_BELOW else 0.1
     factors = tuple((name, slow if name in convs else 0.1) for name in copied)
@@ -243,7 +243,7 @@ def _on_trunk(asked: RecipeRequest, images: int, trunk: Trunk, stored: int) -> C
         augment=AugmentConfig(),
         preprocess=trunk.preprocess,
         transfer=TransferConfig(layers=copied),
-        **asked.rates(epochs, 0.8, factors),
+        **request.rates(epochs, 0.8, factors),
     )
 
 

@@ -237,8 +237,7 @@ class Checkpoints:
     def restore_newest(self, target: TrainState) -> Restored | None:
         """Returns the newest state that can be read, or None when there is no checkpoint at all.
 
-        Damaged checkpoints are reported and moved to `damaged_checkpoints/`. If all are damaged,
-        nothing is changed and `CheckpointError` is raised.
+        Moves damaged ones to `damaged_checkpoints/`; if all are, only raises `CheckpointError`.
         """
         steps = self.steps()
         damaged: list[int] = []
