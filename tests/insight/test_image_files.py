@@ -89,7 +89,7 @@ def test_folders_of_storage_systems_hold_no_photos(folder):
 
 def test_a_folder_without_an_image_says_what_it_holds(tmp_path):
     (tmp_path / "a.txt").write_text("no image")
-    with pytest.raises(InputError, match="holds no image; not taken: 1, e.g. .*a.txt"):
+    with pytest.raises(InputError, match="holds no image; not used: 1, e.g. .*a.txt"):
         find_images([tmp_path])
 
 

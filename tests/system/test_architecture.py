@@ -191,7 +191,7 @@ def test_no_file_knows_the_machine_it_was_written_on():
 
 def test_the_page_lists_the_deviations_that_the_code_marks():
     page = (ROOT / "experiments" / "silent_details" / "README.md").read_text()
-    section = page.partition("## Where this library deviates")[2].partition("\n## ")[0]
+    section = page.partition("## Where this library differs")[2].partition("\n## ")[0]
     listed = set(re.findall(r"\(`([\w/]+\.py)`\)", section))
     marked = {
         path.relative_to(PACKAGE).as_posix()
