@@ -1,10 +1,8 @@
 """Random changes to training images, each a pure function of (seed, epoch, index). Paper §4.1.
 
-The random numbers come from Philox4x32-10, a counter-based generator (Salmon et al., 2011,
-"Parallel random numbers: as easy as 1, 2, 3"): the key is the seed, the counter is (index, epoch,
-block). So an image's numbers depend neither on its position in a batch nor on the process.
-It is written here for whole arrays because `numpy.random.Philox` costs 18 µs per image, ten times
-the crop of a CIFAR image; and so its numbers stay the same in every version of NumPy.
+The random numbers come from Philox4x32-10 (Salmon et al., 2011, "Parallel random numbers: as easy
+as 1, 2, 3"): the key is the seed, the counter is (index, epoch, block). `numpy.random.Philox` costs
+18 µs per image, ten times the crop of a CIFAR image, and may change with the version of NumPy.
 """
 
 import math
@@ -29,33 +27,17 @@ _MAX_ATTEMPTS = 10
 
 
 class Draws(NamedTuple):
-    """The random choices for n training images.
+    """The random choices for n training images; zeros where the recipe makes none."""
 
-    Attributes:
-      offsets: int32 [n, 2], top and left of the crop in pixels (`resized-crop`: zeros).
-      boxes: int32 [n, 4], top, left, height and width in pixels (`resized-crop`; else zeros).
-      degrees: float64 [n], counter-clockwise rotation (`resized-crop`; else zeros).
-      flips: bool [n], whether the image is mirrored, after everything else.
-      colour: float32 [n, 3], standard normal coefficients of the colour PCA (zeros without noise).
-    """
-
-    offsets: np.ndarray
-    boxes: np.ndarray
-    degrees: np.ndarray
-    flips: np.ndarray
-    colour: np.ndarray
+    offsets: np.ndarray  # int32 [n, 2]: top, left of the crop, pixels
+    boxes: np.ndarray  # int32 [n, 4]: top, left, height, width, pixels (`resized-crop`)
+    degrees: np.ndarray  # float64 [n], counter-clockwise (`resized-crop`)
+    flips: np.ndarray  # bool [n]: mirrored, after everything else
+    colour: np.ndarray  # float32 [n, 3], standard normal coefficients of the colour PCA
 
 
 def philox(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
-    """Returns the Philox4x32-10 block of each counter.
-
-    Args:
-      counter: [..., 4] of any integer type, values 0 to 2**32 - 1.
-      key: two integers, 0 to 2**32 - 1.
-
-    Returns:
-      uint64 [..., 4], each value uniform in 0 to 2**32 - 1.
-    """
+    """Returns Philox4x32-10 of counters [..., 4] as uint64 [..., 4]; all numbers 0 to 2**32 - 1."""
     a, b, c, d = (counter[..., i].astype(np.uint64) for i in range(4))  # each [...]
     for i in range(_ROUNDS):
         k0, k1 = (np.uint64((k + i * w) & 0xFFFFFFFF) for k, w in zip(key, _WEYL, strict=True))
@@ -65,14 +47,7 @@ def philox(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
 
 
 def random_block(seed: int, epochs: np.ndarray, indices: np.ndarray, block: int) -> np.ndarray:
-    """Returns 32 random bits four times, uint64 [n, 4], for each pair of epoch and index.
-
-    Args:
-      seed: of the run.
-      epochs: int [n].
-      indices: int [n], of the images in their split.
-      block: which four numbers of the pair, 0 or more.
-    """
+    """Returns 32 random bits four times, uint64 [n, 4], for `epochs` and `indices`, int [n]."""
     counter = np.zeros((*np.shape(indices), 4), np.uint64)
     counter[..., 0], counter[..., 1], counter[..., 2] = indices, epochs, block
     return philox(counter, (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF))
@@ -89,28 +64,19 @@ def draw_augmentations(
     augment: AugmentConfig,
     *,
     seed: int,
-    epochs: np.ndarray,
-    indices: np.ndarray,
-    stored_size: int,
+    epochs: np.ndarray,  # int [n]
+    indices: np.ndarray,  # int [n], in the split
+    stored_size: int,  # pixels, as `image_size`
     image_size: int,
-    positions: np.ndarray | None = None,
+    positions: np.ndarray | None = None,  # int [n], in the order of the epoch; for `crop_chunk`
 ) -> Draws:
-    """Draws the changes to images `indices` [n] as they are visited in `epochs` [n].
+    """Draws the changes to images `indices` as they are visited in `epochs`.
 
     Offsets are uniform over 0 .. stored_size - image_size inclusive (33 x 33 for 256 -> 224), as in
-    the 2012 file `convdata.py`; those of `centre-crop` are always the centre view's.
+    the 2012 file `convdata.py`.
     Deviation: one draw per image by default, where 2012 drew one crop and one flip per 32
-    consecutive images; that was a saving of its loader, and weaker augmentation. `crop_chunk`
-    does the same as 2012.
-
-    Args:
-      augment: kinds and sizes of the changes.
-      seed: of the run.
-      epochs: int [n], of each image.
-      indices: int [n], of each image in its split.
-      stored_size: height and width of the stored images, pixels.
-      image_size: height and width of the network's input, pixels.
-      positions: int [n], of each image in the order of its epoch; needed by `crop_chunk`.
+    consecutive images; that was a saving of its loader, and weaker augmentation. `crop_chunk` does
+    the same as 2012.
 
     Raises:
       InputError: the stored images are smaller than the crop.
@@ -145,17 +111,10 @@ def draw_augmentations(
 
 
 def resized_crop(image: np.ndarray, box: np.ndarray, degrees: float, size: int) -> np.ndarray:
-    """Crops, resizes with antialiased bilinear interpolation, then rotates, as torchvision does.
+    """Returns uint8 [size, size, 3] from `box` (top, left, height, width) of an image [h, w, 3].
 
-    Args:
-      image: uint8 [h, w, 3].
-      box: top, left, height and width in pixels.
-      degrees: counter-clockwise rotation about the centre (nearest pixel, corners black).
-      size: height and width of the result in pixels.
-
-    Returns:
-      uint8 [size, size, 3].
-
+    Resizing is bilinear with antialiasing; the rotation is counter-clockwise about the centre, of
+    the nearest pixel, with black corners: as torchvision does.
     Deviation: torchvision crops the whole photo; here the photo is stored as its centre square.
     """
     top, left, height, width = (int(v) for v in box)
@@ -168,13 +127,7 @@ def resized_crop(image: np.ndarray, box: np.ndarray, degrees: float, size: int) 
 
 
 def resized_crops(images: np.ndarray, draws: Draws, out: np.ndarray) -> None:
-    """Writes the changed images of `resized-crop`.
-
-    Args:
-      images: uint8 [n, stored, stored, 3].
-      draws: of each image.
-      out: uint8 [n, size, size, 3], overwritten.
-    """
+    """Writes changed images [n, stored, stored, 3] into `out` [n, size, size, 3], both uint8."""
     rows = zip(images, draws.boxes, draws.degrees.tolist(), draws.flips.tolist(), out, strict=True)
     for image, box, degrees, flip, target in rows:
         copy_image(resized_crop(image, box, degrees, out.shape[1]), flip, target)
@@ -190,11 +143,9 @@ def copy_image(image: np.ndarray, flip: bool, out: np.ndarray) -> None:
 
 
 def copy_reversed(image: np.ndarray, out: np.ndarray) -> None:
-    """Copies each row's bytes backwards, eight at a time: a quarter of the time of `copy_image`.
+    """Copies blue, green, red, [h, w, 3], mirrored, to contiguous red, green, blue.
 
-    Args:
-      image: uint8 [h, w, 3] of blue, green, red; rows of any stride.
-      out: uint8 [h, w, 3], mirrored, of red, green, blue; contiguous.
+    Each row's bytes are read backwards, eight at a time: a quarter of the time of `copy_image`.
     """
     height, width, channels = out.shape
     length = width * channels  # bytes of a row
@@ -209,8 +160,8 @@ def _boxes(
 ) -> np.ndarray:
     """Returns the boxes of RandomResizedCrop, int32 [n, 4]: the first of ten attempts that fits.
 
-    An attempt takes a uniform share of the area and a log-uniform aspect ratio (torchvision's
-    convention); if none fits, the box is the largest central one within the ratio's bounds.
+    An attempt takes a uniform share of the area and a log-uniform aspect ratio, as in torchvision;
+    if none fits, the box is the largest central one within the ratio's bounds.
     """
     boxes = np.broadcast_to(_central_box(augment.ratio, stored), (len(indices), 4)).copy()
     waiting = np.ones(len(indices), bool)

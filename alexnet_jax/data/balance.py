@@ -12,21 +12,14 @@ MAX_VISITS = 10
 
 
 def training_split(data: DataConfig, dataset: Dataset) -> TrainingSource:
-    """Returns the split that is trained on, with classes balanced where that is configured."""
     split = dataset.split(data.train_split)
     return Balanced(split) if data.balance else split
 
 
 class Balanced:
-    """A view of a split in which an image of a small class counts as several images.
+    """A split in which an image of class c has `round(largest class / size of c)` entries, 1 to 10.
 
-    An image of class c has `round(largest class / size of c)` entries, 1 at least, 10 at most.
     Different changes are drawn for each entry.
-
-    Attributes:
-      num_examples: number of entries.
-      labels: class of each, int32 [num_examples].
-      stored_size: height and width of the images, pixels.
     """
 
     def __init__(self, split: Split):
@@ -41,9 +34,7 @@ class Balanced:
         self.stored_size = split.stored_size
 
     def images(self, indices: Any) -> np.ndarray:
-        """Returns the stored images of entries, as `Split.images`."""
         return self._split.images(self._indices[indices])
 
     def crops(self, indices: Any, offsets: np.ndarray, flips: np.ndarray, out: np.ndarray) -> None:
-        """Writes crops of entries, as `Split.crops`."""
         self._split.crops(self._indices[indices], offsets, flips, out)

@@ -1,7 +1,7 @@
 """Colours as a viewer shows them: the embedded profile to sRGB, transparent parts on white.
 
 Little CMS converts by the relative colorimetric intent with black point compensation, as photo
-editors do: white paper becomes white, black ink black, and colours that both spaces have stay.
+editors do.
 """
 
 import functools
@@ -31,9 +31,8 @@ _BRADFORD = np.array(
 def to_rgb(image: Image.Image, colours: Colours) -> Image.Image:
     """Converts a loaded image of at most 8 bits a sample to RGB.
 
-    Args:
-      colours: `shown` as a viewer does; `stored`: the numbers of the file, without its profile and
-        its alpha, as 2012 read ImageNet.
+    With `stored` colours the numbers of the file stay, without its profile and its alpha, as 2012
+    read ImageNet.
     """
     if image.mode in ("P", "PA"):
         transparent = image.mode == "PA" or "transparency" in image.info
@@ -101,11 +100,7 @@ def _in_rgb(image: Image.Image) -> Image.Image:
 
 @functools.lru_cache(maxsize=16)
 def _transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
-    """Returns the conversion from a profile to sRGB; None: it changes nothing.
-
-    A profile that is damaged, or of a colour space that pictures do not have, is ignored, as a
-    viewer does.
-    """
+    """Returns the conversion to sRGB; None: it changes nothing, or the profile is of no use."""
     mode = _MODES.get(bytes(profile[16:20]))
     if mode is None or profile[12:16] not in _CLASSES:
         return None
@@ -156,12 +151,7 @@ def _profile_without_icc(image: Image.Image) -> bytes | None:
 
 @functools.lru_cache(maxsize=16)
 def matrix_profile(points: tuple[tuple[float, float], ...], gamma: float) -> bytes:
-    """Returns an ICC profile (version 2) of a space of three primaries and a power.
-
-    Args:
-      points: CIE x and y of white, red, green, blue.
-      gamma: linear light is the sample to this power.
-    """
+    """Returns an ICC profile (version 2) for CIE x and y of white, red, green, blue and a power."""
     if not all(0 < y <= 1 and 0 <= x <= 1 for x, y in points):
         raise ValueError("no colours")
     white, *primaries = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in points)  # XYZ

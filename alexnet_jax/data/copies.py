@@ -1,22 +1,15 @@
 """Finds the pictures of a set that show one photo: mirrored, turned, cropped, stored otherwise.
 
-The method, in three steps:
-
 1. Every picture is squeezed to a square of 64 x 64 grey levels and 16 x 16 colours.
-2. `copy_candidates` finds the pictures that are most similar to it, or to a window of it, in any of
-   the eight orientations.
+2. `copy_candidates` finds pictures that are similar to it or to a window of it.
 3. `copy_alignment` lays the two over each other. They show one photo where their detail correlates
    by 0.85 or more, colours agree (unless one is grey), and the map between them is a turn or
    mirroring with a change of size.
 
-Pictures with little detail (a drawing, a digit, a disc on one colour) look alike without being
-copies: they must agree almost exactly, uncropped. So must pictures smaller than `MIN_SIDE`. Flat
-pictures are left out.
-
-Not found: crops by more than a third of a side, and some of those by 30 %; photos turned by 10
-degrees or more, or with much painted over; cropped drawings and cropped small pictures; photos of
-which two different windows overlap by less than about 0.7. Found, but no
-copies: photos of one scene in a series, from one place. How often: `experiments/copies`.
+Pictures with little detail (a drawing, a digit), and those smaller than `MIN_SIDE`, must agree
+almost exactly, uncropped. Flat pictures are left out. Not found: crops by more than about 30 % of a
+side, photos turned by 10 degrees or more, two windows of a photo that overlap by less than about
+0.7. Found, but no copies: photos of a series from one place. How often: `experiments/copies`.
 """
 
 import os
@@ -52,17 +45,11 @@ _CHUNK = 1024
 
 
 class Thumbnails(NamedTuple):
-    """Pictures as they are compared.
+    """Pictures as they are compared."""
 
-    Attributes:
-      grey: uint8 [n, 64, 64].
-      colour: uint8 [n, 16, 16, 3].
-      small: bool [n]: the shorter side was less than `MIN_SIDE`.
-    """
-
-    grey: np.ndarray
-    colour: np.ndarray
-    small: np.ndarray
+    grey: np.ndarray  # uint8 [n, 64, 64]
+    colour: np.ndarray  # uint8 [n, 16, 16, 3]
+    small: np.ndarray  # bool [n]: the shorter side was less than `MIN_SIDE`
 
 
 class Copy(NamedTuple):
@@ -89,9 +76,8 @@ def find_copies(
 ) -> list[Copy]:
     """Returns the pairs of at most `MAX_IMAGES` pictures that show one photo.
 
-    Args:
-      show: called now and then with how many have been compared with all.
-      first_query: small pictures before this index need not be compared with each other.
+    `show` gets how many are done. Small pictures before `first_query` are not compared with each
+    other.
     """
     windows = WINDOWS if 2 * pictures.small.sum() < len(pictures.small) else WHOLE
     threads = min(os.cpu_count() or 1, 8)
@@ -174,7 +160,7 @@ def _accepted(aligned: Alignments, small: np.ndarray) -> list[Copy]:
 
 
 def _change(linear: np.ndarray, greyed: bool) -> str:
-    """Returns in words what turns a picture into another, by the linear map, float64 [2, 2]."""
+    """Returns in words what the linear map, float64 [2, 2], does to a picture."""
     words = []
     if np.linalg.det(linear) < 0:
         words.append("mirrored")

@@ -1,9 +1,8 @@
 """Whether two pictures show one photo: they are laid over each other, then compared.
 
 The second picture's place in the first is improved by Gauss-Newton steps (B. Lucas, T. Kanade,
-1981) over all affine maps, with brightness and contrast free, first on 16 x 16 cells, then on 32 x
-32. Then their *detail* is compared: what is left of each after a blur is taken off, divided by its
-own strength thereabouts, so that edges and texture everywhere count and large shapes do not.
+1981) over all affine maps, with brightness and contrast free. Then their *detail* is compared: the
+difference to a blurred picture, divided by its local strength, so that edges everywhere count.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -22,54 +21,30 @@ _MIN_ROUGH_AREA = 0.6
 
 
 class Alignments(NamedTuple):
-    """Pairs laid over each other, and how alike they are then.
+    """Pairs laid over each other, and how alike they are then; arrays are [k] where not said."""
 
-    Attributes:
-      pairs: int64 [k, 2], as of the candidates.
-      maps: float32 [k, 2, 3], as of the candidates, improved.
-      area: share of the second picture that is inside the first.
-      grey: correlation of the grey levels.
-      detail: correlation of the detail.
-      repeated: the largest correlation of the detail of the second with itself, moved by 3 to 12
-        cells: 1 for stripes and grids, little for photos.
-      texture: share of the cells with detail, of the picture that has less of it.
-      difference: root mean square of the differences between their light and their dark colours,
-        grey levels.
-      cast: the same, after the best change of brightness and contrast.
-      chroma: correlation of the colours' differences from grey.
-      colourful: root mean square of these in each of the two, [k, 2], grey levels.
-    """
-
-    pairs: np.ndarray
-    maps: np.ndarray
-    area: np.ndarray
-    grey: np.ndarray
-    detail: np.ndarray
-    repeated: np.ndarray
-    texture: np.ndarray
-    difference: np.ndarray
-    cast: np.ndarray
-    chroma: np.ndarray
-    colourful: np.ndarray
+    pairs: np.ndarray  # int64 [k, 2]
+    maps: np.ndarray  # float32 [k, 2, 3], as of the candidates, improved
+    area: np.ndarray  # share of the second picture that is inside the first
+    grey: np.ndarray  # correlation of the grey levels
+    detail: np.ndarray  # correlation of the detail
+    repeated: np.ndarray  # the second's detail with itself, moved 3 to 12 cells: 1 for stripes
+    texture: np.ndarray  # share of cells with detail, of the picture that has less
+    difference: np.ndarray  # of light and of dark colours, root mean square, grey levels
+    cast: np.ndarray  # the same, after the best change of brightness and contrast
+    chroma: np.ndarray  # correlation of the colours' differences from grey
+    colourful: np.ndarray  # [k, 2], root mean square of these in each, grey levels
 
 
 def align(
-    grey: np.ndarray,
-    colour: np.ndarray,
-    pairs: np.ndarray,
-    maps: np.ndarray,
+    grey: np.ndarray,  # uint8 [n, 64, 64]
+    colour: np.ndarray,  # uint8 [n, 16, 16, 3]
+    pairs: np.ndarray,  # int64 [k, 2]
+    maps: np.ndarray,  # float32 [k, 2, 3]: where to begin
     threads: int,
-    textures: bool = False,
+    textures: bool = False,  # begin with 32 x 32 cells, as 16 x 16 would show nothing
 ) -> list[Alignments]:
-    """Lays the pictures of each pair over each other; leaves out what is clearly not alike.
-
-    Args:
-      grey: uint8 [n, 64, 64].
-      colour: uint8 [n, 16, 16, 3].
-      pairs: int64 [k, 2].
-      maps: float32 [k, 2, 3]: where to begin.
-      textures: the pictures have nothing that 16 x 16 cells would show; begin with 32 x 32.
-    """
+    """Lays the pictures of each pair over each other; leaves out what is clearly not alike."""
 
     def align_chunk(first: int) -> Alignments | None:
         part = slice(first, first + _CHUNK)
@@ -207,8 +182,7 @@ def _correlation(one: np.ndarray, other: np.ndarray, inside: np.ndarray) -> np.n
 def _detail(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the detail, [k, cells], and the share of the cells that are textured, [k].
 
-    The detail is the difference to a blurred picture, divided by its local strength; two grey
-    levels of noise are added to that.
+    Two grey levels of noise are added to the local strength.
     """
     images = values.reshape(-1, CELLS, CELLS)
     left = images - _blurred(_blurred(images))
@@ -217,7 +191,6 @@ def _detail(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _repeated(detail: np.ndarray) -> np.ndarray:
-    """Returns the largest correlation of each detail with itself, moved by 3 to 12 cells."""
     padded = np.zeros((len(detail), 2 * CELLS, 2 * CELLS), np.float32)
     padded[:, :CELLS, :CELLS] = detail.reshape(-1, CELLS, CELLS)
     power = np.abs(np.fft.rfft2(padded)) ** 2
@@ -231,7 +204,7 @@ def _repeated(detail: np.ndarray) -> np.ndarray:
 
 
 def _eroded(inside: np.ndarray) -> np.ndarray:
-    """Returns which cells have all neighbours inside, bool [k, cells]."""
+    """Keeps the cells that have all neighbours inside, bool [k, cells]."""
     images = np.pad(inside.reshape(-1, CELLS, CELLS), ((0, 0), (1, 1), (1, 1)))
     shifts = [images[:, a : a + CELLS, b : b + CELLS] for a in (0, 1, 2) for b in (0, 1, 2)]
     return np.logical_and.reduce(shifts).reshape(len(inside), -1)
@@ -240,7 +213,7 @@ def _eroded(inside: np.ndarray) -> np.ndarray:
 def _colours(
     colour: np.ndarray, pairs: np.ndarray, maps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compares colours in 8 x 8 cells: see `chroma`, `colourful` of `Alignments`."""
+    """Returns `chroma` and `colourful` of `Alignments`, in 8 x 8 cells."""
     images = colour.astype(np.float32)
     seen, inside = _sample_map(images, pairs[:, 0], maps, 8)
     there = images.reshape(-1, 8, 2, 8, 2, 3).mean((2, 4))[pairs[:, 1]].reshape(len(pairs), 64, 3)
@@ -254,13 +227,10 @@ def _colours(
 
 
 def two_tones(colour: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Returns a dark and a light colour of pictures, [k, 2, 3]; a two-coloured pattern has these.
+    """Returns the dark and the light colour of a two-coloured pattern, [k, 2, 3].
 
-    They follow from the regression of red, green and blue on grey, as in a coarse picture too.
-
-    Args:
-      colour: uint8 [k, c, c, 3].
-      grey: [k, cells], finer than the pattern.
+    They follow from the regression of `colour`, uint8 [k, c, c, 3], on `grey`, [k, cells], which is
+    finer than the pattern.
     """
     pixels = colour.reshape(len(colour), colour.shape[1] ** 2, 3).astype(np.float32)
     levels = pixels @ _GREY

@@ -1,14 +1,10 @@
 """Pairs of pictures that may show one photo: a quick comparison that keeps few of all pairs.
 
-A picture, squeezed to a square, becomes 44 cosine coefficients (the lowest frequencies but the
-mean, each weighted by its frequency, so that the largest shapes do not decide alone). Mirroring
-changes only their signs, and a quarter turn exchanges rows and columns as well. Each of 50 windows
-of every picture is compared with every whole picture, in all eight orientations, by correlation;
-windows 0 to 30 % smaller, in steps of 10 %, stand for crops.
-
-Stripes, cloth and grass are alike in these coefficients. Of pictures with such fine textures, those
-with the most similar dark and light colours (which no turn and hardly a crop changes) are laid over
-each other at every place, in eight orientations and seven sizes, by cross-correlation.
+A picture, squeezed to a square, becomes 44 cosine coefficients, weighted by frequency so that the
+largest shapes do not decide alone. Mirroring changes only their signs, and a quarter turn exchanges
+rows and columns. Each of 50 windows of every picture, 0 to 30 % smaller, is correlated with every
+whole picture. Stripes, cloth and grass are alike in these coefficients: such textures, if their
+dark and light colours agree, are cross-correlated at every place.
 """
 
 import itertools
@@ -57,16 +53,13 @@ WINDOWS = _windows()
 
 
 class Candidates(NamedTuple):
-    """Pairs that may be copies.
+    """Pairs that may be copies: the second of a window of the first.
 
-    Attributes:
-      pairs: int64 [k, 2]: a picture, and one that may be a copy of a window of it.
-      maps: float32 [k, 2, 3]: takes (x, y, 1) of the second, from -1/2 to 1/2, to the place in the
-        first, from 0 to 1.
+    A map takes (x, y, 1) of the second, from -1/2 to 1/2, to the place in the first, from 0 to 1.
     """
 
-    pairs: np.ndarray
-    maps: np.ndarray
+    pairs: np.ndarray  # int64 [k, 2]
+    maps: np.ndarray  # float32 [k, 2, 3]
 
 
 def whole_coefficients(grey: np.ndarray) -> np.ndarray:
@@ -76,19 +69,13 @@ def whole_coefficients(grey: np.ndarray) -> np.ndarray:
 
 
 def candidates(
-    grey: np.ndarray,
-    known: np.ndarray,
+    grey: np.ndarray,  # uint8 [n, s, s]: pictures squeezed to squares
+    known: np.ndarray,  # float32 [n, 8, 8], from `whole_coefficients`
     windows: tuple[Window, ...],
-    queries: np.ndarray,
+    queries: np.ndarray,  # int64 [m]: pictures that are compared with all
     threads: int,
 ) -> Candidates:
-    """Returns the most similar pictures of each query, by the whole picture and by its windows.
-
-    Args:
-      grey: uint8 [n, s, s]: pictures squeezed to squares.
-      known: float32 [n, 8, 8], from `whole_coefficients`.
-      queries: int64 [m]: pictures that are compared with all.
-    """
+    """Returns the most similar pictures of each query, by the whole picture and by its windows."""
     blocks = [_parts(known[i : i + _COLUMNS]) for i in range(0, len(known), _COLUMNS)]
     chunks = [queries[i : i + _ROWS] for i in range(0, len(queries), _ROWS)]
     with ThreadPoolExecutor(threads) as pool:
@@ -220,13 +207,7 @@ def _is_fine(grey: np.ndarray) -> np.ndarray:
 
 
 def texture_candidates(grey: np.ndarray, colour: np.ndarray, queries: np.ndarray) -> Candidates:
-    """Returns pairs of finely textured pictures with similar colours, laid over each other.
-
-    Args:
-      grey: uint8 [n, s, s].
-      colour: uint8 [n, c, c, 3].
-      queries: int64 [m]: pictures that are compared with all.
-    """
+    """Returns finely textured pairs: grey is [n, s, s], colour [n, c, c, 3], queries int64 [m]."""
     fine = np.flatnonzero(_is_fine(grey))
     levels = grey[fine].reshape(len(fine), grey.shape[1] ** 2).astype(np.float32)
     tones = two_tones(colour[fine], levels).reshape(len(fine), 6)  # dark and light RGB

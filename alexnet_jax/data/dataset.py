@@ -1,8 +1,4 @@
-"""A prepared set, opened: random access to images, labels and names of every split.
-
-Stored images are read from the files (`records.py`); the decoded images of a split that is small
-enough stay in memory.
-"""
+"""A prepared set, opened: random access to images, labels and names of every split."""
 
 import contextlib
 import functools
@@ -29,16 +25,13 @@ class Dataset:
     """A prepared set.
 
     Attributes:
-      path: its folder.
-      class_names: names in the order of the labels.
+      class_names: in the order of the labels.
       fingerprint: SHA-256 over names, labels and stored bytes of all examples.
       stored_size: height and width of the stored images, pixels.
-      appearance: how photos were read before they were stored.
       splits: number of examples of each split.
     """
 
     def __init__(self, path: Path, prepared: dict[str, Any], cache_bytes: int):
-        """See `open_dataset`; `prepared` is from `read_prepared`."""
         self.path = path
         self.class_names: tuple[str, ...] = tuple(prepared["class_names"])
         self.fingerprint: str = prepared["fingerprint"]
@@ -63,30 +56,18 @@ class Dataset:
 
 
 class Split:
-    """One split of a prepared set; safe to use from several threads, and picklable.
-
-    A pickled copy reads from the files: otherwise each worker process would fill a cache.
-    """
+    """One split of a prepared set, for several threads; a pickled copy caches no images."""
 
     def __init__(
         self,
         path: Path,
         name: str,
         num_examples: int,
-        stored_size: int,
-        store: str,
-        cached: bool = False,
+        stored_size: int,  # pixels
+        store: str,  # "jpeg" or "raw"
+        cached: bool = False,  # keep all decoded images in memory
     ):
-        """Opens nothing yet.
-
-        Args:
-          path: folder of the set.
-          name: name of the split.
-          num_examples: number of examples.
-          stored_size: height and width of the images, pixels.
-          store: "jpeg" or "raw".
-          cached: keep all decoded images in memory.
-        """
+        """Opens nothing yet."""
         self.path, self.name = path, name
         self.num_examples, self.stored_size = num_examples, stored_size
         self.store, self.cached = store, cached
@@ -109,7 +90,7 @@ class Split:
 
     @property
     def keys(self) -> list[str]:
-        """Names of the images in their source, in the order of the examples."""
+        """Names of the images in their source."""
         with contextlib.suppress(UnicodeDecodeError):
             keys = unpack_strings(self._column("keys"))
             if len(keys) == self.num_examples:
@@ -120,13 +101,7 @@ class Split:
         )
 
     def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Returns stored images.
-
-        Args:
-          indices: [k] integers, 0 to num_examples - 1, in any order, repeats allowed.
-
-        Returns:
-          uint8 [k, s, s, 3], a new array.
+        """Returns stored images `indices` [k], in any order, as a new array, uint8 [k, s, s, 3].
 
         Raises:
           IndexError: an index is out of range.
@@ -141,22 +116,12 @@ class Split:
 
     def crops(
         self,
-        indices: Sequence[int] | np.ndarray,
-        offsets: np.ndarray,
-        flips: np.ndarray,
-        out: np.ndarray,
+        indices: Sequence[int] | np.ndarray,  # [k]
+        offsets: np.ndarray,  # int [k, 2], top and left, pixels
+        flips: np.ndarray,  # bool [k]
+        out: np.ndarray,  # uint8 [k, size, size, 3]
     ) -> None:
-        """Writes crops of stored images, each copied once.
-
-        Args:
-          indices: [k] as for `images`.
-          offsets: [k, 2] integers, top and left of each crop, pixels.
-          flips: bool [k], whether to mirror the crop.
-          out: uint8 [k, size, size, 3], overwritten.
-
-        Raises:
-          IndexError, DataError: as `images`.
-        """
+        """Writes crops of stored images, each copied once; errors as of `images`."""
         indices = self._checked(indices).tolist()
         size = out.shape[1]
         windows = [
@@ -228,7 +193,6 @@ class Split:
 
     @contextlib.contextmanager
     def _read_errors(self) -> Iterator[None]:
-        """Turns the many kinds of errors that damaged files raise into one line."""
         try:
             yield
         except Exception as error:
@@ -272,11 +236,7 @@ class Split:
 
 
 def open_dataset(folder: str | Path, cache_bytes: int = 2 * 1024**3) -> Dataset:
-    """Opens the prepared set in `folder`; reads no image yet.
-
-    Args:
-      folder: of the set, as `prepare` returns it.
-      cache_bytes: a split that needs no more than this is kept decoded in memory.
+    """Opens a prepared set; keeps a split that needs no more than `cache_bytes` decoded in memory.
 
     Raises:
       DataError: no complete set there, or one of its files is missing or has another length.

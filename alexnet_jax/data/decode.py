@@ -50,21 +50,13 @@ _TURNS = {
 def decode_rgb(
     data: bytes,
     appearance: Appearance = AS_STORED,
-    notes: list[str] | None = None,
-    min_side: int | None = None,
+    notes: list[str] | None = None,  # gets `NO_END` for a JPEG that lacks only its end marker
+    min_side: int | None = None,  # allows smaller pictures, no side below this, where faster
 ) -> Image.Image:
     """Decodes an image file of any usual kind, by its content, to a loaded image of mode RGB.
 
-    Greys, palettes, CMYK and up to 16 bits a sample are converted; of an animation or a document of
-    several pages the first is taken. The header is read first, so that a crafted file cannot ask
-    for memory.
-
-    Args:
-      appearance: which way up, and in which colours. TIFF and HEIC files are turned by their own
-        readers, always; `depth.scaled` says what is white in more than 8 bits.
-      notes: gets `NO_END` where a JPEG lacks its end marker, though not one of its pixels.
-      min_side: allows a smaller picture with sides not shorter than this, if the format decodes it
-        faster (JPEG: a half, a quarter or an eighth); None: the full size.
+    Of an animation or a document of several pages the first is taken. The header is read first, so
+    that a crafted file cannot ask for memory. TIFF and HEIC files are always turned upright.
 
     Raises:
       BadImageError: no such image, truncated, damaged, or over `MAX_PIXELS`.
@@ -110,7 +102,6 @@ def _opened(data: bytes) -> ImageFile.ImageFile:
 
 
 def _longest_side_in_icon(data: bytes) -> int:
-    """Returns the longest side that a header of any of an icon's pictures claims."""
     longest = 0
     for entry in range(6, 6 + 16 * int.from_bytes(data[4:6], "little"), 16):
         place = int.from_bytes(data[entry + 12 : entry + 16], "little")
@@ -122,14 +113,13 @@ def _longest_side_in_icon(data: bytes) -> int:
 
 
 def appear(image: Image.Image, appearance: Appearance) -> Image.Image:
-    """Returns an image of any mode as RGB with an appearance."""
     turn = _turn(image) if appearance.orientation == "upright" else None
     rgb = colours.to_rgb(depth.to_eight_bits(image), appearance.colours)
     return rgb if turn is None else rgb.transpose(turn)
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Returns how an image is turned upright by its EXIF orientation; None: it is upright."""
+    """Returns how EXIF turns an image upright; None: it is upright."""
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # damaged EXIF is no reason to distrust the pixels
@@ -137,18 +127,12 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def is_image(path: str | os.PathLike) -> bool:
-    """Returns whether a file begins as an image that `decode_rgb` knows; it may still be damaged.
-
-    TGA files have no beginning of their own; only their name shows them.
-    """
+    """Returns whether a file begins as an image that `decode_rgb` knows, or is named as a TGA."""
     return _size(path, _formats()) is not None
 
 
 def header_size(file: str | os.PathLike | IO[bytes]) -> tuple[int, int] | None:
-    """Returns width and height by the beginning of an image; None: its format is unknown.
-
-    An image that is too large to be opened has (0, 0).
-    """
+    """Returns width and height, (0, 0) if too large to be opened; None: the format is unknown."""
     return _size(file, (*_formats(), *_UNMARKED))
 
 
@@ -183,13 +167,10 @@ def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
 def decode_jpeg(
     data: bytes | memoryview, out: np.ndarray | None = None, *, backwards: bool = False
 ) -> np.ndarray:
-    """Decodes a JPEG that `encode_jpeg` wrote, uint8 [h, w, 3], into `out` if it is given.
+    """Decodes a JPEG of `encode_jpeg`, uint8 [h, w, 3]; a damaged one is a `ValueError`.
 
-    libjpeg-turbo gives the same bits as Pillow, without the copies to and from Pillow's own image:
-    1.3 times as fast. A damaged one, or one of another size than `out`, is a `ValueError`.
-
-    Args:
-      backwards: with the channels in the order blue, green, red.
+    So is one of another size than `out`. libjpeg-turbo gives the same bits as Pillow, 1.3 times as
+    fast. `backwards`: blue, green, red.
     """
     colours = "BGR" if backwards else "RGB"
     if out is None:
@@ -214,7 +195,6 @@ def _formats() -> tuple[str, ...]:
 
 
 def _unknown(data: bytes) -> str:
-    """Returns the reason for bytes that no reader knows, with a remedy if there is one."""
     brand = data[8:12] if data[4:8] == b"ftyp" else b""
     if brand in _HEIC_BRANDS and "HEIF" not in _formats():
         return "a HEIC image; to read it: pip install pillow-heif"

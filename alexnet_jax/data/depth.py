@@ -1,7 +1,7 @@
 """Pixels with 8 bits a sample, whatever the file has: by what it says, or by the range it shows.
 
-X-rays, microscopes and scanners put 10, 12 or 14 bits into a container of 16 or 32, or write
-fractions, and seldom say so; Pillow would clip them at 255 or keep the upper byte, which is black.
+X-rays, microscopes and scanners put 10 to 14 bits into 16 or 32, or write fractions, and seldom say
+so; Pillow would clip them at 255 or keep the upper byte, which is black.
 """
 
 import io
@@ -24,7 +24,6 @@ _J2K_START = b"\xff\x4f\xff\x51"  # SOC and SIZ
 
 
 def load_pixels(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
-    """Reads the pixels of an image just opened from `data`, with 8 bits a sample."""
     if image.format == "PPM" and image.tile[0].codec_name in ("ppm", "ppm_plain"):
         return _portable(image, data)
     _name_16_bit_planes(image)
@@ -60,14 +59,10 @@ def scaled(samples: np.ndarray, stated: float = 0) -> np.ndarray:
     """Brings samples to 0..255, uint8 of the same shape.
 
     White is the largest number of 8, 10, 12, 14 or 16 bits, the fewest that hold the largest sample
-    there is (and that the file says there may be); fractions from 0 to 1 have white at 1. Of whole
-    numbers, one in ten thousand does not count if the rest is below a sixteenth of it: sensors have
-    hot pixels, which become white. Known error: a picture of 16 bits without a sample above a
-    quarter of white, in a file that does not state its range, is taken for one of fewer bits and
-    becomes 4, 16, 64 or 256 times as bright.
-
-    Args:
-      stated: the largest sample that the file says it may have; 0: it does not say.
+    there is and the largest `stated` (0: not stated); fractions have white at 1. Of whole numbers,
+    one in ten thousand does not count if the rest is below a sixteenth of it: sensors have hot
+    pixels. Known error: a picture of 16 bits without a sample above a quarter of white, in a file
+    that does not state its range, becomes 4, 16, 64 or 256 times as bright.
 
     Raises:
       BadImageError: samples that are negative, above 16 bits, no numbers, or fractions above 1 that
@@ -107,7 +102,7 @@ def _max_without_hot_pixels(samples: np.ndarray) -> float:
 
 
 def _stated(image: Image.Image, tags: Any, samples: np.ndarray, data: bytes) -> float:
-    """Returns the largest sample that a file of deep greys says it may have; 0: it does not."""
+    """Returns the largest sample that a file says it may have; 0: it does not."""
     if image.format == "JPEG2000":  # Pillow has shifted the samples up to 16 bits
         return 65535 if _jpeg2000_bits(data) < 16 else 0
     if image.format == "PNG":
@@ -146,20 +141,18 @@ def _significant_bits(data: bytes) -> int:
 
 
 def _jpeg2000_bits(data: bytes) -> int:
-    """Returns the bits of a JPEG 2000's first component by its codestream's header."""
     place = data.find(_J2K_START) + 42
     return (data[place] & 0x7F) + 1 if 42 <= place < len(data) else 16
 
 
 def _image(pixels: np.ndarray, source: Image.Image) -> Image.Image:
-    """Returns pixels as an image with the colour profile and orientation of the source."""
     image = Image.fromarray(np.ascontiguousarray(pixels.astype(np.uint8, copy=False)))
     image.info = {name: value for name, value in source.info.items() if name != "transparency"}
     return image
 
 
 def _colours(image: ImageFile.ImageFile, data: bytes, layout: str) -> Image.Image:
-    """Returns an image of 16-bit colours, of which Pillow has read the upper bytes, in 8 bits."""
+    """Returns 16-bit colours, of which Pillow has read the upper bytes, in 8 bits."""
     keyed = "transparency" in image.info
     if not keyed and _brightest(image) >= _SURELY_16_BITS >> 8:
         return image
@@ -207,7 +200,7 @@ def _both_bytes(image: ImageFile.ImageFile, data: bytes) -> np.ndarray:
 
 
 def _bytes_exchanged(layout: str) -> str:
-    """Returns the layout that has the lower byte where `layout` has the upper one."""
+    """Exchanges the lower and the upper byte of a layout."""
     kind, order = layout.split(";16")
     if kind == "LA":
         return "RGBA"  # all four bytes at once
@@ -219,7 +212,7 @@ def _bytes_exchanged(layout: str) -> str:
 
 
 def _layout(tile: Any) -> str:
-    """Returns Pillow's name for the layout of the samples in the file (its raw mode)."""
+    """Returns Pillow's raw mode: the layout of the samples in the file."""
     args = tile.args[0] if isinstance(tile.args, tuple) and tile.args else tile.args
     return args if isinstance(args, str) else ""
 

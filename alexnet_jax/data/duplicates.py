@@ -27,21 +27,15 @@ class DuplicatePair(NamedTuple):
 
 
 class CopyRow(NamedTuple):
-    """A row of `copies.csv`; photos with the same number of a scene show the same.
-
-    Attributes:
-      like: the photo of that scene by which it was found; empty: the first of a scene.
-      change: what turns `like` into this photo, or this photo into `like`.
-      agreement: correlation of their detail.
-    """
+    """A row of `copies.csv`; photos with the same number of a scene show the same."""
 
     scene: int
     split: str
     photo: str
     class_id: str
-    like: str
-    change: str
-    agreement: str
+    like: str  # the photo by which it was found; empty: the first of a scene
+    change: str  # what turns `like` into this photo, or this photo into `like`
+    agreement: str  # correlation of their detail
 
 
 def read_copies(folder: Path) -> list[CopyRow] | None:
@@ -54,7 +48,6 @@ def read_copies(folder: Path) -> list[CopyRow] | None:
 
 
 def across_splits(rows: Sequence[CopyRow], train: str, test: str) -> list[DuplicatePair]:
-    """Returns the photos of the split `test` that show the same as one of the split `train`."""
     pairs = []
     for scene in _by_scene(rows).values() if test != train else ():
         known = [row for row in scene if row.split == train]
@@ -94,8 +87,7 @@ def _by_scene(rows: Sequence[CopyRow]) -> dict[int, list[CopyRow]]:
 def near_duplicates(train: Split, test: Split) -> list[DuplicatePair] | None:
     """Returns the test images that show the same as a training image; None: not searched.
 
-    For sets without a `copies.csv`: prepared before there was one, or of a kind whose source is not
-    searched. Not for more than `MAX_IMAGES`, or images stored below 24 pixels.
+    For sets without a `copies.csv`, of at most `MAX_IMAGES` images stored with 24 pixels or more.
     """
     if len(train) + len(test) > MAX_IMAGES or train.stored_size < MIN_SIDE // 2:
         return None

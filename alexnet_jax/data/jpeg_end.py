@@ -15,17 +15,15 @@ _MISSING = 99  # bits left out of a coefficient that no scan has
 
 
 def lacks_end(data: bytes) -> bool:
-    """Returns whether a JPEG has no end marker after its last scan."""
     return not data.endswith(_END) and data.rfind(_END) < data.rfind(bytes((0xFF, _SCAN)))
 
 
 def completed(data: bytes) -> bytes:
     """Returns a JPEG with the end marker that it lacks, if every pixel is there.
 
-    With the marker, libjpeg-turbo decodes what there is and fills the rest with grey; it warns of a
-    scan with too few bits, which its strict form makes an error. Zeros after the last scan, with
-    which file systems and cameras fill up, are removed first: with them a scan that was cut short
-    would decode without a warning, and a whole scan never ends with a zero of its own.
+    libjpeg-turbo fills what is missing with grey, and its strict form refuses a scan with too few
+    bits, unless zeros follow: they are removed first, as a whole scan never ends with a zero of its
+    own.
     """
     whole = data.rstrip(b"\0")
     if whole.endswith(b"\xff") and whole != data:
@@ -46,8 +44,8 @@ def completed(data: bytes) -> bytes:
 def _has_all_scans(data: bytes) -> bool:
     """Returns whether the scans hold every coefficient of every component to its last bit.
 
-    A progressive JPEG, or one with a scan per colour, that ends between two scans decodes without a
-    warning. ITU-T T.81, B.2.3: Ss and Se are the first and last coefficient, Al the bits left out.
+    libjpeg-turbo does not warn where whole scans are missing. ITU-T T.81, B.2.3: Ss and Se are the
+    first and last coefficient, Al the bits left out.
     """
     left_out: dict[int, list[int]] = {}  # bits, by component and coefficient
     place = 2

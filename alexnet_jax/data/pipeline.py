@@ -1,7 +1,6 @@
-"""Batches computed ahead of their use: of training and of evaluation, and copied to the device.
+"""Batches computed ahead by Grain's threads or worker processes, and sent to the device.
 
-`stream.py` defines what a training batch is. Grain computes the batches with threads or worker
-processes. Its iterators' state is not used: it depends on the number of workers, and a run may
+The state of Grain's iterators is not used: it depends on the number of workers, and a run may
 resume with another number. A step's number is the state.
 """
 
@@ -38,29 +37,18 @@ def training_batches(
     *,
     seed: int,
     batch_size: int,
-    image_size: int,
+    image_size: int,  # of the crops, pixels
     augment: AugmentConfig,
     first_step: int = 0,
-    workers: int = 0,
+    workers: int = 0,  # processes (spawned); 0: threads of this process only
     threads: int | None = None,
-    rows: tuple[int, ...] | None = None,
+    rows: tuple[int, ...] | None = None,  # of each batch, where other processes compute the others
 ) -> Generator[Batch, None, None]:
     """Returns the endless stream of training batches, the same for any workers and threads.
 
-    Nothing starts before the first `next`; `close` ends threads and processes.
-
-    Args:
-      source: the training images.
-      seed: of order and augmentation.
-      batch_size: images per step.
-      image_size: height and width of the crops in pixels.
-      augment: the random changes.
-      first_step: step of the first batch.
-      workers: worker processes (spawned), 0: threads of this process only.
-      threads: threads per process; None: one per core, at most 16, and one in a worker process; 0:
-        computed in `next` itself. Decoding and copying do not hold Python's lock.
-      rows: the rows of each batch that are computed, where other processes compute the others;
-        None: all.
+    Nothing starts before the first `next`; `close` ends threads and processes. Without `threads`
+    there is one per core, at most 16, and one in a worker process; with 0, `next` itself computes.
+    Decoding and copying do not hold Python's lock.
 
     Raises:
       DataError: the source is empty; or, by `next`, an image cannot be read or a worker ended.
@@ -86,7 +74,6 @@ def training_batches(
 
 
 def usable_cores() -> int:
-    """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -167,13 +154,7 @@ def evaluation_batches(
     """Yields whole stored images in their order, every image exactly once.
 
     The last batch is filled up with zeros, for which `mask` is False, so that all have one shape.
-    Labels and mask are always those of the whole batch.
-
-    Args:
-      source: the images.
-      batch_size: images per batch.
-      rows: the rows of each batch whose images are read, where other processes read the others;
-        None: all.
+    Labels and mask are of the whole batch; images only of `rows`.
     """
     if batch_size < 1:
         raise InputError(f"batch_size should be at least 1, not {batch_size}.")
@@ -207,13 +188,7 @@ def device_prefetch(
     *,
     put: Callable[[Batch], Batch] = jax.device_put,
 ) -> Generator[Batch, None, None]:
-    """Yields the batches from the device, where `size` of them, at least 1, lie at a time.
-
-    Args:
-      batches: closed with this generator.
-      size: batches on the device at a time.
-      put: puts a batch there; by default on the default device (`placement.batch_putter`).
-    """
+    """Yields batches from the device, which holds `size` of them (1 or more); closes `batches`."""
     waiting: deque[Batch] = deque()
     with contextlib.closing(batches):
         for batch in batches:

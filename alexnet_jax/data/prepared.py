@@ -32,29 +32,19 @@ FORMAT_VERSION = 1
 class Statistics(NamedTuple):
     """Of the stored training images, in 0..255 units; s is the stored size.
 
-    Attributes:
-      mean_image: float32 [s, s, 3].
-      channel_mean: float32 [3], mean of each of red, green, blue over all pixels.
-      channel_std: float32 [3], standard deviation of each.
-      colour_std: float32 [3], standard deviations along the principal directions of the RGB
-        values, that is, roots of the covariance's eigenvalues, ascending as in 2012.
-      colour_vectors: float32 [3, 3], the directions as columns, of unit length; the sign is
-        chosen so that the largest component is positive.
+    `colour_std` are roots of the eigenvalues of the RGB values' covariance, ascending as in 2012;
+    `colour_vectors` their directions, of unit length, the largest component positive.
     """
 
-    mean_image: np.ndarray
-    channel_mean: np.ndarray
-    channel_std: np.ndarray
-    colour_std: np.ndarray
-    colour_vectors: np.ndarray
+    mean_image: np.ndarray  # float32 [s, s, 3]
+    channel_mean: np.ndarray  # float32 [3]: red, green, blue
+    channel_std: np.ndarray  # float32 [3]
+    colour_std: np.ndarray  # float32 [3]
+    colour_vectors: np.ndarray  # float32 [3, 3], directions as columns
 
 
 def read_prepared(folder: str | Path) -> dict[str, Any] | None:
-    """Reads `prepared.json`; None where the folder holds no complete set.
-
-    Raises:
-      DataError: the file is damaged or of another version of this program.
-    """
+    """Reads `prepared.json`; None: no complete set; `DataError`: damaged, or of another version."""
     path = Path(folder) / PREPARED
     try:
         prepared = json.loads(path.read_text("utf-8"))
@@ -80,7 +70,7 @@ def read_prepared(folder: str | Path) -> dict[str, Any] | None:
 
 
 def _check(prepared: dict[str, Any]) -> None:
-    """Raises `ValueError`, `KeyError` or `TypeError` for a description that cannot be."""
+    """Raises `ValueError`, `KeyError` or `TypeError` for an impossible description."""
     options, names = prepared["options"], prepared["class_names"]
     whole = isinstance(prepared["name"], str) and prepared["name"] == Path(prepared["name"]).name
     whole &= options["store"] in ("jpeg", "raw") and isinstance(options["source_kind"], str)
@@ -132,5 +122,4 @@ def pack_strings(strings: list[str]) -> np.ndarray:
 
 
 def unpack_strings(packed: np.ndarray) -> list[str]:
-    """Undoes `pack_strings`."""
     return packed.tobytes().decode().split("\0")[:-1]

@@ -20,17 +20,11 @@ IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 
 class Inputs(NamedTuple):
-    """Arrays of the preprocessing, float32, in units of 0..255; a run keeps them in `inputs.npz`.
+    """Arrays of the preprocessing, float32, in units of 0..255."""
 
-    Attributes:
-      mean: [size, size, 3] (`image`), [stored, stored, 3] (`image-aligned`) or [3].
-      scale: [3], divisor per channel.
-      colour: [3, 3], the colour PCA's directions (columns) times their standard deviations.
-    """
-
-    mean: np.ndarray
-    scale: np.ndarray
-    colour: np.ndarray
+    mean: np.ndarray  # [size, size, 3] (`image`), [stored, stored, 3] (`image-aligned`) or [3]
+    scale: np.ndarray  # [3], divisor per channel
+    colour: np.ndarray  # [3, 3], the colour PCA's directions (columns) times their deviations
 
 
 def make_inputs(
@@ -39,13 +33,7 @@ def make_inputs(
     statistics: "Statistics | None",
     image_size: int,
 ) -> Inputs:
-    """Returns what `preprocess` needs of the training set's statistics.
-
-    Args:
-      preprocess_config: which mean and scale.
-      augment_config: whether there is colour noise.
-      statistics: of the training set; None where the settings need none.
-      image_size: height and width of the network's input in pixels.
+    """Returns what `preprocess` needs of the training set's statistics; `image_size` is in pixels.
 
     Raises:
       InputError: the settings contradict each other, or need statistics and get none.
@@ -103,11 +91,9 @@ def _scale(kind: str, statistics: "Statistics | None") -> np.ndarray:
 def centre_arrays(
     inputs: Inputs, settings: PreprocessConfig, image_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and scale so that a centre view enters the network as `(x - mean) / scale`.
+    """Returns mean and scale, in units of 0..255: a centre view enters as `(x - mean) / scale`.
 
-    Returns:
-      Mean, float32 [image_size, image_size, 3] or [3], and scale, float32 [3], both in units of
-      0..255.
+    They are float32 [image_size, image_size, 3] or [3], and [3].
     """
     mean, scale = (np.asarray(array, np.float32) for array in (inputs.mean, inputs.scale))
     if settings.mean == "none":
@@ -120,32 +106,18 @@ def centre_arrays(
 
 def preprocess(
     inputs: Inputs,
-    images: jax.Array,
+    images: jax.Array,  # uint8 [n, h, w, 3], already cropped and mirrored
     *,
-    colour: jax.Array | None = None,
-    offsets: jax.Array | None = None,
-    flips: jax.Array | None = None,
-    colour_on: jax.Array | bool | None = None,
-    config: tuple[PreprocessConfig, AugmentConfig],
+    colour: jax.Array | None = None,  # float32 [n, 3], standard normal z; None: no noise
+    offsets: jax.Array | None = None,  # int32 [n, 2], for `image-aligned`; None: central
+    flips: jax.Array | None = None,  # bool [n], for `image-aligned`; None: none
+    colour_on: jax.Array | bool | None = None,  # bool, may be traced: its change compiles nothing
+    config: tuple[PreprocessConfig, AugmentConfig],  # static under `jit`
 ) -> jax.Array:
-    """Returns `((x - mean + c V (sigma * z)) / (1 + c)) / scale` with c the colour noise.
+    """Returns `((x - mean + c V (sigma * z)) / (1 + c)) / scale`, float32 [n, h, w, 3]. Paper §4.1.
 
-    Paper §4.1. The divisor 1 + c is in the 2012 source only, and there only while the noise is
-    on; images without `colour` (tests) are never divided.
-
-    Args:
-      inputs: from `make_inputs`.
-      images: uint8 [n, h, w, 3], already cropped and mirrored.
-      colour: float32 [n, 3], standard normal z; None: no noise.
-      offsets: int32 [n, 2], top and left of each crop in the stored image, for `image-aligned`;
-        None: the central crop.
-      flips: bool [n], which images are mirrored, for `image-aligned`; None: none.
-      colour_on: bool scalar, may be traced, so that the end of the noise does not compile again;
-        None: on.
-      config: static under `jit`.
-
-    Returns:
-      [n, h, w, 3] of the dtype of `inputs`, float32.
+    c is the colour noise. The divisor 1 + c is in the 2012 source only, and there only while the
+    noise is on; images without `colour` (tests) are never divided.
     """
     settings, augment = config
     _check_shapes(inputs, images, settings.mean, colour=colour, offsets=offsets, flips=flips)

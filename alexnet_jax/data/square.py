@@ -37,25 +37,15 @@ def fit_square(image: Image.Image, size: int) -> np.ndarray:
 
 
 class _Windows(NamedTuple):
-    """Adjoining windows of equal length over a line of pixels, in fractions of pixels.
+    """Adjoining windows of equal length over a line of pixels, in fractions of pixels."""
 
-    Attributes:
-      part: the pixels that they touch.
-      whole: int64 [count + 1], the pixel of `part` that holds each edge.
-      fraction: float64 [count + 1], how far into that pixel.
-    """
-
-    part: slice
-    whole: np.ndarray
-    fraction: np.ndarray
+    part: slice  # the pixels that they touch
+    whole: np.ndarray  # int64 [count + 1], the pixel of `part` that holds each edge
+    fraction: np.ndarray  # float64 [count + 1], how far into that pixel
 
 
 def _windows(length: int, scale: float, first: int, count: int) -> _Windows:
-    """Returns windows [(first + i) * scale, (first + i + 1) * scale) for i < count, in `length`.
-
-    Args:
-      scale: pixels per window, at least 1.
-    """
+    """Returns windows [(first + i) * scale, (first + i + 1) * scale), i < count, for scale >= 1."""
     edges = (first + np.arange(count + 1)) * scale
     part = slice(int(edges[0]), min(int(np.ceil(edges[-1])) + 1, length))
     edges = np.minimum(edges - part.start, part.stop - part.start)
@@ -64,17 +54,11 @@ def _windows(length: int, scale: float, first: int, count: int) -> _Windows:
 
 
 def _average(pixels: np.ndarray, scale: float, windows: _Windows) -> np.ndarray:
-    """Averages the rows of `pixels` over windows of `scale` rows.
+    """Averages rows, [rows, columns, 3], over windows of `scale` rows: float64 [count, columns, 3].
 
     A window's sum is the difference of two integrals; the integral up to a fractional row is the
-    sum of the rows before it plus that fraction of the row. One row at a time, as that stays in
-    the processor's cache: a cumulative sum over the whole photo takes ten times as long.
-
-    Args:
-      pixels: [rows, columns, 3], uint8 or float64.
-
-    Returns:
-      float64 [count, columns, 3].
+    sum of the rows before it plus that fraction of the row. One row at a time stays in the
+    processor's cache: a cumulative sum over the whole photo takes ten times as long.
     """
     whole, fraction = windows.whole.tolist(), windows.fraction.tolist()
     total = np.zeros(pixels.shape[1:])  # [columns, 3]

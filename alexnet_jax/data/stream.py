@@ -19,9 +19,7 @@ class ExampleSource(Protocol):
     """Images and labels by index, as evaluation reads them."""
 
     @property
-    def num_examples(self) -> int:
-        """Number of images."""
-        ...
+    def num_examples(self) -> int: ...
 
     @property
     def labels(self) -> np.ndarray:
@@ -38,39 +36,27 @@ class TrainingSource(ExampleSource, Protocol):
 
     @property
     def stored_size(self) -> int:
-        """Height and width of the stored images in pixels."""
+        """In pixels."""
         ...
 
     def crops(self, indices: Any, offsets: np.ndarray, flips: np.ndarray, out: np.ndarray) -> None:
-        """Writes crops of images; several threads may call it.
+        """Writes crops of images `indices`, int [k], into `out`, uint8 [k, size, size, 3].
 
-        Args:
-          indices: int [k], of the images.
-          offsets: int [k, 2], top and left of each crop, pixels.
-          flips: bool [k], which are mirrored.
-          out: uint8 [k, size, size, 3], overwritten.
+        `offsets` are int [k, 2], top and left in pixels; `flips` are bool [k]. Several threads may
+        call it.
         """
         ...
 
 
 class Batch(NamedTuple):
-    """Images with all that the jitted step needs to know of them; NumPy arrays, or on the device.
+    """Images with all that the jitted step needs to know of them; in NumPy or on the device."""
 
-    Attributes:
-      images: uint8 [n, h, w, 3]; in training cropped and mirrored, else whole stored images.
-      labels: int32 [n].
-      mask: bool [n], False for padding.
-      colour: float32 [n, 3], standard normal coefficients of the colour PCA; zeros without noise.
-      offsets: int32 [n, 2], top and left of the crop in the stored image in pixels.
-      flips: bool [n], whether `images` are mirrored.
-    """
-
-    images: Any
-    labels: Any
-    mask: Any
-    colour: Any
-    offsets: Any
-    flips: Any
+    images: Any  # uint8 [n, h, w, 3]; in training cropped and mirrored, else whole stored images
+    labels: Any  # int32 [n]
+    mask: Any  # bool [n], False for padding
+    colour: Any  # float32 [n, 3], standard normal coefficients of the colour PCA, or zeros
+    offsets: Any  # int32 [n, 2], top and left of the crop in the stored image, pixels
+    flips: Any  # bool [n], whether `images` are mirrored
 
 
 _permutation = functools.lru_cache(maxsize=3)(permutation)
@@ -102,24 +88,14 @@ def stream_indices(
 
 @dataclass(frozen=True)
 class TrainingStream:
-    """The training batches by step.
-
-    Attributes:
-      source: the training images.
-      seed: of order and augmentation.
-      batch_size: images per step.
-      image_size: height and width of the network's input, pixels.
-      augment: the random changes.
-      rows: the rows of each batch that are computed, where other processes compute the others;
-        None: all.
-    """
+    """The training batches by step."""
 
     source: TrainingSource = field(repr=False)
     seed: int
     batch_size: int
-    image_size: int
+    image_size: int  # height and width of the network's input, pixels
     augment: AugmentConfig
-    rows: tuple[int, ...] | None = None
+    rows: tuple[int, ...] | None = None  # of each batch; None: all
 
     def batch(self, step: int) -> Batch:
         """Returns the batch of a step; n is `batch_size`, or the number of `rows`."""

@@ -25,14 +25,7 @@ class Version(NamedTuple):
 
 
 def versions(folder: Path) -> list[Version]:
-    """Returns the complete versions of a set, the newest last.
-
-    Args:
-      folder: of the first, `<data_dir>/<name>`; it may be missing.
-
-    Raises:
-      DataError: the description of one is damaged.
-    """
+    """Returns the complete versions, the newest last; raises `DataError` if one is damaged."""
     found = []
     for number in _numbers(folder):
         path = folder_of(folder, number)
@@ -44,17 +37,15 @@ def versions(folder: Path) -> list[Version]:
 
 
 def version_in(prepared: dict[str, Any]) -> int:
-    """Returns which version of its set a `prepared.json` describes."""
     return prepared.get("set_version", 1)
 
 
 def folder_of(folder: Path, number: int) -> Path:
-    """Returns the folder of the version `number` of the set whose first version is in `folder`."""
     return folder if number == 1 else folder.with_name(f"{folder.name}.{number}")
 
 
 def number_of(folder: Path, name: str) -> int:
-    """Returns the number of the version of the set `name` in `folder`; undoes `folder_of`."""
+    """Undoes `folder_of`."""
     return 1 if folder.name == name else int(folder.name.removeprefix(f"{name}."))
 
 

@@ -1,8 +1,8 @@
 """Checkpoints: Orbax behind one file, with `last` and `best` by name and digests of our own.
 
-A checkpoint holds three items: `params`, `opt_state` and `meta` (JSON: step, data-iterator
-state, schedule state, PRNG key, one SHA-256 per array and one of `meta` itself). Orbax restores a
-flipped bit in silence, so every restore is compared with the digests.
+A checkpoint holds `params`, `opt_state` and `meta` (JSON: step, states of data and schedule, PRNG
+key, one SHA-256 per array and one of `meta`). Orbax restores a flipped bit in silence, so every
+restore is compared with the digests.
 """
 
 import contextlib
@@ -42,7 +42,6 @@ class _Manager(ocp.CheckpointManager):
     """Orbax's manager, which a damaged file of metrics does not keep from opening or saving."""
 
     def metrics(self, step: int) -> dict[str, float] | None:
-        """Returns the metrics saved with a step; None when there are none that can be read."""
         try:
             metrics = super().metrics(step)
             if metrics is None or math.isfinite(metrics[_ERROR]):
@@ -105,13 +104,8 @@ class Checkpoints:
     def save(self, state: TrainState, meta: dict[str, Any], metrics: dict[str, float]) -> None:
         """Saves `state` under its step; returns when it is on disk.
 
-        Args:
-          meta: JSON; `restore` returns it.
-          metrics: must hold a finite `validation/top1_error` (fraction) to compete for `best`;
-            empty otherwise.
-
-        Raises:
-          CheckpointError: the files could not be written.
+        `metrics` need a finite `validation/top1_error` (fraction) to compete for `best`. Raises
+        `CheckpointError` if the files could not be written.
         """
         step = int(state.step)
         if not self.folder.exists():  # Orbax would make it anew
@@ -158,7 +152,7 @@ class Checkpoints:
         self._manager.reload()
 
     def steps(self) -> list[int]:
-        """Returns the steps that have a checkpoint, oldest first."""
+        """Oldest first."""
         return sorted(self._manager.all_steps())
 
     def step_of(self, which: str | int) -> int:
@@ -182,17 +176,15 @@ class Checkpoints:
         return int(which)
 
     def metrics(self, step: int) -> dict[str, float]:
-        """Returns the metrics saved with a step; empty when there are none."""
         return dict(self._manager.metrics(step) or {})
 
     def restore(self, target: TrainState, step: int) -> Restored:
-        """Returns the state of `step`, verified.
+        """Returns the state of `step`, verified, in the shapes and shardings of `target`.
 
-        Args:
-          target: a state (or `ShapeDtypeStruct`s) of the expected shapes. Restored leaves take
-            its sharding, whatever devices saved them; without one, this process's first device.
+        Leaves without a sharding are on this process's first device, whatever devices saved them.
 
-        Raises `CheckpointError` if it is damaged or of another network.
+        Raises:
+          CheckpointError: the checkpoint is damaged or of another network.
         """
         params, meta = self._restore_item("params", target.params, step)
         opt_state, _ = self._restore_item("opt_state", target.opt_state, step)
@@ -202,7 +194,6 @@ class Checkpoints:
         return Restored(TrainState(clock, params, opt_state, key), meta)
 
     def restore_params(self, target: Any, step: int) -> Any:
-        """Returns the parameters of `step`, verified; arguments and errors as `restore`."""
         return self._restore_item("params", target, step)[0]
 
     def _restore_item(self, item: str, target: Any, step: int) -> tuple[Any, dict[str, Any]]:
@@ -274,12 +265,11 @@ class Checkpoints:
         self._manager.reload()
 
     def close(self) -> None:
-        """Ends the manager's threads."""
         self._manager.close()
 
 
 def _this_process_only() -> ocp.options.MultiprocessingOptions:
-    """Returns options under which Orbax waits for no other process."""
+    """Orbax then waits for no other process."""
     here = jax.process_index()
     return ocp.options.MultiprocessingOptions(
         primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"alone{here}"

@@ -28,6 +28,6 @@ def digests_of(tree: Any) -> dict[str, str]:
 
 
 def digest_of_meta(meta: dict[str, Any]) -> str:
-    """Returns the digest of the JSON text of `meta` without its own `sha256`."""
+    """Ignores the `sha256` of `meta` itself."""
     content = {name: value for name, value in meta.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

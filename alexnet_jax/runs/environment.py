@@ -25,7 +25,6 @@ _PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Returns versions, hardware, commit and command, as JSON can hold them."""
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -61,7 +60,6 @@ def _commit() -> str | None:
 
 
 def _processor() -> str:
-    """Returns the processor's model name."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,7 +1,6 @@
 """The run folder: what a run writes next to its checkpoints, and how it is read again.
 
-`config.json` and `run.json` (see `record`), `inputs.npz` (the arrays of the preprocessing, so that
-a run predicts without its data set) and `.lock`.
+`inputs.npz` holds the arrays of the preprocessing, so that a run predicts without its data set.
 """
 
 import contextlib
@@ -36,27 +35,16 @@ INPUTS = "inputs.npz"
 
 
 class Run(NamedTuple):
-    """A run, resolved.
-
-    Attributes:
-      workdir: its folder.
-      config: complete configuration.
-      network: with the run's number of classes.
-      image_size: height and width of the network's input in pixels.
-      stored_size: height and width of the images at rest.
-      class_names: one per class, in the order of the outputs.
-      inputs: arrays of the preprocessing.
-      info: contents of `run.json`.
-    """
+    """A run, resolved."""
 
     workdir: Path
     config: Config
     network: Network
-    image_size: int
-    stored_size: int
-    class_names: tuple[str, ...]
+    image_size: int  # height and width of the network's input, pixels
+    stored_size: int  # height and width of the images at rest, pixels
+    class_names: tuple[str, ...]  # in the order of the outputs
     inputs: Inputs
-    info: dict[str, Any]
+    info: dict[str, Any]  # contents of `run.json`
 
     @classmethod
     def of(cls, workdir: Path, record: RunRecord, resolved: Resolved, inputs: Inputs) -> "Run":
@@ -70,20 +58,13 @@ class Run(NamedTuple):
 
     @property
     def appearance(self) -> Appearance:
-        """How photos are shown to the network: as in its training.
-
-        The first runs trained on photos as stored; imported networks get them as a viewer does.
-        """
+        """The first runs trained on photos as stored; imported networks see them as viewers do."""
         first = AS_VIEWED if "import" in self.info else AS_STORED
         return Appearance(*(self.info.get(name, getattr(first, name)) for name in first._fields))
 
 
 def read_run(workdir: str | Path) -> Run:
-    """Returns the run in a folder.
-
-    Raises:
-      InputError: there is none, or a file is damaged and no checkpoint has a copy of it.
-    """
+    """Raises `InputError`: there is no run, or a file is damaged and no checkpoint has a copy."""
     folder = Path(workdir).absolute()
     record = read_record(folder)
     resolved = resolve(record.config, facts_of(record.info))
@@ -91,7 +72,6 @@ def read_run(workdir: str | Path) -> Run:
 
 
 def facts_of(info: dict[str, Any]) -> Facts:
-    """Returns what `run.json` says about the data set."""
     return Facts(len(info["class_names"]), info["stored_size"])
 
 
@@ -103,23 +83,14 @@ def write_run(workdir: Path, record: RunRecord, inputs: Inputs) -> None:
 
 
 def update_info(run: Run, **changes: Any) -> None:
-    """Changes fields of a run's `info` and, in process 0, of `run.json`.
-
-    Nothing is written where the folder has vanished.
-    """
+    """Changes `run.info` and, in process 0, `run.json`, unless the folder has vanished."""
     run.info.update(changes)
     if processes.is_chief() and (run.workdir / CONFIG).exists():
         write_info(run.workdir, run.info)
 
 
 def note_changes(run: Run, stored: Config, step: int) -> None:
-    """Makes `run.config` the folder's own from `step` on, and notes in `info` what that changes.
-
-    Args:
-      run: its folder is locked.
-      stored: configuration up to here.
-      step: finished updates.
-    """
+    """Stores `run.config` in the locked folder, and notes what it changes from `step` on."""
     changes = changes_between(stored, run.config, step)
     if changes:
         run.info.update(changes=[*run.info.get("changes", []), *changes], status="running")
@@ -131,10 +102,8 @@ def note_changes(run: Run, stored: Config, step: int) -> None:
 def opened(workdir: Path, say: Callable[[str], object]) -> Iterator[RunRecord | None]:
     """Locks a run folder, repairs its record and yields it; None: a run can begin there.
 
-    With several processes, process 0 does that, and all get its record.
-
-    Raises:
-      InputError: see `locked` and `repair_record`.
+    With several processes, process 0 does that, and all get its record. Errors are those of
+    `locked` and `repair_record`.
     """
     with contextlib.ExitStack() as stack:
 
@@ -187,11 +156,7 @@ def write_inputs(workdir: Path, inputs: Inputs) -> None:
 
 
 def read_inputs(workdir: Path, info: dict[str, Any]) -> Inputs:
-    """Returns the arrays of the preprocessing.
-
-    Raises:
-      InputError: `inputs.npz` is missing, damaged, or of another run.
-    """
+    """Raises `InputError`: `inputs.npz` is missing, damaged, or of another run."""
     path = workdir / INPUTS
     try:
         arrays = read_arrays(path)
@@ -209,7 +174,6 @@ def read_inputs(workdir: Path, info: dict[str, Any]) -> Inputs:
 
 
 def _digest(inputs: Inputs) -> str:
-    """Returns a SHA-256 over all arrays."""
     digest = hashlib.sha256()
     for array in inputs:
         digest.update(np.ascontiguousarray(array, np.float32).tobytes())

@@ -19,13 +19,12 @@ from alexnet_jax.files import write_text
 class MetricsLog:
     """The metrics of one run, appended row by row.
 
-    A row holds `step`, `epoch` and values; a resumed run drops the rows after its step, so that
-    the curves of a run that was killed equal those of an unbroken one. Rows of the final test,
-    which ends a run, are dropped too: the command that opens the records again repeats it.
+    A resumed run drops the rows after its step, so that its curves equal those of an unbroken run,
+    and the rows of the final test, which is repeated.
     """
 
     def __init__(self, workdir: Path, step: int, writes: bool = True):
-        """Opens the files of `workdir` to go on after `step`; without `writes` it does nothing."""
+        """Goes on after `step`; without `writes` it does nothing."""
         self.path = workdir / "metrics.jsonl"
         self._writes = writes
         if not writes:
@@ -39,11 +38,7 @@ class MetricsLog:
         self._step = step
 
     def add(self, row: dict[str, Any]) -> None:
-        """Appends one row (`step` and `epoch` among its keys).
-
-        Raises:
-          InputError: the work folder was moved or removed.
-        """
+        """Appends a row with `step` and `epoch`; `InputError`: the work folder has vanished."""
         if not self._writes:
             return
         if not self.path.exists():
@@ -73,7 +68,6 @@ class MetricsLog:
         return [value for value in found if value is not None and math.isfinite(value)]
 
     def write_csv(self) -> None:
-        """Writes `metrics.csv` again, one column per key."""
         if not self._writes:
             return
         names = list(dict.fromkeys(name for row in self.rows for name in row))
@@ -84,7 +78,6 @@ class MetricsLog:
         write_text(self.path.with_suffix(".csv"), text.getvalue())
 
     def close(self) -> None:
-        """Writes what is left."""
         if not self._writes:
             return
         if self.path.exists():  # the work folder may have vanished
@@ -98,7 +91,7 @@ class _TensorBoard:
     """Writes TensorBoard's files at once, so that a full disk is an error here, not in a thread."""
 
     def __init__(self, folder: Path, step: int):
-        """Writes into `folder`, and hides from TensorBoard what it holds from after `step`."""
+        """Hides what `folder` holds from after `step`."""
         # tensorboardX imports PyTorch where it is installed, for tensors that we never pass: this
         # takes seconds and hundreds of megabytes. None makes that import fail, which is allowed.
         absent = "torch" not in sys.modules
@@ -120,14 +113,12 @@ class _TensorBoard:
         self._write(step + 1, session_log=begin)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Writes the values of a row of metrics."""
         for name, value in row.items():
             if name not in ("step", "epoch") and isinstance(value, int | float):
                 self._write(row["step"], summary=self._scalar(name, value))
         self._writer.flush()
 
     def add_picture(self, step: int, name: str, picture: np.ndarray) -> None:
-        """Writes a picture, uint8 `[height, width, 3]`."""
         from PIL import Image
 
         file = io.BytesIO()
@@ -143,7 +134,6 @@ class _TensorBoard:
         self._writer.flush()
 
     def close(self) -> None:
-        """Closes the file."""
         self._writer.close()
 
     def _write(self, step: int, **content: Any) -> None:

@@ -31,16 +31,11 @@ class RunRecord(NamedTuple):
     info: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what JSON can hold, for a checkpoint or another process."""
         return {"config": dataclasses.asdict(self.config), "info": self.info}
 
     @classmethod
     def from_dict(cls, content: Any) -> "RunRecord":
-        """Returns the record in the content of `to_dict`.
-
-        Raises:
-          InputError, KeyError, TypeError, ValueError: it is not one.
-        """
+        """Raises `InputError`, `KeyError`, `TypeError` or `ValueError` for what is no record."""
         return cls(Config.from_dict(content["config"]), _checked(content["info"]))
 
 
@@ -62,14 +57,7 @@ def read_record(workdir: Path) -> RunRecord:
 
 
 def repair_record(workdir: Path, say: Callable[[str], object]) -> RunRecord | None:
-    """Returns the record of a run, and writes its files again where they are damaged.
-
-    Args:
-      workdir: run folder, locked.
-      say: takes a line for the user.
-
-    Returns:
-      None where a run can begin: the folder holds none, or one that has saved nothing yet.
+    """Writes damaged files of a locked run again; None: a run can begin in the folder.
 
     Raises:
       InputError: as `read_record`, or there are checkpoints without a record.
@@ -100,17 +88,7 @@ def write_info(workdir: Path, info: dict[str, Any]) -> None:
 
 
 def check_same_config(workdir: Path, stored: Config, config: Config, retune: bool = False) -> None:
-    """Refuses to continue a run with another configuration.
-
-    Args:
-      workdir: run folder, for the message.
-      stored: configuration of the run.
-      config: configuration to continue with.
-      retune: let the fields in `RETUNABLE_FIELDS` differ.
-
-    Raises:
-      InputError: names the fields that differ.
-    """
+    """Raises `InputError` where fields differ; with `retune` those of `RETUNABLE_FIELDS` may."""
     changed = _differing(stored, config)
     refused = {k: v for k, v in changed.items() if not (retune and k in RETUNABLE_FIELDS)}
     if refused:
@@ -191,7 +169,7 @@ def _check_same_run(workdir: Path, record: RunRecord, copy: RunRecord) -> None:
 
 
 def _newest_copy(workdir: Path) -> tuple[int, RunRecord] | None:
-    """Returns the newest copy in a checkpoint, and the checkpoint's step; None: there is none."""
+    """Returns a checkpoint's step and its copy."""
     folders = [path for path in (workdir / CHECKPOINTS).glob("[0-9]*") if path.name.isdigit()]
     for folder in sorted(folders, key=lambda folder: -int(folder.name)):
         with contextlib.suppress(*_DAMAGE):
@@ -205,7 +183,7 @@ def _info_from_json(text: str) -> dict[str, Any]:
 
 
 def _checked(info: Any) -> dict[str, Any]:
-    """Returns the contents of a `run.json`; raises an error of `_DAMAGE` where it is none."""
+    """Raises an error of `_DAMAGE` where `info` is no content of a `run.json`."""
     names, size = info["class_names"], info["stored_size"]
     if type(names) is not list or not names or not all(isinstance(name, str) for name in names):
         raise ValueError("it has no class names")

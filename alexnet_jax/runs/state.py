@@ -9,23 +9,15 @@ from alexnet_jax.network.model import Params
 
 
 class TrainState(NamedTuple):
-    """Everything that changes in training; arrays only.
+    """Everything that changes in training; arrays only."""
 
-    Attributes:
-      step: int32 scalar, number of finished updates; the one clock.
-      params: `{layer: {"kernel": float32, "bias": float32}}`.
-      opt_state: velocities.
-      key: uint32 data of the PRNG key of the run; dropout uses `fold_in(key, step)`.
-    """
-
-    step: jax.Array
-    params: Params
-    opt_state: Any
-    key: jax.Array
+    step: jax.Array  # int32 scalar, finished updates; the one clock
+    params: Params  # `{layer: {"kernel": float32, "bias": float32}}`
+    opt_state: Any  # velocities
+    key: jax.Array  # uint32 data of the run's PRNG key; dropout uses `fold_in(key, step)`
 
 
 def all_finite(params: Params) -> bool:
-    """Returns whether every parameter is finite."""
     return bool(_all_finite(params))
 
 

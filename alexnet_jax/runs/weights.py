@@ -14,35 +14,20 @@ from alexnet_jax.runs.record import CHECKPOINTS
 
 
 class RunWeights(NamedTuple):
-    """A run and the parameters of one of its checkpoints.
-
-    Attributes:
-      run: from its folder.
-      params: `{layer: {"kernel": float32, "bias": float32}}`, NumPy.
-      step: finished updates at the checkpoint.
-    """
+    """A run and the parameters of one of its checkpoints."""
 
     run: Run
-    params: Params
-    step: int
+    params: Params  # `{layer: {"kernel": float32, "bias": float32}}`, NumPy
+    step: int  # finished updates at the checkpoint
 
 
 def load_weights(workdir: str | Path, checkpoint: str | int = "best") -> RunWeights:
-    """Reads a run folder and one of its checkpoints; see `weights_of`.
-
-    Raises:
-      InputError: no run there, or `checkpoint` is neither name nor number.
-      CheckpointError: the checkpoint is missing or damaged.
-    """
+    """Reads a run folder and one of its checkpoints; errors as of `weights_of`, or no run there."""
     return weights_of(read_run(workdir), checkpoint)
 
 
 def weights_of(run: Run, checkpoint: str | int = "best") -> RunWeights:
-    """Reads a checkpoint and verifies it against its digests.
-
-    Args:
-      run: whose checkpoint to read.
-      checkpoint: `best` (lowest validation error), `last`, or a step.
+    """Reads `best` (lowest validation error), `last` or a step, and verifies its digests.
 
     Raises:
       InputError: `checkpoint` is neither name nor number.
@@ -66,7 +51,7 @@ def weights_of(run: Run, checkpoint: str | int = "best") -> RunWeights:
 
 
 def kept_steps(workdir: Path) -> list[int]:
-    """Returns the steps that have a checkpoint, oldest first."""
+    """Oldest first."""
     if not (workdir / CHECKPOINTS).is_dir():
         return []
     checkpoints = Checkpoints(workdir, read_only=True)

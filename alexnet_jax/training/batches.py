@@ -11,7 +11,6 @@ from alexnet_jax.training.context import Context
 def batches_on_device(
     context: Context, source: TrainingSource, first_step: int
 ) -> Generator[Batch, None, None]:
-    """Returns the endless stream of a run's batches from `first_step` on."""
     run, config, mesh = context.run, context.run.config, context.mesh
     batches = training_batches(
         source,

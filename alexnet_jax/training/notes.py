@@ -26,7 +26,6 @@ class Notes:
 
     @contextlib.contextmanager
     def failure(self) -> Iterator[None]:
-        """Notes that the run was interrupted or has failed, where an exception says so."""
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
@@ -38,7 +37,6 @@ class Notes:
 
     @contextlib.contextmanager
     def wall_seconds(self) -> Iterator[None]:
-        """Adds the time inside to the `wall_seconds` of the run."""
         begin = time.monotonic()
         try:
             yield
@@ -47,7 +45,7 @@ class Notes:
             self._write(wall_seconds=round(wall, 1))
 
     def start(self, previous: Config, position: Position) -> bool:
-        """Notes what this start changes in the run; returns whether anything is left to train."""
+        """Returns whether anything is left to train."""
         run, mesh, status = self._run, self._context.mesh, ""
         if processes.is_chief():
             run_folder.note_changes(run, previous, position.step)
@@ -64,7 +62,6 @@ class Notes:
         return True
 
     def _show_changed_schedule(self, previous: Config, position: Position) -> None:
-        """Shows what the rates do from here on, where this start changes them or their time."""
         config, step = self._run.config, position.step
         names = ("schedule", "optimizer", "epochs")
         same = all(getattr(previous, name) == getattr(config, name) for name in names)

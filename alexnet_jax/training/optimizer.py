@@ -17,15 +17,10 @@ RateTree = Any
 def update_rule(config: OptimizerConfig, params: Params) -> optax.GradientTransformationExtraArgs:
     """Returns the chain `v = m v - r d w - r g; w = w + v`. Paper §5; 2012 file `weights.cu`.
 
-    The rates r are an argument of `update` (`rates=`, a `RateTree`), so that a schedule never
-    recompiles the step. After a drop the old velocity keeps its old scale, which
-    `optax.sgd(schedule, momentum)` does not do, nor this with `rate_inside_velocity=False`:
-    `v = m v - d w - g; w = w + r v`. Where r is 0 the leaf is skipped entirely: neither the
-    parameter nor its velocity changes.
-
-    Args:
-      config: momentum, decay of weights; biases have none.
-      params: `{layer: {"kernel": …, "bias": …}}`, for the masks of the decay.
+    The rates r are an argument of `update` (`rates=`, a `RateTree`), so no schedule recompiles the
+    step. After a drop the old velocity keeps its old scale, which `optax.sgd(schedule, momentum)`
+    does not do, nor this with `rate_inside_velocity=False`: `v = m v - d w - g; w = w + r v`. Where
+    r is 0, neither parameter nor velocity changes. Biases have no decay.
     """
     decays = dict(config.layer_weight_decay)
     by_layer = {layer: decays.get(layer, config.weight_decay) for layer in params}

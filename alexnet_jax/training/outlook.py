@@ -9,11 +9,7 @@ _MOST = 4  # drops named; the schedules of 2012 have no more to come
 def outlook(before: Config, now: Config, finished: float, plateau: PlateauState) -> list[str]:
     """Returns lines for the user: the rate in force, drops past and to come, how to have others.
 
-    Args:
-      before: the run as it was.
-      now: as it goes on.
-      finished: passes over the data; may be fractional.
-      plateau: state of a `plateau` schedule.
+    `finished` passes over the data may be fractional.
     """
     rates = rates_at(now.schedule, now.optimizer, finished, now.epochs, plateau)
     was = rates_at(before.schedule, before.optimizer, finished, before.epochs, plateau)
@@ -28,7 +24,6 @@ def outlook(before: Config, now: Config, finished: float, plateau: PlateauState)
 
 
 def _described(config: Config, rates: CurrentRates) -> str:
-    """Returns the rates in words, with the layers that have their own."""
     factors = dict(config.optimizer.layer_learning_rate)
     own = {name: rates.weights * factor for name, factor in factors.items()} | rates.layers
     layers: dict[float, list[str]] = {}
@@ -44,7 +39,6 @@ def _described(config: Config, rates: CurrentRates) -> str:
 
 
 def _drops(config: Config, finished: float) -> str:
-    """Returns where the rates change: in the past, and in what remains."""
     past, coming, beyond = [], [], []
     earlier = None
     for begin in [0.0, *_changes(config)]:

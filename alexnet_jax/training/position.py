@@ -10,21 +10,13 @@ from alexnet_jax.training.schedule import PlateauState, resume_plateau
 
 
 class Position(NamedTuple):
-    """Where a run is.
+    """Where a run is."""
 
-    Attributes:
-      step: finished updates.
-      window: metrics of the steps since the last row of `metrics.jsonl`.
-      plateau: memory of a `plateau` schedule.
-      evaluated_epochs: up to which the run has been validated.
-      validation_due: the validation of this step was stopped, and has to be repeated.
-    """
-
-    step: int = 0
-    window: MetricSums = no_sums()
+    step: int = 0  # finished updates
+    window: MetricSums = no_sums()  # metrics of the steps since the last row of `metrics.jsonl`
     plateau: PlateauState = PlateauState()
-    evaluated_epochs: float = 0.0
-    validation_due: bool = False
+    evaluated_epochs: float = 0.0  # up to which the run has been validated
+    validation_due: bool = False  # that of this step was stopped, and has to be repeated
 
     def is_at_end(self, total_steps: int) -> bool:
         """Returns whether no step follows; after a stopped validation: none of this call."""
@@ -47,7 +39,6 @@ class Position(NamedTuple):
 
     @classmethod
     def from_json(cls, meta: Mapping[str, Any], schedule: ScheduleConfig) -> "Position":
-        """Returns the position in a checkpoint's `meta`; `schedule` is that of the resumed run."""
         best = meta["plateau"]["best_error"]
         plateau = PlateauState(
             **meta["plateau"] | {"best_error": math.inf if best is None else best}

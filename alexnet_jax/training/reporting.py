@@ -90,21 +90,11 @@ def progress_parts(
     total_steps: int,
     epoch: float,
     values: dict[str, float],
-    speed: float,
-    eta: float,
-    best_error: float | None,
+    speed: float,  # images per second
+    eta: float,  # seconds
+    best_error: float | None,  # fraction
 ) -> list[str]:
-    """Returns the parts of a line of progress.
-
-    Args:
-      step: finished steps.
-      total_steps: of the run.
-      epoch: finished epochs.
-      values: `train/loss`, `train/top1_error`, `train/learning_rate`.
-      speed: images per second.
-      eta: seconds left at this speed.
-      best_error: smallest validation error up to now, a fraction.
-    """
+    """Returns the parts of a line of progress."""
     return [
         f"step {step}/{total_steps}",
         f"epoch {epoch:.2f}",

@@ -21,8 +21,7 @@ def restore_or_start(context: Context, checkpoints: Checkpoints) -> tuple[TrainS
     """Returns the newest saved state, or that of a new run, on the devices of the mesh.
 
     Raises:
-      CheckpointError: there are checkpoints, but none can be read; or the run is finished and has
-        none.
+      CheckpointError: no checkpoint can be read, or the run is finished and has none.
     """
     run, mesh, display = context.run, context.mesh, context.display
     restored = _restore(run, checkpoints, mesh)
@@ -61,7 +60,6 @@ def _fresh_state(run: Run) -> TrainState:
 
 
 def headline(run: Run, params: int, devices: int) -> str:
-    """Returns the line that begins a run: what is trained on what."""
     return (
         f"{run.config.preset}: network '{run.network.name}', {params:,} parameters, "
         f"{run.image_size}x{run.image_size} pixels, {len(run.class_names)} classes, "

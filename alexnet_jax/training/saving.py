@@ -10,11 +10,7 @@ from alexnet_jax.training.position import Position
 
 
 class Saver:
-    """Saves a run.
-
-    Attributes:
-      saved_step: step of the newest checkpoint; None: there is none yet.
-    """
+    """Saves a run; `saved_step` is that of the newest checkpoint, or None."""
 
     def __init__(self, run: Run, checkpoints: Checkpoints):
         self._run, self._checkpoints = run, checkpoints

@@ -1,8 +1,7 @@
 """Learning rates per layer and epoch, from the configuration and the past.
 
-`rates_at` says which rates hold; the loop hands them to the jitted step as numbers, so no
-schedule ever recompiles it. Epochs are counted as finished passes (0.0 at the start); the rows
-of a schedule count from 1 as the 2012 logs do.
+The loop hands the rates to the jitted step as numbers, so no schedule ever recompiles it. Epochs
+are finished passes (0.0 at the start); the rows of a schedule count from 1 as the 2012 logs do.
 """
 
 import math
@@ -16,18 +15,12 @@ from alexnet_jax.training.optimizer import RateTree
 
 
 class Clock(NamedTuple):
-    """Converts between steps and epochs.
+    """Converts between steps and epochs."""
 
-    Attributes:
-      batch_size: images per step.
-      num_examples: images per epoch.
-    """
-
-    batch_size: int
-    num_examples: int
+    batch_size: int  # images per step
+    num_examples: int  # images per epoch
 
     def epochs(self, step: int) -> float:
-        """Returns the passes over the data after `step` steps."""
         return step * self.batch_size / self.num_examples
 
     def step_after(self, epochs: float) -> int:
@@ -45,18 +38,11 @@ class PlateauState(NamedTuple):
 
 
 class CurrentRates(NamedTuple):
-    """The rates in force.
-
-    Attributes:
-      weights, biases: general learning rates.
-      layers: absolute rates of the weights of single layers; 0 freezes the biases, too.
-      layer_biases: absolute rates of the biases of single layers.
-      colour_noise: whether the colour noise is on.
-    """
+    """The rates in force; those of layers are absolute."""
 
     weights: float
     biases: float
-    layers: dict[str, float]
+    layers: dict[str, float]  # of the weights; 0 freezes the biases, too
     layer_biases: dict[str, float]
     colour_noise: bool
 
@@ -74,15 +60,7 @@ def rates_at(
     total_epochs: float,
     plateau: PlateauState = PlateauState(),  # noqa: B008 - immutable
 ) -> CurrentRates:
-    """Returns the rates in force after `finished_epochs` passes over the data.
-
-    Args:
-      schedule: how the rates change.
-      optimizer: the rates that it begins with.
-      finished_epochs: may be fractional.
-      total_epochs: of the run.
-      plateau: state of a `plateau` schedule.
-    """
+    """Returns the rates in force; `finished_epochs` may be fractional."""
     weights, biases = optimizer.learning_rate, optimizer.bias_learning_rate
     layers: dict[str, float] = {}
     layer_biases: dict[str, float] = {}
@@ -122,12 +100,7 @@ def _staircase(done: float, stairs: int, total_factor: float) -> float:
 
 
 def frozen_layers(schedule: ScheduleConfig, optimizer: OptimizerConfig) -> frozenset[str]:
-    """Returns the layers whose rates are 0 throughout a run; no gradient of theirs is needed.
-
-    Args:
-      schedule: how the rates change.
-      optimizer: factors of single layers.
-    """
+    """Returns the layers whose rates are 0 throughout a run; no gradient of theirs is needed."""
     moved = {
         layer
         for phase in schedule.phases
@@ -143,11 +116,6 @@ def rate_tree(rates: CurrentRates, optimizer: OptimizerConfig, params) -> dict:
     A layer's absolute rate replaces the general one times the layer's factor. It is that of the
     weights: the 2012 logs name them (`epsw`), and the biases' rates at the end of the files are
     still the first. Only 0 holds for both, as conv1's do there.
-
-    Args:
-      rates: of the moment.
-      optimizer: factors of single layers.
-      params: `{layer: {"kernel": …, "bias": …}}`.
     """
     factors = dict(optimizer.layer_learning_rate)
     tree = {}
@@ -169,12 +137,6 @@ def after_validation(
 
     The rate is divided when the error has not improved for `patience_epochs`; when that happens
     after the last drop, the run stops. Paper §5.
-
-    Args:
-      schedule: how the rates change.
-      plateau: state before.
-      error: top-1, a fraction.
-      epochs_passed: since the last validation.
     """
     if schedule.kind != "plateau" or plateau.stopped:
         return plateau
@@ -189,16 +151,10 @@ def after_validation(
 
 
 class StepRates(NamedTuple):
-    """The rates of a step, as the train step takes them.
-
-    Attributes:
-      now: the rates in force.
-      tree: one float32 scalar per parameter array.
-      colour_on: whether the colour noise is on.
-    """
+    """The rates of a step, as the train step takes them."""
 
     now: CurrentRates
-    tree: RateTree
+    tree: RateTree  # one float32 scalar per parameter array
     colour_on: np.bool_
 
 
@@ -210,7 +166,7 @@ class RateSource:
         self._newest: StepRates | None = None
 
     def at(self, step: int, plateau: PlateauState) -> StepRates:
-        """Returns the rates after `step` steps; the same arrays while they do not change."""
+        """Returns the same arrays while the rates do not change."""
         config = self._config
         now = rates_at(
             config.schedule, config.optimizer, self._clock.epochs(step), config.epochs, plateau

@@ -53,22 +53,17 @@ def train(
     started: float | None = None,
     display: Display | None = None,
 ) -> Outcome:
-    """Trains `config` on an opened data set, or continues the run in `workdir`; see `train_run`.
+    """Trains `config` on an opened data set, or continues the run in `workdir`.
 
     Args:
-      config: complete configuration.
-      workdir: run folder; made when absent. All processes must see the same one.
-      dataset: holds the configured splits.
+      workdir: made when absent. All processes must see the same one.
       retune: let rates, schedule and epochs of a run in the folder change from here on.
-      started: `time.monotonic()` at which the user began to wait (default: now), from which
-        `run.json` counts `seconds_to_first_step`.
-      display: shows lines and progress.
+      started: `time.monotonic()` at which the user began to wait, for `seconds_to_first_step`.
 
     Raises:
-      InputError: impossible configuration, devices that do not fit it, or the folder holds
-        another run.
+      InputError: impossible configuration, devices that do not fit it, or another run's folder.
       DataError: the data set is not the one that the run began with.
-      CheckpointError, DivergedError, PeerLostError: see `train_run`.
+      CheckpointError, DivergedError, PeerLostError: as of `train_run`.
     """
     workdir = Path(workdir).absolute()
     started = time.monotonic() if started is None else started
@@ -84,11 +79,7 @@ def train(
 
 
 def mesh_of(config: Config) -> Mesh | None:
-    """Returns the mesh that a configuration needs; None: one device.
-
-    Raises:
-      InputError: the devices do not make it, or the batch does not divide over it.
-    """
+    """Returns None for one device; raises `InputError` if devices or batch do not fit."""
     mesh = placement.make_mesh(
         config.towers,
         config.replicas,
@@ -99,7 +90,6 @@ def mesh_of(config: Config) -> Mesh | None:
 
 
 def source_of(config: Config, record: RunRecord | None) -> Run | None:
-    """Returns the run whose layers a new run copies; None: it copies none, or is not new."""
     return read_run(config.transfer.run) if config.transfer.run and record is None else None
 
 
@@ -111,16 +101,7 @@ def open_run(
     source: Run | None,
     say: Say,
 ) -> Run:
-    """Returns the run to train: a new one, or the one in the folder. All processes call this.
-
-    Args:
-      config: complete configuration.
-      workdir: run folder, locked by process 0.
-      dataset: holds the configured splits.
-      record: of the run in the folder, whose configuration may be continued with `config`; None:
-        there is none.
-      source: from `source_of`.
-      say: takes a line for the user.
+    """Returns a new run, or that of `record` with `config`; all processes call this.
 
     Raises:
       InputError: impossible configuration, or a process does not see the folder.
@@ -173,7 +154,6 @@ def _continued_run(
 
 
 def _joined_run(config: Config, workdir: Path) -> Run:
-    """Returns the run that process 0 has opened."""
     try:
         return read_run(workdir)._replace(config=config)
     except InputError as error:
@@ -189,7 +169,6 @@ def _make_inputs(config: Config, dataset: Dataset, resolved: Resolved) -> Inputs
 
 
 def _first_info(config: Config, dataset: Dataset) -> dict[str, Any]:
-    """Returns the `run.json` of a new run, as JSON can hold it."""
     split = training_split(config.data, dataset)
     guess = Guess.of(np.bincount(split.labels, minlength=len(dataset.class_names)))
     return environment() | {

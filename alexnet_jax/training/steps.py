@@ -34,7 +34,7 @@ _COUNT = itertools.count()
 def init_state(
     network: Network, optimizer: OptimizerConfig, image_size: int, seed: int
 ) -> TrainState:
-    """Returns the state before the first step; `image_size` is the input's, in pixels."""
+    """Returns the state before the first step; `image_size` is in pixels."""
 
     @jax.jit  # as one program, because each small one costs a start some time
     def init(key):
@@ -51,35 +51,18 @@ def make_train_step(
     optimizer: OptimizerConfig,
     preprocessing: PreprocessConfig,
     augment: AugmentConfig,
-    dtype: Any = jnp.float32,
-    accumulation: int = 1,
+    dtype: Any = jnp.float32,  # of the activations; parameters are float32
+    accumulation: int = 1,  # equal parts, one after another: less memory, same step up to rounding
     mesh: Mesh | None = None,
-    frozen: frozenset[str] = frozenset(),
+    frozen: frozenset[str] = frozenset(),  # rates always 0: their gradients are not computed
 ) -> TrainStep:
     """Returns `step(state, batch, inputs, rates, colour_on) -> (state, sums)`, jitted.
 
     The state is donated. `rates` and `colour_on` are arrays, so a schedule never recompiles, and
     other shapes or types than those of the first call are refused (`DataError` for a batch). The
-    loss is the mean cross-entropy of the batch (the paper's multinomial logistic regression
-    objective, §3.5), the gradient its gradient, and `sums` counts the batch as it was seen in
-    training: augmented, with dropout, before the update.
-
-    With `accumulation` the batch is computed in so many equal parts, one after another, and their
-    gradients are summed: less memory for the same step, up to rounding.
-
-    With a `mesh` (`placement.make_mesh`) the step is that of one device, computed by many: the
-    state comes from `placement.put`, the batch from `placement.batch_putter`.
-
-    Args:
-      network: with its number of classes.
-      optimizer: momentum and decay; the rates are an argument of the step.
-      preprocessing: arithmetic on the images.
-      augment: the colour noise.
-      dtype: of the activations; parameters are float32.
-      accumulation: number of parts; it divides the batch.
-      mesh: from `placement.make_mesh`; None: one device.
-      frozen: layers whose rates are always 0 (`schedule.frozen_layers`): their gradients, and those
-        of all that lies before the first other layer, are not computed.
+    loss is the mean cross-entropy of the batch (paper §3.5), and `sums` counts the batch as it was
+    seen in training: augmented, with dropout, before the update. On a mesh the step is that of one
+    device, computed by many: `placement.put` the state, `placement.batch_putter` the batch.
     """
     forward = _make_forward(network, dtype, mesh)
 
@@ -134,7 +117,6 @@ def _make_forward(network: Network, dtype: Any, mesh: Mesh | None) -> Callable[.
 
 
 def make_run_step(run: Run, mesh: Mesh | None) -> TrainStep:
-    """Returns the train step of a run."""
     config = run.config
     return make_train_step(
         run.network,
@@ -184,7 +166,7 @@ def _traced_once(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _described(arguments: tuple[Any, ...]) -> dict[str, str]:
-    """Returns `{path of a leaf: its type and shape}` of the arguments of a train step."""
+    """Returns `{path of a leaf: its type and shape}`."""
     names = ("state", "batch", "inputs", "rates", "colour_on")
     leaves = jax.tree.leaves_with_path(dict(zip(names, arguments, strict=True)))
     return {
@@ -194,7 +176,6 @@ def _described(arguments: tuple[Any, ...]) -> dict[str, str]:
 
 
 def _retraced(first: dict[str, str], now: dict[str, str]) -> Exception:
-    """Returns the error that says what made a step compile again."""
     changed = [
         f"{name} was {first.get(name, 'absent')} and is {now.get(name, 'absent')}"
         for name in first | now
@@ -219,9 +200,8 @@ def in_parts(
 ) -> Any:
     """Returns the sum of `function(params, part of the batch, (first row, rows of the batch))`.
 
-    The parts are computed one after another, so that they use the same memory. They are unrolled:
-    in the body of a loop XLA's CPU backend computes convolutions many times slower. On a mesh each
-    part takes the same number of images from every replica's share; see `towers.make_forward`.
+    The parts are unrolled: in the body of a loop XLA's CPU backend computes convolutions many times
+    slower. On a mesh each part takes the same number of images from every replica's share.
     """
     rows = batch.labels.shape[0]
     size = rows // parts

@@ -45,18 +45,14 @@ def train_run(
     started: float,
     previous: Config | None = None,
 ) -> Outcome:
-    """Trains a run to its end, from its newest checkpoint if there is one.
+    """Trains a locked run to its end, from its newest checkpoint if there is one.
 
     SIGINT and SIGTERM finish the step (of a validation the batch: it is repeated later), save and
     return; a second signal ends the process at once. All processes call this and stop together.
 
     Args:
-      run: opened and locked by the caller.
-      dataset: holds the configured splits.
-      mesh: from `placement.make_mesh`; None: one device.
-      display: of process 0; silent in the others.
       started: `time.monotonic()` at which the user began to wait.
-      previous: the configuration of the run up to now, where this call continues one.
+      previous: the configuration up to now, where this call continues a run.
 
     Raises:
       CheckpointError: there are checkpoints, but none can be read.

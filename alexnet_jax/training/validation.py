@@ -25,11 +25,7 @@ class _StoppedError(Exception):
 
 
 class Validator:
-    """Validates a run.
-
-    Attributes:
-      best_error: the smallest top-1 error up to now, a fraction; None: there was no validation.
-    """
+    """Validates a run; `best_error` is the smallest top-1 error, a fraction, or None."""
 
     def __init__(
         self,
@@ -47,7 +43,6 @@ class Validator:
         self.best_error: float | None = min(log.values(f"validation/{MAIN_ERROR}"), default=None)
 
     def is_due(self, position: Position) -> bool:
-        """Returns whether an epoch of validation is complete, or the run."""
         config = self._run.config
         due = self._clock.step_after(position.evaluated_epochs + config.evaluate_every_epochs)
         return position.step >= min(due, self._context.total_steps)

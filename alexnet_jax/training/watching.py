@@ -29,7 +29,6 @@ class LearningWatch:
 
 
 def what_helps(config: Config, rates: CurrentRates) -> str:
-    """Returns what a user can change about a run that learns nothing."""
     phases = config.schedule.phases[:1] if config.schedule.kind == "step" else ()
     set_there = any(p.epoch <= 1 and p.learning_rate is not None for p in phases)
     option = "--schedule.phases.0.learning-rate" if set_there else "--optimizer.learning-rate"
