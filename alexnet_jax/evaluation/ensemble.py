@@ -1,8 +1,7 @@
 """Several networks as one: a weighted average of their probabilities. Paper §6, table 2.
 
-The paper says "averaging". The 2012 scripts gave each network a coefficient, tuned on the top-5
-error of the validation set (file `avg-valid.py`) and then used on the test set (`avg-test.py`).
-Both are here: equal weights, and coefficients tuned as in 2012.
+The paper says "averaging". The 2012 scripts tuned coefficients on the top-5 error of the validation
+set (file `avg-valid.py`) for the test set (`avg-test.py`). Both are here.
 """
 
 import dataclasses
@@ -25,10 +24,7 @@ _ROWS = 1024  # images at a time: what is compared stays in the cache
 
 @dataclass(frozen=True)
 class Member:
-    """One run of an ensemble, with its test, probabilities kept; `name` is for messages.
-
-    `fingerprint` is that of the data set; `averaged` are the views of the test; None: not known.
-    """
+    """One run with its test, probabilities kept; `fingerprint` is that of the data set."""
 
     name: str
     evaluation: Evaluation
@@ -38,39 +34,23 @@ class Member:
 
 
 class Tuning(NamedTuple):
-    """Coefficients, and their result on the images that they were tuned on.
+    """Coefficients, and their result on the images that they were tuned on."""
 
-    Attributes:
-      coefficients: one per member, 0 to 1; only their ratios matter.
-      error, equal_error: fraction of wrong answers with them, and with equal weights.
-      answers: per image; 5, or 1 where there are no more than five classes.
-      count: images.
-    """
-
-    coefficients: tuple[float, ...]
-    error: float
-    equal_error: float
-    answers: int
+    coefficients: tuple[float, ...]  # 0 to 1; only their ratios matter
+    error: float  # a fraction
+    equal_error: float  # with equal weights
+    answers: int  # per image; 5, or 1 with five classes or fewer
     count: int  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 class Ensemble(NamedTuple):
-    """A tested ensemble.
-
-    Attributes:
-      averaged: the views that the members' tests average.
-      coefficients: one per member.
-      evaluation: of the average with these coefficients.
-      equal: of the average with equal weights, on the same images.
-      tuning: how the coefficients were found; None: they are equal.
-      optimistic: they were tuned on the images of the test.
-    """
+    """A tested ensemble; `optimistic`: it was tuned on the images of the test."""
 
     names: tuple[str, ...]
     averaged: tuple[Averaged | None, ...]
     coefficients: tuple[float, ...]
     evaluation: Evaluation
-    equal: Evaluation
+    equal: Evaluation  # with equal weights, on the same images
     tuning: Tuning | None
     optimistic: bool
 
@@ -98,16 +78,11 @@ def ensemble(members: Sequence[Member], coefficients: Sequence[float] | None = N
 
 
 def tune(members: Sequence[Member]) -> Tuning:
-    """Finds coefficients that make the top-5 error of the members' images small, as in 2012.
+    """Finds coefficients that make the top-5 error small. Source: 2012 file `avg-valid.py`.
 
-    All coefficients begin at 0.5. In turn, each takes the best value of `GRID` while the others
-    stay, if that is better than before. This ends when a round changes nothing, or after five
-    rounds. With no more than five classes the top-5 error is always 0, and the top-1 error is used.
-
-    Raises:
-      InputError: as `ensemble`.
-
-    Source: 2012 file `avg-valid.py`, `find_coeffs`.
+    All begin at 0.5. In turn, each takes the best value of `GRID` while the others stay, until a
+    round changes nothing, or five rounds. With five classes or fewer the top-5 error is always 0,
+    and the top-1 error is used. Raises as `ensemble`.
     """
     _check_members(members)
     labels = members[0].evaluation.labels
@@ -153,10 +128,7 @@ def _errors(
 
 
 def alternate(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
-    """Returns the members on the images of even and of odd number, to tune on and to test on.
-
-    The halves alternate because a split is often in the order of its classes.
-    """
+    """Returns even images to tune on, odd ones to test on: a split is often in order of class."""
     halves = [[_rows(member, first) for member in members] for first in (0, 1)]
     return halves[0], halves[1]
 
@@ -179,7 +151,6 @@ def _probabilities(member: Member) -> np.ndarray:
 
 
 def _check_members(members: Sequence[Member]) -> None:
-    """Raises `InputError` unless all were tested on the same images of the same classes."""
     if not members:
         raise InputError("an ensemble needs at least one run")
     for member in members:
@@ -204,10 +175,7 @@ def _check_agreement(first: Member, other: Member) -> None:
 
 
 def evaluate_members(members: Sequence[Member], tuned_on: Sequence[Member] | None) -> Ensemble:
-    """Returns the tested ensemble.
-
-    `tuned_on` are the members tested on the images to tune on; None: the weights are equal.
-    """
+    """`tuned_on` are the members tested on the images to tune on; None: equal weights."""
     names, averaged = zip(*((member.name, member.averaged) for member in members), strict=True)
     equal = ensemble(members) if len(members) > 1 else members[0].evaluation
     if tuned_on is None:

@@ -30,19 +30,12 @@ _batch_sums = jax.jit(metrics.probability_sums)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of a test.
-
-    Attributes:
-      values: of the metrics, by their names in `metrics.METRICS`.
-      count: images.
-      labels: int32 `[count]`, in the split's order.
-      probabilities: float32 `[count, classes]`; None where they were not kept.
-    """
+    """The result of a test: `values` by their names in `metrics.METRICS`."""
 
     values: dict[str, float]
     count: int
-    labels: np.ndarray
-    probabilities: np.ndarray | None = None
+    labels: np.ndarray  # int32 [count], in the split's order
+    probabilities: np.ndarray | None = None  # float32 [count, classes]; None: not kept
 
     @property
     def loss(self) -> float:
@@ -70,20 +63,9 @@ def make_view_step(
     capture: str | tuple[str, ...] | None = None,
     mesh: Mesh | None = None,
 ) -> Callable[[Any, Inputs, Any], Any]:
-    """Returns a jitted function to the network's outputs for each view of each image.
+    """As `make_predict_step`, but returns float32 `[n, views, …]` outputs of each view.
 
-    Args and call as for `make_predict_step`, but it returns float32 `[n, views, …]`: logits, or
-    the output of the layer called `capture`, or a dictionary of those of several layers.
-
-    Args:
-      network: with its number of classes set.
-      preprocess_config: arithmetic on the images.
-      image_size: height and width of the network's input, pixels.
-      views: 1 (centre) or 10.
-      dtype: of the activations.
-      augment: how the network was trained; without mirroring no view is mirrored.
-      capture: layer or layers (on one device) whose output is returned; None: the logits.
-      mesh: from `placement.make_mesh`; None: one device.
+    `capture` names a layer, or layers (on one device) for a dictionary of outputs; None: logits.
     """
     forward = None if mesh is None else towers.make_forward(network, dtype, mesh)
 
@@ -128,23 +110,11 @@ def make_predict_step(
 ) -> PredictStep:
     """Returns the jitted function `f(params, inputs, images) -> probabilities`.
 
-    The softmax probabilities of the views are averaged with equal weight (paper §4.1). With
-    `mean="image"` every view loses the centre window of the mean image, as in 2012.
-
-    Args:
-      network: network with its number of classes set.
-      preprocess_config: arithmetic on the images.
-      image_size: height and width of the network's input in pixels.
-      views: 1 (centre) or 10, see `choose_views`.
-      dtype: type of the activations.
-      augment: how the network was trained; without mirroring no view is mirrored.
-      mesh: from `placement.make_mesh`; None: one device.
-
-    Returns:
-      A function of params (the tree below "params"), inputs (`preprocess.Inputs`) and stored
-      images, uint8 `[n, stored_size, stored_size, 3]`, to float32 `[n, classes]`. Its attribute
-      `views` is the number of views asked for. On a mesh params come from `placement.put`, images
-      from `placement.batch_putter`, and the result lies whole on every device.
+    The images are stored ones, uint8 `[n, stored_size, stored_size, 3]`, the result float32
+    `[n, classes]`, the mean over 1 or 10 views (paper §4.1; attribute `views`). With `mean="image"`
+    every view loses the centre window of the mean image, as in 2012; without `augment.mirror` none
+    is mirrored. On a mesh params come from `placement.put`, images from `placement.batch_putter`,
+    and the result lies whole on every device.
     """
     view_step = make_view_step(
         network, preprocess_config, image_size, views, dtype, augment, mesh=mesh
@@ -181,19 +151,10 @@ def evaluate(
 ) -> Evaluation:
     """Tests parameters on a complete split.
 
-    Args:
-      predict_step: from `make_predict_step`.
-      params: the tree below "params"; on a mesh from `placement.put`.
-      inputs: `preprocess.Inputs`.
-      split: the images and their labels.
-      batch_size: network inputs at once; with ten views a tenth as many images. On a mesh it is
-        rounded up so that every replica has as many.
-      keep_probabilities: return them too (4 bytes x images x classes of memory).
-      progress: called with (images done, images) after each batch.
-      mesh: that of `predict_step`.
-
-    Raises:
-      DataError: the batches held more or fewer images than the split.
+    `batch_size` counts network inputs: with ten views a tenth as many images; on a mesh it is
+    rounded up so that every replica has as many. Probabilities take 4 bytes x images x classes of
+    memory. `progress` is called with (images done, images). Raises `DataError` where the batches
+    held more or fewer images than the split.
     """
     # Once, not at every batch: parameters that come from a file are NumPy arrays.
     if mesh is None:
@@ -252,13 +213,7 @@ def _result(
 def evaluation_of(
     probabilities: np.ndarray, labels: np.ndarray, chunk_size: int = 4096
 ) -> Evaluation:
-    """Returns the evaluation of given probabilities, float32 `[n, classes]`, against labels.
-
-    Args:
-      probabilities: float32 `[n, classes]`.
-      labels: int `[n]`.
-      chunk_size: images that are counted together.
-    """
+    """Evaluates float32 `[n, classes]` against int `[n]`, `chunk_size` images at a time."""
     total = metrics.no_sums()
     for start in range(0, len(labels), chunk_size):
         stop = start + chunk_size

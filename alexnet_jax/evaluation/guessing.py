@@ -1,8 +1,7 @@
 """Whether anything is being learnt yet: a training loss that stays at the loss of guessing.
 
 AlexNets often start on a plateau. With small initial weights or an unlucky rate they never leave
-it. The loss there is ln(classes); with classes of unequal size it is the loss of a network that
-knows these sizes and nothing else.
+it. The loss there is ln(classes), or that of knowing the classes' sizes and nothing else.
 """
 
 import math
@@ -26,7 +25,7 @@ class Guess(NamedTuple):
 
     @classmethod
     def of(cls, counts: np.ndarray) -> "Guess":
-        """Returns the losses for these numbers of images per class, int `[classes]`."""
+        """`counts` are images per class, int `[classes]`."""
         shares = counts[counts > 0] / counts.sum()
         return cls(float(-(shares * np.log(shares)).sum()), math.log(len(counts)))
 
@@ -38,17 +37,12 @@ class Guess(NamedTuple):
 
 
 class Watch:
-    """Follows a training loss.
+    """Finds the stretches (first step, last step) in which nothing is learnt; `stuck`: in one now.
 
     A stretch begins with `STEPS` steps, if both halves of them lie at the level of guessing (a loss
     that falls through it is learning). It ends when the mean of `STEPS` steps lies below. "At"
     means within `MARGIN` or three standard errors: on the plateau the loss of one image has a
-    standard deviation of 0.08 for two classes (a network that was shown noise), so the mean of
-    `STEPS` batches of 4 has one of 0.004.
-
-    Attributes:
-      stretches: (first step, last step) in which nothing was learnt.
-      stuck: the last `STEPS` steps were such a stretch.
+    standard deviation of 0.08 for two classes, so the mean of `STEPS` batches of 4 has 0.004.
     """
 
     def __init__(self, guess: Guess):
@@ -85,14 +79,14 @@ class Watch:
         return bool(above.all() and (before or below.all()))
 
     def close(self, step: int) -> None:
-        """Ends at `step`; a last stretch reaches it unless the steps in between say otherwise."""
+        """A last stretch reaches `step` unless the steps in between say otherwise."""
         rest = np.array(self._losses)
         if self.stuck and len(rest) and self._guessed(rest, before=True):
             self.stretches.append((self.stretches.pop()[0], step))
 
 
 def watch_rows(guess: Guess, rows: Iterable[Mapping[str, Any]]) -> Watch:
-    """Returns a watch that has followed the rows of a `metrics.jsonl` to their end."""
+    """Follows the rows of a `metrics.jsonl`."""
     watch, last = Watch(guess), 0
     for row in rows:
         loss = row.get("train/loss")

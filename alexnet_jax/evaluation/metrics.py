@@ -1,7 +1,6 @@
 """Loss and errors, exact over any number of images. A metric is added in `METRICS`, and only there.
 
-The device sums one batch in float32 (counts below 2^24 are exact). The host adds batches in Python
-floats.
+The device sums one batch in float32 (counts below 2^24 are exact), the host in Python floats.
 """
 
 import functools
@@ -16,20 +15,13 @@ import numpy as np
 
 
 class Metric(NamedTuple):
-    """A number per image, and what its mean over images is called and means.
+    """A number per image, and what its mean over images is called and means."""
 
-    Attributes:
-      per_image: `(scores, labels) -> [n]`, with scores float `[n, classes]`, labels int32 `[n]`.
-      label: name in texts.
-      is_error: the number is a credit within 0..1; the metric is 1 - mean, in texts in percent.
-      min_classes: with fewer classes the metric says nothing and is left out.
-      unit: of one that is not an error, in titles.
-    """
-
+    # (scores float [n, classes], labels int32 [n]) -> [n]
     per_image: Callable[[jax.Array, jax.Array], jax.Array]
     label: str
-    is_error: bool = False
-    min_classes: int = 1
+    is_error: bool = False  # the number is a credit within 0..1, the metric 1 - mean
+    min_classes: int = 1  # with fewer it says nothing and is left out
     unit: str = ""
 
     @property
@@ -37,25 +29,20 @@ class Metric(NamedTuple):
         return f"{self.label} error" if self.is_error else self.label
 
     def text(self, value: float) -> str:
-        """Returns a value for people: `39.00 %`, or `1.2345` where it is no error."""
+        """`39.00 %`, or `1.2345` where it is no error."""
         return f"{100 * value:.2f} %" if self.is_error else f"{value:.4f}"
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class MetricSums:
-    """Sums over images: arrays for one batch, Python floats over batches.
-
-    Attributes:
-      count: of the images.
-      by_name: sum of each metric's numbers, by its name in `METRICS`.
-    """
+    """Sums over images: arrays for one batch, Python floats over batches."""
 
     count: Any
     by_name: dict[str, Any]
 
     def __add__(self, batch: "MetricSums") -> "MetricSums":
-        """Returns the sum in Python floats (waits for the device)."""
+        """Waits for the device."""
         added = {
             name: float(total) + float(batch.by_name[name]) for name, total in self.by_name.items()
         }
@@ -63,7 +50,6 @@ class MetricSums:
 
     @property
     def loss(self) -> Any:
-        """The sum that training makes small."""
         return self.by_name["loss"]
 
     def means(self, classes: int) -> dict[str, float]:
@@ -78,16 +64,11 @@ class MetricSums:
         return means
 
     def as_json(self) -> dict[str, float]:
-        """Returns what a checkpoint stores."""
         return {"count": self.count, **self.by_name}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, float] | Sequence[float]) -> "MetricSums":
-        """Returns what `as_json` gave.
-
-        A metric that is newer than the checkpoint is left out: its sum would lack images. Older
-        checkpoints store a list without names.
-        """
+        """A metric newer than the checkpoint is left out; older checkpoints store a list."""
         if not isinstance(stored, Mapping):
             stored = dict(zip(("loss", "top1_error", "top5_error", "count"), stored, strict=True))
         by_name = {name: stored[name] for name in METRICS if name in stored}
@@ -95,18 +76,15 @@ class MetricSums:
 
 
 def no_sums() -> MetricSums:
-    """Returns the sums over no images."""
     return MetricSums(0.0, dict.fromkeys(METRICS, 0.0))
 
 
 def batch_sums(scores: jax.Array, labels: jax.Array, mask: jax.Array | None = None) -> MetricSums:
     """Returns the sums of one batch: float32 scalars, or float64 as the scores.
 
-    Args:
-      scores: float `[n, classes]`, logits or log-probabilities (which are their own logits).
-      labels: int32 `[n]`.
-      mask: bool `[n]`; False rows are padding and count nowhere. None: all count. A counted row
-        that is not finite makes the loss NaN.
+    Scores are `[n, classes]`, logits or log-probabilities (which are their own logits), labels
+    int32 `[n]`, `mask` bool `[n]`: False rows are padding. Another that is not finite makes the
+    loss NaN.
     """
     scores = scores.astype(np.promote_types(scores.dtype, np.float32))
     if mask is None:
@@ -128,15 +106,10 @@ def batch_sums(scores: jax.Array, labels: jax.Array, mask: jax.Array | None = No
 def probability_sums(
     probabilities: jax.Array, labels: jax.Array, mask: jax.Array | None = None
 ) -> MetricSums:
-    """Returns the sums of one batch from probabilities, e.g. averaged ones.
+    """Returns the sums of float32 `[n, classes]`, whose rows need not add up to 1 exactly.
 
     A probability below the smallest normal float32 counts as that (a loss of 87.3), so that one
     confident mistake does not make the mean infinite.
-
-    Args:
-      probabilities: float32 `[n, classes]`; a row need not add up to 1 exactly.
-      labels: int32 `[n]`.
-      mask: bool `[n]`, see `batch_sums`.
     """
     tiny = jnp.full_like(probabilities, jnp.finfo(jnp.float32).tiny)
     return batch_sums(jnp.log(jnp.maximum(probabilities, tiny)), labels, mask)
@@ -145,7 +118,7 @@ def probability_sums(
 def metrics_of(
     values: Mapping[str, float], errors: bool | None = None
 ) -> list[tuple[Metric, float]]:
-    """Returns the metrics among `values` (by name), only errors, only others (False), or both."""
+    """Returns the metrics among `values`: only errors, only others (False), or both (None)."""
     return [
         (metric, values[name])
         for name, metric in METRICS.items()
@@ -154,13 +127,13 @@ def metrics_of(
 
 
 def table_columns(classes: int | None = None) -> dict[str, Metric]:
-    """Returns the metrics as columns, errors first; only those that so many classes have."""
+    """Errors come first."""
     columns = sorted(METRICS.items(), key=lambda item: not item[1].is_error)
     return {name: m for name, m in columns if classes is None or classes >= m.min_classes}
 
 
 def describe_errors(values: Mapping[str, float]) -> str:
-    """Returns the errors among `MetricSums.means`, as in `39.00 % (top-5 17.25 %)`."""
+    """As in `39.00 % (top-5 17.25 %)`."""
     (_, first), *others = (
         (metric.label, metric.text(value)) for metric, value in metrics_of(values, errors=True)
     )
@@ -169,7 +142,7 @@ def describe_errors(values: Mapping[str, float]) -> str:
 
 
 def describe_others(values: Mapping[str, float]) -> str:
-    """Returns the metrics that are no errors, as in `loss 1.2345`."""
+    """As in `loss 1.2345`."""
     found = metrics_of(values, errors=False)
     return ", ".join(f"{metric.label} {metric.text(value)}" for metric, value in found)
 
@@ -183,20 +156,11 @@ def cross_entropy(scores: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def credit(scores: jax.Array, labels: jax.Array, k: int) -> jax.Array:
-    """Returns the credit of each image for having its label among the `k` best scores.
+    """Returns float32 `[n]`, 0..1: the credit for having a label among the `k` best scores.
 
     `slots = k - #(score > score of label)`; the credit is 0 without slots, 1 if the classes tied
-    with the label (itself among them) fit into the slots, else `slots / #tied`. With fewer than
-    `k` classes, `k` is their number. A row with a score that is not finite counts as wrong.
-
-    Args:
-      scores: float32 `[n, classes]`; anything increasing with the probability.
-      labels: int32 `[n]`.
-      k: number of answers, 1 or more.
-
-    Returns:
-      float32 `[n]`, within 0..1.
-
+    with the label (itself among them) fit into the slots, else `slots / #tied`. A row with a score
+    that is not finite counts as wrong. Scores are float32 `[n, classes]`, labels int32 `[n]`.
     Source: 2012 file `layer_kernels.cu`.
     """
     k = min(k, scores.shape[1])
@@ -220,16 +184,7 @@ METRICS = {
 
 
 def confusion_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Counts images by label and answer.
-
-    Args:
-      probabilities: float `[n, classes]`; the answer is the most probable class, the first of
-        equals.
-      labels: int `[n]`.
-
-    Returns:
-      int64 `[classes, classes]`: row = label, column = answer. Adds up to n.
-    """
+    """Returns int64 `[label, answer]` counts of images; the answer is the first of equals."""
     classes = probabilities.shape[1]
     cells = labels.astype(np.int64) * classes + probabilities.argmax(axis=1)
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes)

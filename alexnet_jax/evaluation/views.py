@@ -20,7 +20,7 @@ class View(NamedTuple):
 
 
 def centre_offset(stored_size: int, image_size: int) -> int:
-    """Returns the pixels before the centre window, rounded down (2012)."""
+    """Rounded down (2012)."""
     return (stored_size - image_size) // 2
 
 
@@ -29,12 +29,9 @@ def choose_views(
 ) -> tuple[View, ...]:
     """Returns the windows whose probabilities a test averages with equal weight. Paper: §4.1.
 
-    One view is the centre. Ten views are top left, top right, centre, bottom left, bottom right,
-    then the five mirrored, in this order. There are fewer where the average is the same:
-
-    * stored images of exactly the image size have one window, so ten views are two;
-    * a network that is trained without mirroring (`mirror`; digits) has never seen a mirrored
-      image, so the mirrored half is left out. Deviation: the paper always mirrors.
+    Ten views are top left, top right, centre, bottom left, bottom right, then the five mirrored.
+    Stored images of exactly the image size have one window. Without `mirror` (digits) the network
+    has never seen a mirrored image, so there is no such half. Deviation: the paper always mirrors.
     """
     if views not in (1, 10):
         raise InputError(f"a test takes 1 or 10 views, not {views}")
@@ -60,13 +57,7 @@ VIEW_NAMES = {
 
 
 class Averaged(NamedTuple):
-    """The views that a test averages, counted.
-
-    Attributes:
-      views: how many differ; at most the number requested.
-      name: for people, e.g. `ten views`, `five crops` (none is mirrored), `centre view`.
-      why: why there are fewer than requested; empty: all differ.
-    """
+    """The views that a test averages: how many differ, and why fewer than requested."""
 
     views: int
     name: str
@@ -79,10 +70,9 @@ class Averaged(NamedTuple):
 def averaged_views(
     stored_size: int, image_size: int, views: int = 1, mirror: bool = True
 ) -> Averaged:
-    """Returns how many different views `choose_views` has, and their name; arguments as there.
+    """Returns how many different views `choose_views` has, and their name.
 
-    If a crop can move by one pixel only, the centre is one of the corners, and counts twice in the
-    average.
+    If a crop can move by one pixel only, the centre is a corner, and counts twice in the average.
 
     >>> str(averaged_views(32, 28, 10, mirror=False))
     'five crops (10 views asked; training does not mirror)'
@@ -100,15 +90,11 @@ def averaged_views(
 
 
 def averaged_by(run: "Run", views: int) -> Averaged:
-    """Returns what a test of a run averages; `views` is 1 or 10."""
     return averaged_views(run.stored_size, run.image_size, views, run.config.augment.mirror)
 
 
 def cut_views(images: jax.Array, image_size: int, views: tuple[View, ...]) -> jax.Array:
-    """Returns the windows of every image, `[views, n, image_size, image_size, channels]`.
-
-    `images` is `[n, height, width, channels]` of any type. Slices are static.
-    """
+    """Returns `[views, n, image_size, image_size, c]` of `[n, height, width, c]`."""
 
     def cut(view: View) -> jax.Array:
         window = images[:, view.y : view.y + image_size, view.x : view.x + image_size]
@@ -118,5 +104,4 @@ def cut_views(images: jax.Array, image_size: int, views: tuple[View, ...]) -> ja
 
 
 def centre_view(images: jax.Array, image_size: int) -> jax.Array:
-    """Returns the centre windows `[n, image_size, image_size, channels]` of square images."""
     return cut_views(images, image_size, choose_views(images.shape[1], image_size))[0]

@@ -1,10 +1,8 @@
 """Convolutions: the plain `lax` form, which is the definition, and a fast form for CPUs.
 
 XLA's CPU backend is slow at grouped convolutions, most of all at their gradients. The fast form
-computes one convolution per group, by minimal filtering where that needs far fewer operations; a
-convolution with a stride becomes one without, over squares of pixels. The form is chosen when the
-program is lowered for a platform; GPUs and TPUs keep the plain one. Images are
-`[batch, height, width, channels]`.
+computes each group apart, by minimal filtering where that pays. The form is chosen when the program
+is lowered for a platform. Images are `[batch, height, width, channels]`.
 """
 
 import functools
@@ -30,17 +28,11 @@ def convolution(
     padding: Padding = ((0, 0), (0, 0)),
     groups: int = 1,
 ) -> jax.Array:
-    """Returns the cross-correlation of images with a filter bank, without bias. Paper: §3.5.
+    """Returns the cross-correlation with a filter bank, `[n, out_h, out_w, features]`. Paper: §3.5.
 
-    Args:
-      x: `[n, h, w, c]`, float32 or bfloat16.
-      kernel: `[window_h, window_w, c / groups, features]`, of the dtype of `x`.
-      padding: zero (rows before, after), (columns before, after).
-      groups: filter group i (a run of `features / groups`) sees channel group i only; two are the
-        two GPUs.
-
-    Returns:
-      `[n, out_h, out_w, features]`, of the dtype of `x`.
+    `x` is `[n, h, w, c]`, `kernel` `[window_h, window_w, c / groups, features]`, both float32 or
+    bfloat16. `padding` is (rows before, after), (columns before, after). Groups are runs of
+    channels.
     """
     x, kernel = match_variance(x, kernel)
     return _convolution(x, kernel, stride, padding, groups)
@@ -54,7 +46,6 @@ def plain_convolution(
     padding: Padding = ((0, 0), (0, 0)),
     groups: int = 1,
 ) -> jax.Array:
-    """Defines `convolution`: the same arguments, one `lax` operation on every platform."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -68,8 +59,8 @@ def plain_convolution(
 def match_variance(*arrays: jax.Array) -> tuple[jax.Array, ...]:
     """Marks all arrays as varying over the manual mesh axes that any of them varies over.
 
-    Inside `shard_map` the gradient of an array that is equal on all devices is the sum over them.
-    A `custom_vjp` does not add that sum itself, but this marking does when it is transposed.
+    Inside `shard_map` the gradient of an array that is equal on all devices is the sum over these.
+    A `custom_vjp` does not add it up; this marking, transposed, does.
     """
     varying = [_varying_axes(array) for array in arrays]
     axes = frozenset().union(*varying)
@@ -86,15 +77,12 @@ def _varying_axes(array):
 
 
 def accumulator(x: jax.Array) -> Any:
-    """Returns the dtype to sum values of `x` in: float32, or float64 where `x` has that."""
+    """Returns the dtype to sum `x` in: float32, or float64 for float64."""
     return np.promote_types(x.dtype, np.float32)
 
 
 def by_platform(plain: Callable, fast: Callable, fast_gradient: Callable) -> Callable:
-    """Returns `op(x, **options)`, which is `fast(x, **options)` on CPUs and `plain` elsewhere.
-
-    On CPUs `fast_gradient(x, grad, **options)` is its gradient.
-    """
+    """Returns `op(x, **options)`: `fast`, with its gradient, on CPUs and `plain` elsewhere."""
 
     @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
     def compute(x, options):
@@ -182,7 +170,6 @@ _FEW_VALUES = 160
 
 
 def _by_patches(x, kernel, stride, padding):
-    """Returns the convolution as one product of all windows with all filters."""
     for axis in (2, 1):  # The windows along a row are collected only once.
         places = window_places(x, kernel.shape[axis - 1], stride, padding, axis)
         x = jnp.concatenate(places, axis=-1)
@@ -196,8 +183,8 @@ def window_places(
 ) -> list[jax.Array]:
     """Returns the pixels at each place of the windows along one axis, for all windows.
 
-    From `[n, h, w, c]` these are `window` arrays `[n, out_h, w, c]` (axis 1) or `[n, h, out_w, c]`
-    (axis 2). Only the padding of that axis is used; `fill` is its value.
+    From `[n, h, w, c]`: `window` arrays `[n, out_h, w, c]` (axis 1) or `[n, h, out_w, c]` (axis 2).
+    `fill` is the value of the padding.
     """
     edges = [(0, 0, 0)] * 4
     edges[axis] = (*padding[axis - 1], 0)
@@ -207,11 +194,7 @@ def window_places(
 
 
 def _without_stride(x, kernel, stride, padding):
-    """Returns the images, the kernel and the padding of the same convolution with stride 1.
-
-    Squares of `stride` x `stride` pixels become the channels of one pixel: of conv1 of the paper,
-    3x3 windows over 48 channels, the last row and column of whose squares are zeros.
-    """
+    """Makes squares of pixels channels: the paper's conv1 has 3x3 windows over 48 channels then."""
     window = -(-max(kernel.shape[:2]) // stride)
     rows, columns = (
         (extent + sum(edges) - size) // stride + window
@@ -232,14 +215,10 @@ def _without_stride(x, kernel, stride, padding):
 def local_convolution(
     x: jax.Array, kernel: jax.Array, *, padding: Padding = ((0, 0), (0, 0))
 ) -> jax.Array:
-    """Returns an unshared convolution with stride 1: every output pixel has filters of its own.
+    """Returns a convolution with stride 1 whose output pixels have filters of their own.
 
-    Args:
-      x: `[n, h, w, c]`, float32 or bfloat16.
-      kernel: `[out_h, out_w, window_h, window_w, c, features]`, of the dtype of `x`.
-      padding: zero (rows before, after), (columns before, after).
-
-    Source: 2012 code, layer type `local`.
+    `x` is `[n, h, w, c]`, `kernel` `[out_h, out_w, window_h, window_w, c, features]`, both float32
+    or bfloat16. Source: 2012 code, layer type `local`.
     """
     out_height, out_width, *window, channels, features = kernel.shape
     x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)))

@@ -1,8 +1,4 @@
-"""Pictures of first-layer filters, laid out as in the paper's Figure 3 and the 2012 `shownet.py`.
-
-All filters of a layer have one scale, so that they can be compared, and a tower that has learned
-nothing looks flat.
-"""
+"""Pictures of first-layer filters, as in the paper's Figure 3 and the 2012 `shownet.py`."""
 
 import numpy as np
 
@@ -12,11 +8,11 @@ FILTERS_PER_ROW = 16
 
 
 def scale_filters(kernel: np.ndarray) -> np.ndarray:
-    """Returns pictures of filters, uint8 `[filters, height, width, 3]`.
+    """Returns uint8 `[filters, height, width, 3]`.
 
-    The layer's smallest weight is black, its largest white. A constant kernel becomes middle grey;
-    weights that are not finite become black. `kernel` is float `[height, width, 1 or 3, filters]`,
-    RGB.
+    `kernel` is float `[height, width, 1 or 3, filters]`: its smallest weight is black, its largest
+    white, so that a tower that has learned nothing looks flat. A constant kernel becomes middle
+    grey; weights that are not finite become black.
     """
     kernel = np.asarray(kernel, np.float32)
     if kernel.ndim != 4 or kernel.shape[2] not in (1, 3):
@@ -39,11 +35,7 @@ def scale_filters(kernel: np.ndarray) -> np.ndarray:
 def tile_filters(
     filters: np.ndarray, per_row: int = FILTERS_PER_ROW, gap: int = 1, magnify: int = 1
 ) -> np.ndarray:
-    """Returns filters in rows, uint8 `[height, width, 3]`; places without a filter are black.
-
-    `filters` is uint8 `[n, height, width, 3]`. Black gaps of `gap` pixels lie around and between
-    them. Then each pixel becomes a square of `magnify` pixels.
-    """
+    """Returns uint8 `[height, width, 3]` from `[n, height, width, 3]`; `gap` in pixels, black."""
     count, height, width, _ = filters.shape
     columns = min(per_row, count)
     rows = -(-count // columns)
@@ -59,11 +51,7 @@ def tile_filters(
 def tower_pictures(
     kernel: np.ndarray, groups: int = 2, per_row: int = FILTERS_PER_ROW, magnify: int = 1
 ) -> list[np.ndarray]:
-    """Returns one picture per tower, with one scale for all (Paper, Figure 3).
-
-    `kernel` is float `[height, width, 3, filters]` of conv1, towers one after another; see
-    `tile_filters`.
-    """
+    """Returns one picture per tower of conv1 `[height, width, 3, filters]`. Paper: Figure 3."""
     filters = scale_filters(kernel)
     if groups < 1 or len(filters) % groups:
         raise InputError(f"{len(filters)} filters cannot be split into {groups} towers")
@@ -80,11 +68,10 @@ def filter_picture(kernel: np.ndarray, groups: int = 2, magnify: int = 6) -> np.
 
 
 def colour_shares(kernel: np.ndarray, groups: int = 2) -> list[float]:
-    """Returns, per tower, the share of the weights' energy that is colour, between 0 and 1.
+    """Returns, per tower, the share of the weights' energy that is colour, 0..1.
 
-    With `m` the mean of a position's R, G and B weights, the share is `sum((w - m)^2) / sum(w^2)`:
-    0 for grey filters. It puts a number on the paper's observation that one tower becomes
-    colour-blind and the other colour-specific (§6.1); weights drawn at random have about 2/3.
+    With `m` the mean of a position's R, G and B weights, it is `sum((w - m)^2) / sum(w^2)`: 0 for
+    grey filters, about 2/3 for random ones. Paper §6.1: one tower becomes colour-blind.
     """
     shares = []
     for tower in np.split(np.asarray(kernel, np.float64), groups, axis=3):

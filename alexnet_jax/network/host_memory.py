@@ -13,14 +13,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 def keep_freed_memory() -> bool:
     """Asks glibc to keep freed memory in the process; returns whether it does.
 
-    XLA's CPU backend allocates the buffers of a step anew in every step. By default glibc maps and
-    unmaps the large ones each time, and the system zeroes every page again, which costs pointwise
-    layers more than their arithmetic. With this setting the process stays as large as its largest
-    step. One arena for all threads is part of it: the other arenas hold no block above 64 MiB.
-    Threads that exist keep their arenas, so call this before JAX computes anything.
-
-    Does nothing without glibc, with `ALEXNET_JAX_KEEP_MEMORY=0` in the environment, or where
-    `MALLOC_ARENA_MAX` or `GLIBC_TUNABLES=glibc.malloc…` have configured the allocator already.
+    XLA's CPU backend allocates its buffers anew in every step, and glibc unmaps large ones: zeroing
+    the pages again costs pointwise layers more than their arithmetic. One arena for all threads,
+    because others hold no block above 64 MiB. Threads that exist keep theirs, so call this before
+    JAX computes. Nothing is done without glibc, with `ALEXNET_JAX_KEEP_MEMORY=0`, or where
+    `MALLOC_ARENA_MAX` or `GLIBC_TUNABLES=glibc.malloc…` is set.
     """
     environment = os.environ
     if environment.get("ALEXNET_JAX_KEEP_MEMORY") == "0" or "MALLOC_ARENA_MAX" in environment:

@@ -1,9 +1,8 @@
 """The kinds of layers: small frozen specs, each with its own rules.
 
-To add a kind: a spec here (its parameters, shapes, costs, windows, share of a tower and note in a
-drawing), its Linen module in `modules.MODULES`, and a case in each writer that can express it
-(`weights/writers`). Array layouts are `[batch, height, width, channels]`; kernels
-`[height, width, channels_in / groups, channels_out]`. Shapes here are without the batch axis.
+To add a kind: a spec here, its Linen module in `modules.MODULES`, and a case in each writer that
+can express it (`weights/writers`). Kernels are `[height, width, in / groups, out]`. Shapes are
+without the batch axis.
 """
 
 import dataclasses
@@ -27,16 +26,7 @@ from alexnet_jax.network.layer_rules import (
 
 @dataclass(frozen=True)
 class Conv(Parametric):
-    """A convolution with shared weights and one bias per filter.
-
-    Attributes:
-      window: height and width of the filter in pixels.
-      stride: pixels between neighbouring windows.
-      padding: zero rows and columns on each side.
-      groups: independent filter groups; 2 is the paper's two towers.
-      overhang: count windows by rounding up, as the 2012 code does, so that the last window may
-        reach over the edge and reads zeros there (2012 file `layer.py`); else round down.
-    """
+    """A convolution with one bias per filter; lengths in pixels."""
 
     name: str
     features: int
@@ -46,6 +36,8 @@ class Conv(Parametric):
     groups: int = 1
     weight_std: float | None = 0.01
     bias: float = 0.0
+    # Rounds the number of windows up (2012 file `layer.py`): the last may reach over the edge and
+    # reads zeros there.
     overhang: bool = True
 
     LABEL: ClassVar[str] = "conv"
@@ -79,10 +71,7 @@ class Conv(Parametric):
 
 @dataclass(frozen=True)
 class Local(Parametric):
-    """An unshared convolution: a filter bank and a bias of its own for each position.
-
-    Attributes as for `Conv`. Source: 2012 code, layer type `local`; CIFAR-10 nets.
-    """
+    """A convolution with filters and a bias for each position. Source: 2012 layer type `local`."""
 
     name: str
     features: int
@@ -113,7 +102,7 @@ class Local(Parametric):
 
 @dataclass(frozen=True)
 class Dense(Parametric):
-    """A fully connected layer; with `groups`, each group of outputs sees its group of inputs."""
+    """Fully connected; with `groups`, each group of outputs sees its group of inputs."""
 
     name: str
     features: int
@@ -146,7 +135,7 @@ class Dense(Parametric):
 
 @dataclass(frozen=True)
 class Activation(Layer):
-    """A pointwise nonlinearity. Paper §3.1; `sigmoid`, 1 / (1 + exp(-x)), is what came before."""
+    """A pointwise nonlinearity. Paper §3.1; `sigmoid` is what came before."""
 
     kind: Literal["relu", "tanh", "sigmoid"] = "relu"
 
@@ -159,22 +148,16 @@ class Activation(Layer):
 
 @dataclass(frozen=True)
 class Lrn(Layer):
-    """Local response normalization across channels: `b = a / (bias + alpha * sum a^2) ** beta`.
+    """`b = a / (bias + alpha * sum a^2) ** beta` across the channels of a group. Paper: §3.3.
 
-    Attributes:
-      depth: channels in the (centred, truncated) window, n of the paper; odd.
-      alpha: factor of the sum itself. The paper prints 1e-4; the 2012 code divides the configured
-        1e-4 by the window size, so what ran is 2e-5.
-      bias: k of the paper.
-      groups: the sum never crosses the border between groups of channels (the towers).
-
-    Paper: §3.3, k=2, n=5, alpha=1e-4, beta=0.75.
+    `alpha` is the factor of the sum itself. The paper prints 1e-4; the 2012 code divides the
+    configured 1e-4 by the window size, so what ran is 2e-5.
     """
 
-    depth: int = 5
+    depth: int = 5  # channels in the centred, truncated window; odd; n of the paper
     alpha: float = 1e-4
     beta: float = 0.75
-    bias: float = 2.0
+    bias: float = 2.0  # k of the paper
     groups: int = 1
 
     PREFIX: ClassVar[str] = "norm"
@@ -199,11 +182,10 @@ class Lrn(Layer):
 
 @dataclass(frozen=True)
 class ResponseNorm(Layer):
-    """Response normalization over a spatial window within each map (2012 code, `rnorm`).
+    """`b = a / (bias + alpha * sum a^2) ** beta` over a window in each map (2012 code, `rnorm`).
 
-    `b = a / (bias + alpha * sum a^2) ** beta`, the sum over `window` x `window` neighbours of the
-    same channel, truncated at the border without rescaling. `alpha` is the configured scale
-    divided by window^2. Not mentioned in the paper.
+    The window is truncated at the border without rescaling. `alpha` is the 2012 scale divided by
+    window^2. Not mentioned in the paper.
     """
 
     window: int = 5
@@ -271,11 +253,7 @@ class AdaptiveAvgPool(Layer):
 
 @dataclass(frozen=True)
 class Flatten(Layer):
-    """`[batch, height, width, channels]` to `[batch, height * width * channels]`.
-
-    With `groups`, the groups of channels follow one another in the result, so that a `Dense` with
-    as many groups sees one tower in each; 1 is plain order.
-    """
+    """`[height, width, channels]` to `[height * width * channels]`, group after group."""
 
     groups: int = 1
 
@@ -301,12 +279,8 @@ class Flatten(Layer):
 class Dropout(Layer):
     """Dropout with two conventions. Paper: §4.2.
 
-    Attributes:
-      rate: probability of dropping a unit.
-      inverted: True scales the kept units by 1/(1-rate) in training and nothing at test; False
-        (2012) only masks in training and multiplies by 1-rate in every other pass.
-      towers: the units are the share of one of so many towers, whose masks are slices of those
-        of the whole layer.
+    `inverted` scales the kept units by 1/(1-rate) in training; else (2012) every pass but
+    training's multiplies by 1-rate. `towers`: the masks are slices of those of the whole layer.
     """
 
     rate: float = 0.5
@@ -322,14 +296,10 @@ class Dropout(Layer):
 
 @dataclass(frozen=True)
 class Gather(Layer):
-    """The towers send their channels to one another: here the paper's two GPUs talk (§3.5).
-
-    Only the network of a single tower has such layers, see `towers.tower_network`. `invariant`:
-    what follows is the same on every tower, so that no gradient comes back.
-    """
+    """The towers send their channels to one another: here the paper's two GPUs talk (§3.5)."""
 
     towers: int
-    invariant: bool = False
+    invariant: bool = False  # what follows is the same on every tower: no gradient comes back
 
     PREFIX: ClassVar[str] = "gather"
     LABEL: ClassVar[str] = "gather"
@@ -339,7 +309,7 @@ class Gather(Layer):
 
 
 def padding_of(size: int, layer: Conv | MaxPool | AvgPool | Local) -> tuple[int, int]:
-    """Returns the pixels to add before and after one axis of `size` so that VALID windows fit."""
+    """Returns the pixels before and after an axis of `size` pixels that make VALID windows fit."""
     windows = layer.windows()
     needed = (windows.along(size) - 1) * windows.stride + windows.size
     return windows.padding, max(needed - size - windows.padding, 0)

@@ -11,23 +11,15 @@ Shape = tuple[int, ...]
 
 
 class Windows(NamedTuple):
-    """Square windows that a layer slides over the image; lengths in pixels.
-
-    `padding` zeros lie on each side. `overhang`: the last window may lie partly outside, as in
-    cuda-convnet and Caffe.
-    """
+    """Square windows over an image; lengths in pixels, `padding` of zeros on each side."""
 
     size: int
     stride: int = 1
     padding: int = 0
-    overhang: bool = False
+    overhang: bool = False  # the last may lie partly outside (2012 file `layer.py`, Caffe)
 
     def along(self, extent: int) -> int:
-        """Returns the number of windows along an axis of `extent` pixels; 0: none fits.
-
-        `1 + (extent + 2 padding - size) / stride`, rounded up with `overhang` (2012 file
-        `layer.py`) and down without.
-        """
+        """`1 + (extent + 2 padding - size) / stride`, rounded up with `overhang`; 0: none fits."""
         room = extent + 2 * self.padding - self.size
         if room < 0:
             return 0
@@ -35,22 +27,16 @@ class Windows(NamedTuple):
 
 
 class Field(NamedTuple):
-    """What a unit reads of its layer's input along one axis, in units of that input.
-
-    `stride` is the distance to the next unit's; `before` are units of padding that the first reads.
-    """
+    """What a unit reads of its layer's input along one axis, in units of that input."""
 
     size: int
-    stride: float
-    before: int
+    stride: float  # to the next unit's
+    before: int  # units of padding that the first reads
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A kind of layer. The defaults are those of one that works on each value by itself.
-
-    The rules raise `InputError` with what is wrong, to be read after "layer 'conv1' …".
-    """
+    """The rules raise `InputError` with what is wrong, to be read after "layer 'conv1' …"."""
 
     PREFIX: ClassVar[str] = ""  # of its name in a network; layers with parameters have their own
     LABEL: ClassVar[str] = ""  # in tables
@@ -62,7 +48,7 @@ class Layer:
         return self.LABEL
 
     def windows(self) -> Windows | None:
-        """Returns the windows that the units read; None: these do not slide over the image."""
+        """None: the units do not slide over the image."""
         return None
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -77,7 +63,6 @@ class Layer:
         return 0
 
     def drawing_note(self, output: Shape) -> str:
-        """Returns what a drawing of the network says of the layer; `output` is its shape."""
         return ""
 
     def field(self, extent: int) -> Field | None:
@@ -86,39 +71,26 @@ class Layer:
         return Field(windows.size, windows.stride, windows.padding)
 
     def reads_all_towers(self) -> bool:
-        """Returns whether each unit reads the channels of all towers."""
         return False
 
     def share(self, towers: int, divided: bool) -> "Layer":
-        """Returns the part of the layer that one tower computes.
-
-        `divided`: each tower has only its own channels of the input.
-        """
+        """Returns what one tower computes; `divided`: it has only its own channels of the input."""
         return self
 
 
 class Parametric(Layer):
-    """A layer with a kernel and a bias under its own name.
+    """A layer with a kernel and a bias under its own name."""
 
-    Attributes:
-      name: trailing digits give the depth (`conv1`).
-      features: outputs, or output channels, over all groups.
-      weight_std: standard deviation of the normal initial weights; None is PyTorch's default
-        (uniform within 1/sqrt(fan_in), for weights and biases).
-      bias: initial value of the biases.
-    """
-
-    name: str
-    features: int
+    name: str  # trailing digits give the depth (`conv1`)
+    features: int  # over all groups
+    # Of normal initial weights. None: PyTorch's default, uniform within 1/sqrt(fan_in), biases too.
     weight_std: float | None
     bias: float
 
     def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape]:
-        """Returns the shapes of kernel and bias."""
         raise NotImplementedError
 
     def macs(self, shape: Shape) -> int:
-        """Returns one operation per weight: each is used once."""
         return math.prod(self.parameter_shapes(shape)[0])
 
 
@@ -133,7 +105,6 @@ def window_positions(windows: Windows, shape: Shape) -> tuple[int, int]:
 
 
 def check_groups(groups: int, channels: int, features: int) -> None:
-    """Raises `InputError` unless the groups divide the inputs and the outputs."""
     if channels % groups or features % groups:
         raise InputError(
             f"has {groups} groups, which must divide its {channels} inputs and its {features} "
@@ -142,14 +113,12 @@ def check_groups(groups: int, channels: int, features: int) -> None:
 
 
 def divide(count: int, towers: int, what: str) -> int:
-    """Returns one tower's share of `count` features or groups."""
     if count % towers:
         raise InputError(f"has {count} {what}, which {towers} towers cannot divide; use 1 tower")
     return count // towers
 
 
 def divide_groups(groups: int, towers: int, divided: bool) -> int:
-    """Returns the groups of one tower; a layer without groups stays so."""
     if groups == 1:
         return 1
     if not divided:

@@ -1,8 +1,4 @@
-"""A network as a tuple of layer specs: names, shapes and costs of its layers, and edits of it.
-
-`model.AlexNet` interprets it. A network holds no arrays, so that it can be read, compared, hashed
-and edited (`without`, `with_changes`, `with_features`) as data. The kinds of layers are in `kinds`.
-"""
+"""A network as data, without arrays: names, shapes and costs of its layers, and edits of it."""
 
 import dataclasses
 import math
@@ -61,13 +57,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Network:
-    """A named network; its `source` is a paper section or 2012 file.
-
-    Attributes:
-      name: key in `NETWORKS`.
-      layers: the specs, from the image to the logits; the last one is the classifier.
-      image_size: height and width of the training crop in pixels.
-    """
+    """Layers from the image to the logits; `source` is a paper section or 2012 file."""
 
     name: str
     layers: tuple[Layer, ...]
@@ -80,7 +70,7 @@ class Network:
 
     @property
     def towers(self) -> int:
-        """The most groups that any layer has: 2 for the paper's two GPUs, 1 for one tower."""
+        """The most groups that any layer has: 2 for the paper's two GPUs."""
         return max(getattr(layer, "groups", 1) for layer in self.layers)
 
     def with_classes(self, classes: int) -> "Network":
@@ -92,11 +82,7 @@ class Network:
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """A layer in its network: shapes (without the batch axis) and costs for one image.
-
-    `weights` and `biases` are numbers of parameters; `macs` are the multiply-accumulate operations
-    of convolutions and matrix products.
-    """
+    """Shapes without the batch axis, numbers of parameters, multiply-adds for one image."""
 
     name: str
     layer: Layer
@@ -121,11 +107,7 @@ def parametric_layers(layers: tuple[Layer, ...]) -> list[Parametric]:
 
 
 def layer_names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
-    """Returns one unique name per layer.
-
-    Parametric layers keep their own. Others are called after the depth of the parametric layer
-    before them: `relu1`, `norm1`, `pool1`, …, `dropout6`; a repeated one gets a letter.
-    """
+    """Returns unique names: `conv1`, `relu1`, `norm1`, …; a repeated one gets a letter."""
     names: list[str] = []
     depth = "0"
     for layer in layers:
@@ -141,11 +123,7 @@ def layer_names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
 
 
 def summarize(network: Network, image_size: int | None = None) -> tuple[LayerSummary, ...]:
-    """Returns shapes and costs of every layer at `image_size` (default: the network's own).
-
-    A size that does not fit raises `InputError`, which names the first layer that fails and the
-    smallest size that would do.
-    """
+    """A size that does not fit raises `InputError`, with the smallest size that would do."""
     size = network.image_size if image_size is None else image_size
     try:
         return _summarize(network, size)
@@ -182,7 +160,6 @@ def without(layers: tuple[Layer, ...], *kinds: type) -> tuple[Layer, ...]:
 
 
 def with_changes(layers: tuple[Layer, ...], kind: type, /, **changes) -> tuple[Layer, ...]:
-    """Returns the layers with `changes` made in every layer of type `kind`."""
     return tuple(
         dataclasses.replace(layer, **changes) if isinstance(layer, kind) else layer
         for layer in layers
@@ -190,7 +167,6 @@ def with_changes(layers: tuple[Layer, ...], kind: type, /, **changes) -> tuple[L
 
 
 def with_named(layers: tuple[Layer, ...], name: str, /, **changes) -> tuple[Layer, ...]:
-    """Returns the layers with `changes` made in the parametric layer called `name`."""
     if name not in [layer.name for layer in parametric_layers(layers)]:
         raise ValueError(f"no layer is called '{name}'")
     return tuple(
@@ -202,17 +178,16 @@ def with_named(layers: tuple[Layer, ...], name: str, /, **changes) -> tuple[Laye
 
 
 def with_features(layers: tuple[Layer, ...], features: Mapping[str, int]) -> tuple[Layer, ...]:
-    """Returns the layers with the number of features changed where `features` names a layer."""
     for name, count in features.items():
         layers = with_named(layers, name, features=count)
     return layers
 
 
 def with_fan_in_weights(network: Network, image_size: int) -> Network:
-    """Returns the network with initial weights that keep a signal's size, and biases of 0.
+    """Returns the network for images of standard deviation 1: its weights keep a signal's size.
 
     The variance is 2 / fan_in where a ReLU follows (He et al., 2015, "Delving deep into
-    rectifiers"), and 1 / fan_in in the last layer. It suits images of standard deviation 1.
+    rectifiers"), and 1 / fan_in in the last layer; biases are 0.
     """
     *hidden, last = (row for row in summarize(network, image_size) if row.weights)
     layers = network.layers

@@ -1,13 +1,10 @@
 """Minimal filtering: convolutions of stride 1 with fewer multiplications than a direct product.
 
-Winograd's F(m, r) computes `m` outputs of a window of `r` in `n = m + r - 1` multiplications
-instead of `m * r`, and its nested form `m * m` outputs in `n * n`: for F(5, 3) these are 49
-instead of 225. Tiles of the images and the filters are transformed, multiplied element by element
-(which, over channels and filters, is one matrix product for each of the `n * n` elements), and
-transformed back. The matrices come from the Cook-Toom construction in exact fractions.
-
-Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2015); Winograd (1980).
-Images are `[batch, height, width, channels]`, kernels `[window, window, channels, features]`.
+Winograd's F(m, r), nested, computes `m * m` outputs of an `r * r` window in `n * n`
+multiplications, `n = m + r - 1`: for F(5, 3) 49 instead of 225. Tiles of the images and the filters
+are transformed, multiplied element by element (over channels and filters: one matrix product for
+each of the `n * n` elements), and transformed back. Source: Lavin and Gray, Fast Algorithms for
+Convolutional Neural Networks (2015); Winograd (1980).
 """
 
 import functools
@@ -34,12 +31,10 @@ _MIN_GAIN = 1.7
 
 @functools.cache
 def matrices(tile: int, window: int) -> Matrices:
-    """Returns the float64 matrices A `[tile, n]`, G `[n, window]`, B `[n, n]` of F(tile, window).
+    """Returns float64 A `[tile, n]`, G `[n, window]`, B `[n, n]` of F(tile, window) (Cook-Toom).
 
     The outputs of an input `d` of `n = tile + window - 1` values are `A @ ((G @ g) * (B @ d))`.
-
-    Raises:
-      ValueError: `n` is above 8, where float32 loses too many digits.
+    Raises `ValueError` for an `n` above 8, where float32 loses too many digits.
     """
     n = tile + window - 1
     if n > len(_POINTS) + 1:
@@ -60,7 +55,7 @@ def matrices(tile: int, window: int) -> Matrices:
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
-    """Returns the inverse of a matrix of fractions, by Gauss-Jordan elimination."""
+    """Gauss-Jordan elimination, in exact fractions."""
     n = len(matrix)
     rows = np.concatenate([matrix, np.eye(n, dtype=int)], axis=1) * Fraction(1)
     for i in range(n):
@@ -82,7 +77,7 @@ def _transforms(tile: int, window: int) -> Matrices:
 
 
 def _apply(matrix: np.ndarray, tiles: jax.Array) -> jax.Array:
-    """Applies the transform of flattened tiles to `[places, count, channels]`."""
+    """Transforms flattened tiles `[places, count, channels]`."""
     flat = tiles.reshape(tiles.shape[0], -1)
     transform = jnp.asarray(matrix, tiles.dtype)
     out = jnp.matmul(transform, flat, precision=lax.Precision.HIGHEST)
@@ -92,9 +87,8 @@ def _apply(matrix: np.ndarray, tiles: jax.Array) -> jax.Array:
 def squares(x: jax.Array, size: int, counts: tuple[int, int], before: tuple[int, int]) -> jax.Array:
     """Returns images `[n, h, w, c]` cut into squares, `[n, rows, size, columns, size, c]`.
 
-    `counts` are the rows and columns of squares; zeros are added, or pixels cut off, where they end
-    elsewhere. `before` are the zeros before the first row and column; negative: so many are cut
-    off.
+    `counts` are rows and columns of squares; zeros are added, or pixels cut off, where they end
+    elsewhere. `before` are the zeros before the first; negative: so many pixels are cut off.
     """
     edges = [
         (zeros, count * size - extent - zeros, 0)
@@ -107,19 +101,13 @@ def squares(x: jax.Array, size: int, counts: tuple[int, int], before: tuple[int,
 def _tiles(
     x: jax.Array, tile: int, window: int, counts: tuple[int, int], before: tuple[int, int]
 ) -> jax.Array:
-    """Returns the overlapping tiles of images as `[places, batch * tiles, channels]`.
-
-    A tile is a square of `tile` pixels, with the first `window - 1` rows and columns of the next
-    ones. The images are cut into squares once; XLA's CPU backend takes the four parts of all tiles
-    out of them much faster than one slice for each place.
-
-    `counts` are the rows and columns of tiles; `before` is that of `squares`.
-    """
+    """Returns overlapping squares of `tile + window - 1` pixels, `[places, batch * tiles, c]`."""
     (rows, columns), n, channels = counts, x.shape[0], x.shape[3]
     extents = (tile, window - 1) if window > 1 else (tile,)
     more = len(extents) - 1
     x = squares(x, tile, (rows + more, columns + more), before)
     x = x.transpose(2, 4, 0, 1, 3, 5)  # [tile, tile, n, rows + more, columns + more, channels]
+    # XLA's CPU backend takes these four parts much faster than one slice for each place.
     parts = [
         x[:height, :width, :, i : i + rows, j : j + columns]
         for i, height in enumerate(extents)
@@ -131,10 +119,7 @@ def _tiles(
 def best_tile(
     x: jax.Array | jax.ShapeDtypeStruct, kernel: jax.Array | jax.ShapeDtypeStruct, padding: Padding
 ) -> int | None:
-    """Returns the tile with which a convolution is fastest; None: it is faster directly.
-
-    Arguments as for `convolve`; the batch `n` may be symbolic, and is then taken to be large.
-    """
+    """Returns the tile for `convolve`; None: directly is faster. A symbolic batch is large."""
     (window, width, channels, features), batch = kernel.shape, x.shape[0]
     if window != width:
         return None
@@ -156,11 +141,8 @@ def best_tile(
 def convolve(x: jax.Array, kernel: jax.Array, padding: Padding, tile: int) -> jax.Array:
     """Returns the cross-correlation with stride 1, `[n, out_h, out_w, features]`.
 
-    Args:
-      x: float `[n, h, w, c]`.
-      kernel: `[window, window, c, features]`.
-      padding: zero (rows before, after), (columns before, after); negative: pixels are cut off.
-      tile: outputs along each axis of a tile, at least `window - 1`.
+    `x` is float `[n, h, w, c]`, `kernel` `[window, window, c, features]`. Negative padding cuts
+    pixels off. `tile` is the number of outputs along a side of a tile, at least `window - 1`.
     """
     window = kernel.shape[0]
     out = [s + sum(p) - window + 1 for s, p in zip(x.shape[1:3], padding, strict=True)]
@@ -191,7 +173,6 @@ convolve.defvjp(_forward, _backward)
 
 
 def _input_gradient(x, kernel, grad, padding, tile):
-    """Convolves the output gradient with the turned kernel."""
     window = kernel.shape[0]
     rows, columns = (
         (window - 1 - before, extent + before - out)
@@ -202,7 +183,6 @@ def _input_gradient(x, kernel, grad, padding, tile):
 
 
 def _filter_gradient(x, kernel, grad, padding, tile):
-    """Correlates tiles of the images with the squares of the output gradient, transposed."""
     counts = (-(-grad.shape[1] // tile), -(-grad.shape[2] // tile))
     a, g, b = _transforms(tile, kernel.shape[0])
     v = _apply(b, _tiles(x, tile, kernel.shape[0], counts, (padding[0][0], padding[1][0])))

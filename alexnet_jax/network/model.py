@@ -1,8 +1,4 @@
-"""The interpreter: one Linen module that computes any `Network`.
-
-Layout is `[batch, height, width, channels]`. Each layer is a module under its name, see `modules`,
-and so are its parameters.
-"""
+"""The interpreter: one Linen module that computes any `Network`."""
 
 import math
 import shutil
@@ -35,10 +31,8 @@ _TABLE_WIDTH = 120
 class AlexNet(nn.Module):
     """Computes the logits of a network.
 
-    Attributes:
-      network: the layers to interpret.
-      dtype: type of the activations. Parameters are float32, and so is the arithmetic of the
-        biases (whose gradient sums over all pixels) and of the classifier, the last layer.
+    `dtype` is that of the activations. Parameters are float32, and so is the arithmetic of the
+    biases (whose gradient sums over all pixels) and of the classifier, the last layer.
 
     >>> model = AlexNet(NETWORKS["digits"])
     >>> images = jnp.zeros((2, 28, 28, 3))
@@ -62,18 +56,14 @@ class AlexNet(nn.Module):
         capture: str | tuple[str, ...] | None = None,
         first_row: Any = 0,
     ) -> Any:
-        """Returns logits, or the outputs of layers.
+        """Returns logits `[batch, classes]` or captured outputs, float32; float64 for that `dtype`.
 
         Args:
           images: float `[batch, height, width, 3]`, preprocessed (2012: 0..255 minus mean).
           train: draw dropout masks (needs an rng called "dropout").
-          capture: name of a layer (`layer_names`) whose output is returned instead; for a tuple of
-            names a dictionary of outputs.
-          first_row: place of the first image in its batch, int32, may be traced. In a batch that is
-            computed in parts, each image gets the dropout mask that it has in the whole batch.
-
-        Returns:
-          float32 `[batch, classes]`, or the captured output as float32; float64 for that `dtype`.
+          capture: layer (of `layer_names`) to return instead; for a tuple, a dictionary.
+          first_row: place of the first image in its batch, int32, may be traced: in a batch
+            computed in parts, each image gets the dropout mask that it has in the whole.
         """
         names = layer_names(self.network.layers)
         wanted = {capture} if isinstance(capture, str) else set(capture or ())
@@ -114,11 +104,7 @@ class AlexNet(nn.Module):
 
     @nn.nowrap
     def tabulate(self, *args: Any, **options: Any) -> str:
-        """Returns Flax's table of the layers, at least as wide as their shapes need.
-
-        Flax itself takes 80 columns in a notebook and cuts the shapes. `summary` has receptive
-        fields, multiply-adds and towers.
-        """
+        """Widens Flax's table, which in a notebook has 80 columns and cuts the shapes."""
         width = max(_TABLE_WIDTH, shutil.get_terminal_size().columns)
         console = {"width": width} | (options.pop("console_kwargs", None) or {})
         return super().tabulate(*args, console_kwargs=console, **options)
@@ -130,12 +116,11 @@ class AlexNet(nn.Module):
 
 
 def init_params(network: Network, image_size: int, seed: int) -> Params:
-    """Returns fresh float32 parameters."""
     return jax.jit(lambda key: fresh_params(network, image_size, key))(jax.random.key(seed))
 
 
 def fresh_params(network: Network, image_size: int, key: jax.Array) -> Params:
-    """Returns the same for a typed PRNG key; to be called inside a compiled function."""
+    """Takes a typed PRNG key; to be called inside a compiled function."""
     images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
     return AlexNet(network).init(key, images)["params"]
 

@@ -1,9 +1,4 @@
-"""One Linen module per kind of layer, which `model.AlexNet` calls one after the other.
-
-Parameters are float32: `kernel` (`[height, width, in / groups, out]`; dense `[in / groups, out]`;
-unshared `[out_height, out_width, height, width, in, out]`) and `bias`. Kinds without parameters are
-modules, too, so that Flax's own tools (`tabulate`, `capture_intermediates`) see every layer.
-"""
+"""One Linen module per kind of layer; those without parameters, too, for Flax's own tools."""
 
 import math
 from typing import Any
@@ -23,7 +18,7 @@ DATA, TOWER = "data", "tower"
 def _parameters(
     module: nn.Module, layer: specs.Parametric, x: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the kernel, in the dtype of `x`, and the bias of `module`, which holds them."""
+    """Returns the kernel in the dtype of `x`, and the bias in float32."""
     kernel_shape, bias_shape = layer.parameter_shapes(x.shape[1:])
     if layer.weight_std is None:
         fan_in = math.prod(kernel_shape[-4:-1])  # [(positions,) (window, window,) in, out]
@@ -37,7 +32,7 @@ def _parameters(
 
 
 def _uniform(bound: float):
-    """Returns an initializer that is uniform within `bound` of zero (PyTorch's default)."""
+    """PyTorch's default."""
 
     def init(key, shape, dtype=jnp.float32):
         return jax.random.uniform(key, shape, dtype, -bound, bound)
@@ -46,7 +41,7 @@ def _uniform(bound: float):
 
 
 def _add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
-    """Returns `x` plus the bias of its last axes: in the dtype of the bias, as that of `x`."""
+    """Adds in the dtype of the bias; the result has that of `x`."""
     bias = bias.reshape((1,) * (x.ndim - bias.ndim) + bias.shape)
     return (x.astype(bias.dtype) + bias).astype(x.dtype)
 
@@ -182,7 +177,7 @@ class FlattenModule(nn.Module):
 
 
 class DropoutModule(nn.Module):
-    """Dropout: masks in training, one key per image; without keys what stands in for them."""
+    """Masks in training, one key per image; without keys what stands in for them."""
 
     layer: specs.Dropout
 
@@ -227,7 +222,7 @@ MODULES: dict[type[specs.Layer], type[nn.Module]] = {
 
 
 def layer_module(name: str, layer: specs.Layer) -> Any:
-    """Returns the module of a layer, to be made within a compact method of its parent."""
+    """To be called within a compact method of the parent."""
     if type(layer) not in MODULES:
         raise TypeError(f"layer '{name}' is of unknown type {type(layer).__name__}")
     return MODULES[type(layer)](layer, name=name)  # type: ignore[call-arg]

@@ -1,13 +1,9 @@
 """Every network as a tuple of layer specs, read from the image down to the logits.
 
-The small ones (CIFAR-10, digits) are in `small_networks`.
-
-Comments give the output of each block, `height x width x channels`. A network that differs from
-another in a few places is an edit of its layers. `tests/network/test_networks.py` has the parameter
-counts: a network without them fails the tests.
-
-2012 files are those of computerhistory/AlexNet-Source-Code; there a layer `conv1` is the pair
-`conv1a` and `conv1b`, one on each GPU, which here are the two groups of one layer.
+Comments give the output of each block, `height x width x channels`. A network needs its parameter
+counts in `tests/network/test_networks.py`. 2012 files are those of
+computerhistory/AlexNet-Source-Code; there a layer `conv1` is the pair `conv1a` and `conv1b`, one on
+each GPU, here the two groups of one layer.
 """
 
 from alexnet_jax.errors import InputError, did_you_mean
@@ -342,11 +338,7 @@ NETWORKS: dict[str, Network] = {
 
 
 def find_network(name: str, classes: int = 0) -> Network:
-    """Returns a network by name, with so many classes; 0: its own number.
-
-    Raises:
-      InputError: there is none of that name, or the number of classes is impossible.
-    """
+    """`classes` 0: the network's own. Raises `InputError` for an unknown name or a bad number."""
     if name not in NETWORKS:
         raise InputError(
             f"unknown network '{name}'.{did_you_mean(name, NETWORKS)} Known: {', '.join(NETWORKS)}"

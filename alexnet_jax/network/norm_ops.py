@@ -1,7 +1,7 @@
 """Response normalization across channels (the paper's LRN) and within maps.
 
-Both are `x / (bias + alpha * S(x^2)) ** beta` with a window sum S. Arithmetic is float32 for
-bfloat16 images, too. Images are `[batch, height, width, channels]`.
+Both are `x / (bias + alpha * S(x^2)) ** beta` with a window sum S, in float32 for bfloat16, too.
+Images are `[batch, height, width, channels]`.
 """
 
 import functools
@@ -17,14 +17,10 @@ from alexnet_jax.network.conv_ops import accumulator, by_platform
 def local_response_norm(
     x: jax.Array, *, depth: int, alpha: float, beta: float, bias: float, groups: int = 1
 ) -> jax.Array:
-    """Returns `x / (bias + alpha * sum of x^2 over neighbouring channels) ** beta`. Paper: §3.3.
+    """Normalizes `[n, h, w, c]`, float32 or bfloat16, over neighbouring channels. Paper: §3.3.
 
-    Args:
-      x: `[n, h, w, c]`, float32 or bfloat16.
-      depth: channels in the window, which starts `depth // 2` before its own channel and is
-        truncated at the ends.
-      alpha: factor of the sum itself (the paper's formula; not divided by `depth`).
-      groups: the sum never crosses the border between groups of channels.
+    The window starts `depth // 2` before its channel and is truncated at the ends of the group.
+    `alpha` is the factor of the sum itself (the paper's formula; not divided by `depth`).
     """
     return _lrn(x, depth=depth, alpha=alpha, beta=beta, bias=bias, groups=groups)
 
@@ -32,7 +28,6 @@ def local_response_norm(
 def plain_local_response_norm(
     x: jax.Array, *, depth: int, alpha: float, beta: float, bias: float, groups: int = 1
 ) -> jax.Array:
-    """Defines `local_response_norm`: the same arguments, in `lax` operations."""
     wide = x.astype(accumulator(x))
     grouped = jnp.square(wide).reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
     before = depth // 2
@@ -50,15 +45,10 @@ def plain_local_response_norm(
 def response_norm(
     x: jax.Array, *, window: int, alpha: float, beta: float, bias: float
 ) -> jax.Array:
-    """Returns `x / (bias + alpha * sum of x^2 over a window of the same map) ** beta`.
+    """Normalizes `[n, h, w, c]`, float32 or bfloat16, over a window of the same map.
 
-    Args:
-      x: `[n, h, w, c]`, float32 or bfloat16.
-      window: height and width in pixels, starting `window // 2` before; truncated at the border
-        without rescaling.
-      alpha: factor of the sum itself (the 2012 code divides its scale by `window ** 2`).
-
-    Source: 2012 code, `rnorm`; not mentioned in the paper.
+    The window (pixels) starts `window // 2` before and is truncated at the border without
+    rescaling. 2012 code (`rnorm`; not in the paper), whose scale is `alpha * window ** 2`.
     """
     wide = x.astype(accumulator(x))
     total = _shifted_sum(_shifted_sum(jnp.square(wide), window, 1), window, 2)
@@ -68,7 +58,6 @@ def response_norm(
 def plain_response_norm(
     x: jax.Array, *, window: int, alpha: float, beta: float, bias: float
 ) -> jax.Array:
-    """Defines `response_norm`: the same arguments, in `lax` operations."""
     wide = x.astype(accumulator(x))
     edges = (window // 2, window - 1 - window // 2)
     total = lax.reduce_window(
@@ -83,7 +72,6 @@ def plain_response_norm(
 
 
 def _shifted_sum(x, window, axis):
-    """Returns the truncated window sum along one axis, as a sum of shifted copies."""
     config = [(0, 0, 0)] * x.ndim
     config[axis] = (window // 2, window - 1 - window // 2, 0)
     padded = lax.pad(x, jnp.zeros((), x.dtype), config)
@@ -100,11 +88,9 @@ def _window_matrix(channels, depth):
 
 
 def _channel_sum(x, depth, groups, *, mirrored=False):
-    """Returns the sum over each channel's window; `mirrored` sums the windows it lies in.
-
-    As a matrix product: XLA fuses none into its neighbours, whereas it would compute a sum of
-    slices again for every pooling window that reads it.
-    """
+    """`mirrored` sums the windows that a channel lies in."""
+    # A matrix product, which XLA does not fuse into its neighbours: it would compute a sum of
+    # slices again for every pooling window that reads it.
     matrix = _window_matrix(x.shape[-1] // groups, depth).astype(x.dtype)
     total = lax.dot_general(
         x.reshape(-1, x.shape[-1] // groups),
@@ -116,12 +102,9 @@ def _channel_sum(x, depth, groups, *, mirrored=False):
 
 
 def _divided(x, d, beta):
-    """Returns `x / d ** beta`; the paper's 3/4 from square roots, which vectorize on a CPU.
-
-    The last operation is a division and each root has one use: XLA repeats neither roots nor
-    divisions where it fuses, so the result is computed once for all that read it. It would turn
-    a division by a root into a product, which it does repeat.
-    """
+    """Returns `x / d ** beta`; the paper's 3/4 from square roots, which vectorize on a CPU."""
+    # A division last, and one use of each root: XLA repeats neither where it fuses. It would turn a
+    # division by a root into a product, which it does repeat.
     if beta == 0.75:
         return x * jnp.sqrt(jnp.sqrt(d)) / d
     if beta == 0.5:

@@ -24,12 +24,8 @@ def make_mesh(
 ) -> Mesh:
     """Returns a mesh `("data", "tower")` of `replicas` times `towers` devices.
 
-    Args:
-      replicas: copies of the network that share a batch; 0: as many as there are devices for and,
-        in one process, as the batch divides over.
-      batch_size: images per step, which must divide over the replicas; None: not checked.
-      accumulation: parts in which each replica computes its share.
-      devices: by default all of JAX's, those of other processes among them.
+    `replicas` 0: as many as there are devices for and, in one process, as the batch (images per
+    step) divides over. `accumulation` is the parts in which each replica computes its share.
     """
     devices = jax.devices() if devices is None else list(devices)
     if towers not in (1, 2):
@@ -72,7 +68,6 @@ def make_mesh(
 def _fitting_replicas(
     limit: int, batch_size: int | None, accumulation: int, several_processes: bool
 ) -> int:
-    """Returns the largest number of replicas; in one process, one that divides the batch."""
     if several_processes or batch_size is None:
         return limit
     fitting = (n for n in range(limit, 0, -1) if batch_size % (n * accumulation) == 0)
@@ -80,7 +75,7 @@ def _fitting_replicas(
 
 
 def _grid(devices: list[Any], shape: tuple[int, int]) -> np.ndarray:
-    """Returns the devices as an array; towers are neighbours on the fastest wires there are."""
+    """Towers are neighbours on the fastest wires there are."""
     slices = {getattr(device, "slice_index", None) or 0 for device in devices}
     if devices[0].platform == "tpu" and len(slices) == 1:
         try:
@@ -102,15 +97,12 @@ def _grid(devices: list[Any], shape: tuple[int, int]) -> np.ndarray:
 
 
 def mesh_or_none(mesh: Mesh) -> Mesh | None:
-    """Returns None for a mesh of one device, for which nothing needs to be sharded."""
+    """None for a mesh of one device, for which nothing needs to be sharded."""
     return mesh if mesh.size > 1 else None
 
 
 def partition_specs(mesh: Mesh, network: Network, tree: Any) -> Any:
-    """Returns one `PartitionSpec` per leaf of `tree`; see `shardings`.
-
-    `network` is the whole one, not that of one tower.
-    """
+    """`network` is the whole one, not that of one tower."""
     *others, _ = parametric_layers(network.layers)
     split = {layer.name for layer in others} if mesh.shape[TOWER] > 1 else set()
 
@@ -122,11 +114,10 @@ def partition_specs(mesh: Mesh, network: Network, tree: Any) -> Any:
 
 
 def shardings(mesh: Mesh, network: Network, tree: Any) -> Any:
-    """Returns one `NamedSharding` per leaf of `tree`, for parameters and all that goes with them.
+    """Returns one `NamedSharding` per leaf of `tree`: of parameters, velocities, a whole state.
 
-    A leaf in `{layer: {"kernel": …, "bias": …}}`, anywhere in the tree (parameters, gradients,
-    velocities, a whole training state), is split on its last axis over the towers, except in the
-    classifier. Every other leaf is whole on each device.
+    A leaf in `{layer: {"kernel": …, "bias": …}}` is split on its last axis over the towers, except
+    in the classifier. Every other leaf is whole on each device.
     """
     specs = partition_specs(mesh, network, tree)
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
@@ -141,17 +132,14 @@ def whole_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def put(mesh: Mesh | None, network: Network, tree: Any) -> Any:
-    """Returns `tree` on the devices as `shardings` has it; `mesh` None: on the default device.
-
-    In several processes each gives the same values, and nothing is sent.
-    """
+    """In several processes each gives the same values, and nothing is sent."""
     if mesh is None:
         return jax.device_put(tree)
     return jax.tree.map(put_whole, tree, shardings(mesh, network, tree))
 
 
 def put_whole(leaf: Any, sharding: Sharding) -> jax.Array:
-    """Returns `leaf` placed by `sharding`, from the same values in every process."""
+    """Every process gives the same values."""
     there = isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
     if there or sharding.is_fully_addressable:
         return leaf if there else jax.device_put(leaf, sharding)
@@ -172,11 +160,7 @@ def _range(place: Any, batch_size: int) -> range:
 
 
 def batch_putter(mesh: Mesh | None, batch_size: int) -> Callable[[Any], Any]:
-    """Returns the function that puts a batch on the devices.
-
-    It takes a tree of arrays with this process's rows (`own_rows`) of a batch of `batch_size`, and
-    returns the arrays of the whole batch, of which each replica holds its share.
-    """
+    """Returns a function: a tree of this process's rows to arrays of the whole batch."""
     if mesh is None:
         return jax.device_put
     sharding, rows = batch_sharding(mesh), own_rows(mesh, batch_size)
@@ -196,7 +180,7 @@ def batch_putter(mesh: Mesh | None, batch_size: int) -> Callable[[Any], Any]:
 
 
 def to_host(leaf: Any) -> np.ndarray:
-    """Returns a whole array in this process; of one spread over processes, all must ask for it."""
+    """An array spread over processes is gathered: all of them must ask for it."""
     if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
         from jax.experimental import multihost_utils
 

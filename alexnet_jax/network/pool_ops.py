@@ -1,8 +1,7 @@
 """Pooling: the plain `lax` form, which is the definition, and a fast form for CPUs.
 
-XLA's CPU backend walks overlapping windows pixel by pixel. The fast form, like its gradient, takes
-one axis after the other: `2 * window` operations for a pixel instead of `window ** 2`. Images are
-`[batch, height, width, channels]`.
+XLA's CPU backend walks windows pixel by pixel. The fast form takes one axis after the other:
+`2 * window` operations for a pixel instead of `window ** 2`. Images are `[n, h, w, c]`.
 """
 
 import functools
@@ -16,22 +15,16 @@ from alexnet_jax.network.conv_ops import Padding, accumulator, by_platform, wind
 
 
 def max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
-    """Returns the maximum over square windows; the padding is minus infinity.
+    """Returns the maximum over square windows, which overlap in the paper (§3.4): 3 with stride 2.
 
-    The gradient of a window goes to one pixel: the first of its maxima, row by row. Deviation:
-    cuda-convnet sends all of it to each of them; ties are zeros as a rule, where ReLU blocks it.
-
-    Args:
-      x: `[n, h, w, c]`, float32 or bfloat16.
-      padding: (rows before, after), (columns before, after).
-
-    Paper: §3.4, windows of 3 with stride 2 overlap.
+    `x` is `[n, h, w, c]`, float32 or bfloat16, the padding minus infinity. The gradient of a window
+    goes to one pixel: the first of its maxima, row by row. Deviation: cuda-convnet sends all of it
+    to each of them; ties are zeros as a rule, where ReLU blocks it.
     """
     return _max_pool(x, window, stride, padding)
 
 
 def plain_max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
-    """Defines `max_pool`: the same arguments, one `lax` operation on every platform."""
     return lax.reduce_window(
         x,
         np.array(-np.inf, x.dtype),
@@ -83,14 +76,8 @@ _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def _fast_max_pool(x, window, stride, padding):
-    """Returns the maximum, and the places (uint8) of the first pixels that have it.
-
-    The places are those of the columns within each row, `[n, h, out_w, c]`, and those of the rows,
-    `[n, out_h, out_w, c]`. XLA fuses nothing with a windowed reduction: the layer before is
-    computed once per pixel, and this one once for all its readers. Each reader would compute a
-    maximum of slices again.
-    """
-    winners = []
+    """Returns the maximum, and the first columns and rows of the windows that have it."""
+    winners = []  # uint8 [n, h, out_w, c], [n, out_h, out_w, c]
     for axis in (2, 1):
         best, *others = window_places(x, window, stride, padding, axis, -np.inf)
         winner = jnp.zeros_like(best, jnp.uint8)
@@ -99,6 +86,8 @@ def _fast_max_pool(x, window, stride, padding):
             best = jnp.where(better, candidate, best)
             winner = jnp.where(better, np.uint8(place), winner)
         winners.append(winner)
+        # XLA fuses nothing with a windowed reduction: the layer before is computed once per pixel,
+        # whereas each reader would compute a maximum of slices again.
         sizes, strides, edges = [1] * 4, [1] * 4, [(0, 0)] * 4
         sizes[axis], strides[axis], edges[axis] = window, stride, padding[axis - 1]
         x = lax.reduce_window(x, np.array(-np.inf, x.dtype), lax.max, sizes, strides, edges)
@@ -106,16 +95,11 @@ def _fast_max_pool(x, window, stride, padding):
 
 
 def _spread(shares, grad, x, stride, padding):
-    """Returns the gradient of `x`, first along the columns and then along the rows.
-
-    `shares(axis, grad)` divides a gradient among the places of the windows along an axis; of the
-    images `x` only shape and dtype are used. The shares of one place lie `stride` pixels apart, so
-    the gradient is a sum of dilated and shifted maps, without scattering.
-    """
+    """Returns the gradient of `x`; `shares(axis, grad)` divides one among places of windows."""
     grad = grad.astype(accumulator(grad))
     for axis in (1, 2):
         size, (before, _) = x.shape[axis], padding[axis - 1]
-        placed = []
+        placed = []  # dilated and shifted maps: shares of one place lie `stride` pixels apart
         for first, part in enumerate(shares(axis, grad), start=-before):
             edges = [(0, 0, 0)] * 4
             last = first + (part.shape[axis] - 1) * stride
@@ -126,19 +110,14 @@ def _spread(shares, grad, x, stride, padding):
 
 
 def avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
-    """Returns the mean over square windows, of the pixels that a window really covers.
+    """Returns the mean of the pixels that each square window really covers.
 
-    Args:
-      x: `[n, h, w, c]`, float32 or bfloat16; summed in float32.
-      padding: (rows before, after), (columns before, after); not counted.
-
-    Source: 2012 code, pooling type `avg`.
+    `x` is `[n, h, w, c]`, float32 or bfloat16; summed in float32. Source: 2012 code, pool `avg`.
     """
     return _avg_pool(x, window=window, stride=stride, padding=padding)
 
 
 def plain_avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
-    """Defines `avg_pool`: the same arguments, in `lax` operations."""
     total = lax.reduce_window(
         x.astype(accumulator(x)),
         np.zeros((), accumulator(x))[()],
@@ -177,13 +156,10 @@ _avg_pool = by_platform(plain_avg_pool, _fast_avg_pool, _fast_avg_pool_gradient)
 
 
 def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
-    """Returns the mean over `size` x `size` windows that cover the image whatever its size.
+    """Returns the mean over `size` x `size` windows, as PyTorch's AdaptiveAvgPool2d.
 
-    Window i covers rows `floor(i h / size)` to `ceil((i + 1) h / size)`, exclusive; windows may
-    overlap by a row. The same for columns. `x` is `[n, h, w, c]`, float32 or bfloat16; summed in
-    float32.
-
-    Source: PyTorch's AdaptiveAvgPool2d.
+    Window i covers rows `floor(i h / size)` to `ceil((i + 1) h / size)`, exclusive. `x` is
+    `[n, h, w, c]`, float32 or bfloat16; summed in float32.
     """
     if x.shape[1:3] == (size, size):
         return x

@@ -6,37 +6,25 @@ from alexnet_jax.network.layers import Network, summarize
 
 
 class ReceptiveField(NamedTuple):
-    """What the units of a layer see of the image, along one side (both are alike), in pixels.
-
-    Attributes:
-      units: units along a side; 1 for dense layers.
-      size: what a unit sees, that beyond the image's edges included.
-      stride: between neighbouring units; 0 where there is one unit.
-      first_centre: centre of the first unit's field; the first pixel is 0, and a fraction lies
-        between pixels.
-    """
+    """What units see of the image along one side, in pixels, those beyond its edges included."""
 
     layer: str
     units: int
     size: int
-    stride: float
-    first_centre: float
+    stride: float  # 0 where there is one unit
+    first_centre: float  # the first pixel is 0
 
     def centre(self, unit: int) -> float:
         return self.first_centre + unit * self.stride
 
     def bounds(self, unit: int) -> tuple[float, float]:
-        """Returns the first and the last pixel that a unit sees; beyond the image is padding."""
+        """The first and the last pixel; beyond the image is padding."""
         reach = (self.size - 1) / 2
         return self.centre(unit) - reach, self.centre(unit) + reach
 
 
 def receptive_fields(network: Network, image_size: int | None = None) -> list[ReceptiveField]:
-    """Returns the receptive field of every layer, in the network's order.
-
-    A window of k at a stride of s, on units that lie j pixels apart and see r, makes units that lie
-    j s apart and see r + (k - 1) j. The sums of `Lrn` run over channels and change nothing. A dense
-    layer sees the whole image, whatever part of it the fields of its inputs leave out or repeat.
+    """Returns the fields of all layers; a dense one sees the whole image.
 
     >>> fields = {field.layer: field for field in receptive_fields(NETWORKS["paper"])}
     >>> fields["conv5"].size, fields["conv5"].stride, fields["conv5"].units

@@ -1,7 +1,4 @@
-"""Networks for small images: CIFAR-10 as in 2012, and the paper's network in small.
-
-Comments give the output of each block, `height x width x channels`.
-"""
+"""Networks for small images: CIFAR-10 as in 2012, and the paper's network in small."""
 
 from alexnet_jax.network.layers import (
     Activation,

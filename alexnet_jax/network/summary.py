@@ -20,51 +20,32 @@ from alexnet_jax.network.summary_text import format_summary
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer of a `NetworkSummary`, for one image.
-
-    Attributes:
-      kernel_shape: of its parameter `kernel`; empty: it has none.
-      window: pixels along a side that a unit reads of its input; None: no window.
-      output_shape: without the batch axis.
-      receptive_field: pixels of the image that a unit sees, along a side.
-      macs: multiply-adds of convolutions and matrix products.
-      neurons: outputs of a layer with parameters.
-      tower_units: channels or units on each tower; one number: all of them on every tower; empty:
-        the network has no towers.
-      reads: whose channels it combines: `own` tower, `both` (`all`), or those of the `image`.
-    """
+    """One layer of a `NetworkSummary`, for one image; shapes are without the batch axis."""
 
     layer: str
     kind: str
     kernel_shape: tuple[int, ...]
-    window: int | None
+    window: int | None  # pixels along a side, as `receptive_field`
     stride: int | None
     output_shape: tuple[int, ...]
     receptive_field: int
     params: int
     macs: int
     neurons: int
-    tower_units: tuple[int, ...]
-    reads: str
+    tower_units: tuple[int, ...]  # on each tower; one number: all of them on every tower
+    reads: str  # channels of its `own` tower, of `both` (`all`), or those of the `image`
 
 
 @dataclass(frozen=True, repr=False)
 class NetworkSummary:
-    """The table of a network; `print` and notebooks show it.
-
-    Attributes:
-      params: weights and biases (paper §3.5: 60 million).
-      macs: multiply-adds for an image; those of normalization and pooling are not counted.
-      neurons: outputs of the layers with parameters, the image's own numbers not among them
-        (paper §3.5: 650,000).
-    """
+    """The table of a network; `print` and notebooks show it."""
 
     network: Network
     image_size: int
     rows: tuple[LayerRow, ...]
-    params: int
-    macs: int
-    neurons: int
+    params: int  # paper §3.5: 60 million
+    macs: int  # without those of normalization and pooling
+    neurons: int  # of layers with parameters, not of the image (paper §3.5: 650,000)
 
     def __repr__(self) -> str:
         return format_summary(self)
@@ -114,7 +95,7 @@ def _window(layer: Layer) -> tuple[int | None, int | None]:
 def _places(
     network: Network, summaries: Sequence[LayerSummary]
 ) -> Iterator[tuple[tuple[int, ...], str]]:
-    """Yields each layer's `tower_units` and `reads`; see `towers.tower_network`."""
+    """Yields each layer's `tower_units` and `reads`."""
     towers, classifier = network.towers, parametric_layers(network.layers)[-1]
     divided = mixed = False  # whether each tower has its own channels; whether these are shuffled
     for summary in summaries:

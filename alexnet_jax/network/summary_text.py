@@ -17,7 +17,6 @@ FORMATS = ("table", "markdown", "csv", "json")
 
 
 def format_summary(summary: "NetworkSummary", form: str = "table") -> str:
-    """Returns the table as text: `table` or `markdown` for people, `csv` or `json` for programs."""
     match form:
         case "table":
             return _page(summary, _aligned(_cells(summary)))
@@ -34,7 +33,6 @@ def format_summary(summary: "NetworkSummary", form: str = "table") -> str:
 
 
 def _page(summary: "NetworkSummary", table: list[str]) -> str:
-    """Returns a table with a title and notes."""
     network, size = summary.network, summary.image_size
     layers = len(parametric_layers(network.layers))
     towers = f"{network.towers} towers" if network.towers > 1 else "one tower"

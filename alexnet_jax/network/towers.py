@@ -1,8 +1,7 @@
 """Two towers as a sharding of one set of parameters over a `("data", "tower")` mesh.
 
-A grouped kernel `[height, width, in / groups, out]`, split on its last axis, is the two towers. So
-each device holds its share of every layer's outputs, runs its own convolutions without groups, and
-sends activations only where the paper's GPUs talk: before `conv3`, `fc6`, `fc7` and `fc8`. The
+A grouped kernel `[height, width, in / groups, out]`, split on its last axis, is the two towers.
+Activations are sent only where the paper's GPUs talk: before `conv3`, `fc6`, `fc7` and `fc8`. The
 classifier is whole on every tower (in 2012 it was on one of them). Paper §3.2, §3.5, figure 2.
 """
 
@@ -34,11 +33,7 @@ Forward = Callable[..., jax.Array]
 
 
 def tower_network(network: Network, towers: int) -> Network:
-    """Returns what each of `towers` devices computes of `network`, as a network of its own.
-
-    Layers have their share of the features and groups, and `Gather` stands where the channels of
-    all towers are needed. The classifier stays whole. One tower is the network itself.
-    """
+    """Returns what each device computes, as a network; the classifier stays whole."""
     if towers == 1:
         return network
     if all(getattr(layer, "groups", 1) == 1 for layer in parametric_layers(network.layers)):
@@ -69,17 +64,14 @@ def tower_network(network: Network, towers: int) -> Network:
 def make_forward(network: Network, dtype: Any = jnp.float32, mesh: Mesh | None = None) -> Forward:
     """Returns `forward(params, images, *, train=False, key=None, part=None, capture=None)`.
 
-    Arguments and outputs are those of `AlexNet(network)` on one device, whatever the mesh:
-    dropout draws the same masks. The gradients of the parameters are sums over the replicas.
-    `part` is (first row, rows of the batch) where the images are a part of a batch; on a mesh of r
-    replicas, a part of n images that begins at row `first` holds from each replica the n / r that
-    begin at row `first / r` of its own share.
-
-    Both axes are mapped by hand: if the data axis were left to the compiler, it would gather the
-    whole batch on every device before each exchange between the towers.
+    Outputs are those of `AlexNet(network)` on one device, dropout masks too; gradients are sums
+    over the replicas. `part` is (first row, rows of the batch) of a part of a batch; on r replicas,
+    n images from row `first` hold from each the n / r from row `first / r` of its own share.
     """
     share = tower_network(network, 1 if mesh is None else mesh.shape[TOWER])
 
+    # Both axes are mapped by hand: the compiler would gather the whole batch on every device before
+    # each exchange between the towers.
     def apply(params, images, key, train, capture, first_row) -> Any:
         rngs = None if key is None else {"dropout": key}
         arguments = {"train": train, "capture": capture, "first_row": first_row}
