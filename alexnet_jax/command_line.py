@@ -34,12 +34,9 @@ class UsageError(AlexNetError):
 
 
 def run(words: list[str], *, last: bool) -> int:
-    """Runs one command and returns its exit code.
+    """Runs one command (`train` without a verb) and returns its exit code.
 
-    Args:
-      words: what was typed after the program's name; without a verb it is `train`.
-      last: the process ends after it. Then libraries stay silent, because their threads may still
-        write.
+    `last`: the process ends after it, so libraries stay silent, whose threads may still write.
     """
     code = exit_code(lambda: _run(words, last), debug="--debug" in words)
     if "jax" in sys.modules:
@@ -98,11 +95,9 @@ def parse(name: str, words: Sequence[str]) -> Any:
 
 
 def _typed_fields(words: Sequence[str]) -> tuple[str, ...]:
-    """Returns the dotted names of the fields among `words`.
+    """Returns the dotted names of the fields among `words`, which tyro cannot tell.
 
-    tyro cannot tell: it returns the default itself for an option that was not typed, and a typed
-    value may equal the default. (A second parse with other defaults would need another valid value
-    for each field, and the options themselves depend on the defaults.)
+    It returns the default itself for an option not typed, and a typed value may equal the default.
     """
     options = [word[2:].partition("=")[0] for word in words if word.startswith("--")]
     names = [option.replace("-", "_") for option in options]
@@ -110,11 +105,9 @@ def _typed_fields(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _defaults(words: Sequence[str]) -> Config:
-    """Returns the preset named in `words`, whose values are the defaults of all other fields.
+    """Returns the preset named in `words`, with the phases of its run in --workdir if there is one.
 
-    The phases of a preset of photos are chosen later. If --workdir has a run of that preset, they
-    are taken from there, because tyro only offers options (`--schedule.phases.0.…`) for phases
-    that the default has.
+    tyro only offers options (`--schedule.phases.0.…`) for phases that the default has.
     """
     name = _value_of("--preset", words)
     name = DEFAULT_PRESET if name is None else name
@@ -152,7 +145,6 @@ def _help_text(verb: type[Options]) -> str:
 
 
 def _overview() -> str:
-    """Returns the help of the complete program."""
     listing = "\n".join(
         f"  {name:<14} {_help_text(verb).splitlines()[0]}" for name, verb in VERBS.items()
     )

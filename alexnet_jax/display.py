@@ -14,11 +14,9 @@ PLAIN_TERMINALS = ("dumb", "unknown")  # values of TERM: no line can be rewritte
 
 
 class Display:
-    """Shows lines and progress.
+    """Shows lines, and progress: a live line on a terminal, else a plain line every five seconds.
 
-    On a terminal the progress is one live line. Elsewhere (log files, pipes, dumb terminals,
-    `say`) it is a plain line every five seconds. When the terminal is closed or the pipe breaks,
-    the work goes on and nothing more is shown.
+    When the terminal is closed or the pipe breaks, the work goes on and nothing more is shown.
     """
 
     def __init__(
@@ -28,10 +26,7 @@ class Display:
         quiet: bool = False,
         stream: TextIO | None = None,
     ):
-        """Shows lines by calling `say`; in the place of `print`, on `stream` (standard output).
-
-        A quiet display shows only warnings.
-        """
+        """Calls `say`, or in the place of `print` writes on `stream`; `quiet`: only warnings."""
         self._stream = _LastingStream(sys.stdout if stream is None else stream)
         self._say = self._stream.write_line if say is print else say
         self._is_terminal = (
@@ -49,7 +44,6 @@ class Display:
         return cls(quiet=quiet, stream=sys.stderr)
 
     def say(self, line: str) -> None:
-        """Shows a line."""
         if not self.is_quiet:
             self.warn(line)
 
@@ -61,13 +55,7 @@ class Display:
     def update(
         self, parts: Sequence[str], dispensable: Sequence[int] = (), last: bool = False
     ) -> None:
-        """Shows how far the work is.
-
-        Args:
-          parts: of the line; empty ones are left out.
-          dispensable: indices of the parts that a narrow terminal loses, the first one first.
-          last: nothing follows, so a plain line is due.
-        """
+        """Shows the progress; a narrow terminal loses `dispensable` parts (indices), in order."""
         if self.is_quiet:
             return
         if self._is_terminal:
@@ -98,7 +86,6 @@ class Display:
         live.update(Text(line, no_wrap=True, overflow="crop"), refresh=True)
 
     def close(self) -> None:
-        """Removes the live line."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -139,7 +126,6 @@ class Count:
         self._begin = time.monotonic()
 
     def show(self, good: int, bad: int = 0) -> None:
-        """Updates the display with the images that were read, and those that could not be."""
         done, seconds = good + bad, max(self.seconds(), 1e-9)
         if not done:
             return
@@ -153,11 +139,9 @@ class Count:
         self._display.update(parts, dispensable=(2, 0, 3))
 
     def seconds(self) -> float:
-        """Returns the time since the beginning."""
         return time.monotonic() - self._begin
 
     def close(self) -> None:
-        """Ends the display of this task."""
         self._display.close()
 
 

@@ -27,16 +27,7 @@ MAX_IMAGES = 200_000
 
 
 def examine(workdir: Path | None, data_dir: Path, imagenet: Path | None = None) -> int:
-    """Prints what there is and what is wrong.
-
-    Args:
-      workdir: run folder, or None.
-      data_dir: folder of the prepared data sets.
-      imagenet: folder of the archives of ILSVRC-2012, or None.
-
-    Returns:
-      Exit code: 0 if nothing must be repaired, else 1.
-    """
+    """Prints the findings and returns the exit code: 0 if nothing must be repaired, else 1."""
     bad = 0
     for finding in findings(workdir, data_dir, imagenet):
         print(printable(f"{finding.state:<5} {finding.subject:<12} {finding.text}"))
@@ -48,13 +39,7 @@ def examine(workdir: Path | None, data_dir: Path, imagenet: Path | None = None) 
 def findings(
     workdir: Path | None, data_dir: Path, imagenet: Path | None = None
 ) -> Iterator[Finding]:
-    """Yields the findings one by one: packages, devices, disk, data sets, archives, run folder.
-
-    Args:
-      workdir: see `examine`, and so are the others.
-      data_dir: folder of the prepared data sets.
-      imagenet: folder of archives.
-    """
+    """Yields the findings: packages, devices, disk, data sets, archives, run folder."""
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield from check_packages()
     yield from check_devices()
@@ -141,11 +126,7 @@ def _source_of(folder: Path, prepared: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _read_through(split: Any) -> str:
-    """Reads the images of a split, whose check sums are then compared; returns what it holds.
-
-    Raises:
-      DataError: an image, label or name is damaged.
-    """
+    """Returns what a split holds; raises `DataError` if an image, label or name is damaged."""
     _ = split.labels, split.keys
     every = -(-len(split) // MAX_IMAGES)
     for index in range(0, len(split), every):

@@ -9,10 +9,7 @@ def printable(text: str) -> str:
 
 
 class AlexNetError(Exception):
-    """An error whose message is one line for the user: what is wrong, the value, the remedy.
-
-    What it quotes of files and names can neither break the line nor steer a terminal.
-    """
+    """One line for the user: what is wrong, the value, the remedy; quoted names cannot break it."""
 
     exit_code = 1
 

@@ -20,17 +20,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_arrays(path: Path, compressed: bool = False, **arrays: Any) -> None:
-    """Writes arrays by name as `np.load` reads them."""
     save = np.savez_compressed if compressed else np.savez
     _replace(path, lambda file: save(file, **arrays))
 
 
 def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
-    """Returns arrays by name, as `write_arrays` has written them; no pickle is ever read.
-
-    Args:
-      path: an `.npz` file.
-      names: of those wanted, as far as they are there; none: all.
+    """Returns the arrays of an `.npz` file that `names` has (none: all); no pickle is ever read.
 
     Raises:
       OSError: the file is missing or cannot be read.

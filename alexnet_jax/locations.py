@@ -35,11 +35,7 @@ def readable(name: str | os.PathLike) -> str:
 
 
 def check_utf8(folder: Path) -> None:
-    """Refuses a folder that the libraries which write there cannot name.
-
-    Raises:
-      InputError: its path is no UTF-8.
-    """
+    """Raises `InputError` for a path that is no UTF-8: some libraries cannot write there."""
     try:
         os.fspath(folder).encode()
     except UnicodeEncodeError:
@@ -65,18 +61,15 @@ def cache_dir() -> Path:
 
 
 def compilation_cache_dir() -> Path:
-    """Returns the absolute folder of compiled programs; it need not exist yet.
+    """Returns the absolute folder of compiled programs, named after the processor.
 
-    It is named after the processor: XLA loads a program that was compiled for another one and
-    only logs that its instructions may be unknown here (SIGILL), and many machines may share a
-    home.
+    XLA loads those of another processor, which may crash (SIGILL), and machines may share a home.
     """
     digest = hashlib.sha256("\n".join(_processor()).encode()).hexdigest()
     return cache_dir() / "compiled" / f"{platform.machine() or 'unknown'}-{digest[:12]}"
 
 
 def _processor() -> list[str]:
-    """Returns what the system says of the processor's model and instructions."""
     wanted = ("vendor_id", "cpu family", "model", "model name", "flags", "CPU ", "Features")
     try:
         first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
@@ -87,15 +80,11 @@ def _processor() -> list[str]:
 
 
 def use_compilation_cache() -> Path | None:
-    """Lets JAX keep compiled programs on disk; to be called before JAX is imported.
+    """Lets JAX keep compiled programs on disk, before JAX is imported; returns the folder, if any.
 
     For programs, not for the library: it sets JAX's own environment variables. Those that the user
-    has set stay: `JAX_COMPILATION_CACHE_DIR` is another folder (empty: none), and
-    `JAX_ENABLE_COMPILATION_CACHE=false` compiles anew.
-
-    Returns:
-      The folder; None where there is none: the user's own setting, JAX imported already, or a
-      folder that cannot be written or is not this user's alone (loading a program runs it).
+    has set stay (`JAX_COMPILATION_CACHE_DIR`, empty: no folder; `JAX_ENABLE_COMPILATION_CACHE`).
+    A folder that is not this user's alone is not used: loading a program runs it.
     """
     if "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return None

@@ -102,7 +102,6 @@ def _nvidia_cards() -> list[str]:
 
 
 def check_compiled_programs() -> Iterator[Finding]:
-    """Looks at the folder in which JAX keeps compiled programs."""
     try:
         import jax
 

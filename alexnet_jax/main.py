@@ -10,12 +10,7 @@ __all__ = ["VERBS", "main", "parse"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code.
-
-    Args:
-      arguments: what was typed after the program's name; by default `sys.argv`. Without a verb
-        it is `train`.
-    """
+    """Runs one command (default `sys.argv`; `train` without a verb) and returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     return run(words, last=arguments is None)
 

@@ -1,18 +1,13 @@
-"""What to know of each preset before a run: source, command, time, score, data.
-
-A note names who measured its score: the paper or another publication, for their own run, or this
-repository, with the folder of the record.
-"""
+"""What to know of each preset before a run; a score names the publication or record it is from."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Note:
-    """What to know before a run of a preset.
+    """What to know before a run of a preset; `expected_time` names its hardware.
 
-    `source` is a paper section or 2012 file; `expected_time` has the hardware it refers to;
-    `expected_score` are errors in percent; `needs` is the data to get, empty when none is needed.
+    `source` is a paper section or 2012 file; `expected_score` are errors in percent.
     """
 
     summary: str

@@ -1,8 +1,7 @@
-"""Several processes as one program: they start, agree, and end together.
+"""Several processes as one program (`jax.distributed`): they start, agree, and end together.
 
-Every process runs the same program on its own devices (`jax.distributed`). Process 0 is the chief:
-it alone prints the progress and writes the files of the run folder, except the checkpoints. With
-one process all of this does nothing.
+Process 0 is the chief: it alone prints the progress and writes the files of the run folder,
+except the checkpoints. With one process all of this does nothing.
 """
 
 import contextlib
@@ -36,11 +35,8 @@ _connected = False
 def connect(coordinator: str = "", processes: int = 0, process_id: int = -1) -> None:
     """Joins this process to the others. Call it once, before JAX is used.
 
-    Args:
-      coordinator: `host:port` at which process 0 listens; empty: as the cluster has it (Slurm,
-        Open MPI, Google's Kubernetes Engine and Cloud TPUs are detected).
-      processes: their number; 0: as the cluster has it.
-      process_id: number of this one, from 0; -1: as the cluster has it.
+    `coordinator` is `host:port` of process 0. What is empty, 0 or -1 is as the cluster has it
+    (Slurm, Open MPI, Google's Kubernetes Engine and Cloud TPUs are detected).
 
     Raises:
       InputError: half of the numbers are given, no cluster is found, or the others do not come.
@@ -102,15 +98,10 @@ def _stopped_at_once() -> Iterator[None]:
 def start_processes(start: Callable[[], T]) -> T:
     """Calls a function that spawns processes; they hear no signals and run no code of the caller.
 
-    A terminal and a batch system send signals to all processes of a program. The first process
-    decides what then happens to the others, which would otherwise stop, each with a traceback of
-    its own. It goes on receiving signals itself, also while `start` is waiting.
-
-    And each spawned process would import the caller's main module anew: slow, and in a script
-    that trains without asking `if __name__ == "__main__"` it would begin the same training again.
-
-    Args:
-      start: called in a thread of its own, whose mask of signals its processes inherit.
+    A terminal signals all processes of a program, and each would stop with a traceback; the first
+    alone hears signals, also while `start` waits in a thread, and decides for the others. And each
+    would import the caller's main module anew: a script that trains without asking
+    `if __name__ == "__main__"` would begin the same training again.
     """
     # Else started by the thread, with which it would let go of the signals again.
     resource_tracker.ensure_running()
@@ -148,7 +139,6 @@ def leave(exit_code: int) -> None:
 
 
 def count() -> int:
-    """Returns the number of processes."""
     import jax
 
     # Asking for the number itself would start the devices.
@@ -186,10 +176,7 @@ def from_chief(value: T, to_json: Callable[[T], Any], from_json: Callable[[Any],
 
 
 def chief_first(action: Callable[[], Any], others: Callable[[], Any]) -> Any:
-    """Returns `action()` in process 0 and, after that, `others()` in all others.
-
-    What `action` raises is raised in every process.
-    """
+    """Returns `action()` in process 0, then `others()` in the rest; its error is raised in all."""
     result, failure = None, None
     if is_chief():
         try:
@@ -225,8 +212,7 @@ def check_agreement(what: dict[str, Any]) -> None:
 class StopVote:
     """Lets all processes stop after the same step when any of them received a signal.
 
-    A vote is a sum over all devices. It runs behind the training steps and is read one step later,
-    so nothing waits for it.
+    A vote is a sum over all devices, read one step later, so nothing waits for it.
     """
 
     def __init__(self) -> None:
@@ -243,10 +229,7 @@ class StopVote:
             self._sum = jax.jit(lambda votes: jnp.sum(votes), out_shardings=whole)
 
     def __call__(self, stop: bool) -> bool:
-        """Casts this process's vote for the current step; returns whether all stop now.
-
-        With one process that is its own vote, else the outcome of the vote at the step before.
-        """
+        """Votes, and returns the outcome at the step before (with one process: its own vote)."""
         if count() == 1:
             return stop
         import jax

@@ -20,12 +20,7 @@ _SOON_SECONDS = 0.05
 
 
 def exit_code(command: Callable[[], int], *, debug: bool) -> int:
-    """Runs `command` and returns its exit code; an error becomes one line on stderr.
-
-    Args:
-      command: returns the exit code of success.
-      debug: print the traceback of an error, too.
-    """
+    """Runs a command; an error becomes one line on stderr, and with `debug` a traceback, too."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a label in Greek must not end a run
     try:
@@ -83,10 +78,7 @@ def _stops_as_interrupts() -> Iterator[None]:
 
 
 def _sent_again(error: Any) -> bool:
-    """Says whether what Python ignores is a stop, and then sends its signal once more.
-
-    What is raised in a callback of the garbage collector, as JAX has one, ends nothing.
-    """
+    """Returns whether a garbage collector's callback swallowed a stop, and sends that again."""
     if not isinstance(error.exc_value, KeyboardInterrupt):
         return False
     number = error.exc_value.args[0] if error.exc_value.args else signal.SIGINT
@@ -106,9 +98,8 @@ def _importing(frame: Any) -> bool:
 def program_start() -> float:
     """Returns the time at which this program began, on the clock of `time.monotonic`.
 
-    The system knows only when the process began, and a shell that becomes its last command
-    (`bash -c "pip install … && python …"`) may have worked for minutes in it before. So this is the
-    first import of this package, less the processor's time until then: the interpreter's start.
+    A shell that becomes its last command (`bash -c "pip install … && python …"`) may have worked in
+    the process before. So this is the first import of this package, less processor time until then.
     """
     return FIRST_IMPORT[0] - FIRST_IMPORT[1]
 
@@ -125,14 +116,9 @@ def _one_line(error: BaseException) -> str:
 
 
 def quiet_libraries() -> Callable[[], None]:
-    """Silences log messages and warnings of libraries; our own become one line each, once.
+    """Silences libraries that are imported later; our own warnings become one line each, once.
 
-    Their errors, too: they come as exceptions besides, and these are told in one line.
-
-    To be called before the libraries are imported.
-
-    Returns:
-      What undoes it.
+    Their errors are silenced, too: they come as exceptions besides. Returns what undoes it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

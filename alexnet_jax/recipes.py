@@ -1,7 +1,6 @@
-"""What suits photos: presets like `folder` name no network, and it is chosen here.
+"""What suits photos: presets like `folder` name no network, and it is chosen here, once per run.
 
-What was typed stays; from Python, where nothing is typed, whatever differs from the preset. A run
-folder keeps the whole configuration, so that nothing is chosen a second time.
+What was typed stays; from Python, where nothing is typed, whatever differs from the preset.
 """
 
 import dataclasses
@@ -36,15 +35,7 @@ BALANCED_FROM = 2.0
 
 
 class Trunk(NamedTuple):
-    """The run that `transfer.run` names.
-
-    Attributes:
-      network: its name in `NETWORKS`.
-      image_size: height and width of its input, pixels.
-      stored_size: height and width of its images at rest, pixels.
-      preprocess: its arithmetic on images.
-      learned: layers whose values were learned (of an import: that the file had).
-    """
+    """The run that `transfer.run` names; sizes are in pixels; `learned` are names of layers."""
 
     network: str
     image_size: int
@@ -59,12 +50,7 @@ def is_open(config: Config) -> bool:
 
 
 def tests_on_any(config: Config, typed: Collection[str] = ()) -> bool:
-    """Returns whether a configuration is for photos, and its split was left to them.
-
-    Args:
-      config: what is asked for.
-      typed: as for `chosen`.
-    """
+    """Returns whether a configuration is for photos, and its split was left to them."""
     name, preset = "data.validation_split", PRESETS.get(config.preset)
     if preset is None or not is_open(preset) or name in typed:
         return False
@@ -72,13 +58,7 @@ def tests_on_any(config: Config, typed: Collection[str] = ()) -> bool:
 
 
 def resume_recipe(config: Config, stored: Config, typed: Collection[str] = ()) -> Config:
-    """Returns a configuration with all that it leaves open as a run has it.
-
-    Args:
-      config: what is asked for.
-      stored: of the run.
-      typed: as for `chosen`.
-    """
+    """Returns a configuration with all that it leaves open as the run of `stored` has it."""
     usual = _usual(config)
     recipe = stored if is_open(config) else _on_split(usual, (stored.data.validation_split,))
     return _merged(config, usual, recipe, frozenset(typed))
@@ -95,16 +75,12 @@ def chosen(
 ) -> Config:
     """Returns a configuration with a network and a recipe that suit the photos.
 
-    With a named network it is the preset's recipe, tested on the split `test` where its own is not
-    there.
+    With a named network it is the preset's recipe, on the split `test` where its own is not there.
 
     Args:
-      config: what is asked for; fields that differ from its preset's are kept.
-      images: in training.
-      splits: names of the source's splits; empty: not known yet.
+      splits: of the source; empty: not known yet.
       imbalance: images of the largest class for one of the smallest.
-      stored: how a set that is prepared already lies on disk; None: it is still to be prepared.
-      trunk: run to take layers from.
+      stored: how a set lies on disk; None: it is still to be prepared.
       typed: dotted names of fields that are kept even where they are as the preset has them.
 
     Raises:
@@ -159,24 +135,11 @@ class RecipeRequest(NamedTuple):
         return mine if name in self.typed or mine != usual else otherwise
 
     def epochs(self, images: int, seen: int, least: int, most: int) -> float:
-        """Returns how often to pass over the images, unless that was set.
-
-        Args:
-          images: in training.
-          seen: about how many are to be seen in all.
-          least: epochs.
-          most: epochs.
-        """
+        """Returns the epochs that were set, or that show about `seen` images, in [least, most]."""
         return self.value("epochs", max(least, min(most, round(seen / max(1, images)))))
 
     def rates(self, epochs: float, at: float, factors: Rates = ()) -> dict[str, Any]:
-        """Returns optimiser and schedule: a rate that is a tenth for the last part of a run.
-
-        Args:
-          epochs: of the run.
-          at: fraction of them after which the rate falls.
-          factors: of single layers' rates.
-        """
+        """Returns optimiser and schedule: a tenth of the rate after the fraction `at` of a run."""
         rate = self.value("optimizer.learning_rate", 0.01)
         bias = self.value("optimizer.bias_learning_rate", 2 * rate)
         drop = Phase(1 + max(1, math.floor(at * epochs)), rate / 10, bias / 10)
@@ -201,9 +164,8 @@ def _on_split(recipe: Config, splits: Collection[str]) -> Config:
 def _small(request: RecipeRequest, images: int, stored: int) -> Config:
     """The paper's eight layers at 64 pixels, of 72: some ten minutes to an hour on a CPU.
 
-    Of 600 photos each is seen 67 times in 40,000 images. Of 5,200 cats and dogs after so many
-    29 % are wrong, and 15 % after 120,000 (`experiments/cats_vs_dogs`): with more photos more
-    images are seen, in fewer passes.
+    Of 5,200 cats and dogs 29 % are wrong after 40,000 images, and 15 % after 120,000
+    (`experiments/cats_vs_dogs`): with more photos more images are seen, in fewer passes.
     """
     seen = round(40_000 * math.sqrt(max(1.0, images / 600)))
     usual, epochs = request.usual, request.epochs(images, seen, 15, 80)

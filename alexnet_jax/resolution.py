@@ -1,7 +1,6 @@
 """Whether an experiment can be run, and what it comes to. An error is one line.
 
 `check_before_preparing` refuses what needs no data to be seen, before hours of preparation.
-`resolve` is called once for a run, when the facts of its data set are known.
 """
 
 import math
@@ -26,35 +25,21 @@ from alexnet_jax.source_kinds import SOURCE_KINDS
 
 
 class Resolved(NamedTuple):
-    """What a configuration comes to: its network, and the size of the network's input.
-
-    Attributes:
-      network: with the number of classes of the data set.
-      image_size: height and width in pixels.
-    """
+    """What a configuration comes to on a data set; `image_size` is height and width in pixels."""
 
     network: Network
     image_size: int
 
 
 class Facts(NamedTuple):
-    """What is known of a prepared data set.
-
-    Attributes:
-      classes: number of classes.
-      stored_size: height and width of the images at rest, pixels.
-    """
+    """What is known of a prepared data set; `stored_size` is height and width at rest, pixels."""
 
     classes: int
     stored_size: int
 
 
 def check_before_preparing(config: Config) -> None:
-    """Refuses an experiment that is impossible whatever the data set holds.
-
-    Raises:
-      InputError: names the field, its value and what it must be.
-    """
+    """Raises `InputError` for an experiment that is impossible whatever the data set holds."""
     check_values(config)
     check_data(config.data)
     _resolve(config, Facts(config.classes or 2, config.data.stored_size))
@@ -63,12 +48,7 @@ def check_before_preparing(config: Config) -> None:
 
 
 def resolve(config: Config, facts: Facts, source: Resolved | None = None) -> Resolved:
-    """Returns the network that a configuration comes to on a data set.
-
-    Args:
-      config: the experiment.
-      facts: of its data set.
-      source: what the run comes to that `config.transfer` names; None: it is not checked.
+    """Returns the network for a data set; `source` is that of `transfer.run`.
 
     Raises:
       InputError: names the field, its value and what it must be.
@@ -140,13 +120,7 @@ def _shapes(of: Resolved) -> Params:
 
 
 def check_layers_fit(transfer: TransferConfig, params: Params, source: Params) -> None:
-    """Raises `InputError` unless the named layers are in both and of the same shapes.
-
-    Args:
-      transfer: names the layers and the run.
-      params: of this network, or their shapes.
-      source: of the other run, or their shapes.
-    """
+    """Raises `InputError` unless the named layers are in both and of the same shapes."""
     for layer in transfer.layers:
         for side, tree in (("this network", params), (f"run {transfer.run}", source)):
             if layer not in tree:
@@ -176,11 +150,7 @@ _ABOVE = {
 
 
 def check_values(config: Config) -> None:
-    """Refuses numbers that no run can have, and rates that would have no effect.
-
-    Raises:
-      InputError: names the field, its value and what it must be.
-    """
+    """Raises `InputError` for numbers that no run can have, and rates that would have no effect."""
     values = fields_of(config)
     for name, minimum in _MINIMUM.items():
         if not minimum <= values[name] < math.inf:
@@ -231,11 +201,7 @@ def _check_phases(config: Config) -> None:
 
 
 def check_data(data: DataConfig) -> None:
-    """Refuses options with which no data set can be prepared.
-
-    Raises:
-      InputError: names the field, its value and what it must be.
-    """
+    """Raises `InputError` for options with which no data set can be prepared."""
     check_kind(data.source_kind)
     if not 8 <= data.stored_size <= 2048:
         raise InputError(f"data.stored_size is {data.stored_size}; it must be 8 to 2048 pixels")

@@ -4,17 +4,11 @@ from typing import NamedTuple
 
 
 class SourceTraits(NamedTuple):
-    """What all rooms ask of a kind of source.
+    """What all rooms ask of a kind of source."""
 
-    Attributes:
-      has_files: its images are image files, which have an appearance.
-      loads_tensorflow: its images are listed in a process of its own.
-      reports_copies: a run says which test images are copies of training images.
-    """
-
-    has_files: bool = True
-    loads_tensorflow: bool = False
-    reports_copies: bool = False
+    has_files: bool = True  # which have an appearance
+    loads_tensorflow: bool = False  # its images are listed in a process of its own
+    reports_copies: bool = False  # a run names test images that are copies of training's
 
 
 SOURCE_KINDS = {

@@ -1,8 +1,4 @@
-"""What training shows of one image, and the views of its test, as pictures. Paper §4.1.
-
-They come from the functions that training and test use: the crops from the stream of training
-batches, the colours from the jitted step, the views from the test.
-"""
+"""Pictures of what training and test themselves make of one image. Paper §4.1."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -27,10 +23,7 @@ MIN_FRAMED_SIDE = 224  # pixels, so that frames of tiny images can be told apart
 
 
 class Picture(NamedTuple):
-    """A picture, uint8 `[height, width, 3]`, with a line below it.
-
-    `hue` is the colour of the frame that shows its place in the stored image; empty: no frame.
-    """
+    """A picture, uint8 `[height, width, 3]`; `hue` colours its frame on the stored image."""
 
     image: np.ndarray
     caption: str
@@ -38,7 +31,7 @@ class Picture(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One kind of change: its name, a sentence, and pictures (none if the run does not use it)."""
+    """One kind of change; it has no pictures if the run does not use it."""
 
     name: str
     note: str
@@ -58,7 +51,6 @@ class OneImage:
         return np.stack([self._image] * len(indices))
 
     def crops(self, indices, offsets: np.ndarray, flips: np.ndarray, out: np.ndarray) -> None:
-        """Writes crops into `out`, as `TrainingSource.crops`."""
         size = out.shape[1]
         for (top, left), flip, target in zip(offsets, flips, out, strict=True):
             augmentation.copy_image(
@@ -75,12 +67,7 @@ def training_pictures(
     caption: str = "as stored",
     epochs: int = EPOCHS,
 ) -> list[Row]:
-    """Returns what a run's training shows of an image in its first epochs, and its test of it.
-
-    The rows are: crops and mirrors, colours as drawn, each colour component by itself, and the
-    views of the test. `index` is the image's place in `split`; `image_size` is that of the
-    network's input, pixels; `caption` is that of the stored image.
-    """
+    """Returns an image's crops, colours and views of the test; `image_size` is in pixels."""
     stored = np.asarray(split.images(np.array([index])))[0]
     seen, draws = _visits(split, index, config, image_size, epochs)
     return [
@@ -153,7 +140,6 @@ def _crop_words(augment: AugmentConfig, side: int, size: int) -> tuple[str, str]
 
 
 def _colours(seen: Batch, config: Config, inputs: Inputs) -> list[Row]:
-    """Returns the crops with their colours, and each component by itself, the largest first."""
     noise = config.augment.colour_noise
     if not noise:
         return [Row("Colour noise", "None in this run.")]
@@ -200,10 +186,7 @@ def _component(
 
 
 def _coloured(crops: Batch, colour: np.ndarray, config: Config, inputs: Inputs) -> np.ndarray:
-    """Returns crops, uint8, with the change that colour noise makes in the network's input.
-
-    The input itself has no mean and cannot be shown; its change is added to the pixels.
-    """
+    """Adds colour noise to uint8 crops; the network's input has no mean and cannot be shown."""
     settings = config.preprocess, config.augment
     places = {"offsets": jnp.asarray(crops.offsets), "flips": jnp.asarray(crops.flips)}
     plain = preprocess(inputs, crops.images, config=settings, **places)
@@ -237,10 +220,7 @@ def _views(stored: np.ndarray, image_size: int, config: Config) -> Row:
 
 
 def framed(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Returns an image, uint8 `[height, width, 3]`, with frames on it; tiny ones are enlarged.
-
-    `boxes` is int `[n, 4]`: top, left, height and width of each frame in pixels.
-    """
+    """Draws frames on uint8 `[h, w, 3]`: `boxes` is int `[n, 4]`, top, left, height, width."""
     times = -(-MIN_FRAMED_SIDE // min(image.shape[:2]))
     picture = Image.fromarray(image.repeat(times, axis=0).repeat(times, axis=1))
     pen = ImageDraw.Draw(picture)
@@ -251,11 +231,7 @@ def framed(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def sheet(rows: Sequence[Row], side: int = 112, columns: int = 7) -> Image.Image:
-    """Returns rows of pictures on one white page, each with its name, its note and its captions.
-
-    `side` is the height and width of each picture in pixels (tiny ones are enlarged without
-    smoothing); `columns` is the largest number of pictures next to each other.
-    """
+    """Returns rows on one white page; `side` is the height and width of each picture in pixels."""
     gap, line, head = 6, 30, 42
     lines = [-(-len(row.pictures) // columns) for row in rows]
     height = sum(head + count * (side + line + gap) for count in lines) + gap

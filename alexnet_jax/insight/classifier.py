@@ -25,7 +25,7 @@ MAX_BATCH_SIZE = 64
 
 
 class Prediction(NamedTuple):
-    """One answer: the class's name, its number (column of the outputs), its probability."""
+    """One answer; `index` is the class's column of the outputs."""
 
     label: str
     index: int  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -37,19 +37,16 @@ class Classifier:
 
     Images may be paths, bytes of image files, Pillow images, uint8 arrays `[n, height, width, 3]`,
     or a list of such with `[height, width, 3]` arrays. They are prepared as the training images
-    were: turned upright by EXIF and converted to a viewer's colours if those were, shorter side to
-    `stored_size`, central square. Then the views are cut.
+    were: turned upright and converted to a viewer's colours if those were, shorter side to
+    `stored_size` pixels, central square. Then views of `image_size` pixels are cut.
 
-    Most methods take `unreadable`. None: the first file that cannot be read raises `InputError`.
-    A list: it collects those files, and the result has rows for the others only.
+    `unreadable` is None: the first file that cannot be read raises `InputError`. A list collects
+    those files, and the result has rows for the others only.
 
     Attributes:
       params: `{layer: {"kernel": float32, "bias": float32}}`, JAX arrays on one device.
       mean: float32 `[image_size, image_size, 3]` or `[3]`, NumPy, in units of 0..255.
       scale: float32 `[3]`, NumPy; the centre view x, RGB 0..255, enters as `(x - mean) / scale`.
-      image_size, stored_size: height and width of the network's input, and of an image before
-        the views are cut, in pixels.
-      mirrored_views: whether a test of ten views has mirrored ones.
     """
 
     def __init__(
@@ -67,7 +64,6 @@ class Classifier:
         dtype: Any = jnp.float32,
         batch_size: int = MAX_BATCH_SIZE,
     ):
-        """See `load`; `batch_size` is the number of network inputs at once."""
         self.network = network
         self.class_names = tuple(class_names)
         self.image_size = image_size
@@ -89,21 +85,14 @@ class Classifier:
     def probabilities(
         self, images: UserImages, views: int = 1, unreadable: list[Unreadable] | None = None
     ) -> np.ndarray:
-        """Returns float32 `[n, classes]`, rows in the order of the images.
-
-        One view is the centre; 10 are the paper's corners, centre and mirrors, averaged. Of these,
-        only the views that differ and that training has (`evaluation.views`).
-        """
+        """Returns float32 `[n, classes]` of the centre (1), or the mean of up to 10 views."""
         rows = self._outputs(self._predict_step(views), images, views, unreadable)
         return np.concatenate([np.empty((0, self.network.classes), np.float32), *rows])
 
     def preprocess(
         self, images: UserImages, unreadable: list[Unreadable] | None = None
     ) -> np.ndarray:
-        """Returns what `apply` takes, float32 `[n, image_size, image_size, 3]`.
-
-        It is `(x - mean) / scale` of the centre views x.
-        """
+        """Returns what `apply` takes, float32 `[n, image_size, image_size, 3]`."""
         start = centre_offset(self.stored_size, self.image_size)
         window = slice(start, start + self.image_size)
 
@@ -114,18 +103,12 @@ class Classifier:
         return np.concatenate([empty, *self._outputs(step, images, 1, unreadable)])
 
     def apply(self, images: Any, layer: str | None = None) -> jax.Array:
-        """Returns the logits of preprocessed images; it may be jitted, mapped and differentiated.
+        """Returns logits, float32 `[n, classes]`, or the activations of `layer` as `features` does.
 
-        A program that is jitted around it has the parameters as constants. To pass them as an
-        argument, jit `AlexNet(network).apply` and give it `{"params": params}`. Gradients are
-        reverse ones (`grad`, `vjp`, `jacrev`): the convolutions define no forward ones.
-
-        Args:
-          images: float `[n, image_size, image_size, 3]`, from `preprocess`.
-          layer: return the activations of this layer instead; named as in `features`.
-
-        Returns:
-          float32 `[n, classes]`, or the activations of `layer`.
+        `images` are from `preprocess`. It may be jitted, mapped and differentiated, but in reverse
+        only (`grad`, `vjp`, `jacrev`): the convolutions define no forward gradients. A program
+        jitted around it has the parameters as constants; to pass them as an argument, jit
+        `AlexNet(network).apply` and give it `{"params": params}`.
 
         >>> classifier = load("runs")
         >>> images = classifier.preprocess(["photo.jpg"])
@@ -140,17 +123,13 @@ class Classifier:
         return self._apply_module({"params": self.params}, images, capture=capture)
 
     def view_probabilities(self, images: UserImages) -> np.ndarray:
-        """Returns the probabilities of each of ten views, float32 `[n, views, classes]`.
-
-        There are fewer than ten where some are the same (`evaluation.views.choose_views`).
-        """
+        """Returns float32 `[n, views, classes]`, of those of the ten views that differ."""
         rows = list(self._outputs(self._view_step(10), images, 10, None))
         logits = np.concatenate(rows).astype(np.float64)
         odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return (odds / odds.sum(axis=-1, keepdims=True)).astype(np.float32)
 
     def kernel(self, layer: str) -> np.ndarray | None:
-        """Returns a layer's weights, float32; None where no such layer has weights."""
         leaves = self.params.get(layer)
         return None if leaves is None else np.asarray(leaves["kernel"], np.float32)
 
@@ -183,18 +162,11 @@ class Classifier:
         before_relu: bool = False,
         unreadable: list[Unreadable] | None = None,
     ) -> Any:
-        """Returns the activations of one or several layers in the centre view, without dropout.
+        """Returns float32 `[n, height, width, channels]` or `[n, features]`; by name if several.
 
-        Args:
-          layer: any name in `layer_names(network.layers)`. A layer with weights stands for its
-            output after the nonlinearity that follows it directly (paper §6: the 4096 of `fc7`);
-            `fc7:linear` is its linear response. `norm1` and `pool1` are after normalization and
-            pooling. Several names are computed in one pass.
-          before_relu: the linear response of every layer with weights.
-
-        Returns:
-          float32 `[n, height, width, channels]` or `[n, features]`; for several layers a dictionary
-          of these by name.
+        A layer with weights stands for its output after the nonlinearity that follows it directly
+        (paper §6: the 4096 of `fc7`); `fc7:linear` is its linear response, and `before_relu` gives
+        that for all. `norm1` and `pool1` are after normalization and pooling. No dropout.
 
         >>> found = load("runs").features(["photo.jpg"], layer=["conv1:linear", "pool2", "fc7"])
         >>> {name: values.shape for name, values in found.items()}
@@ -214,7 +186,7 @@ class Classifier:
         return found[layer] if isinstance(layer, str) else found
 
     def feature_shape(self, layer: str = "fc7", before_relu: bool = False) -> tuple[int, ...]:
-        """Returns the shape of a layer's activations for one image; see `features`."""
+        """Returns the shape of a layer's activations for one image."""
         capture = capture_name(self.network, layer, before_relu)
         blank = np.zeros((1, self.stored_size, self.stored_size, 3), np.uint8)
         step = self._view_step(1, (capture,))
@@ -242,7 +214,7 @@ class Classifier:
 
 
 def _as_preprocessed(images: Any, size: int) -> jax.Array:
-    """Returns the images as an array that `apply` can take; `InputError` says why not."""
+    """Raises `InputError` where the images are not what `apply` can take."""
     try:
         images = jnp.asarray(images)
     except (TypeError, ValueError):  # paths, or arrays of several shapes
@@ -274,10 +246,8 @@ def load(
     Args:
       checkpoint: `best` (lowest validation error), `last`, or a step.
       compute_dtype: type of the activations, float32 or bfloat16; empty: as in training.
-      orientation: photos are `upright` as their EXIF says, or as `stored` in the file; None: as in
-        training.
-      colours: `shown` as by a viewer (profile, transparency), or as `stored` in the file; None: as
-        in training.
+      orientation: `upright` as EXIF says, or `stored`; None: as in training.
+      colours: `shown` as by a viewer (profile, transparency), or `stored`; None: as in training.
 
     Raises:
       CheckpointError: the checkpoint is missing or damaged.
@@ -303,7 +273,6 @@ def classifier_of(
     orientation: Orientation | None = None,
     colours: Colours | None = None,
 ) -> Classifier:
-    """Returns the classifier of weights in memory; the options are those of `load`."""
     run = weights.run
     return Classifier(
         run.network,

@@ -1,7 +1,4 @@
-"""A confusion matrix, read: errors by class, the pairs most confused, a picture.
-
-The matrix is int `[classes, classes]`; rows are true classes, columns answers.
-"""
+"""Reads a confusion matrix, int `[classes, classes]`: rows are true classes, columns answers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -59,16 +56,15 @@ def confused_pairs(confusion: np.ndarray, names: Sequence[str], limit: int) -> l
 
 def row_shares(confusion: np.ndarray) -> np.ndarray:
     """Returns float64 `[c, c]`: each row divided by its sum; rows without images stay zero."""
-    totals = confusion.sum(axis=1, keepdims=True)
+    totals = confusion.sum(axis=1, keepdims=True)  # [classes, 1]
     return confusion / np.maximum(totals, 1)
 
 
 def heat_map(confusion: np.ndarray, side: int = 240) -> np.ndarray:
-    """Returns the matrix as a picture, uint8 RGBA `[h, w, 4]`: right answers blue, mistakes red.
+    """Returns the matrix as uint8 RGBA `[h, w, 4]`: right answers blue, mistakes red.
 
-    Alpha is the square root of the share of the true class, so that a tenth of a class can be seen.
-    More than `side` classes are reduced to at most `side` rows by the largest share of each block
-    (a mean would hide single confusions); few are enlarged by whole pixels.
+    Alpha is the square root of the share of the true class, so that a tenth can be seen. More
+    than `side` classes are reduced by block maxima: a mean would hide single confusions.
     """
     shares = row_shares(confusion)
     right = np.diag(np.diag(shares))
@@ -81,7 +77,6 @@ def heat_map(confusion: np.ndarray, side: int = 240) -> np.ndarray:
 
 
 def _block_maxima(values: np.ndarray, side: int) -> np.ndarray:
-    """Returns the block maxima of a square matrix, so that it has at most `side` rows."""
     block = -(-len(values) // side)
     padded = np.pad(values, (0, -len(values) % block))
     count = len(padded) // block

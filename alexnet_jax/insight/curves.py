@@ -1,7 +1,4 @@
-"""Training curves as inline SVG: range axes, direct labels, colours from the page's style sheet.
-
-Colours are CSS variables, so that one file reads well on paper, on a dark screen and on a phone.
-"""
+"""Training curves as inline SVG; CSS variables give colours that suit paper and dark screens."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,11 +17,7 @@ MAX_MARKED_RATES, MAX_MARKED_POINTS = 40, 60
 
 @dataclass(frozen=True)
 class Line:
-    """One curve of a chart, with `name` at its end.
-
-    `style` is the CSS class that gives the colour (`training`, `validation`, `second`). `smooth`:
-    the raw values are faint, under a centred moving average.
-    """
+    """One curve; `style` is its CSS class; `smooth`: a moving average over faint raw values."""
 
     name: str
     series: Series
@@ -96,13 +89,10 @@ def draw_curves(
     stuck: Sequence[tuple[float, float]] = (),
     as_percent: bool = False,
 ) -> str:
-    """Returns one chart as an `<svg>` element, or "" if no line has a point.
+    """Returns an `<svg>` element, or "" if no line has a point.
 
-    Args:
-      rates: (epoch, learning rate) where the rate changes, marked by vertical hairlines.
-      chance: level of guessing, drawn as a dashed line if the curves come near it.
-      stuck: (first, last) epochs in which nothing was learnt, shaded.
-      as_percent: values are fractions to be written in percent, and the axis starts at zero.
+    `rates` are (epoch, learning rate), `stuck` (first, last) epochs in which nothing was learnt,
+    `chance` the level of guessing. `as_percent`: fractions, written in percent, axis from zero.
     """
     lines = [line for line in lines if len(line.series.values)]
     if not lines:
@@ -240,7 +230,6 @@ class _Label(NamedTuple):
 def _draw_labels(
     scale: _Scale, labels: Sequence[_Label], write: Callable[[float], str]
 ) -> list[str]:
-    """Writes name and value at the end of each curve, moved apart where they would touch."""
     parts, right = [], WIDTH - RIGHT + 14
     ends = [scale.y(label.value) for label in labels]
     places = spread(ends, 38, TOP + 7, HEIGHT - BOTTOM - 14)

@@ -1,8 +1,4 @@
-"""A local page to try a network: drop a photo, see its answers and what its layers respond to.
-
-No photo is kept. The page asks nobody but this program, and this program answers only requests
-that name the host it listens on, so that other pages in the same browser reach nothing.
-"""
+"""A local page to try a network: a photo's answers and its layers' responses; no photo is kept."""
 
 import asyncio
 import socket
@@ -91,11 +87,9 @@ def _conv_names(classifier: Classifier) -> list[str]:
 def strongest_maps(
     activations: np.ndarray, towers: int, count: int = MAPS
 ) -> list[list[dict[str, Any]]]:
-    """Returns, per tower, the `count` maps with the largest mean activation, strongest first.
+    """Returns, per tower, the maps with the largest mean of float32 `[height, width, channels]`.
 
-    `activations` is float32 `[height, width, channels]` after ReLU, towers one after the other.
-    Each map has the number of its channel (from 1), its mean, and a PNG in which white is the
-    layer's largest activation.
+    Each has its channel (from 1), its mean, and a PNG; white is the layer's largest activation.
     """
     height, width, channels = activations.shape
     top = max(float(activations.max()), 1e-12)
@@ -114,10 +108,9 @@ def strongest_maps(
 
 
 def make_app(classifier: Classifier, source: str, hosts: tuple[str, ...]) -> Any:
-    """Returns the web application (ASGI).
+    """Returns an ASGI application that answers only requests which name one of `hosts`.
 
-    A request that names a host other than `hosts` (without port) is refused, which stops pages that
-    point a name of theirs to this machine.
+    This stops pages that point a name of theirs to this machine.
     """
     try:
         from starlette.applications import Starlette
@@ -190,7 +183,6 @@ def serve(classifier: Classifier, source: str, host: str, port: int) -> None:
 
 
 def warm_up(classifier: Classifier) -> None:
-    """Compiles the programs, so that the first photo need not wait for them."""
     blank = np.zeros((1, classifier.stored_size, classifier.stored_size, 3), np.uint8)
     classifier.view_probabilities(blank)
     jax.block_until_ready(classifier.features(blank, _conv_names(classifier)))

@@ -18,11 +18,7 @@ MAX_BOX, MIN_BOX = 100.0, 12.0
 
 
 class _Column(NamedTuple):
-    """A layer's output, in one box per tower, or in one for all.
-
-    `side` is in units, 0 for dense layers; `features` are those of all towers; `reads_all`: its
-    units read the outputs of all towers; `notes` are lines below it.
-    """
+    """One layer; `side` is in units, 0 for dense layers; `features` are those of all towers."""
 
     name: str
     side: int
@@ -48,12 +44,7 @@ class _Column(NamedTuple):
 
 
 def draw_network(network: Network, image_size: int | None = None) -> str:
-    """Returns the drawing as an SVG element; colours come from the page's style sheet.
-
-    Every layer but the classifier lies in the towers, as it does when the network is spread over
-    two devices. A line between towers means that a layer reads both. `image_size` is that of the
-    input, pixels; None: the network's own.
-    """
+    """Returns an SVG element; a line between towers: a layer reads both. `image_size`: pixels."""
     columns = _columns(network, image_size or network.image_size)
     towers = network.towers
     lines, boxes, words = [], [], []
@@ -83,7 +74,6 @@ def _box(x: float, y: float, width: float, height: float, style: str) -> str:
 
 
 def _wires(before: _Column, column: _Column, x: float, towers: int) -> list[str]:
-    """Returns the lines from the boxes of one layer to those of the next, which is at `x`."""
     start = x - COLUMN + before.width / 2 + 3
     end = x - column.width / 2 - 3
     sources, targets = before.middles(towers), column.middles(towers)

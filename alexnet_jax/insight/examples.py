@@ -9,11 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Example:
-    """One test image, uint8 `[height, width, 3]`, its true class, and the network's answers.
-
-    `probabilities` is float32 `[classes]`. It was drawn at `random`, or is one of the most
-    confident mistakes (`mistake`).
-    """
+    """A test image, uint8 `[height, width, 3]`; `probabilities` is float32 `[classes]`."""
 
     image: np.ndarray
     label: int
@@ -25,11 +21,10 @@ class Example:
 def choose_examples(
     probabilities: np.ndarray, labels: np.ndarray, seed: int = 0, count: int = 8
 ) -> tuple[list[int], list[int]]:
-    """Returns indices of `count` images drawn at random, and of the `count` worst mistakes.
+    """Returns indices of images drawn at random, and of the worst mistakes, up to `count` each.
 
-    The worst mistakes have the least probability for the true class ("top losses"), ties by the
-    most confident wrong answer; none is among the random ones. Fewer than `count` where there are
-    not as many. `probabilities` is float `[n, classes]`, `labels` int `[n]`.
+    Those have the least probability for the true class, ties by the most confident wrong answer;
+    none is among the random ones. `probabilities` is float `[n, classes]`, `labels` int `[n]`.
     """
     number = len(labels)
     rng = np.random.Generator(np.random.Philox(key=[seed, 0xF16]))

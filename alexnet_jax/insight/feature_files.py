@@ -41,11 +41,7 @@ def check_features_path(path: str | Path) -> Path:
 def save_features(
     path: str | Path, features: np.ndarray, names: Sequence[str], layer: str, source: str = ""
 ) -> Path:
-    """Writes features with the names of their images; `np.load(path)` reads it without pickles.
-
-    The file holds `features` (float32, one row per image), `images` (their names), `layer` and
-    `source`. `.npz` is added where `path` has another ending. Returns the path written.
-    """
+    """Writes `features` (float32, a row per image), `images` (names), `layer` and `source`."""
     if len(features) != len(names):
         raise ValueError(f"{len(features)} rows of features for {len(names)} names")
     target = check_features_path(path)
@@ -75,13 +71,8 @@ def stream_features(
 ) -> list[Unreadable]:
     """Writes the activations of all images, in one pass for all layers; resumes a stopped call.
 
-    Args:
-      folder: is made when absent; may hold a part of the same features.
-      source: e.g. run and checkpoint; a folder with another source is not resumed.
-      show: called after each chunk with the numbers of good and bad images so far.
-
-    Returns:
-      The images that could not be read.
+    A folder with another `source` (e.g. run and checkpoint) is not resumed. `show` is called after
+    each chunk with the numbers of good and bad images so far.
     """
     if len(images) != len(names):
         raise ValueError(f"{len(images)} images, {len(names)} names")
@@ -113,11 +104,7 @@ def layer_file(folder: Path, layer: str) -> Path:
 
 
 class _FeatureFolder:
-    """A folder of features while it is written, chunk by chunk.
-
-    The rows of `done` images are on the disk; `unreadable` are pairs of index and reason; `whole`:
-    the arrays have their final names.
-    """
+    """A folder of features while it is written; the rows of `done` images are on the disk."""
 
     def __init__(
         self,

@@ -26,11 +26,7 @@ class NotTaken(NamedTuple):
 
 
 class ImageList(NamedTuple):
-    """The images that a command names, each once, in the order named.
-
-    `missing` has a message per pattern that names no image; `not_taken` is what the named folders
-    and zips hold besides images.
-    """
+    """The images that a command names, each once, in the order named; `missing` are messages."""
 
     names: list[str]
     images: list[Path | Entry | bytes]
@@ -45,14 +41,10 @@ class ImageList(NamedTuple):
 
 
 def find_images(patterns: Iterable[str | os.PathLike]) -> ImageList:
-    """Returns the images that the patterns name.
+    """Returns the images of files, folders, zips, globs and `-` (standard input).
 
-    A file is taken whatever it is. A folder stands for all files below it that are images by their
-    name or their content, sorted; a zip for its files that are images by their name. `-` is an
-    image on standard input. Anything else is a glob (`photos/*.jpg`, `**` for any depth).
-
-    Raises:
-      InputError: no pattern names an image.
+    A file is taken whatever it is; of a folder what is an image by name or content, at any depth,
+    sorted; of a zip by name. Raises `InputError` if no pattern names an image.
     """
     images: dict[Path | str, Path | Entry | bytes] = {}
     missing: list[str] = []
@@ -75,7 +67,7 @@ def find_images(patterns: Iterable[str | os.PathLike]) -> ImageList:
 
 
 def _matches(pattern: str, not_taken: list[NotTaken]) -> list[Path]:
-    """Returns the files of one pattern; raises `InputError` where there is none."""
+    """Raises `InputError` where a pattern names no file."""
     path = Path(pattern)
     if path.is_dir():
         beside: list[NotTaken] = []

@@ -45,10 +45,7 @@ def as_sequence(images: UserImages) -> Sequence[UserImage]:
 
 
 def read_image(image: UserImage, size: int, appearance: Appearance = AS_VIEWED) -> np.ndarray:
-    """Returns one image as the network's data set would store it, uint8 `[size, size, 3]`.
-
-    The shorter side is rescaled to `size` and the central square kept. An array of exactly that
-    size is not changed. `appearance` applies to files and Pillow images.
+    """Returns uint8 `[size, size, 3]`: shorter side rescaled to `size`, then the central square.
 
     Raises:
       BadImageError: the file cannot be read or is no image.
@@ -75,11 +72,7 @@ def read_batches(
     appearance: Appearance,
     unreadable: list[Unreadable] | None,
 ) -> Iterator[np.ndarray]:
-    """Yields uint8 `[k, size, size, 3]`; all batches but the last are full.
-
-    Images that cannot be read go into `unreadable`; if that is None, the first one raises
-    `InputError`.
-    """
+    """Yields uint8 `[k, size, size, 3]`; without `unreadable` a bad image raises `InputError`."""
     batch: list[np.ndarray] = []
     for index, result in enumerate(_read_ahead(images, 2 * batch_size, size, appearance)):
         if isinstance(result, np.ndarray):

@@ -26,11 +26,7 @@ SUBMISSION = "submission"
 
 
 class FilesResult(NamedTuple):
-    """What a command has to say: `text` for standard output, and what is wrong with the files.
-
-    `missing` has one line per pattern that names no file or image; `unreadable` files were left
-    out; `not_taken` is what the named folders hold besides images.
-    """
+    """What a command has to say: `text` for standard output, and what is wrong with the files."""
 
     text: str
     missing: list[str]
@@ -66,15 +62,9 @@ def predict_files(
 ) -> FilesResult:
     """Predicts files, folders, zips and globs; a missing or bad image does not stop the others.
 
-    A submission needs a row for every image: there, a missing or bad one is an error.
-
-    Args:
-      patterns: see `find_images`.
-      checkpoint, orientation, colours, compute_dtype: see `classifier.load`.
-      form: `table`, `csv`, `json`, or `submission` for competitions.
-      probability_of: the class whose probability a submission gives, instead of the likeliest
-        class.
-      output: file to write the answers to; it may not exist.
+    `form` is `table`, `csv`, `json` or `submission`, where such an image is an error: it needs all
+    rows. Of a submission, `probability_of` is the class whose probability it gives, instead of the
+    likeliest class. `output` may not exist.
     """
     forms = (*FORMATS, SUBMISSION)
     if form not in forms:
@@ -138,12 +128,7 @@ def write_features(
     colours: Colours | None = None,
     stream: bool = False,
 ) -> FilesResult:
-    """Writes activations for files, folders and globs.
-
-    One layer becomes a new `.npz` file (`save_features`). Several layers, separated by commas, or
-    one with `stream`, become a folder of `.npy` files, written chunk by chunk (`stream_features`).
-    The other arguments are those of `find_images`, `classifier.load` and `Classifier.features`.
-    """
+    """Writes a new `.npz`; for several layers (commas) or `stream` a folder of `.npy` files."""
     layers = [name.strip() for name in layer.split(",")]
     if stream or len(layers) > 1:
         if before_relu:

@@ -40,11 +40,7 @@ def _data_uri(image: Image.Image, form: str, **options: Any) -> str:
 
 
 def element(tag: str, content: str = "", **attributes: Any) -> str:
-    """Returns an SVG element; `content` is SVG already.
-
-    Floats are written with one decimal. In the names of attributes a final `_` is dropped
-    (`class_`), and others become hyphens (`text_anchor`).
-    """
+    """An element of SVG `content`; `class_` becomes `class`, `text_anchor` `text-anchor`."""
     written = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{html.escape(_number(value), quote=True)}"'
         for name, value in attributes.items()
@@ -53,7 +49,6 @@ def element(tag: str, content: str = "", **attributes: Any) -> str:
 
 
 def line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
-    """Returns a straight line of a CSS class."""
     return element("path", class_=style, d=f"M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}")
 
 

@@ -1,8 +1,4 @@
-"""The model card of a run, in the form of Hugging Face: what it is, and how good.
-
-The head is YAML between two lines of dashes. Its values are written as JSON, which is valid YAML,
-so that class names and other people's text cannot change its meaning.
-"""
+"""A run's model card for Hugging Face; its YAML holds JSON values, so that no text changes it."""
 
 import json
 import math
@@ -71,7 +67,6 @@ def _result(run: Run, results: Results) -> dict[str, Any]:
 
 
 def _set_name(run: Run) -> str:
-    """Returns the prepared set's name, which a source alone has, too; an import may have none."""
     if run.config.data.name or "import" in run.info:
         return run.config.data.name
     return Path(run.info.get("data_path", "")).name

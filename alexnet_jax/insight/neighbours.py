@@ -14,17 +14,13 @@ _ROWS = 512  # queries at a time, so that the table of distances stays small
 
 @dataclass(frozen=True)
 class Neighbours:
-    """One test image, uint8 `[height, width, 3]`, and the training images nearest to it.
-
-    `nearest` is uint8 `[k, height, width, 3]`, nearest first; `distances` are Euclidean, between
-    the layer's activations.
-    """
+    """A test image, uint8 `[height, width, 3]`, and the training images nearest to it."""
 
     image: np.ndarray = field(repr=False)
     label: int
-    nearest: np.ndarray = field(repr=False)
+    nearest: np.ndarray = field(repr=False)  # uint8 [k, height, width, 3], nearest first
     nearest_labels: Sequence[int]
-    distances: Sequence[float]
+    distances: Sequence[float]  # Euclidean, between the layer's activations
 
 
 def last_hidden_layer(network: Network) -> str | None:
@@ -34,11 +30,10 @@ def last_hidden_layer(network: Network) -> str | None:
 
 
 def nearest(queries: Any, bank: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the `count` rows of `bank` with the smallest Euclidean distance to each query.
+    """Finds the rows of `bank`, float `[m, …]`, with the least Euclidean distance to each query.
 
-    `queries` is float `[n, …]` and `bank` `[m, …]`, activations of a layer; all axes but the first
-    are one vector. Returns indices int `[n, count]`, nearest first (ties by index), and distances
-    float32 `[n, count]`.
+    `queries` is float `[n, …]`. Returns indices int `[n, count]`, nearest first (ties by index),
+    and distances float32 `[n, count]`.
     """
     queries, bank = (np.asarray(x, np.float32) for x in (queries, bank))
     if queries.shape[1:] != bank.shape[1:]:

@@ -17,15 +17,11 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 def format_predictions(
     names: Sequence[str], predictions: Sequence[Sequence[Prediction]], form: str = "table"
 ) -> str:
-    """Returns predictions as text, one row per image and answer; `names` has one per image.
-
-    `table` is for people (percent), `csv` and `json` (fractions) for programs.
-    """
+    """Returns a row per image and answer: `table` in percent, `csv` and `json` in fractions."""
     return FORMATS[form](names, predictions)
 
 
 def _table(names: Sequence[str], predictions: Sequence[Sequence[Prediction]]) -> str:
-    """Returns aligned columns; only the first answer of an image has its name."""
     rows = [("image", "label", "probability")]
     for name, answers in zip(names, predictions, strict=True):
         for rank, answer in enumerate(answers):
@@ -109,10 +105,9 @@ def format_submission(
     class_names: Sequence[str],
     column: int | None = None,
 ) -> str:
-    """Returns a CSV of `id,label` with a row for every image; ids that are numbers come first.
+    """Returns CSV, `id,label`, numbers before names; `probabilities` is float32 `[n, classes]`.
 
-    `probabilities` is float32 `[n, classes]`. The label is the likeliest class; of two classes, its
-    number 0 or 1. With `column` it is the probability of that class.
+    The label is the likeliest class (of two, 0 or 1), or the probability of class `column`.
     """
     if column is not None:
         labels = [f"{value:.8g}" for value in probabilities[:, column]]

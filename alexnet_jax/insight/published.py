@@ -22,11 +22,7 @@ class Rival:
 
 @dataclass(frozen=True)
 class Published:
-    """Errors of one network on one test set, as its authors give them.
-
-    A run on fewer than `images` test images cannot be compared. `errors` is `{views: (top-1 error,
-    top-5 error)}`, fractions; `rivals` are earlier methods.
-    """
+    """Errors of one network, `{views: (top-1, top-5)}`, fractions, on `images` test images."""
 
     who: str
     source: str
@@ -89,10 +85,7 @@ PUBLISHED = {
 
 
 def published_for(config: Config, classes: int, images: int | None) -> Published | None:
-    """Returns the published numbers that a run can be compared with, or None.
-
-    A preset's recipe on ten classes, or on a part of the test images, is another task.
-    """
+    """Returns what a run can be compared with; ten classes or fewer images are another task."""
     published = PUBLISHED.get(config.preset)
     if published is None or classes != 1000 or images != published.images:
         return None

@@ -1,8 +1,4 @@
-"""The page that ends every run: one self-contained HTML file, without scripts.
-
-It can be written at any time of a run. Class names, file names and commands are other people's
-text: the templates escape them, and the page's own policy forbids scripts and requests.
-"""
+"""A run's report: one HTML file without scripts; templates escape other people's text."""
 
 import functools
 from pathlib import Path
@@ -16,10 +12,7 @@ from alexnet_jax.insight.report_sections import SECTIONS
 
 
 def write_report(path: str | Path, data: ReportData) -> Path:
-    """Writes the report of a run to an HTML file; an older one stays whole until then.
-
-    Its folder is the run folder unless `data.run["workdir"]` says otherwise. Returns the path.
-    """
+    """Writes the report; its folder is the run folder unless `data.run["workdir"]` is set."""
     path = Path(path)
     data = data.completed(path)
     found = {make.__name__: make(data) for make in SECTIONS}

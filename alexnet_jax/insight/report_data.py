@@ -24,17 +24,10 @@ class ReportData:
     """What a report shows; it leaves out what is not there.
 
     Attributes:
-      run: `run.json`.
-      metrics: rows of `metrics.jsonl`.
-      conv1_kernel: float32 `[height, width, 3, filters]`.
-      earlier_kernels: conv1 at other checkpoints, by title.
-      network: to be drawn; its towers divide the filters. None: one tower.
-      evaluation: by number of views (1, 10), the metrics by name (errors are fractions), and
-        `count` of images if known; None: taken from the metrics' last `final/` rows.
+      conv1_kernel: float32 `[height, width, 3, filters]`; `earlier_kernels` are by title.
+      evaluation: `{views: {metric: value}}`, errors are fractions; None: the last `final/` rows.
       confusion: int `[classes, classes]`, rows are true classes.
-      class_names: one per class; empty: from `run`, else numbers.
-      training: what training shows of an image; empty: its set is not here; None: not known.
-      bad_images: how many files were rejected in `prepare`; None: not known.
+      training: of one image; empty: its set is not here; None: not known.
       near_duplicates: how many test images nearly equal a training image.
     """
 

@@ -12,7 +12,6 @@ from alexnet_jax.insight.report_data import ReportData
 
 
 def head(data: ReportData) -> dict[str, Any]:
-    """Returns what the head of the report shows."""
     return {
         "name": str(data.run.get("name") or data.workdir.resolve().name or "run"),
         "results": _results(data),

@@ -1,8 +1,7 @@
 """The sections of the report. A section is one function here and one template of the same name.
 
-A function returns the values of its template (`report_templates/NAME.html.jinja`, there called
-`section`), or None where the run has nothing to show there. To add a section, add both and a line
-to `SECTIONS`.
+A function returns the values of `report_templates/NAME.html.jinja` (there `section`), or None
+where there is nothing to show. To add a section, add both and a line to `SECTIONS`.
 """
 
 import dataclasses
@@ -40,7 +39,6 @@ FILTERS_WIDTH = 1800  # of the picture of filters: two dots per CSS pixel
 
 
 def training_curves(data: ReportData) -> Values:
-    """Loss and errors against epochs, with the stretches in which nothing was learnt."""
     classes, stuck = len(data.class_names), data.stuck_epochs()
     rates = rate_changes(data.metrics)
     columns = table_columns(max(1, classes))
@@ -89,7 +87,6 @@ def network(data: ReportData) -> Values | None:
 
 
 def filters(data: ReportData) -> Values | None:
-    """The first layer's filters by tower, their colour shares, and those of other checkpoints."""
     kernel, towers = data.conv1_kernel, data.towers
     if kernel is None:
         return None
@@ -120,7 +117,6 @@ def filters(data: ReportData) -> Values | None:
 
 
 def _colour_chart(data: ReportData) -> str:
-    """Returns the colour share of conv1's filters in each tower against epochs."""
     styles = ("training", "second")
     lines = [
         curves.Line(
@@ -232,7 +228,6 @@ def errors(data: ReportData) -> Values | None:
 
 
 def origin(data: ReportData) -> Values:
-    """How the run was made: command, configuration, environment, and problems of the data."""
     preset = PRESETS.get(data.config.preset)
     changed = differing_fields(preset, data.config) if preset else {}
     settings = [
@@ -256,7 +251,6 @@ def origin(data: ReportData) -> Values:
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns a nested mapping as one with names such as `data.name`."""
     flat: dict[str, Any] = {}
     for name, item in value.items():
         nested = isinstance(item, Mapping)

@@ -1,7 +1,4 @@
-"""A complete experiment: data, training, the final test, the report.
-
-`alexnet_jax.train` is `train` here; the loop itself is `training/train.py`.
-"""
+"""A complete experiment: data, training, the final test, the report."""
 
 from alexnet_jax.workflow.evaluation import evaluate_ensemble, evaluate_run
 from alexnet_jax.workflow.final import FinalTest, final_test

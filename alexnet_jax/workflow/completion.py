@@ -23,17 +23,10 @@ def complete(
     display: Display,
     typed: Collection[str],
 ) -> Config:
-    """Returns the configuration with all that it leaves to the photos: the split, a recipe.
+    """Returns the configuration with the split and the recipe that it leaves to the photos.
 
-    Process 0 chooses for all.
-
-    Args:
-      config: as somebody asked for it.
-      record: of the run to continue, which keeps its choices; None: the run is new.
-      source: the run whose layers are copied, if there is one.
-      data_dir: folder of the prepared sets.
-      display: shows what was found and chosen.
-      typed: names of fields that are kept even where they equal the preset.
+    Process 0 chooses for all; the run of `record` keeps its choices. Fields in `typed` are kept
+    even where they equal the preset.
 
     Raises:
       InputError, DataError: there is no usable source of photos.

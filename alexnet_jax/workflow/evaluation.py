@@ -26,16 +26,7 @@ ENSEMBLE = "ensemble.json"
 def evaluate_params(
     run: Run, params: Any, split: Any, views: int, mesh: Mesh | None, compute_dtype: str = ""
 ) -> Evaluation:
-    """Tests parameters on a split.
-
-    Args:
-      run: whose network and settings they are.
-      params: float32 arrays by layer.
-      split: of an open data set.
-      views: 1 (centre) or 10.
-      mesh: devices; None: the first.
-      compute_dtype: type of the activations; empty: that of the training.
-    """
+    """Tests float32 `params` by layer with 1 view (centre) or 10; empty dtype: the training's."""
     config = run.config
     step = make_predict_step(
         run.network,
@@ -61,21 +52,18 @@ def evaluate_run(
     towers: int = 1,
     replicas: int = 0,
 ) -> Evaluation:
-    """Tests a run, or several as an ensemble of equal weights, on a complete split.
+    """Tests a run, or several (`also`) as an ensemble of equal weights, on a complete split.
 
     Args:
-      workdir: run folder.
       checkpoint: `best`, `last` or a step number, of every run.
       views: 1 (centre) or 10.
-      also: further run folders; see `evaluate_ensemble` for weights that are not equal.
-      data_dir: folder of the prepared sets, where the set is no longer where the run found it.
-      split: name of the split; empty: the run's validation split.
+      split: empty: the run's validation split.
       compute_dtype: type of the activations, float32 or bfloat16; empty: that of the training.
       towers: devices over which the network is spread, 1 or 2, however it was trained.
       replicas: copies that share the images; 0: as many as there are devices for.
 
     Raises:
-      InputError, DataError, CheckpointError: see `alexnet_jax.errors`.
+      InputError, DataError, CheckpointError: there is nothing usable to test.
     """
     return evaluate_ensemble(
         (workdir, *also), checkpoint, views, data_dir, split, compute_dtype, towers, replicas
@@ -97,21 +85,12 @@ def evaluate_ensemble(
 ) -> Ensemble:
     """Tests the averaged probabilities of runs, and writes `ensemble.json` into the first's folder.
 
+    With one run nothing is averaged or written. Arguments and errors are those of `evaluate_run`.
+
     Args:
-      workdirs: run folders; with one alone nothing is averaged or written.
-      checkpoint: as for `evaluate_run`, and so are the following.
-      views: 1 (centre) or 10.
-      data_dir: folder of the prepared sets.
-      split: name of the split to test on.
-      compute_dtype: type of the activations.
-      towers: devices over which each network is spread.
-      replicas: copies that share the images.
       weights: `equal` as the paper says, or `tuned` on the top-5 error as 2012 did (`tune`).
       tune_on: `same`: the images of the test, which flatters the result; `half`: every other image,
         and the test is on the rest; else the name of another split.
-
-    Raises:
-      InputError, DataError, CheckpointError: see `alexnet_jax.errors`.
     """
     how = {"views": views, "compute_dtype": compute_dtype, "towers": towers, "weights": weights}
     how |= {"replicas": replicas, "tune_on": tune_on, "runs": len(workdirs)}
@@ -183,11 +162,7 @@ def _write_ensemble(workdir: Path, result: Ensemble, options: dict[str, Any]) ->
 
 
 def dataset_of(run: Run, data_dir: str | Path | None) -> Dataset:
-    """Opens the data set of a run, where the run found it or in another folder of prepared sets.
-
-    Raises:
-      DataError: it is not there, or has other classes.
-    """
+    """Opens a run's data set; raises `DataError` if it is not there or has other classes."""
     folder = Path(run.info["data_path"])
     if data_dir is not None:
         folder = Path(data_dir) / folder.name

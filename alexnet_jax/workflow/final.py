@@ -64,14 +64,7 @@ def _check_final(test: FinalTest) -> None:
 
 
 def write_final(run: Run, step: int, results: dict[int, Evaluation], dataset: Dataset) -> FinalTest:
-    """Writes results into metrics and pictures, and `final.npz`, which `final_test` reads.
-
-    Args:
-      run: that was tested.
-      step: of its parameters.
-      results: by number of views (1, 10); kept are the probabilities of the most.
-      dataset: that it was tested on.
-    """
+    """Writes metrics, pictures and `final.npz`; `results` is by number of views (1, 10)."""
     best_views = max(results)
     probabilities = results[best_views].probabilities
     assert probabilities is not None
@@ -99,14 +92,7 @@ def write_final(run: Run, step: int, results: dict[int, Evaluation], dataset: Da
 
 
 def examples_of(run: Run, dataset: Dataset, probabilities, labels) -> list[Example]:
-    """Returns test images drawn at random (seeded), and the worst mistakes.
-
-    Args:
-      run: that was tested.
-      dataset: that it was tested on.
-      probabilities: float `[images, classes]`.
-      labels: int `[images]`.
-    """
+    """Returns random images and worst mistakes; `probabilities` is float `[images, classes]`."""
     split = dataset.split(run.config.data.validation_split)
     random, mistakes = choose_examples(probabilities, labels, run.config.seed)
     images = split.images(np.asarray(random + mistakes, int))
@@ -123,5 +109,4 @@ def examples_of(run: Run, dataset: Dataset, probabilities, labels) -> list[Examp
 
 
 def epochs_of(run: Run, step: int) -> float:
-    """Returns the passes over the training images that a run has made after a step."""
     return step * run.config.batch_size / run.info.get("epoch_images", run.info["train_images"])

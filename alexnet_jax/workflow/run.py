@@ -51,16 +51,10 @@ def train(
     may name other places in each, but the run folder must be one.
 
     Args:
-      config: what to run, e.g. `PRESETS["digits"]`.
-      workdir: run folder, made when absent; a run of the same configuration is continued.
       data_dir: folder of the prepared sets (default: `default_data_dir()`).
       retune: let rates, schedule and epochs of a run in the folder change from here on.
-      say: takes each line of text for the user.
-      started: `time.monotonic()` at which the user began to wait (default: now), from which
-        `run.json` counts `seconds_to_first_step`.
-      quiet: print no progress, only warnings and the result.
-      typed: dotted names of fields that the user has set. They are kept even where they equal the
-        preset. Fields that differ from the preset are kept in any case.
+      started: `time.monotonic()` from which `run.json` counts `seconds_to_first_step`.
+      typed: dotted names of fields that are kept even where they equal the preset.
 
     Returns:
       The newest state; its `params` are float32 arrays by layer.
@@ -142,7 +136,6 @@ def _finish(outcome: Outcome, dataset: Dataset) -> FinalTest:
 
 
 def print_summary(outcome: Outcome, test: FinalTest, say: Callable[[str], None]) -> None:
-    """Prints what the run made and what to type next."""
     run, info = outcome.run, outcome.run.info
     if not outcome.steps_done:
         say(f"{run.workdir} holds a finished run of this configuration: nothing to do")

@@ -36,10 +36,7 @@ REPORT, CARD = "report.html", "model_card.md"
 
 
 def write_run_report(workdir: str | Path) -> Path:
-    """Writes `report.html` and `model_card.md` of a run; returns the first's path.
-
-    Without its data set the report has no pictures of test images.
-    """
+    """Writes `report.html` (returned) and `model_card.md`; test images need the run's data set."""
     run = read_run(workdir)
     weights, dataset = None, None
     with contextlib.suppress(CheckpointError):  # a run that has not saved yet still has curves
@@ -52,14 +49,7 @@ def write_run_report(workdir: str | Path) -> Path:
 def write_report_of(
     run: Run, test: FinalTest, weights: RunWeights | None, dataset: Dataset | None
 ) -> Path:
-    """Writes report and model card; see `write_run_report`.
-
-    Args:
-      run: described by them.
-      test: that ended it.
-      weights: of its last checkpoint; None: there is none.
-      dataset: of the run; None: it is not there.
-    """
+    """Writes report and model card; `weights` are those of the last checkpoint."""
     path = run.workdir / REPORT
     params = {} if weights is None else weights.params
     labels, probabilities = test.labels, test.probabilities
@@ -117,11 +107,7 @@ def _earlier_kernels(run: Run) -> dict[str, np.ndarray]:
 
 
 def card_path(output: str | Path) -> Path:
-    """Returns where the model card of an export goes: its name and `.md`, perhaps an older card.
-
-    Raises:
-      InputError: there is such a file, and it is no model card of this program.
-    """
+    """Returns the export's name with `.md`; raises `InputError` if that file is no card of ours."""
     path = Path(output)
     path = path.with_name(path.name + ".md")
     if path.exists() and not is_card(path):
@@ -130,15 +116,7 @@ def card_path(output: str | Path) -> Path:
 
 
 def write_card(weights: RunWeights, path: Path) -> None:
-    """Writes the model card of exported weights.
-
-    Args:
-      weights: what was exported.
-      path: from `card_path`.
-
-    Raises:
-      InputError: it cannot be written.
-    """
+    """Writes the model card of exported weights; raises `InputError` if it cannot be written."""
     tested = final_test(weights.run)
     # The errors are those of the last step; another checkpoint was not tested whole.
     results = tested.summary if tested.step == weights.step else {}
