@@ -43,28 +43,19 @@ _CHUNK = 256
 
 
 class Copies(NamedTuple):
-    """What was found in a source.
+    """The photos of a source that show one scene, and the pairs that were found."""
 
-    Attributes:
-      searched: `photos`: also mirrored, turned and cropped copies; `bytes`: equal files only;
-        `no`: nothing was searched.
-      images: split and image, for every photo, as the source was listed.
-      scenes: indices of the images that show one photo, two or more each.
-    """
-
+    # "photos": also mirrored, turned, cropped copies; "bytes": equal files; "no": not done
     searched: str
-    images: list[tuple[str, SourceImage]]
-    scenes: list[list[int]]
+    images: list[tuple[str, SourceImage]]  # (split, image) of every photo, as the source was listed
+    scenes: list[list[int]]  # indices of the images of one photo, two or more each
     links: list[Copy]
 
 
 def search_copies(
     data: DataConfig, listing: Listing, appearance: Appearance, display: Display
 ) -> Copies:
-    """Finds the photos of a source that show one scene.
-
-    Photos that cannot be read are no copies here; writing the shards will name them.
-    """
+    """Photos that cannot be read are no copies here; writing the shards names them."""
     splits = sorted(listing.splits, key=lambda split: (split != "train", split))
     images = [(split, image) for split in splits for image in listing.splits[split]]
     if data.copies == "ignore" or "copies" not in source_kind(data.source_kind).options:
@@ -95,11 +86,7 @@ def search_copies(
 
 
 def keep_together(data: DataConfig, listing: Listing, copies: Copies, display: Display) -> Listing:
-    """Draws the held-out share again if copies of one photo are on both of its sides.
-
-    A split that the source brings along stays as it is. If all photos of each class are copies of
-    one, no share can be set aside, which is an error.
-    """
+    """Draws the held-out share again if it splits copies; `DataError` if none can be set aside."""
     if not listing.held_out or not copies.scenes:
         return listing
     places = [i for i, (split, _) in enumerate(copies.images) if split in ("train", "validation")]
@@ -131,10 +118,7 @@ def write_copies(
     bad: Sequence[Mapping[str, str]],
     display: Display,
 ) -> dict[str, Any]:
-    """Writes the copies to `copies.csv`, prints how many there are, and returns the counts.
-
-    `listing` has the splits as they are stored; `bad` rows were left out.
-    """
+    """Writes `copies.csv`, returns the counts; `bad` rows were left out of the stored set."""
     if copies.searched == "no":
         return {"searched": "no"}
     split_of = {
@@ -193,10 +177,7 @@ def _rows(
 
 
 def _same_files(images: Sequence[SourceImage]) -> list[tuple[int, int]]:
-    """Returns pairs of images with the same bytes: the first one, and another.
-
-    Most are told apart by their size, or by a piece in their middle; only then all is read.
-    """
+    """Returns pairs of equal files: size, then a middle piece, tell most apart unread."""
     by_size: dict[Any, list[int]] = defaultdict(list)
     for index, image in enumerate(images):
         by_size[image.size].append(index)
@@ -209,8 +190,6 @@ def _same_files(images: Sequence[SourceImage]) -> list[tuple[int, int]]:
 def _split_by_digest(
     parts: list[list[int]], images: Sequence[SourceImage], max_middle_bytes: int | None
 ) -> list[list[int]]:
-    """Splits lists of indices by the images' bytes; lists of one and unreadable images go."""
-
     def digest(index: int) -> bytes | None:
         try:
             data = read_encoded(images[index], max_middle_bytes)

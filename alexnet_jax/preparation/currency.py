@@ -1,8 +1,4 @@
-"""Whether a prepared set holds what its source holds now, by contents and not by options.
-
-Images whose file was touched are compared by contents: a copy, a `touch` or an archive packed again
-changes nothing.
-"""
+"""Compares a prepared set with its source by contents: a touched or repacked file is no change."""
 
 import contextlib
 import os
@@ -35,20 +31,14 @@ _MAX_CLASS_LINES = 6
 
 
 class Comparison(NamedTuple):
-    """How the source of a prepared set is now.
+    """The state of a source since its set was prepared."""
 
-    Attributes:
-      state: `gone`: the source is not there; `unknown`: the set has no record of its source.
-      text: what has changed, or why it is not there.
-      listing: of the source, if it has changed.
-    """
-
+    # "gone": no source; "unknown": the set has no record of it
     state: Literal["current", "changed", "gone", "unknown"]
     text: str = ""
-    listing: Listing | None = None
+    listing: Listing | None = None  # of the source, if it has changed
 
     def message(self, data: DataConfig, folder: Path) -> str:
-        """Returns a line for the user; empty: there is nothing to say."""
         source = readable(data.source)
         text = {
             "current": "",
@@ -68,11 +58,7 @@ class Comparison(NamedTuple):
 def compare_source(
     version: Version, data: DataConfig, display: Display, work: Path | None = None
 ) -> Comparison:
-    """Compares the source of a prepared set with what the set was made of.
-
-    Args:
-      work: folder for files that have to be unpacked; None: a temporary one.
-    """
+    """`work` is the folder for files that have to be unpacked; None: a temporary one."""
     if not has_files(data):
         return Comparison("current")
     folder, prepared = version.folder, version.prepared
@@ -105,7 +91,7 @@ def compare_source(
 
 
 def quick_state(folder: Path, kind: str, source: str, max_seconds: float) -> str:
-    """Returns in words whether the files of a source have changed; empty: not known that soon."""
+    """Returns in words whether a source's files have changed; empty: not known that soon."""
     if not has_files(DataConfig(source_kind=kind, source=source)):
         return ""
     digest, name = load_digest(folder), readable(source)
@@ -161,7 +147,6 @@ def _count_differences(
     name: str,
     display: Display,
 ) -> Counter[str]:
-    """Counts the images that were added, removed, changed, or moved to another split."""
     counts: Counter[str] = Counter()
     unmatched = defaultdict(list)  # the same name may be in several splits
     for index, key in enumerate(images.keys):

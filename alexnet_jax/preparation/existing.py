@@ -16,7 +16,6 @@ from alexnet_jax.preparation.options import appearance_of, check_same
 def compare_version(
     version: Version, data: DataConfig, display: Display, work: Path | None = None
 ) -> Comparison:
-    """Compares the source of a version; an error has the way to use the set without it."""
     try:
         return compare_source(version, data, display, work)
     except (InputError, DataError) as error:
@@ -27,7 +26,6 @@ def compare_version(
 
 
 def check_newest(version: Version, data: DataConfig) -> None:
-    """Refuses new contents that would follow an older version, given by its name."""
     number = version_in(version.prepared)
     if number != version.number:
         name = version.prepared["name"]
@@ -55,11 +53,7 @@ def use_version(version: Version, data: DataConfig, compared: Comparison, displa
 def version_of_run(
     found: Sequence[Version], data: DataConfig, fingerprint: str, display: Display
 ) -> Path:
-    """Returns the folder of the version that a run began with; prints a line on newer contents.
-
-    If it is gone, the newest is taken: the run then says that it began with another. `found` has
-    all versions, the newest last.
-    """
+    """Returns the version that a run began with; if it is gone, the newest."""
     newest = found[-1]
     own = next((v for v in found[::-1] if v.prepared["fingerprint"] == fingerprint), newest)
     check_same(own, data)
@@ -83,7 +77,6 @@ def version_of_run(
 
 
 def _print_appearance(version: Version, data: DataConfig, display: Display) -> None:
-    """Prints a line if the images of a set were read otherwise than they would be now."""
     pairs = zip(
         Appearance._fields, appearance_in(version.prepared), appearance_of(data), strict=True
     )

@@ -39,7 +39,6 @@ _PACKAGES = ("numpy", "pillow", "simplejpeg", "tensorflow-datasets")
 
 
 def stop_for_bad(results: list[ShardResult], folder: Path, data: DataConfig) -> NoReturn:
-    """Lists the bad images of `results` and raises the error that ends a preparation."""
     bad = _write_bad(folder, results)
     first = f"{bad[0]['key']}: {bad[0]['reason']}" if bad else ""
     raise DataError(
@@ -68,10 +67,7 @@ def finish(
     copies: Copies,
     display: Display,
 ) -> None:
-    """Reduces the sidecars and writes everything that makes the shards a data set.
-
-    `files` are those of the source, from before its images were listed; `results` are by file.
-    """
+    """`files` are the source's from before its images were listed; `results` are by file."""
     by_split: dict[str, list[ShardResult]] = {}
     for shard in shards:
         by_split.setdefault(shard.split, []).append(results[shard.file])
@@ -102,7 +98,6 @@ def finish(
 def _class_counts(
     folder: Path, listing: Listing, by_split: Mapping[str, list[ShardResult]]
 ) -> dict[str, np.ndarray]:
-    """Returns the stored images of each class, by split; every class must have one in training."""
     classes = len(listing.class_ids)
     counts = {
         split: np.bincount(np.concatenate([r.labels for r in parts]), minlength=classes)
@@ -132,7 +127,6 @@ def _description(
     by_split: Mapping[str, list[ShardResult]],
     counts: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
-    """Returns the contents of `prepared.json`."""
     fingerprint = hashlib.sha256()
     for split, parts in by_split.items():
         for result in parts:

@@ -14,31 +14,19 @@ from alexnet_jax.preparation.file_trees.member_bytes import read_member
 
 
 class SourceImage(NamedTuple):
-    """One image of a source.
+    """One image of a source, and where its bytes are."""
 
-    Attributes:
-      key: name of the image inside its source; unique within a split.
-      label: class index.
-      path: file that holds the bytes (an image, an archive, a CIFAR batch), or a TFDS folder.
-      offset: where the bytes begin in that file; 0: the whole file, because no member of an archive
-        begins there. For `tfds`: the index of the example.
-      size: number of bytes.
-      form: `file` is an encoded image, `planar` 32x32 bytes of red, then green, then blue,
-        `pixels` an array in memory, `tfds` an example of a prepared TFDS set.
-      pixels: uint8 [h, w, 3] where `form` is `pixels`.
-      split: split of the TFDS set where `form` is `tfds`.
-      packed: bytes of its deflate stream in a zip; 0: it is not compressed.
-    """
-
-    key: str
-    label: int
-    path: str = ""
+    key: str  # unique within a split
+    label: int  # class index
+    path: str = ""  # file of the bytes (image, archive, CIFAR batch), or a TFDS folder
+    # bytes; 0: the whole file, as no member of an archive begins there; TFDS: example index
     offset: int = 0
-    size: int = 0
+    size: int = 0  # bytes
+    # planar: 32x32 bytes of red, then green, then blue
     form: Literal["file", "planar", "pixels", "tfds"] = "file"
-    pixels: np.ndarray | None = None
-    split: str = ""
-    packed: int = 0
+    pixels: np.ndarray | None = None  # uint8 [h, w, 3] if `form` is "pixels"
+    split: str = ""  # of the TFDS set
+    packed: int = 0  # bytes of its deflate stream in a zip; 0: not compressed
 
 
 def read_square(
@@ -60,11 +48,7 @@ def read_square(
 
 
 def read_encoded(image: SourceImage, max_middle_bytes: int | None = None) -> bytes:
-    """Returns the bytes of an image file (`file` or `tfds`) as the source has them.
-
-    With `max_middle_bytes`, only so many are read from the middle of a larger file, but examples of
-    TFDS and compressed members of a zip are always read whole.
-    """
+    """`max_middle_bytes` reads only the middle of a large file, not of TFDS or compressed zips."""
     if image.form == "tfds":
         return _open_tfds(image.path, image.split)[image.offset]["image"]
     if max_middle_bytes is None or image.size <= max_middle_bytes:

@@ -21,12 +21,10 @@ from alexnet_jax.source_kinds import SOURCE_KINDS
 
 
 def default_options(kind: str, source: str = "", name: str = "") -> DataConfig:
-    """Returns the usual options of a kind of source; an empty name is derived later."""
     return DataConfig(name=name, source_kind=kind, source=source, **source_kind(kind).defaults)
 
 
 def resolve_options(data: DataConfig) -> DataConfig:
-    """Checks the options, makes the source absolute and derives an empty name."""
     check_data(data)
     kind = source_kind(data.source_kind)
     data = dataclasses.replace(data, **kind.fixed)
@@ -50,7 +48,6 @@ def appearance_of(data: DataConfig) -> Appearance:
 
 
 def described_options(data: DataConfig) -> dict[str, Any]:
-    """Returns what decides the contents of a prepared set, as `prepared.json` keeps it."""
     names = ["source_kind", "source", "stored_size", "store"]
     names += ["jpeg_quality"] * (data.store == "jpeg")
     names += source_kind(data.source_kind).options
@@ -61,10 +58,9 @@ def described_options(data: DataConfig) -> dict[str, Any]:
 
 
 def check_same(version: Version, data: DataConfig) -> None:
-    """Refuses a set that was prepared with other options than `data` has.
+    """Refuses a set of other options; without a source only the stored size must agree.
 
-    Without a source in `data`, only the stored size must agree. Orientation and colours must agree
-    only if `data` chooses them.
+    Orientation and colours must agree only if `data` chooses them.
     """
     have = appearance_in(version.prepared)._asdict() | version.prepared["options"]
     want = described_options(data) | appearance_of(data)._asdict()
@@ -81,7 +77,6 @@ def check_same(version: Version, data: DataConfig) -> None:
 
 
 def prepare_command(data: DataConfig, data_dir: Path) -> str:
-    """Returns the command line that prepares `data`, with PATH for an unknown source."""
     words = ["python", "-m", "alexnet_jax.main", "prepare", "--source"]
     if source_kind(data.source_kind).location == "name":
         words.append(f"{data.source_kind}:{data.source or 'NAME'}")

@@ -23,10 +23,7 @@ _SPLIT_ORDER = ("train", "validation", "test")
 
 
 def plan_shards(data: DataConfig, listing: Listing, bad_images: BadImages) -> list[Shard]:
-    """Cuts the images of a source into shards, independent of workers and machine.
-
-    Training images are shuffled, once and for all; the others keep the source's order.
-    """
+    """Cuts a source into shards, the same on every machine; only training images are shuffled."""
     image_bytes = 3 * data.stored_size**2 // (1 if data.store == "raw" else 5) + 64
     max_images = max(1, min(_MAX_IMAGES, _SHARD_BYTES // image_bytes))
     shards = []
@@ -46,7 +43,6 @@ def plan_shards(data: DataConfig, listing: Listing, bad_images: BadImages) -> li
 def check_plan(
     folder: Path, data: DataConfig, listing: Listing, shards: Sequence[Shard], display: Display
 ) -> None:
-    """Records what is being prepared in `folder`; refuses to continue a preparation of another."""
     digest = hashlib.sha256(json.dumps(listing.class_names).encode())
     for shard in shards:
         digest.update(f"{shard.file}\n".encode())
@@ -74,7 +70,6 @@ def check_plan(
 
 
 def check_space(folder: Path, images: int, stored: Storage) -> None:
-    """Stops at once, not after hours, if the set cannot fit on the disk."""
     needed = images * stored.stored_size**2 * 3 // (1 if stored.store == "raw" else 12)
     free = shutil.disk_usage(folder).free
     if needed > free:

@@ -1,7 +1,7 @@
-"""Turns a source of images into a prepared set, once: fitted, checked, counted, fingerprinted.
+"""Turns a source of images into a prepared set: fitted, checked, counted, fingerprinted.
 
-The shards depend only on the source and the options. Each is written by one process and finished by
-a rename, so an interrupted preparation continues, and any number of workers gives the same set.
+Each shard depends only on source and options and is finished by a rename, so an interrupted
+preparation continues, and any number of workers gives the same set.
 """
 
 import contextlib
@@ -69,17 +69,12 @@ def prepare(
 ) -> Path:
     """Prepares a data set, or continues an interrupted preparation, or finds it done.
 
-    If the source has changed since, it is prepared as a new version next to the old one.
+    Returns the folder of the newest version; a changed source becomes a new one next to the old.
 
     Args:
-      data: source and storage options; an empty name is derived from them.
-      data_dir: folder of prepared sets; made if missing.
+      data: an empty name is derived from its other options.
       workers: processes; None: one per core, at most 8; 0 or 1: this process only.
-      bad_images: leave bad images out and list them in `bad_images.jsonl`, or stop at the first.
-      display: shows lines and progress; None: on standard error.
-
-    Returns:
-      The folder of the newest version of the set.
+      bad_images: leave out and list in `bad_images.jsonl`, or stop at the first.
 
     Raises:
       InputError: unknown kind, missing source, impossible option.
@@ -98,18 +93,15 @@ def ensure_prepared(
     display: Display | None = None,
     begun_with: str = "",
 ) -> Path:
-    """Returns the folder of the prepared set; prepares it first if a source is known.
+    """Returns the newest version of the prepared set; prepares it first if a source is known.
 
-    This is the newest version; a changed source is prepared as the next one. A run goes on with the
-    version that it began with. TFDS catalogue sets are prepared in a process of their own, because
-    only that one may load TensorFlow.
+    TFDS catalogue sets are prepared in a process of their own: only that one may load TensorFlow.
 
     Args:
-      begun_with: fingerprint of the set that a resumed run began with; empty: a new run.
+      begun_with: fingerprint of the set that a resumed run began with and keeps; empty: a new run.
 
     Raises:
-      DataError: the set is missing and no source is given (the message has the command to type),
-        or it does not fit `data`; otherwise as `prepare`.
+      DataError: set and source are missing, or the set does not fit `data`; else as `prepare`.
     """
     job = _job(data, data_dir, workers, bad_images)
     data, folder = job.data, job.folder
@@ -169,7 +161,7 @@ def _compare(version: Version, data: DataConfig, display: Display) -> Comparison
 
 
 def _prepare(job: _Job, display: Display, known: tuple[Version, Comparison] | None = None) -> Path:
-    """Does what `prepare` says; `known` is a comparison made a moment ago."""
+    """`known` is a comparison made a moment ago."""
     data, folder = job.data, job.folder
     with _locked(folder, display):
         found = versions(folder)
@@ -193,7 +185,7 @@ def _prepare(job: _Job, display: Display, known: tuple[Version, Comparison] | No
 
 
 def _locked(folder: Path, display: Display) -> Any:
-    """Returns a held lock on the set; waits, with a line, while another process prepares it."""
+    """Waits, with a line, while another process prepares the set."""
     import filelock
 
     check_utf8(folder)

@@ -37,7 +37,6 @@ class ShardProgress:
         self._show(self._good, self._bad)
 
     def stop(self) -> bool:
-        """Returns whether the preparation was interrupted."""
         return False
 
 
@@ -53,7 +52,7 @@ class _Part:
         self.digest = hashlib.sha256()
 
     def add(self, record: SourceImage, image: Any) -> None:
-        """Notes a stored image; the lengths in the digest keep its parts apart."""
+        """The lengths in the digest keep its parts apart."""
         image = bytes(image)
         for part in (record.key.encode(), struct.pack("<q", record.label), image):
             self.digest.update(struct.pack("<q", len(part)) + part)
@@ -65,11 +64,7 @@ class _Part:
 def write_shard(
     folder: Path, shard: Shard, stored: Storage, progress: ShardProgress
 ) -> ShardResult:
-    """Decodes the records of a shard, writes its file and its sidecar, both atomically.
-
-    Bad images are left out and listed. Statistics are summed over what was stored, after JPEG
-    compression, because that is what training will read.
-    """
+    """Writes shard and sidecar atomically; sums after JPEG compression, as training reads it."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     part = _Part(stored)
@@ -92,7 +87,7 @@ def write_shard(
 
 
 def _fill(writer: Any, part: _Part, shard: Shard, stored: Storage, progress: ShardProgress) -> str:
-    """Writes the records; returns why it stopped early, or nothing."""
+    """Returns why it stopped early; empty: it did not."""
     serializer = _features(stored)
     in_a_row = 0
     for record in shard.images:
@@ -124,7 +119,6 @@ def _fill(writer: Any, part: _Part, shard: Shard, stored: Storage, progress: Sha
 
 
 def _finish(temporary: Path, final: Path, count: int) -> int:
-    """Checks that the file is complete, syncs it, gives it its name; returns its size in bytes."""
     from array_record.python.array_record_module import ArrayRecordReader
 
     with open(temporary, "rb+") as file:

@@ -31,17 +31,12 @@ class SourceMissingError(Exception):
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """Files below a source, sorted by name.
+    """Files below a source, sorted by name."""
 
-    Attributes:
-      names: relative to the source; one empty name where it is a file; a table above has `../`.
-      sizes: int64 [n], bytes.
-      times: int64 [n], when they last changed, nanoseconds; -1: so shortly before they were listed
-        that a later change may get the same time.
-    """
-
+    # relative to the source; one empty name if it is a file; a table above has `../`
     names: list[str]
-    sizes: np.ndarray
+    sizes: np.ndarray  # int64 [n], bytes
+    # int64 [n], last changes, ns; -1: so recent that a later one may get the same time
     times: np.ndarray
 
     @property
@@ -58,7 +53,7 @@ class SourceFiles:
 
     @cached_property
     def known(self) -> dict[str, tuple[int, int]]:
-        """Sizes and times by name, of the files whose times are certain."""
+        """(size, time) by name, of the files whose times are certain."""
         triples = zip(self.names, self.sizes.tolist(), self.times.tolist(), strict=True)
         return {name: (size, ns) for name, size, ns in triples if ns != _UNCERTAIN}
 
@@ -78,13 +73,7 @@ class SourceFiles:
 def list_files(
     root: Path, max_seconds: float | None = None, display: Display | None = None
 ) -> SourceFiles | None:
-    """Lists the files of a source, and the tables above it that may give its labels.
-
-    Hidden files are left out, links are followed.
-
-    Args:
-      max_seconds: give up then and return None; None: never.
-      display: shows a line if it takes long.
+    """Lists the files of a source, and tables above it; None after `max_seconds`.
 
     Raises:
       SourceMissingError: there is nothing, or an empty folder, as where a disk is not mounted.
@@ -119,7 +108,7 @@ def relative_name(root: Path, path: str) -> str:
 
 
 def _files(root: Path) -> Iterator[tuple[str, int, int]]:
-    """Yields name, size and time of each file below `root`, in no order."""
+    """Yields name, size in bytes and time in ns of each file below `root`, in no order."""
     try:
         status = os.stat(root)
         if not stat.S_ISDIR(status.st_mode):
@@ -161,7 +150,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _status(entry: os.DirEntry) -> os.stat_result | None:
-    """Returns the status of a file, or of a link that leads nowhere; None: it was just removed."""
+    """Follows links, except one that leads nowhere; None: it was just removed."""
     for follow in (True, False):
         try:
             return entry.stat(follow_symlinks=follow)

@@ -1,8 +1,4 @@
-"""What a prepared set records of its source: the files that there were, and the images in them.
-
-`source.npz` in its folder has names, sizes and times of the files, and a digest of each image's
-bytes. While a set is being prepared, its work folder has the files alone.
-"""
+"""`source.npz` in a prepared set: the files of its source, and a digest of each image's bytes."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -33,19 +29,13 @@ _FILES = "source_files"  # in the work folder: as they were when its finished pa
 
 
 class RecordedImages(NamedTuple):
-    """The images that a set was made of, bad ones included, in the order of their source.
-
-    Attributes:
-      labels: int32 [n].
-      sizes: int64 [n], bytes.
-      contents: uint64 [n], from `content_digest`.
-    """
+    """The images that a set was made of, bad ones included, in the order of their source."""
 
     keys: list[str]
     splits: list[str]
-    labels: np.ndarray
-    sizes: np.ndarray
-    contents: np.ndarray
+    labels: np.ndarray  # int32 [n]
+    sizes: np.ndarray  # int64 [n], bytes
+    contents: np.ndarray  # uint64 [n], from `content_digest`
 
 
 def has_files(data: DataConfig) -> bool:
@@ -61,7 +51,7 @@ def files_of(data: DataConfig, display: Display) -> SourceFiles | None:
 def finished_parts(
     folder: Path, data: DataConfig, files: SourceFiles | None, shards: Sequence[Shard]
 ) -> dict[str, ShardResult]:
-    """Returns the finished parts of an interrupted preparation whose images have not changed."""
+    """Returns the finished parts of a preparation whose images have not changed."""
     loaded = {shard.file: storage.load_result(folder, shard.file) for shard in shards}
     done = {file: result for file, result in loaded.items() if result is not None}
     if files is None:
@@ -89,7 +79,7 @@ def record_source(
     shards: Sequence[Shard],
     results: dict[str, ShardResult],
 ) -> None:
-    """Writes what a set was made of; `listed` are the images before copies were kept together."""
+    """`listed` are the images before copies were kept together."""
 
     def identity(image: SourceImage) -> SourceImage:
         return image._replace(pixels=None)  # hashable, and no other image has it
@@ -130,7 +120,7 @@ def save_record(folder: Path, files: SourceFiles, images: RecordedImages) -> Non
 
 
 def load_record(folder: Path) -> tuple[SourceFiles, RecordedImages]:
-    """Reads what a set was made of; raises `OSError`, `ValueError` or `KeyError` if it cannot."""
+    """Raises `OSError`, `ValueError` or `KeyError` if there is no readable record."""
     arrays = read_arrays(folder / SOURCE)
     names = unpack_strings(arrays["split_names"])
     splits = np.array(names, object)[np.minimum(arrays["splits"], len(names) - 1)].tolist()
@@ -142,7 +132,7 @@ def load_record(folder: Path) -> tuple[SourceFiles, RecordedImages]:
 
 
 def load_digest(folder: Path) -> str | None:
-    """Returns the recorded digest of the source's files; empty: compare images; None: no record."""
+    """Returns the digest of the source's files; empty: compare images; None: no record."""
     try:
         return unpack_strings(read_arrays(folder / SOURCE, "digest")["digest"])[0]
     except (OSError, ValueError, KeyError, IndexError):
@@ -150,7 +140,6 @@ def load_digest(folder: Path) -> str | None:
 
 
 def touched(root: Path, before: SourceFiles, now: SourceFiles) -> Callable[[SourceImage], bool]:
-    """Returns a function that says whether the size or time of an image's file has changed."""
     unchanged = {name for name, _ in before.known.items() & now.known.items()}
     known: dict[str, bool] = {}
 

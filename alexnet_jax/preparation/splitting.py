@@ -12,11 +12,9 @@ def hold_out(
 ) -> tuple[list[SourceImage], list[SourceImage]]:
     """Sets the same share of every class aside; returns the images kept and those held out.
 
-    Within a class the images with the smallest hash of their name are held out, so the choice is
-    the same on every machine, and new images move few others. A class of two or more keeps at
-    least one image on each side. A group (indices of images that belong together) is held out as a
-    whole or not at all, by the hash of the first of its names, if that brings its classes nearer to
-    their share; so a class that is one group stays whole.
+    The smallest hashes of names are held out: the same on every machine, and new images move few
+    others. A class of two or more keeps one on each side. A group (indices) is held out as a whole
+    or not at all, whichever brings its classes nearer to their share.
     """
     grouped = {index for group in groups for index in group}
     units = [tuple(group) for group in groups]
@@ -56,14 +54,13 @@ def _share(size: int, fraction: float) -> int:
 
 
 def _leaves_some(unit: Counter[int], held: Counter[int], sizes: Counter[int]) -> bool:
-    """Returns whether classes of two or more keep an image on the other side without `unit`."""
     return all(
         held[label] + count < sizes[label] or sizes[label] == 1 for label, count in unit.items()
     )
 
 
 def shuffled(images: list[SourceImage]) -> list[SourceImage]:
-    """Returns the images in an order by hash, which does not depend on the version of NumPy."""
+    """Orders images by hash, which does not depend on the version of NumPy."""
     return sorted(images, key=lambda image: _hash("shuffle", image.key))
 
 

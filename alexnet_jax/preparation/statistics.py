@@ -1,6 +1,6 @@
-"""Mean image, channel statistics and colour PCA of the training images, summed in `prepare`.
+"""Mean image, channel statistics and colour PCA of the training images.
 
-The sums are integers, hence exact: they do not depend on the number of workers or the order.
+The sums are integers, so exact: they do not depend on the number of workers or the order.
 Source: paper §2 (mean activity) and §4.1 (PCA of the RGB values of all training pixels).
 """
 
@@ -31,12 +31,7 @@ class PixelSums:
 
 
 def reduce(parts: Iterable[tuple[int, np.ndarray, np.ndarray]], size: int) -> Statistics:
-    """Combines the sums of all shards; float64 inside.
-
-    Args:
-      parts: per shard: number of images, pixel sums [s, s, 3], RGB products [3, 3] (integers).
-      size: s.
-    """
+    """Combines the shards' integer sums (number, [s, s, 3], [3, 3]) in float64; `size` is s."""
     count = 0
     total = np.zeros((size, size, 3), np.uint64)
     products = np.zeros((3, 3), np.int64)

@@ -41,43 +41,31 @@ class Shard(NamedTuple):
 
 
 class ShardResult(NamedTuple):
-    """What is known of a written shard.
-
-    Attributes:
-      labels: int32 [n].
-      checksums: uint32 [n], CRC-32 of each stored image.
-      digest: of keys, labels and stored images.
-      bad: rows of `bad_images.jsonl`.
-      pixels, products: as of `PixelSums`; empty once they are in the sidecar.
-      contents: uint64, a digest of the source's bytes for each image, also for bad ones.
-      stopped: why it was not finished; empty: it was.
-      without_end: number of JPEGs without end marker.
-    """
+    """What is known of a written shard."""
 
     file: str
     split: str
-    labels: np.ndarray
+    labels: np.ndarray  # int32 [n]
     keys: list[str]
-    checksums: np.ndarray
-    digest: str
+    checksums: np.ndarray  # uint32 [n], CRC-32 of each stored image
+    digest: str  # of keys, labels and stored images
     num_bytes: int
-    bad: list[dict[str, str]]
-    pixels: np.ndarray
+    bad: list[dict[str, str]]  # rows of `bad_images.jsonl`
+    pixels: np.ndarray  # with `products` as of `PixelSums`; empty once in the sidecar
     products: np.ndarray
-    contents: np.ndarray
-    stopped: str = ""
-    without_end: int = 0
+    contents: np.ndarray  # uint64 digest of the source's bytes of each image, also of bad ones
+    stopped: str = ""  # why it was not finished; empty: it was
+    without_end: int = 0  # number of JPEGs without end marker
 
 
 def shard_file(name: str, split: str, index: int, count: int) -> str:
-    """Returns the file name of a shard by TFDS's convention."""
+    """Follows TFDS's convention."""
     plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()
     plain = plain if plain[:1].isalpha() else f"set_{plain}"
     return f"{plain}-{split}.array_record-{index:05d}-of-{count:05d}"
 
 
 def features(storage: Storage) -> Any:
-    """Returns the TFDS features of a prepared set: image, label, key."""
     import tensorflow_datasets as tfds
 
     shape = (storage.stored_size, storage.stored_size, 3)
@@ -114,7 +102,7 @@ def _sidecar(folder: Path, file: str) -> Path:
 
 
 def save_result(folder: Path, result: ShardResult) -> None:
-    """Writes the sidecar of a finished shard, which makes it count as finished."""
+    """The sidecar makes a shard count as finished."""
     names = ("split", "digest", "num_bytes", "without_end")
     facts = {name: getattr(result, name) for name in names}
     with write_errors(folder):
@@ -131,10 +119,7 @@ def save_result(folder: Path, result: ShardResult) -> None:
 
 
 def load_result(folder: Path, file: str) -> ShardResult | None:
-    """Reads the sidecar of a finished shard; None if the shard must be written (again).
-
-    A shard with bad images is written again, because they may have been repaired.
-    """
+    """None: write the shard (again), also if it has bad images, which may be repaired now."""
     try:
         arrays = read_arrays(_sidecar(folder, file))
         facts, bad = (json.loads(text) for text in unpack_strings(arrays["text"]))
@@ -155,13 +140,13 @@ def forget_result(folder: Path, file: str) -> None:
 
 
 def without_sums(result: ShardResult) -> ShardResult:
-    """Returns the result without its sums, which are large and are kept in the sidecar."""
+    """Drops the sums, which are large and are kept in the sidecar."""
     nothing = np.zeros(0, np.int64)
     return result._replace(pixels=nothing, products=nothing)
 
 
 def load_sums(folder: Path, file: str) -> tuple[int, np.ndarray, np.ndarray]:
-    """Returns number of images, pixel sums and RGB products of a finished shard."""
+    """Returns number of images, pixel sums [s, s, 3] and RGB products [3, 3]."""
     arrays = read_arrays(_sidecar(folder, file))
     return len(arrays["labels"]), arrays["pixels"], arrays["products"]
 
@@ -191,5 +176,4 @@ def write_tfds_metadata(
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON, completely or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -31,20 +31,14 @@ _IMBALANCED = 1.5
 
 
 class Survey(NamedTuple):
-    """What a source holds.
-
-    Attributes:
-      counts: images of each class, by split.
-      stored: how a set that is prepared already is stored; None: it is not prepared.
-      shorter_sides: of up to a thousand images, pixels, ascending; empty: not known.
-      unknown_headers: of these images, those whose header is that of no image.
-    """
+    """How many photos of what a source holds, and how large they are."""
 
     class_names: tuple[str, ...]
-    counts: Mapping[str, Sequence[int]]
-    stored: DataConfig | None = None
+    counts: Mapping[str, Sequence[int]]  # images of each class, by split
+    stored: DataConfig | None = None  # how a prepared set is stored; None: it is not prepared
+    # of up to a thousand images, pixels, ascending; empty: not known
     shorter_sides: tuple[int, ...] = ()
-    unknown_headers: int = 0
+    unknown_headers: int = 0  # of these images, those whose header is that of no image
 
     @property
     def train_images(self) -> int:
@@ -56,7 +50,6 @@ class Survey(NamedTuple):
         return max(self.counts["train"]) / max(1, min(self.counts["train"]))
 
     def lines(self) -> list[str]:
-        """Returns what a person wants to know before training, as a terminal can show it."""
         return [printable(line) for line in self._lines()]
 
     def _lines(self) -> list[str]:
@@ -94,12 +87,7 @@ class Survey(NamedTuple):
 
 
 def survey(data: DataConfig, likely: DataConfig, data_dir: str | Path) -> Survey | None:
-    """Surveys a source, or the set that was prepared from it; None: there is neither.
-
-    Args:
-      likely: `data` as it will probably be completed; a set may have been prepared so.
-      data_dir: folder of the prepared sets; a compressed source is unpacked there for a moment.
-    """
+    """`likely` is `data` as it will probably be completed; None: neither source nor set."""
     data_dir = Path(data_dir).expanduser()
     newest = _newest(data, likely, data_dir)
     if not data.source:
@@ -118,7 +106,6 @@ def survey(data: DataConfig, likely: DataConfig, data_dir: str | Path) -> Survey
 
 
 def _newest(data: DataConfig, likely: DataConfig, data_dir: Path) -> Version | None:
-    """Returns the newest version of the set that the user names, or of the likely one."""
     named = [part for part in (data, likely) if part.name or part is likely or not part.source]
     found = (versions(data_dir / resolve_options(part).name) for part in named)
     return next((versions[-1] for versions in found if versions), None)
@@ -148,7 +135,7 @@ def _of_listing(listing: Listing) -> Survey:
 
 
 def _shorter_side(image: SourceImage) -> int:
-    """Returns the shorter side by the image's header; 0: it has none that is known."""
+    """By the image's header, pixels; 0: it has none that is known."""
     with contextlib.suppress(OSError, ValueError):
         if image.offset:
             place = image.path, image.offset, image.size, image.packed

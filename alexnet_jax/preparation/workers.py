@@ -19,8 +19,6 @@ _REPORT_EVERY = 16  # images
 
 
 class _SharedProgress(ShardProgress):
-    """Progress of a worker process: shared counters, updated now and then."""
-
     def __init__(self, good: Any, bad: Any, stopping: Any):
         super().__init__(self._report)
         self._shared, self._stopping = (good, bad), stopping
@@ -49,12 +47,7 @@ def write_shards(
     workers: int,
     show: Callable[[int, int], None],
 ) -> Generator[ShardResult, None, None]:
-    """Writes shards, in this process or in `workers` spawned ones, and yields each result.
-
-    Leaving the iterator early (an exception, Ctrl-C) stops the workers after their current image;
-    unfinished shards are discarded, finished ones stay. `show` gets the numbers of good and bad
-    images so far.
-    """
+    """`show` gets good and bad images so far; leaving early keeps the finished shards only."""
     if workers <= 1 or len(shards) <= 1:
         progress = ShardProgress(show)
         for shard in shards:
@@ -83,7 +76,6 @@ def write_shards(
 
 
 def _start(folder: Path, storage: Storage, good: Any, bad: Any, stopping: Any) -> None:
-    """Begins a worker process, which ends with its parent."""
     global _job
     _job = (folder, storage, _SharedProgress(good, bad, stopping))
     parent = multiprocessing.parent_process()

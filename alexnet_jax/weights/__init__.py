@@ -9,28 +9,18 @@ if TYPE_CHECKING:
 
 
 class Reader(NamedTuple):
-    """A format that weights are imported from.
+    """A format that weights are imported from."""
 
-    Attributes:
-      module: of `readers`; it has `read(file, network_name, mean_file)`, without the last if
-        `has_mean`, and perhaps `find_file(folder)`.
-      kinds: keys of `file_kinds.FILE_KINDS`; `files` says the same in words.
-      has_mean: the format fixes the preprocessing.
-    """
-
+    # in `readers`; has `read(file, network_name, mean_file)`, perhaps `find_file(folder)`
     module: str
-    kinds: tuple[str, ...]
+    kinds: tuple[str, ...]  # keys of `file_kinds.FILE_KINDS`; `files` says the same in words
     files: str
-    has_mean: bool = False
+    has_mean: bool = False  # the format fixes the preprocessing; `read` takes no `mean_file`
 
     def read(
         self, path: str | Path, network_name: str = "", mean: str | Path | None = None
     ) -> "ForeignWeights":
-        """Reads a file, or a folder where the format has such, without running anything in it.
-
-        Raises `InputError` if it is of another kind, damaged, tries to run something, or holds no
-        network that is known here. An empty `network_name` is the network that the file implies.
-        """
+        """Raises `InputError` for another kind, damage, an attack, or an unknown network."""
         from alexnet_jax.errors import InputError
         from alexnet_jax.weights.readers.file_kinds import check_kind
         from alexnet_jax.weights.readers.source_file import open_source
@@ -67,19 +57,13 @@ READERS = {
 
 
 class Writer(NamedTuple):
-    """A format that weights are exported to, by `function(weights, path)` of `module`.
-
-    Attributes:
-      endings: that the file's name may have; none: a folder is written.
-      extra: of this project, which installs what the module needs.
-      sidecar_ending: of the description, in place of the file's; empty: `.json` is appended.
-    """
+    """A format that weights are exported to, by `function(weights, path)` of `module`."""
 
     module: str
-    endings: tuple[str, ...] = ()
-    extra: str = ""
+    endings: tuple[str, ...] = ()  # of the file's name; none: a folder is written
+    extra: str = ""  # of this project, which installs what the module needs
     function: str = "write"
-    sidecar_ending: str = ""
+    sidecar_ending: str = ""  # in place of the file's; empty: `.json` is appended
 
 
 WRITERS = {

@@ -23,10 +23,9 @@ def export(weights: RunWeights, output: str | Path, form: Format) -> Exported:
     """Writes parameters, or the program that uses them, and checks what was written.
 
     Raises:
-      InputError: the name does not fit, or exists; a package is missing; the format cannot express
-        the network.
-      CheckpointError: the parameters are not finite, or what was written differs from them or
-        computes other logits. Nothing is left then.
+      InputError: a bad or taken name, a missing package, or a network that does not fit the format.
+      CheckpointError: parameters are not finite, or what was written differs or computes other
+        logits. Nothing is left then.
     """
     path, sidecar = output_paths(output, WRITERS[form])
     write = _load_writer(form)

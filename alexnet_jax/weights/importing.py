@@ -60,13 +60,9 @@ def import_weights(
 
     Args:
       file: for cuda-convnet also the folder of its checkpoints.
-      source: key in `READERS`.
-      labels: class names, see `read_labels`; None: those of the file, else ImageNet's WordNet
-        ids, else numbers. The folder of a prepared data set is later used by `evaluate`, too.
-      mean: mean image of the training: Caffe's `.binaryproto`, cuda-convnet's `batches.meta`;
-        None: that of the file, else the means of ImageNet's channels.
+      labels: as of `read_labels`; None: the file's, else ImageNet's WordNet ids, else numbers.
+      mean: `.binaryproto` or `batches.meta`; None: the file's, else ImageNet's channel means.
       network: key in `NETWORKS`, if the file does not say it.
-      seed: for the values of layers that the file lacks.
 
     Raises:
       InputError: the file, the labels or the mean cannot be used, or the folder holds a run.
@@ -106,7 +102,6 @@ def import_weights(
 def _complete(
     foreign: ForeignWeights, names: tuple[str, ...], seed: int
 ) -> tuple[ForeignWeights, list[str]]:
-    """Returns the weights with fresh values in the last layers if the file lacks them."""
     params, network, file = foreign.params, foreign.network, foreign.file.name
     layers = {layer.name: layer for layer in parametric_layers(network.layers)}
     fresh = [name for name in layers if name not in params]
@@ -138,7 +133,7 @@ def _complete(
 def _initial_values(
     layer: Parametric, shapes: Any, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Returns initial values from NumPy: compiling the network's own takes longer."""
+    """From NumPy: compiling the network's own initializers takes longer."""
     kernel, bias = (shapes[leaf].shape for leaf in ("kernel", "bias"))
     if layer.weight_std is None:
         bound = np.float32(1 / math.sqrt(math.prod(kernel[:-1])))

@@ -23,11 +23,7 @@ class _Visit(NamedTuple):
 
 
 def walk_folder(root: Path) -> Tree:
-    """Lists the files below a folder: those of each folder by name, then its folders by name.
-
-    A link is followed wherever it leads; one that leads to a folder around it is left out and
-    counted.
-    """
+    """Lists files, then folders, by name; a link to a folder around it is left out and counted."""
     tree = Tree()
     folder_links = 0
     waiting = [_Visit(os.fspath(root), (), "", frozenset())]
@@ -67,7 +63,7 @@ def walk_folder(root: Path) -> Tree:
 
 
 def _status(tree: Tree, item: os.DirEntry, parts: Parts) -> os.stat_result | None:
-    """Returns the status of a file or folder behind links; None: it is left out and counted."""
+    """None: left out and counted."""
     try:
         status = item.stat()
     except OSError as error:

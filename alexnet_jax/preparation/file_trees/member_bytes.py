@@ -11,7 +11,7 @@ def read_member(path: str, offset: int, size: int, packed: int, max_bytes: int) 
     """Returns at most the first `max_bytes` of a file or of a member of an archive.
 
     Args:
-      offset: where it begins; 0: `path` is the file itself, whatever `size` says.
+      offset: in bytes; 0: `path` is the file itself, whatever `size` says.
       packed: bytes of its deflate stream; 0: it is not compressed.
 
     Raises:
@@ -30,7 +30,7 @@ def read_member(path: str, offset: int, size: int, packed: int, max_bytes: int) 
 
 
 def member_blocks(path: str, offset: int, size: int, packed: int) -> Iterator[bytes]:
-    """Yields a member of an archive in blocks of at most 256 KiB; arguments as `read_member`."""
+    """Yields blocks of at most 256 KiB; arguments as of `read_member`."""
     total = 0
     with open(path, "rb") as file:
         file.seek(offset)

@@ -26,10 +26,9 @@ _UNSUPPORTED = {
 
 
 def read_tree(path: Path, work: Path) -> Tree:
-    """Lists a folder, a tar (plain, gzip, bzip2, xz) or a zip; the path itself may be a link.
+    """Lists a folder, tar (plain, gzip, bzip2, xz) or zip; hidden and system files are left out.
 
-    Hidden files, files of the system and special files are left out and counted. The tar inside a
-    compressed one goes into `work`, so that its files can be read in any order.
+    A compressed tar is unpacked into `work`, so that its files can be read in any order.
     """
     if not path.exists():
         raise InputError(f"the source {path} does not exist; name a folder or an archive")
@@ -37,13 +36,12 @@ def read_tree(path: Path, work: Path) -> Tree:
 
 
 def stem_of(name: str) -> str:
-    """Returns the name of an archive without its ending; empty: it has none of an archive."""
+    """Returns an archive's name without its ending; empty: no archive."""
     endings = [ending for ending in _ENDINGS if name.lower().endswith(ending)]
     return name[: -max(map(len, endings))] if endings else ""
 
 
 def open_archives(tree: Tree, archives: list[Entry], work: Path) -> Tree:
-    """Returns the tree with some of its archives replaced by folders of their files."""
     opened = {entry.parts for entry in archives}
     entries = [entry for entry in tree.entries if entry.parts not in opened]
     result = Tree(entries, set(tree.folders), tree.left_out.copy(), dict(tree.broken_links))

@@ -9,7 +9,6 @@ from alexnet_jax.preparation.file_trees.tree import ArchiveMember, Tree, archive
 
 
 def list_tar(path: Path, shown: str) -> Tree:
-    """Lists the regular files of an uncompressed tar with their places in it, sorted by name."""
     try:
         return archive_tree(_members(path), str(path), shown)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:

@@ -18,21 +18,14 @@ Parts = tuple[str, ...]
 
 
 class Entry(NamedTuple):
-    """A regular file of a tree.
+    """A regular file of a tree; `offset`, `size`, `packed` as in `SourceImage`."""
 
-    Attributes:
-      parts: its path inside the tree; bytes that are not UTF-8 are escaped, as in JSON and tables.
-      path: the file, or the archive, as the system names it.
-      offset, size, packed: as in `SourceImage`.
-      link_target: the file behind the symbolic link that led here; empty: none did.
-    """
-
-    parts: Parts
-    path: str
+    parts: Parts  # path in the tree; bytes that are not UTF-8 are escaped
+    path: str  # the file, or the archive that holds it
     offset: int
     size: int
     packed: int = 0
-    link_target: str = ""
+    link_target: str = ""  # file behind the link that led here; empty: none did
 
     @property
     def name(self) -> str:
@@ -51,7 +44,7 @@ class Entry(NamedTuple):
         return SourceImage(key, label, self.path, self.offset, self.size, packed=self.packed)
 
     def read(self, max_bytes: int) -> bytes:
-        """Returns the file, or its first `max_bytes`; raises `DataError` if it is damaged."""
+        """Raises `DataError` if the file is damaged."""
         try:
             return read_member(self.path, self.offset, self.size, self.packed, max_bytes)
         except (OSError, ValueError) as error:
@@ -83,8 +76,7 @@ class ArchiveMember(NamedTuple):
 def archive_tree(members: Iterable[ArchiveMember], path: str, shown: str) -> Tree:
     """Returns the files of an archive; a link to another member is that member once more.
 
-    Left out and counted are names that are absolute or lead upward, and links that lead outside the
-    archive or nowhere. As in unpacking, the last member of a name counts. Messages name it `shown`.
+    As in unpacking, the last member of a name counts. What leads outside is left out and counted.
     """
     tree = Tree()
     files: dict[Parts, Entry] = {}
@@ -119,7 +111,7 @@ def archive_tree(members: Iterable[ArchiveMember], path: str, shown: str) -> Tre
 
 
 def _resolved(base: Parts, name: str) -> Parts | None:
-    """Returns where `name` leads from the folder `base` of an archive; None: outside."""
+    """None: outside the archive."""
     if name.startswith("/"):
         return None
     place = list(base)
@@ -167,7 +159,7 @@ def _follow_links(
 
 
 def _target(link: Parts, links: dict[Parts, ArchiveMember]) -> Parts | None:
-    """Returns where a chain of links ends; None: outside the archive or in a circle."""
+    """None: outside the archive, or in a circle."""
     place: Parts | None = link
     for _ in range(_MAX_LINKS_IN_A_ROW):
         if place is None or place not in links:
@@ -178,7 +170,6 @@ def _target(link: Parts, links: dict[Parts, ArchiveMember]) -> Parts | None:
 
 
 def _leave_out_system_files(tree: Tree, files: dict[Parts, Entry], folders: set[Parts]) -> None:
-    """Fills `tree`, without the files and folders of operating systems, which are counted."""
     left_out: dict[Parts, str] = {}
     for parts in sorted(files):
         if _in_system_folder(parts[:-1], left_out):
@@ -194,7 +185,6 @@ def _leave_out_system_files(tree: Tree, files: dict[Parts, Entry], folders: set[
 
 
 def _in_system_folder(folders: Parts, left_out: dict[Parts, str]) -> bool:
-    """Returns whether one of these nested folders is the system's; notes the outermost."""
     for depth, name in enumerate(folders, 1):
         if reason := system_folder(name):
             left_out[folders[:depth]] = reason

@@ -26,12 +26,10 @@ _COMPRESSIONS: dict[bytes, tuple[str, Callable[..., Any]]] = {
 
 
 def is_compressed(head: bytes) -> bool:
-    """Returns whether a file with these first bytes is compressed as tars are."""
     return head.startswith(tuple(_COMPRESSIONS))
 
 
 def decompressed_tar(path: Path, work: Path) -> Path:
-    """Returns the tar inside a tar.gz, tar.bz2 or tar.xz."""
     unpacked = _path_in_work(path, work, ".tar")
     if unpacked.exists():
         return unpacked
@@ -50,7 +48,6 @@ def decompressed_tar(path: Path, work: Path) -> Path:
 
 
 def standalone_file(entry: Entry, work: Path) -> Path:
-    """Returns a file of its own with the bytes of an entry."""
     path = Path(entry.path)
     if not entry.offset:
         return path
@@ -67,7 +64,7 @@ def standalone_file(entry: Entry, work: Path) -> Path:
 
 
 def _path_in_work(archive: Path, work: Path, ending: str, member: str = "") -> Path:
-    """Returns where an archive or its member is unpacked; a changed archive gets another place."""
+    """A changed archive gets another place."""
     status = archive.stat()
     name = f"{archive} {status.st_size} {status.st_mtime_ns} {member}"
     digest = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()
@@ -75,7 +72,7 @@ def _path_in_work(archive: Path, work: Path, ending: str, member: str = "") -> P
 
 
 def _write(blocks: Iterator[bytes], unpacked: Path, archive: Path) -> None:
-    """Writes an unpacked archive, completely or not at all, with the times of the archive."""
+    """Writes all or nothing; the file gets the times of the archive."""
     status = archive.stat()
     temporary = unpacked.with_suffix(".tmp")
     limit = status.st_size * MAX_RATIO + 2**20

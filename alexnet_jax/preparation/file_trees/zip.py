@@ -19,7 +19,6 @@ _MAX_TARGET_BYTES = 4096  # of a link
 
 
 def list_zip(path: Path, shown: str) -> Tree:
-    """Lists the regular files of a zip with their places in it, sorted by name."""
     try:
         return archive_tree(_members(path), str(path), shown)
     except (zipfile.BadZipFile, struct.error, OSError, ValueError, NotImplementedError) as error:
@@ -39,7 +38,6 @@ def _members(path: Path) -> Iterator[ArchiveMember]:
 
 
 def _offset(file: BinaryIO, info: zipfile.ZipInfo, after: int) -> int:
-    """Returns where the bytes of a member begin; they must end before the header at `after`."""
     if info.flag_bits & _ENCRYPTED:
         raise zipfile.BadZipFile(f"{info.filename} is encrypted; unpack it with its password")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -75,11 +73,7 @@ def _member(path: Path, info: zipfile.ZipInfo, begin: int) -> ArchiveMember:
 
 
 def _name(info: zipfile.ZipInfo) -> str:
-    """Returns a member's name as the packing program meant it.
-
-    Names without the flag for UTF-8 are code page 437 by the standard, but macOS writes UTF-8
-    there. Old Windows programs write backslashes.
-    """
+    """Without its flag a name is code page 437, but macOS writes UTF-8, old Windows backslashes."""
     name = info.filename
     if not info.flag_bits & _UTF8:
         with contextlib.suppress(UnicodeError):

@@ -40,35 +40,27 @@ class PhotoCounts(NamedTuple):
 
     @property
     def holds_folders(self) -> bool:
-        """Whether most of its photos are in subfolders."""
         return self.below.total() > self.direct
 
 
 @dataclass
 class PhotoFolder:
-    """A folder of the source on the way down to the class folders.
-
-    Attributes:
-      inside: the folder's path below `root`, the source.
-      tops: its subfolders (called top folders), also those without photos.
-    """
+    """A folder on the way down to the class folders; its subfolders are called top folders."""
 
     root: Path
-    inside: Parts
+    inside: Parts  # path below `root`, the source
     tree: Tree
-    tops: dict[str, PhotoCounts] = field(init=False)
+    tops: dict[str, PhotoCounts] = field(init=False)  # also those without photos
 
     def __post_init__(self):
         self.tops = _counts(self.tree)
 
     @property
     def with_photos(self) -> list[str]:
-        """Names of the top folders that hold photos."""
         return [name for name, top in self.tops.items() if top.photos]
 
     @functools.cached_property
     def class_names(self) -> dict[str, str]:
-        """Names by folder from `class_names.csv`; empty: there is none."""
         table = next((e for e in self.tree.entries if e.parts == (CLASS_NAMES,)), None)
         text = table.read(_MAX_CSV_BYTES).decode("utf-8-sig", "replace") if table else ""
         rows = csv.reader(io.StringIO(text))
@@ -76,7 +68,6 @@ class PhotoFolder:
 
     @property
     def names_classes(self) -> bool:
-        """Whether `class_names.csv` says that the top folders are the classes."""
         return not self.class_names.keys().isdisjoint(self.tops)
 
     def __str__(self) -> str:
@@ -109,7 +100,7 @@ class PhotoFolder:
 
 
 def may_be_photo(name: str) -> bool:
-    """Returns whether a file's name allows that it is a photo; the content decides later."""
+    """By the name's ending; the content decides later."""
     return name.rpartition(".")[2].lower() not in _NO_PHOTO_ENDINGS or "." not in name
 
 
@@ -127,7 +118,6 @@ def _counts(tree: Tree) -> dict[str, PhotoCounts]:
 
 
 def listed(names: Iterable[str], shown: int = 12) -> str:
-    """Returns names for a message: the first ones, and how many there are in all."""
     names = list(names)
     more = f", … ({len(names):,} in all)" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
@@ -136,9 +126,8 @@ def listed(names: Iterable[str], shown: int = 12) -> str:
 def find_wrapper(folder: PhotoFolder) -> str:
     """Returns the one top folder that only wraps the source; empty: there is none.
 
-    It is the only one with photos; or one that is called `images` or the like and holds folders
-    where the others are called so too, or hold annotations. Where other folders hold photos, such
-    a name is an error.
+    It is the only one with photos; or it is called `images` or the like and holds folders, and the
+    others are called so too or hold annotations. If others hold photos, such a name is an error.
     """
     tops, names = folder.tops, folder.with_photos
     if folder.names_classes or not names:
@@ -163,7 +152,6 @@ def find_wrapper(folder: PhotoFolder) -> str:
 
 
 def _is_only_wrapper(folder: PhotoFolder, only: str) -> bool:
-    """Returns whether the only folder with photos is not a class next to empty ones."""
     others = folder.tops.keys() - {only}
     filled = {entry.parts[0] for entry in folder.tree.entries if len(entry.parts) > 1}
     alone = not others or (folder.tops[only].holds_folders and others <= filled)
@@ -171,14 +159,13 @@ def _is_only_wrapper(folder: PhotoFolder, only: str) -> bool:
 
 
 def refuse_groups(folder: PhotoFolder) -> None:
-    """Refuses top folders that look like splits, groups or second copies, and not like classes."""
+    """Refuses top folders that look like splits, groups or second copies, not like classes."""
     if not folder.names_classes:
         _refuse_alike(folder)
         _refuse_nested(folder)
 
 
 def _refuse_alike(folder: PhotoFolder) -> None:
-    """Refuses top folders that hold the same folders and hardly a photo of their own."""
     tops = folder.tops
     grouped = [
         name
@@ -208,7 +195,6 @@ def _share_names(known: set[str], names: Iterable[str]) -> bool:
 
 
 def _refuse_nested(folder: PhotoFolder) -> None:
-    """Refuses a top folder that holds the splits, or the classes once more."""
     names = folder.with_photos
     for name in names:
         top = folder.tops[name]
@@ -231,7 +217,6 @@ def _refuse_nested(folder: PhotoFolder) -> None:
 
 
 def holds_splits_in_classes(folder: PhotoFolder) -> bool:
-    """Returns whether the top folders are classes, each with the splits in it."""
     names = folder.with_photos
     if len(names) < 2 or folder.names_classes or any(map(split_name, names)):
         return False

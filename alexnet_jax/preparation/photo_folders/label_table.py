@@ -34,12 +34,7 @@ class LabelTable(NamedTuple):
 
 
 class TableLabels(NamedTuple):
-    """What a table says of photos: classes and splits by the photo's index.
-
-    Attributes:
-      unknown: names in the table that are of no photo here.
-      summary: which columns were taken for what.
-    """
+    """Classes and splits by the photo's index, and names that are of no photo here."""
 
     classes: dict[int, str]
     splits: dict[int, str]
@@ -48,10 +43,7 @@ class TableLabels(NamedTuple):
 
 
 def read_table(name: str, data: bytes) -> LabelTable | None:
-    """Reads a table whose columns are separated by commas, semicolons, tabs or bars.
-
-    It is UTF-8 or, with its mark, UTF-16; else Latin-1. None: it does not have two columns.
-    """
+    """Reads columns between `,`, `;`, tab or `|`, in UTF-8, UTF-16 with its mark, or Latin-1."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = data.decode("utf-16", "replace")
     else:
@@ -74,10 +66,7 @@ def _rows(text: str, delimiter: str) -> list[list[str]]:
 
 
 class PhotoNames:
-    """Finds photos by all names that a table may use: path, name, either without the ending.
-
-    Photos without path parts are not found.
-    """
+    """Finds photos by path or name, with or without the ending."""
 
     def __init__(self, paths: Iterable[Sequence[str]]):
         self._found: dict[str, int | None] = {}
@@ -90,7 +79,7 @@ class PhotoNames:
                     self._found[key] = None if key in self._found else index
 
     def find(self, cell: str) -> int | None:
-        """Returns the index of the photo that a cell names; None: none, or more than one."""
+        """None: no photo, or more than one."""
         path = cell.replace("\\", "/").strip("/")
         while path:
             if path in self._found:
@@ -102,10 +91,10 @@ class PhotoNames:
 def find_labels(
     table: LabelTable, photos: PhotoNames, count: int, known: Collection[str] | None = None
 ) -> TableLabels | None:
-    """Returns what a table says of `count` photos; None: it names hardly any, or no classes.
+    """Returns the labels of `count` photos; None: the table names hardly any, or no classes.
 
-    `known` are the only possible classes; None: any. A `DataError` says that it gives a photo two
-    classes, or that several columns may be the classes.
+    `known` are the only possible classes. Raises `DataError` for a photo with two classes, or if
+    several columns may be the classes.
     """
     width = len(table.rows[0])
     rows = [(row + [""] * (width - len(row)))[:width] for row in table.rows]
@@ -144,10 +133,7 @@ def find_labels(
 
 
 def _photo_column(rows: list[list[str]], photos: PhotoNames) -> tuple[int, list[int | None]]:
-    """Returns the column that names the photos best, and which photo each of its cells names.
-
-    The numbers of classes may also be names of photos (1.jpg); then the column's name decides.
-    """
+    """Numbers of classes may also name photos (1.jpg); then the column's name decides."""
     columns = list(zip(*rows, strict=True))
     indices = [[photos.find(cell) for cell in column] for column in columns]
     hits = [len(set(found) - {None}) for found in indices]
@@ -174,7 +160,7 @@ def _class_values(
     columns: list[int],
     known: Collection[str] | None,
 ) -> tuple[list[str], str]:
-    """Returns the class in each row, and which columns give it; an empty list: no column can."""
+    """Returns each row's class, and which columns give it; an empty list: none can."""
     classes = _one_hot(head, rows, columns)
     if classes and (known is None or set(classes) <= set(known)):
         return classes, f"{len(columns)} columns with one 1 are its class"
@@ -198,7 +184,7 @@ def _class_values(
 
 
 def _class_column(columns: list[int], rows: list[list[str]]) -> int | None:
-    """Returns the column of the classes; of several that say the same, one with words."""
+    """Of several columns that say the same, one with words."""
     if not columns:
         return None
     kinds = [len({row[c] for row in rows}) for c in columns]

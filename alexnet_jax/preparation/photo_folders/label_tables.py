@@ -61,10 +61,9 @@ class LabelTables:
     ) -> tuple[dict[int, str], dict[int, str]]:
         """Returns classes and splits of photos by index, as far as tables give them.
 
-        A table that is named after a split, or is in its folder, belongs to that split; tables of
-        other splits count only if no others give labels, and those in the folder around the source
-        (`above`) only after these. A photo of another split that has the name of a training photo
-        is not meant by a table that belongs to no split. `known` are the only possible classes.
+        A table named after a split, or in its folder, belongs to it. Tables of other splits count
+        only if no others give labels, those `above` the source only after these. Tables of no split
+        do not mean a photo of another split that has the name of a training photo.
         """
         files = list(self._files.values())
         found = self._labels_in(split, photos, [f for f in files if f.split in ("", split)], known)
@@ -114,7 +113,6 @@ class LabelTables:
         return entry.place in self._used
 
     def summary(self) -> list[str]:
-        """Returns a line on each table that labels came from."""
         lines = []
         for labels in self._used.values():
             line, unknown = labels.summary, sorted(labels.unknown)
@@ -125,7 +123,6 @@ class LabelTables:
         return lines
 
     def unused(self) -> str:
-        """Returns a note on the tables without labels of these photos; empty: there are none."""
         names = [file.entry.name for file in self._files.values() if not self.used(file.entry)]
         return f"{', '.join(names)} names no photos, or no classes of them" if names else ""
 
@@ -137,7 +134,6 @@ def _is_table(name: str, endings: tuple[str, ...] = _ENDINGS) -> bool:
 
 
 def tables_above(source: Path) -> list[Entry]:
-    """Returns the tables in the folder around the source, as far as it may be read."""
     with contextlib.suppress(OSError):
         if source.is_dir():
             paths = sorted(source.absolute().parent.iterdir())

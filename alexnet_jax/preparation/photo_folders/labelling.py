@@ -32,10 +32,7 @@ _MAX_UNNAMED = 0.05  # of the photos, whose names give no class
 
 
 def label_photos(layout: SourceLayout) -> tuple[dict[str, LabelledPhotos], list[str]]:
-    """Finds the class of every photo: photos by split, and the ids of all classes.
-
-    Notes in `layout` how, and what was left out. Classes without a photo have an id too.
-    """
+    """Returns photos by split, and the ids of all classes, also of those without a photo."""
     tables = LabelTables(layout.beside, layout.splits)
     before = len(layout.understood)
     folder = layout.splits["train"]
@@ -64,7 +61,7 @@ def _is_flat(folder: PhotoFolder) -> bool:
 
 
 def _are_parts(folder: PhotoFolder) -> bool:
-    """Returns whether the top folders differ by numbers only: `images_1`, `images_2`, …."""
+    """Whether the top folders differ by numbers only: `images_1`, `images_2`."""
     names = folder.with_photos
     return len(names) > 1 and len({re.sub(r"\d+", "", name) for name in names}) == 1
 
@@ -72,7 +69,6 @@ def _are_parts(folder: PhotoFolder) -> bool:
 def _by_table(
     layout: SourceLayout, tables: LabelTables, min_labelled: float = 0.0
 ) -> dict[str, LabelledPhotos]:
-    """Returns the training photos that a table labels, or all splits where it gives those too."""
     folder = layout.splits["train"]
     photos = folder.photos()
     classes, splits = tables.labels("train", photos, above=None if min_labelled else folder.root)
@@ -115,7 +111,7 @@ def _note_files_beside_photos(layout: SourceLayout, folder: PhotoFolder) -> None
 
 
 def _by_folders(layout: SourceLayout, split: str, ids: list[str]) -> LabelledPhotos:
-    """Returns the photos of a split; names that differ only in case or accents are one class."""
+    """Names that differ only in case or accents are one class."""
     folder = layout.splits[split]
     known = {class_id: class_id for class_id in ids}
     folded = Counter(map(_folded, ids))
@@ -183,12 +179,10 @@ def _no_classes(layout: SourceLayout, tables: LabelTables) -> str:
 
 
 def classes_in_names(names: Sequence[str]) -> list[str]:
-    """Returns the class that each file's name gives, such as cat.0.jpg, dog-1.png, lab_12.jpg.
+    """Returns the class in each file's name, such as cat.0.jpg, dog-1.png; empty: it has none.
 
-    A name is a word, a separator and a number. The words are classes if nearly all names have that
-    form and at least two words have two files or more; the words of cameras are no classes. Words
-    that differ only in case are one. A name without a class has an empty one; the list is empty
-    where the names give no classes.
+    A name is a word, a separator and a number. Words are classes, whatever their case, if nearly
+    all names have that form and at least two words have two files or more; cameras' are none.
     """
     words = [_word(name) for name in names]
     counts = Counter(word.casefold() for word in words if word)
@@ -204,7 +198,6 @@ def classes_in_names(names: Sequence[str]) -> list[str]:
 
 
 def _word(name: str) -> str:
-    """Returns what a name has before its number; empty: it does not have that form."""
     stem = name.rpartition(".")[0]
     number = _NUMBER.search(stem)
     word = stem[: number.start()].strip() if number else ""

@@ -13,11 +13,7 @@ from alexnet_jax.preparation.photo_folders.split_names import plain_split
 def resolve_links(
     layout: SourceLayout, splits: dict[str, LabelledPhotos]
 ) -> dict[str, LabelledPhotos]:
-    """Returns the photos by split, each class's photo once; notes in `layout` what was left out.
-
-    Two classes that are links to the same photos are an error; so is a link to nowhere that stands
-    for a class or a split.
-    """
+    """Returns each class's photo once; refuses two classes that link to the same photos."""
     _check_broken(layout)
     resolved = {}
     for split, photos in splits.items():
@@ -68,7 +64,7 @@ def _refuse_twin_classes(layout: SourceLayout, split: str, photos: LabelledPhoto
 
 
 def _once(layout: SourceLayout, photos: LabelledPhotos) -> LabelledPhotos:
-    """Returns the photos without links to others of their class; files go before links."""
+    """Files go before links to them."""
     counts = Counter((c, entry.place) for c, entry in photos if not entry.linked)
     kept = []
     for class_id, entry in photos:

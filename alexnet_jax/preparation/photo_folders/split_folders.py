@@ -1,7 +1,6 @@
-"""Which folders of a source are its training, validation and test. Names alone do not decide.
+"""Which folders of a source are its training, validation and test; names alone do not decide.
 
-A folder `train` that holds class folders is a split; one that holds photos and has other folders of
-photos next to it is a class (there are trains among vehicles).
+A `train` that holds photos next to other folders of photos is a class (trains among vehicles).
 """
 
 from collections import Counter, defaultdict
@@ -29,24 +28,18 @@ _OUTSIDE = "files outside train, validation and test"
 
 @dataclass
 class SourceLayout:
-    """The folder of each split; its top folders are the classes, or it holds photos alone.
-
-    Attributes:
-      splits: by name; there is always one for training.
-      left_out: why files were left out, and how many.
-      understood: how the source was read, one line for each decision.
-      beside: files outside the class folders, with why each is left out unless it gives labels.
-    """
+    """The folder of each split; its top folders are the classes, or it holds photos alone."""
 
     root: Path
-    splits: dict[str, PhotoFolder]
-    left_out: Counter[str]
+    splits: dict[str, PhotoFolder]  # there is always one for training
+    left_out: Counter[str]  # number of files by why they were left out
     broken_links: dict[Parts, str]
+    # how the source was read, one line for each decision
     understood: list[str] = field(default_factory=list)
+    # files outside the class folders, with why each is left out unless it gives labels
     beside: list[tuple[Entry, str]] = field(default_factory=list)
 
     def leave_others(self, folder: PhotoFolder, taken: list[str], why: str) -> None:
-        """Counts what is next to the folders that are taken; a folder by its name."""
         for entry in folder.tree.entries:
             if len(entry.parts) == 1:
                 self.beside.append((entry, why))
@@ -55,7 +48,6 @@ class SourceLayout:
 
 
 def find_layout(root: Path, tree: Tree) -> SourceLayout:
-    """Finds splits and class folders, also below folders that only wrap them."""
     layout = SourceLayout(root, {}, tree.left_out, tree.broken_links)
     folder = PhotoFolder(root, (), tree)
     for _ in range(_MAX_WRAPPERS):
@@ -79,7 +71,6 @@ def find_layout(root: Path, tree: Tree) -> SourceLayout:
 
 
 def _find_splits(folder: PhotoFolder, layout: SourceLayout) -> dict[str, str]:
-    """Returns the split of each top folder that is one; empty: there are none here."""
     tops = folder.tops
     named = {} if folder.names_classes else _named_splits(folder)
     if not named or _wraps_splits(folder):
@@ -113,24 +104,20 @@ def _find_splits(folder: PhotoFolder, layout: SourceLayout) -> dict[str, str]:
 
 
 def _wraps_splits(folder: PhotoFolder) -> bool:
-    """Returns whether the only folder with photos holds several splits, whatever its name."""
     names = folder.with_photos
     inner = map(split_name, folder.tops[names[0]].below) if len(names) == 1 else ()
     return len({found.split for found in inner if found}) > 1
 
 
 def _are_classes_of_kinds(folder: PhotoFolder, names: list[str]) -> bool:
-    """Returns whether all these folders hold folders, and no two of these share a name."""
+    """Whether all these folders hold folders, of which no two share a name."""
     inner = [{name.casefold() for name in folder.tops[top].below} for top in names]
     deep = all(folder.tops[name].holds_folders for name in names)
     return deep and sum(map(len, inner)) == len(set().union(*inner))
 
 
 def _named_splits(folder: PhotoFolder) -> dict[str, str]:
-    """Returns the top folders whose names mean splits.
-
-    A name with other words in it counts, as `seg_train` does, if there is a `seg_test` or the like.
-    """
+    """A name with other words counts, as `seg_train`, if there is a `seg_test` or the like."""
     splits = {name: split for name in folder.tops if (split := plain_split(name))}
     if "train" not in splits.values():
         sets: defaultdict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
@@ -149,7 +136,7 @@ def _named_splits(folder: PhotoFolder) -> dict[str, str]:
 
 
 def _one_folder_each(folder: PhotoFolder, named: dict[str, str]) -> dict[str, str]:
-    """Returns one folder for each split: of two, the one that is not empty."""
+    """Of two folders for a split, returns the one that is not empty."""
     tops = folder.tops
     chosen = dict(named)
     for split, count in Counter(named.values()).items():
@@ -169,7 +156,6 @@ def _one_folder_each(folder: PhotoFolder, named: dict[str, str]) -> dict[str, st
 
 
 def _refuse_test_beside_classes(folder: PhotoFolder, deep: list[str], others: list[str]) -> None:
-    """Refuses a split folder whose classes are also the folders next to it."""
     known = {name.casefold() for name in others}
     known |= {inner.casefold() for name in others for inner in folder.tops[name].below}
     remedy = f"put the training photos in {folder}/train"
@@ -203,7 +189,6 @@ def _take_splits(folder: PhotoFolder, named: dict[str, str], layout: SourceLayou
 def _unwrapped(
     folder: PhotoFolder, split: str, classes: set[str], layout: SourceLayout
 ) -> PhotoFolder:
-    """Returns the folder that holds the classes of a split, or its photos alone."""
     for _ in range(_MAX_WRAPPERS):
         names = folder.with_photos
         if len(names) != 1 or folder.loose_photos() or folder.names_classes:

@@ -28,10 +28,7 @@ class SplitName(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def split_name(name: str) -> SplitName | None:
-    """Reads a folder's name; None: it has no word of a split, or words of two.
-
-    `evaluation` may be the validation or the test; the other folders decide.
-    """
+    """None: no word of a split, or words of two. `evaluation` may be validation or test."""
     words = _words(name)
     splits = [split for word in words for form, split in _WORDS.items() if re.fullmatch(form, word)]
     if len(splits) != 1:
@@ -41,13 +38,11 @@ def split_name(name: str) -> SplitName | None:
 
 
 def plain_split(name: str) -> str:
-    """Returns the split that a name means and nothing else; empty: none."""
     found = split_name(name)
     return found.split if found and not found.other_words else ""
 
 
 def is_filler(name: str) -> bool:
-    """Returns whether a name says only that images are inside."""
     return all(_FILLERS.fullmatch(word) for word in _words(name))
 
 

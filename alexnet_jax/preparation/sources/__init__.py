@@ -11,17 +11,13 @@ from alexnet_jax.resolution import check_kind
 
 
 def source_kind(name: str) -> SourceKind:
-    """Returns a kind of source; raises `InputError` if there is none of that name."""
+    """Raises `InputError` for an unknown kind."""
     check_kind(name)
     return importlib.import_module(f"{__name__}.{name}").SOURCE
 
 
 def list_images(data: DataConfig, work: Path) -> Listing:
-    """Lists all images of `data.source` with split and label; decodes none of them.
-
-    Files that have to be unpacked go into `work`. There are at least two classes, each with at
-    least one training image; all else is an error.
-    """
+    """Decodes nothing; each of at least two classes must have a training image (`DataError`)."""
     try:
         listing = source_kind(data.source_kind).list_images(data, work)
     except OSError as error:

@@ -1,7 +1,6 @@
 """CIFAR-10: 60,000 photos of 32x32 pixels in ten classes (A. Krizhevsky, 2009).
 
-In an archive or unpacked: the python version (pickled batches), the binary version, or train and
-test folders (or tars) of class folders.
+The python version (pickled batches), the binary one, or train and test folders of class folders.
 """
 
 import io
@@ -62,7 +61,7 @@ def _read_folders(data: DataConfig, tree: Tree, work: Path) -> Listing:
 
 
 def _read_binary(entry: Entry) -> list[SourceImage]:
-    """Lists a binary batch: for each image one byte of label, then 32x32 of red, green and blue."""
+    """Each image is one byte of label, then 32x32 of red, green and blue."""
     stride = 1 + _IMAGE_BYTES
     if entry.size == 0 or entry.size % stride:
         raise DataError(f"{entry.name} has {entry.size} bytes, no multiple of {stride}")
@@ -79,7 +78,6 @@ def _read_binary(entry: Entry) -> list[SourceImage]:
 
 
 def _read_python(entry: Entry) -> list[SourceImage]:
-    """Lists a pickled batch; its file names become the keys."""
     try:
         read = _BatchUnpickler(io.BytesIO(_read(entry)), encoding="latin1").load()
         # Python 2 wrote the published files; copies that Python 3 wrote anew have bytes for text.
@@ -112,7 +110,7 @@ class _BatchUnpickler(pickle.Unpickler):
     """Builds arrays, text and plain containers; any other object is refused, not made."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Returns what builds a NumPy array; a pickle may name any function."""
+        """A pickle may name any function; only what builds a NumPy array is returned."""
         if module in ("numpy.core.multiarray", "numpy._core.multiarray"):
             if name == "_reconstruct":
                 return np._core.multiarray._reconstruct  # pyright: ignore

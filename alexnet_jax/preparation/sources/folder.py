@@ -5,9 +5,8 @@
     root/cat.1.jpg  root/dog.1.jpg          all in one folder, or in one folder for each split
     root/….jpg  root/labels.csv             a table says which photo is of which class
 
-Folders that only wrap these are skipped; archives in the folder are read as folders. Labels number
-the classes in sorted order. A file `class_names.csv` (rows of `folder,name`) next to the class
-folders gives readable names. The content of a file decides whether it is an image, not its name.
+Archives are read as folders. Labels number the classes in sorted order; `class_names.csv` (rows of
+`folder,name`) gives readable names. Contents decide what is an image.
 """
 
 from pathlib import Path
@@ -58,10 +57,7 @@ def list_photos(data: DataConfig, work: Path) -> Listing:
 
 
 def _with_archives(tree: Tree, work: Path) -> Tree:
-    """Reads archives in the tree as folders: those of splits, or any where no folder has photos.
-
-    Archives next to folders of splits are taken for what those were unpacked from.
-    """
+    """Opens archives, but not those next to folders of splits, which were unpacked from them."""
     for _ in range(_MAX_NESTED_ARCHIVES):
         archives = [e for e in tree.entries if stem_of(e.name)]
         if not archives:
@@ -78,7 +74,6 @@ def _with_archives(tree: Tree, work: Path) -> Tree:
 
 
 def _class_names(layout: SourceLayout, class_ids: list[str]) -> list[str]:
-    """Returns the names in `class_names.csv` where there is one; otherwise the ids."""
     names = {class_id: class_id for class_id in class_ids}
     for folder in layout.splits.values():
         names |= {class_id: name for class_id, name in folder.class_names.items() if name}

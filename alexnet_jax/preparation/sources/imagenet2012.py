@@ -7,9 +7,8 @@ Expected in one folder, each packed or unpacked:
     ILSVRC2012_devkit_t12.tar.gz       or ILSVRC2012_devkit_t12/
                                        or LOC_val_solution.csv and LOC_synset_mapping.txt
 
-or, from Kaggle, ILSVRC/Data/CLS-LOC/{train,val,test} with the last two files above it. Nothing is
-unpacked: an inner tar of a class is read inside the training tar. Without a file of labels, classes
-are named by their WordNet ids, and a validation set is read only from class folders.
+or, from Kaggle, ILSVRC/Data/CLS-LOC/{train,val,test} with the last two files above it. Without
+labels, names are WordNet ids, and a validation set is read only from class folders.
 """
 
 import csv
@@ -47,15 +46,10 @@ _WORDNET_ID = re.compile(r"n\d{8}")
 
 
 class _Labels(NamedTuple):
-    """What the files next to the images say.
+    """What the files next to the images say."""
 
-    Attributes:
-      names: readable, by WordNet id; in the order of the ILSVRC2012_IDs where `ordered`.
-      validation: WordNet id of each validation image, by its number.
-    """
-
-    names: dict[str, str]
-    validation: dict[int, str]
+    names: dict[str, str]  # by WordNet id; in the order of the ILSVRC2012_IDs if `ordered`
+    validation: dict[int, str]  # WordNet id of each validation image, by its number
     ordered: bool
     understood: tuple[str, ...] = ()
 
@@ -91,7 +85,6 @@ def _list_images(data: DataConfig, work: Path) -> Listing:
 
 
 def _ordered_ids(data: DataConfig, root: Path, ids: list[str], known: _Labels | None) -> list[str]:
-    """Returns the WordNet ids of the training images in the order of the labels."""
     if known and known.names:
         unknown = sorted(set(ids) - set(known.names))
         if unknown:
@@ -105,7 +98,7 @@ def _ordered_ids(data: DataConfig, root: Path, ids: list[str], known: _Labels | 
 
 
 def _folder_of_images(given: Path) -> Path:
-    """Returns the folder that holds the images; Kaggle's archive has it three folders down."""
+    """Kaggle's archive has the images three folders down."""
     places = [given, *(given.joinpath(*KAGGLE[first:]) for first in (2, 1, 0))]
     return next((place for place in places if _training_path(place)), given)
 
@@ -142,7 +135,7 @@ def _count_left_out(tree: Tree, left_out: Counter[str]) -> None:
 
 
 def _inner_entries(outer: Entry, left_out: Counter[str]) -> list[Entry]:
-    """Lists the images of one class: a tar, which may itself be a member of the training tar."""
+    """The tar of one class may itself be a member of the training tar."""
     entries = []
     end = outer.offset + outer.size
     try:
@@ -194,13 +187,11 @@ def _validation_images(
 
 
 def _validation_number(name: str) -> int | None:
-    """Returns the number in the name of a validation image; None for another name."""
     number = _NUMBER.fullmatch(name)
     return int(number[1]) if number else None
 
 
 def _read_labels(root: Path, work: Path) -> _Labels | None:
-    """Reads the development kit or Kaggle's files in the images' folder; None: neither is there."""
     names = (f"{DEVKIT}.tar.gz", f"{DEVKIT}.tar", DEVKIT)
     kit = next((root / name for name in names if (root / name).exists()), None)
     return _read_devkit(root, read_tree(kit, work)) if kit else _read_kaggle(root)

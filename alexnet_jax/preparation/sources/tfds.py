@@ -1,8 +1,4 @@
-"""Sets of the TFDS catalogue (`cats_vs_dogs`, `imagenet2012`, …), or any prepared TFDS folder.
-
-The catalogue's builders need TensorFlow to write a set, so this module may import it; a folder that
-is prepared as ArrayRecord needs none.
-"""
+"""TFDS's catalogue sets, which need TensorFlow to be written, or prepared folders, which do not."""
 
 from pathlib import Path
 from typing import Any
@@ -104,7 +100,7 @@ def _labels(builder: Any, split: str) -> np.ndarray:
 
 
 def _set_name(data: DataConfig, storage: str) -> str:
-    """Returns the catalogue's name; of a prepared folder nothing, as paths may share a name."""
+    """A prepared folder gives no name, as paths may share one."""
     named = data.source and not Path(data.source).is_absolute()
     return f"{slug(data.source)}{storage}" if named else ""
 

@@ -1,11 +1,10 @@
 """Caffe's weights: `.caffemodel` of both generations, `.npy`, and the mean `.binaryproto`.
 
-Caffe's networks see BGR in 0..255 less the mean image's window under the crop, 227 pixels of 256.
-Its LRN divides alpha by the window's size, as the 2012 code does, and adds k = 1, not 2.
-Layouts of `.caffemodel`: convolutions `[out, in / groups, height, width]`, dense weights
-`[out, in]`, and fc6 sees an image flattened in the order channel, height, width. Of `.npy`: ours.
-Source: BVLC/caffe src/caffe/proto/caffe.proto, models/bvlc_alexnet and
-models/bvlc_reference_caffenet.
+Images are BGR in 0..255 less the mean's window under the crop, 227 pixels of 256. LRN divides
+alpha by the window's size, as the 2012 code does, and adds k = 1, not 2. `.npy` has our layouts,
+`.caffemodel` convolutions `[out, in / groups, height, width]` and dense weights `[out, in]`; fc6
+sees an image flattened in the order channel, height, width.
+Source: BVLC/caffe src/caffe/proto/caffe.proto, models/bvlc_{alexnet,reference_caffenet}.
 """
 
 from typing import Any, NamedTuple
@@ -48,8 +47,6 @@ _Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 class _Layer(NamedTuple):
-    """One layer of a `.caffemodel`."""
-
     name: str
     kind: str
     blobs: list[np.ndarray]

@@ -1,7 +1,6 @@
-"""Caffe's networks as TensorFlow users share them: `.npy`, such as `bvlc_alexnet.npy`.
+"""Caffe's networks as `.npy` (`bvlc_alexnet.npy`): pickled lists or dictionaries by layer.
 
-A pickled dictionary of layers under Caffe's names, each `[weights, biases]` or a dictionary of
-`weights` and `biases`. Source: ethereon/caffe-tensorflow kaffe/transformers.py.
+Source: ethereon/caffe-tensorflow kaffe/transformers.py.
 """
 
 import tokenize
@@ -24,7 +23,7 @@ _HEADER_ERRORS = (
 
 
 def read_npy(file: SourceFile) -> Any:
-    """Returns an array, or the object that was pickled; raises `InputError` for a damaged file."""
+    """Returns an array, or the object that was pickled; `InputError` for a damaged file."""
     try:
         file.stream.seek(0)
         version = np.lib.format.read_magic(file.stream)

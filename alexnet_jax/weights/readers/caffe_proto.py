@@ -1,7 +1,7 @@
 """Caffe's messages, as far as weights need them, read by the protobuf library.
 
-Nested messages and packed numbers are taken as bytes, and the fields of each message are counted
-before it is parsed, so that memory stays within a few times the size of the file.
+Fields are counted before a message is parsed, so that memory is at most a few times the
+file's size.
 Source: BVLC/caffe src/caffe/proto/caffe.proto.
 """
 
@@ -56,7 +56,6 @@ _MESSAGES = {
 
 
 def blob_array(file: SourceFile, raw: Any) -> np.ndarray:
-    """Returns the array of a blob, a view of its message."""
     blob = parse_message("Blob", raw, file)
     pieces = blob.data or blob.double_data
     data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -87,10 +86,7 @@ def parse_message(name: str, raw: Any, file: SourceFile) -> Any:
 
 
 def _check_fields(data: memoryview) -> None:
-    """Raises `ValueError` or `IndexError` for a message that is damaged or has too many fields.
-
-    A field takes two bytes in the file but many in memory, and Caffe's messages have few.
-    """
+    """Fields fill much memory: `ValueError` or `IndexError` for too many or damaged ones."""
     at = 0
     for _ in range(_MAX_FIELDS):
         if at == len(data):

@@ -1,11 +1,10 @@
 """Checkpoints of cuda-convnet, 2011, 2012 and 2014, whose towers become groups.
 
-A checkpoint is a pickle of Python 2 (or a zip that holds one as `data`). Convolution weights are
-`[in * k * k, out]` and dense ones `[in, out]`, rows in the order channel, y, x, one matrix per
-input layer; unshared ones have the rows of one position after those of another. Images are RGB in
-0..255, less the centre window of the mean image. If only one of the file's network and ours scales
-by dropout's keeping probability at test (2012), the weights above the dropout take that factor.
-Source: 2012 files `layer.py`, `convnet.py`; cuda-convnet2 `layer.py`.
+A Python 2 pickle (or a zip with it as `data`). Convolutions are `[in * k * k, out]`, dense
+`[in, out]`, rows in the order channel, y, x, one matrix per input layer; unshared ones position by
+position. Images are RGB in 0..255, less the centre window of the mean image. If only one of the
+file's network and ours scales by dropout's keeping probability at test (2012), the weights above
+the dropout take that factor. Source: 2012 `layer.py`, `convnet.py`; cuda-convnet2 `layer.py`.
 """
 
 import dataclasses
@@ -38,7 +37,7 @@ _MAX_ZIP_RATIO = 20  # numbers hardly shrink, but velocities may all be zero
 def read(
     file: SourceFile, network_name: str = "", mean_file: SourceFile | None = None
 ) -> ForeignWeights:
-    """Reads a checkpoint; `mean_file` is `batches.meta`, else the means of ImageNet's channels."""
+    """`mean_file` is `batches.meta`; None: the means of ImageNet's channels."""
     state = _unpickle(file)
     state = state.get("model_state") if isinstance(state, dict) else None
     if not isinstance(state, dict) or "layers" not in state:
@@ -97,7 +96,6 @@ def _unpickle(file: SourceFile) -> Any:
 
 
 def _unzip(file: SourceFile) -> bytes:
-    """Returns the pickle in a zip, which may be compressed, but not out of all proportion."""
     try:
         with zipfile.ZipFile(file.stream) as archive:
             info = archive.getinfo("data")
@@ -125,7 +123,7 @@ def _detect_network(graph: Graph, file: SourceFile) -> str:
 
 
 def _same_layers(first: tuple[Layer, ...], second: tuple[Layer, ...]) -> bool:
-    """Returns whether two networks are equal, up to dropout's convention and classes."""
+    """Whether two networks are equal, up to dropout's convention and classes."""
     first, second = _anonymous(first), _anonymous(second)
     return [type(layer) for layer in first] == [type(layer) for layer in second] and all(
         math.isclose(x, y, rel_tol=1e-4) if isinstance(x, float) else x == y

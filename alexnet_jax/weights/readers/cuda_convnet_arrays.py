@@ -14,7 +14,7 @@ from alexnet_jax.weights.readers.pickled_values import PickledArray
 
 
 def to_params(graph: Graph, network: Network, file_name: str) -> LayerArrays:
-    """Returns the parameters of all layers; raises `InputError` for what groups cannot express."""
+    """Raises `InputError` for what groups cannot express."""
     layers = parametric_layers(network.layers)
     kinds = [type(layer) for layer in parametric_layers(graph.layers)]
     if kinds != [type(layer) for layer in layers]:
@@ -47,7 +47,6 @@ def to_params(graph: Graph, network: Network, file_name: str) -> LayerArrays:
 
 
 def _kernel(tower: Tower, below: list[Tower], level: list[Tower], layer: Parametric) -> np.ndarray:
-    """Returns the kernel of one tower, its inputs in the order of the towers below."""
     values = tower.values
     pieces: dict[str, np.ndarray] = {}  # the rows of each tower below
     for matrix, sources in zip(_matrices(values), tower.sources, strict=True):
@@ -69,11 +68,7 @@ def _kernel(tower: Tower, below: list[Tower], level: list[Tower], layer: Paramet
 
 
 def _block(matrix: np.ndarray, values: dict[str, Any], channels: int) -> np.ndarray:
-    """Returns the weights of the connections to one tower below.
-
-    Dense: `[channels, height, width, out]`; convolution `[k, k, in, out]`; unshared
-    `[height, width, k, k, in, out]`.
-    """
+    """`[channels, height, width, out]`, `[k, k, in, out]` or `[height, width, k, k, in, out]`."""
     out = matrix.shape[-1]
     if values["type"] == "fc":
         side = math.isqrt(matrix.shape[0] // channels)

@@ -1,7 +1,7 @@
 """The layers of a cuda-convnet checkpoint: how they are connected, and what they compute.
 
-Layers with weights at the same depth are the towers of one of our layers (`conv4a`, `conv4b`); a
-tower's inputs come in any order: `fc2048bb` and `conv6b` of 2012 name the other tower first.
+Layers with weights at one depth are towers of one of our layers (`conv4a`, `conv4b`); their inputs
+come in any order: `fc2048bb` and `conv6b` of 2012 name the other tower first.
 Source: 2012 file `layer.py`; cuda-convnet2 `layer.py`.
 """
 
@@ -18,32 +18,23 @@ _Nodes = dict[str, dict[str, Any]]
 
 
 class Tower(NamedTuple):
-    """One layer with weights of the file, a tower of one of ours; `values` are its dictionary.
-
-    Each of `sources`, one an input, are the layers with weights that it comes from; none: images.
-    """
+    """One layer with weights of the file, a tower of one of ours."""
 
     name: str
-    values: dict[str, Any]
-    sources: tuple[tuple[str, ...], ...]
+    values: dict[str, Any]  # its dictionary
+    sources: tuple[tuple[str, ...], ...]  # of each input, the layers with weights; none: images
 
 
 class Graph(NamedTuple):
-    """The layers of a file.
+    """The layers of a file."""
 
-    Attributes:
-      levels: the towers of each layer with weights, from the images to the classes.
-      layers: the same network as our layers, without names and initial values.
-      image_size: side of its input in pixels.
-    """
-
-    levels: list[list[Tower]]
-    layers: tuple[ours.Layer, ...]
-    image_size: int
+    levels: list[list[Tower]]  # towers of each layer with weights, from images to classes
+    layers: tuple[ours.Layer, ...]  # the same network, without names and initial values
+    image_size: int  # side of its input in pixels
 
 
 def read_graph(layers: Any, file_name: str) -> Graph:
-    """Returns the graph of `model_state['layers']`, a list (2011) or a dictionary (2012, 2014)."""
+    """`layers` is `model_state['layers']`: a list (2011) or a dictionary (2012, 2014)."""
     try:
         nodes = _read_nodes(layers)
         towers, depths = _find_towers(nodes)
@@ -59,7 +50,7 @@ def read_graph(layers: Any, file_name: str) -> Graph:
 
 
 def is_grouped(level: list[Tower]) -> bool:
-    """Returns whether each tower sees exactly one tower of the layer below, another each."""
+    """Whether each tower sees exactly one tower of the layer below, another each."""
     seen = [tower.sources for tower in level]
     single = all(len(sources) == 1 and len(sources[0]) == 1 for sources in seen)
     return len(level) > 1 and single and len(set(seen)) == len(seen)
@@ -168,7 +159,6 @@ def _with_flatten(layers: list[ours.Layer]) -> tuple[ours.Layer, ...]:
 
 
 def _number(value: Any) -> int:
-    """Returns a number that the file keeps once, or once for every input."""
     first = value[0] if isinstance(value, list) else value
     if type(first) is not int:
         raise ValueError("a size that is no number")

@@ -14,17 +14,11 @@ _MAX_ENTRIES = 20_000
 
 
 class FileKind(NamedTuple):
-    """A kind of file.
+    """A kind of file."""
 
-    Attributes:
-      description: for the sentence "x.npy is …".
-      remedy: what its owner can do; empty: name the readers that accept it.
-      signature: regular expression of the first bytes; empty: it has none of its own.
-    """
-
-    description: str
-    remedy: str = ""
-    signature: bytes = b""
+    description: str  # for the sentence "x.npy is …"
+    remedy: str = ""  # empty: name the readers that accept it
+    signature: bytes = b""  # regular expression of the first bytes; empty: none
 
 
 _DOWNLOAD = "the download went wrong; get the file itself"
@@ -134,7 +128,6 @@ def find_remedy(kind: str) -> str:
 
 
 def detect_kind(file: SourceFile) -> str:
-    """Returns the key of the file's kind in `FILE_KINDS`; empty where none fits."""
     data = file.data
     head = bytes(data[:_HEAD_BYTES])
     if head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= len(data) - 8:

@@ -15,37 +15,26 @@ LayerArrays = dict[str, dict[str, np.ndarray]]
 
 
 class ForeignWeights(NamedTuple):
-    """The contents of a file of weights.
-
-    Attributes:
-      network: with as many classes as the file has outputs.
-      params: of the layers that the file holds; contiguous, finite float32.
-      image_size, stored_size: sides in pixels of the network's input and of the square that images
-        are resized and cropped to before.
-      form: the kind of file, for the record.
-      class_order: of the outputs: sorted WordNet ids, the numbers of ILSVRC's development kit, or
-        the order of the names.
-      notes: what was found or changed, for the record.
-      messages: what the user should know of that, one line each.
-    """
+    """The contents of a file of weights."""
 
     file: SourceFile
-    network: Network
-    params: LayerArrays
-    image_size: int
-    stored_size: int
+    network: Network  # with as many classes as the file has outputs
+    params: LayerArrays  # of the file's layers; contiguous, finite float32
+    image_size: int  # side of the network's input, pixels
+    stored_size: int  # side of the square before the crop, pixels
     preprocess: PreprocessConfig
     inputs: Inputs
-    form: str
+    form: str  # the kind of file, for the record
+    # sorted WordNet ids, the numbers of ILSVRC's development kit, or the names' order
     class_order: Literal["wordnet", "ilsvrc", "names"] = "names"
     class_names: tuple[str, ...] = ()
     appearance: Appearance = AS_VIEWED
     augment: AugmentConfig = AugmentConfig()
-    notes: tuple[str, ...] = ()
-    messages: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # for the record
+    messages: tuple[str, ...] = ()  # for the user, one line each
 
 
 def make_inputs(mean: Any, scale: Any = (1.0, 1.0, 1.0)) -> Inputs:
-    """Returns the arrays of a preprocessing without colour noise, float32."""
+    """Without colour noise; float32."""
     arrays = mean, scale, np.zeros((3, 3))
     return Inputs(*(np.ascontiguousarray(array, np.float32) for array in arrays))

@@ -25,19 +25,12 @@ _WITH_ID = re.compile(
 
 
 class NameList(NamedTuple):
-    """Class names in the order of the file, with what says another order.
-
-    Attributes:
-      ids: their WordNet ids, if all have one.
-      numbers: their numbers from 0, if all have one.
-      is_devkit: the numbers are those of ILSVRC's development kit, not of outputs.
-      messages: what the user should know.
-    """
+    """Class names in the order of the file, with what says another order."""
 
     names: list[str]
-    ids: list[str] | None = None
-    numbers: list[int] | None = None
-    is_devkit: bool = False
+    ids: list[str] | None = None  # WordNet ids, if all have one
+    numbers: list[int] | None = None  # from 0, if all have one
+    is_devkit: bool = False  # `numbers` are of ILSVRC's development kit, not of outputs
     messages: tuple[str, ...] = ()
 
 
@@ -50,7 +43,7 @@ def first_name(names: str) -> str:
 
 
 def complete_numbers(values: Sequence[Any]) -> list[int] | None:
-    """Returns numbers from 0 if the values are 0 to n - 1 or 1 to n in any order, else None."""
+    """Returns numbers from 0 if `values` are 0 to n - 1 or 1 to n in any order."""
     numbers = []
     for value in values:
         if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,6}\s*", value):
@@ -78,7 +71,6 @@ def parse_lines(text: str) -> NameList:
 
 
 def parse_items(lines: list[str]) -> NameList:
-    """Returns class names, one an item, perhaps numbered, with ids, or as rows of a table."""
     longest = max(map(len, lines), default=0)
     if longest > _MAX_NAME:
         raise ValueError(f"a name of {longest:,} characters")
@@ -107,10 +99,7 @@ def _plain_word(text: str) -> str:
 
 
 def _parse_ids(lines: list[str]) -> NameList | None:
-    """Returns lines with a WordNet id each, perhaps with a number; None if there are no ids.
-
-    `n01440764 tench, Tinca tinca`, `n02119789 1 kit_fox`, `0 n01440764 tench`, `tench n01440764`.
-    """
+    """Reads `n01440764 tench, Tinca tinca`, `n02119789 1 kit_fox`, `0 n01440764 tench`."""
     found = [_WITH_ID.fullmatch(line) for line in lines]
     matches = [match for match in found if match]
     if len(matches) < max(1, len(lines)):
@@ -134,7 +123,7 @@ def _parse_ids(lines: list[str]) -> NameList | None:
 
 
 def _parse_numbered(lines: list[str]) -> NameList | None:
-    """Returns lines with a complete numbering; the rest must differ: `1 euro` is a name."""
+    """The rest of the lines must differ: `1 euro` is a name."""
     for pattern, number, name in ((_NUMBER_FIRST, 1, 2), (_NUMBER_LAST, 2, 1)):
         matches = [match for line in lines if (match := pattern.fullmatch(line))]
         if len(lines) < 2 or len(matches) < len(lines):

@@ -35,7 +35,7 @@ _NUMBER_KEYS = ("index", "idx", "id", "class_id", "label_id", "number")
 
 
 def parse_names(text: str) -> NameList:
-    """Returns class names; raises `ValueError` or `RecursionError` for unknown forms."""
+    """Raises `ValueError` or `RecursionError` for unknown forms."""
     text = re.sub(r"^\s*[A-Za-z_]\w*\s*=\s*(?=[\[{(])", "", text.strip("\ufeff"))
     counted = re.match(r"\s*\(#([0-9]{1,9})\)\s*(?=\[)", text)  # how fastai shows its lists
     body = text[counted.end() :] if counted else text
@@ -63,7 +63,6 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _parse_literal(text: str) -> Any:
-    """Returns a list or dictionary written in Python; nothing else is allowed."""
     if len(text) > _MAX_LITERAL:
         raise ValueError("a Python text that is too long")
     at = depth = colons = 0
@@ -123,7 +122,6 @@ def _check_agreement(names: NameList, label2id: Any) -> None:
 
 
 def _from_pairs(pairs: Sequence[tuple[Any, Any]]) -> NameList:
-    """Returns pairs of numbers and names or of WordNet ids and names, in either order."""
     keys, values = [a for a, _ in pairs], [b for _, b in pairs]
     numbers, behind = complete_numbers(keys), complete_numbers(values)
     if numbers and behind and numbers != behind:

@@ -35,16 +35,11 @@ class ClassNames(NamedTuple):
 
 
 def read_labels(path: str | Path, class_order: str = "names") -> ClassNames:
-    """Reads class names, and puts them in the order of the outputs.
+    """Reads a prepared data set's folder or a file, in the order of the outputs.
 
-    If the names have WordNet ids, these decide, since the outputs of torchvision and Caffe are in
-    their order; else numbers; else the order of the file. Networks of 2012 number ImageNet's
-    classes by ILSVRC2012's ids, which are the numbers of `map_clsloc.txt`. Of a line with a
-    WordNet id only the first name is used. Equal names get their ids or numbers added.
-
-    Args:
-      path: a folder that `prepare` has made, or a file in any form of `label_text`.
-      class_order: of the outputs, see `ForeignWeights`.
+    WordNet ids decide, since torchvision and Caffe have their order; else numbers; else the file's
+    order. Networks of 2012 use the numbers of `map_clsloc.txt`. Only the first name after a WordNet
+    id is used; equal names get ids or numbers added.
 
     Raises:
       InputError: it cannot be read, a name is empty, or its order is not that of the outputs.
@@ -75,7 +70,7 @@ def read_labels(path: str | Path, class_order: str = "names") -> ClassNames:
 
 
 def default_names(classes: int, class_order: str) -> tuple[str, ...]:
-    """Returns names for outputs without names: TFDS's sorted WordNet ids, or numbers."""
+    """TFDS's sorted WordNet ids, or numbers."""
     spec = importlib.util.find_spec("tensorflow_datasets")
     if class_order == "wordnet" and spec is not None and spec.origin is not None:
         ids = Path(spec.origin).parent / _TFDS_IDS

@@ -170,7 +170,6 @@ class PickleMachine:
         self.push(found)
 
     def push_object(self, function: Any, arguments: Any) -> None:
-        """Pushes what a call would have made: by a builder, else a stub."""
         if not isinstance(function, Name | Stub) or not isinstance(arguments, tuple | list):
             raise ValueError("a call of something that is no function")
         builder = self.builders.get(str(function)) if isinstance(function, Name) else None

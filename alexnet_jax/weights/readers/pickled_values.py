@@ -19,10 +19,7 @@ class Name(NamedTuple):
 
 
 class Stub:
-    """Stands for an object of any class: it keeps what the pickle gave it, and does nothing.
-
-    `items` are its contents, if it is a list or a dictionary of its own kind.
-    """
+    """Stands for an object of any class; `items` are the contents of a list or dictionary."""
 
     __slots__ = ("arguments", "items", "made_by", "state")
 
@@ -42,7 +39,7 @@ class PickledType:
         self.code, self.order = code, "="
 
     def set_state(self, state: Any) -> None:
-        """Takes `(version, byte order, None, None, None, …)`; a structure has no Nones there."""
+        """`(version, byte order, None, None, None, …)`; a structure has no Nones there."""
         match state:
             case (_, "<" | ">" | "=" | "|" as order, None, None, None, *_):
                 self.order = order
@@ -53,7 +50,7 @@ class PickledType:
         return isinstance(self.code, str) and self.code in _NUMBER_TYPES
 
     def numpy(self) -> np.dtype:
-        """Returns the type; raises `ValueError` for anything but numbers."""
+        """Raises `ValueError` for anything but numbers."""
         if not self.is_number():
             kind = self.code[:20] if isinstance(self.code, str) else "object"
             raise ValueError(f"an array of type '{kind}'")
@@ -67,13 +64,13 @@ class PickledArray:
         self.state: Any = None
 
     def set_state(self, state: Any) -> None:
-        """Takes `(version, shape, PickledType, Fortran order, bytes)`."""
+        """`(version, shape, PickledType, Fortran order, bytes)`."""
         if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], PickledType):
             raise ValueError("an array without shape and type")
         self.state = state
 
     def numpy(self) -> np.ndarray:
-        """Returns a view of the file's bytes if large; raises `ValueError` if they do not fit."""
+        """A view of the file's bytes if large; `ValueError` if they do not fit."""
         if self.state is None:
             raise ValueError("an array without contents")
         _, shape, dtype, fortran, raw = self.state
@@ -107,7 +104,6 @@ def _make_scalar(dtype: Any, raw: Any) -> Any:
 
 
 def _make_dictionary(*arguments: Any) -> dict[Any, Any]:
-    """Returns a dictionary of any standard kind, without its function for missing keys."""
     content = next((a for a in arguments if isinstance(a, dict | list)), {})
     pairs = content.items() if isinstance(content, dict) else content
     return {as_key(key): value for key, value in pairs}
@@ -120,11 +116,7 @@ def _encode(text: Any, encoding: Any) -> bytes:
 
 
 def as_key(value: Any) -> Any:
-    """Returns the key of a dictionary that stands for a value.
-
-    Hashing anything but text, small numbers and names can take very long (nested tuples), and no
-    reader needs it: an object that equals nothing stands for it.
-    """
+    """Text, small numbers and names stay; hashing others (nested tuples) can take very long."""
     is_small = isinstance(value, int) and abs(value) < 2**31
     if value is None or is_small or isinstance(value, str | bytes | Name):
         return value
@@ -172,7 +164,6 @@ _DANGEROUS_BUILTINS = frozenset(
 
 @functools.lru_cache(1024)
 def is_dangerous(name: Name) -> bool:
-    """Returns whether only an attack mentions a name; it is not run, but the owner should know."""
     parts = str(name).split(".")
     if not _DANGEROUS_PARTS.isdisjoint(parts) or parts[-1] in _DANGEROUS_ENDS:
         return True

@@ -1,13 +1,9 @@
 """A reader of pickles that builds arrays and plain containers, and runs nothing.
 
-The instructions are followed one by one. The name of a class or function is only text, of which a
-short list of builders may make a value; anything else becomes a `Stub`, which does nothing.
-
-Memory stays within a small multiple of the pickle's size: every length is compared with the bytes
-that are left, long strings are views of the file, and neither the memo nor the keys of
-dictionaries can be made to grow. `pickle.Unpickler` with a `find_class` of its own promises none
-of that: it allocates what a length says, copies every array, and hashes any key, for which 300
-bytes of nested tuples take for ever.
+Names of classes and functions are text, of which a short list of builders may make a value; others
+become a `Stub`. Memory stays within a small multiple of the pickle: lengths are checked against the
+bytes left, strings are views. `pickle.Unpickler` promises none of that: it allocates what a length
+says, copies arrays, and hashes any key, which takes for ever with 300 bytes of nested tuples.
 """
 
 import struct
@@ -25,11 +21,10 @@ def read_pickle(
     builders: Mapping[str, Callable[..., Any]] | None = None,
     persistent: Callable[[Any], Any] | None = None,
 ) -> tuple[Any, int]:
-    """Reads the pickle at the start of `data`; returns its value and its length in bytes.
+    """Returns the value at the start of `data` and its length in bytes.
 
-    Arrays are `PickledArray`s, and objects of other classes `Stub`s. `builders` are functions by
-    `module.name`, in addition to `BUILDERS`; `persistent` makes values of references to things
-    outside the pickle. Raises `InputError` if it mentions what only attacks do, or is damaged.
+    `builders` are by `module.name`; `persistent` makes values of references to things outside.
+    Raises `InputError` for damage, or names that only attacks mention.
     """
     machine = PickleMachine(data, builders, persistent)
     try:

@@ -79,7 +79,7 @@ def unflatten(tensors: dict[str, np.ndarray]) -> tuple[Params, dict[str, np.ndar
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Returns tensors and metadata; bfloat16 becomes float32; raises `InputError`."""
+    """Returns tensors and metadata; bfloat16 becomes float32; `InputError` if damaged."""
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: _read_tensor(file, name, path) for name in file.keys()}  # noqa: SIM118

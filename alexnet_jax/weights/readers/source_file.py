@@ -36,7 +36,7 @@ class SourceFile(NamedTuple):
 
 
 def open_source(path: str | Path) -> SourceFile:
-    """Maps a file; raises `InputError` unless it is a file of 1 to `MAX_BYTES` bytes."""
+    """Raises `InputError` unless it is a file of 1 to `MAX_BYTES` bytes."""
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it")

@@ -1,9 +1,9 @@
 """PyTorch's `.pth` files without PyTorch: both containers, arrays only.
 
-Since PyTorch 1.6 a file is a zip archive: `data.pkl` describes the tensors, and their storages are
-`data/0`, `data/1`, …, not compressed; TorchScript's archives have those, too. Older files are five
-pickles (a magic number, the protocol, the machine, the object, the names of the storages), and
-then each storage as its length and its raw numbers. Source: pytorch/pytorch torch/serialization.py.
+Since 1.6 a zip archive: `data.pkl` describes tensors, with storages `data/0`, …, not compressed;
+TorchScript's archives, too. Older files are five pickles (magic number, protocol, machine, object,
+storage names), then each storage: length, raw numbers.
+Source: pytorch/pytorch torch/serialization.py.
 """
 
 import math
@@ -70,27 +70,20 @@ _ReadStorage = Callable[[_Storage], Any]
 
 
 class TorchFile(NamedTuple):
-    """The contents of a PyTorch file.
-
-    Attributes:
-      modules: pickled modules by path; a `state_dict` has none.
-      array: returns the array of a path, of the type that it has in the file.
-      class_names: by output, if they were saved beside the tensors.
-    """
+    """The contents of a PyTorch file."""
 
     tensors: dict[Path, Tensor]
-    modules: dict[Path, Stub]
-    array: Callable[[Path], np.ndarray]
-    class_names: tuple[str, ...] = ()
+    modules: dict[Path, Stub]  # by path; a `state_dict` has none
+    array: Callable[[Path], np.ndarray]  # of a path, of the type that it has in the file
+    class_names: tuple[str, ...] = ()  # by output, if saved with the tensors
 
     def program_of(self, path: Path) -> str:
-        """Returns the class of the outermost module around a tensor; empty: there is none."""
+        """The class of the outermost module around a tensor; empty: there is none."""
         around = (self.modules.get(path[:n]) for n in range(len(path)))
         return next((str(module.made_by) for module in around if module), "")
 
 
 def open_torch(file: SourceFile) -> TorchFile:
-    """Finds the tensors of a file, whatever is around them; none is read yet."""
     is_big_endian = False
     if bytes(file.data[:4]) == b"PK\x03\x04":
         value, read_storage, is_big_endian = _open_zip(file)
@@ -118,7 +111,7 @@ def read_torch(file: SourceFile) -> dict[str, np.ndarray]:
 
 
 def _rebuild_from_type(function: Any, _: Any, arguments: Any, *__: Any) -> Any:
-    """Returns a tensor of a class of its own, or with attributes, as a plain tensor."""
+    """A tensor of a class of its own, or with attributes, becomes a plain tensor."""
     builder = _BUILDERS.get(str(function)) if isinstance(function, Name) else None
     return builder(*arguments) if builder and builder is not _rebuild_from_type else Stub()
 
@@ -134,10 +127,7 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
 
 
 def _reference(value: Any) -> Any:
-    """Returns the storage that `('storage', type, key, device, size, …)` names.
-
-    Old files refer to the classes of their modules in this way, too.
-    """
+    """`value` is `('storage', type, key, device, size, …)` or, in old files, a module's class."""
     match value:
         case ("storage", Name() as kind, str(key), _, int(size), *view) if not any(view):
             if size >= 0:
@@ -238,7 +228,6 @@ def _open_legacy(file: SourceFile) -> tuple[Any, _ReadStorage]:
 def _read_storages(
     file: SourceFile, at: int, keys: Any, storages: dict[str, _Storage]
 ) -> dict[str, memoryview]:
-    """Returns the bytes of each storage in a file of the old container, from `at` on."""
     contents: dict[str, memoryview] = {}
     for key in keys if isinstance(keys, list) else [None]:
         if not isinstance(key, str) or key not in storages or key in contents:

@@ -1,8 +1,7 @@
 """Checks that the modules in a PyTorch file compute what torchvision's AlexNet computes.
 
-A file of a complete program object keeps the attributes of its modules beside their arrays. With
-another stride or activation every shape stays, and the answers would be wrong. Nothing of the file
-is run. Source: pytorch/pytorch torch/nn/modules/conv.py, pooling.py and activation.py.
+With another stride or activation every shape stays, and the answers would be wrong.
+Source: pytorch/pytorch torch/nn/modules/conv.py, pooling.py and activation.py.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,10 +31,7 @@ _MAX_WRAPPERS = 8  # around each other; a file may say that a module is inside i
 def check_modules(
     modules: Mapping[Path, Stub], paths: Mapping[str, Path], layers: Sequence[Layer], file_name: str
 ) -> tuple[str, ...]:
-    """Returns messages about modules of unknown classes; `paths` are those of torchvision's keys.
-
-    Raises `InputError` if a module of PyTorch's own computes something else than our layer.
-    """
+    """Returns messages on modules of unknown classes; `InputError` if a known one differs."""
     unknown: list[str] = []
     for path, module, layer in _expected_layers(modules, paths, layers):
         name, class_name = ".".join(path), str(module.made_by)
@@ -71,7 +67,6 @@ def check_modules(
 def _expected_layers(
     modules: Mapping[Path, Stub], paths: Mapping[str, Path], layers: Sequence[Layer]
 ) -> Iterator[tuple[Path, Stub, Layer | None]]:
-    """Yields each module of the network with its path and the layer that it should be."""
     flat = next(i for i, layer in enumerate(layers) if isinstance(layer, Flatten))
     trunk = _without_wrappers(paths["features.0.weight"][:-1])[:-1]
     expected = {str(i): layer for i, layer in enumerate(layers[: flat - 1])}
@@ -91,7 +86,6 @@ def _expected_layers(
 
 
 def _without_wrappers(path: Path) -> Path:
-    """Returns the path of the outermost module that wraps the one at `path`, or `path`."""
     while path and path[-1] in WRAPPERS:
         path = path[:-1]
     return path
@@ -115,7 +109,6 @@ def _difference(file_name: str, module: str, found: str, expected: str) -> Input
 
 
 def _module_of(layer: Layer) -> tuple[str, dict[str, Any]]:
-    """Returns the class of PyTorch's module for a layer, and the attributes that matter."""
     match layer:
         case Conv(stride=stride, padding=padding):
             fields = {"stride": stride, "padding": padding, "dilation": 1}
@@ -133,7 +126,6 @@ def _module_of(layer: Layer) -> tuple[str, dict[str, Any]]:
 
 
 def _as_pair(value: Any, layer: Layer | None) -> Any:
-    """Returns a number of pixels, or PyTorch's word for a padding, as height and width."""
     if isinstance(layer, Conv) and isinstance(value, str):
         value = {"same": layer.window // 2, "valid": 0}.get(value, value)
     return (value, value) if type(value) is int else value

@@ -1,8 +1,7 @@
 """Tensors in what PyTorch has saved: a dictionary, anything around it, or modules.
 
-`torch.save` takes any object. A module keeps its parameters under `_parameters` and the modules
-below it under `_modules`; without these words the path of a tensor is its name in the
-`state_dict`. Source: pytorch/pytorch torch/nn/modules/module.py.
+A module keeps parameters under `_parameters`, modules below it under `_modules`; without these
+words the path of a tensor is its name. Source: pytorch/pytorch torch/nn/modules/module.py.
 """
 
 from collections import deque
@@ -31,17 +30,12 @@ class Tensor(NamedTuple):
     strides: Any
 
     def place(self) -> Any:
-        """Returns what is equal for two tensors of the same numbers."""
         key = getattr(self.storage, "key", None)
         return (key, self.offset) if isinstance(key, str) and type(self.offset) is int else id(self)
 
 
 def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, Stub]]:
-    """Returns tensors and modules by path.
-
-    Each container is visited once, on its shortest path, so that cycles end. Raises `ValueError`
-    for too many tensors, or a shape that is impossible.
-    """
+    """Visits each container once, so cycles end; `ValueError` for too many tensors, bad shapes."""
     tensors: dict[Path, Tensor] = {}
     modules: dict[Path, Stub] = {}
     seen: set[int] = set()
@@ -71,10 +65,7 @@ def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, Stub]]:
 
 
 def find_class_names(value: Any) -> tuple[str, ...]:
-    """Returns class names by output that were saved beside the tensors; empty: there are none.
-
-    They are `class_to_idx`, as of torchvision's `ImageFolder`, or a list.
-    """
+    """Reads `class_to_idx`, as of torchvision's `ImageFolder`, or a list."""
     outer = attributes_of(value)
     for inside in (outer, *map(attributes_of, outer.values())):
         for key in _CLASS_KEYS:
@@ -90,7 +81,6 @@ def find_class_names(value: Any) -> tuple[str, ...]:
 
 
 def attributes_of(value: Any) -> dict[Any, Any]:
-    """Returns the attributes of an object, or a dictionary as it is; empty for anything else."""
     value = value.state if isinstance(value, Stub) else value
     return value if isinstance(value, dict) else {}
 
@@ -102,7 +92,7 @@ def children_of(module: Stub | None) -> dict[str, Stub]:
 
 
 def _contents(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields the contents of a container with their keys; None: no part of the name."""
+    """The key is None if it is no part of the name."""
     if isinstance(value, Stub):
         states = value.state if isinstance(value.state, tuple) else (value.state,)
         for state in states:  # a pair if the class has slots
@@ -118,7 +108,6 @@ def _contents(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _key_parts(key: Any) -> Path | None:
-    """Returns the parts of a key; None if it is too long for a name."""
     if key is None:
         return ()
     text = str(key) if isinstance(key, str | int) else "?"

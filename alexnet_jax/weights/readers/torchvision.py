@@ -1,10 +1,8 @@
 """torchvision's AlexNet: its keys and layouts to ours and back.
 
-Its `state_dict` numbers the modules of two sequences, `features` and `classifier`, activations
-and poolings included. Kernels are OIHW, dense weights `[out, in]`, and fc6 sees an image flattened
-in the order channel, height, width. The network is `one-weird-trick`; its images are RGB in 0..1,
-less ImageNet's mean, divided by its standard deviation, 224 pixels from the centre of 256, and its
-classes are in the order of their WordNet ids.
+Kernels are OIHW, dense weights `[out, in]`; fc6 sees an image flattened as channel, height, width.
+The network is `one-weird-trick`; images are RGB in 0..1, less ImageNet's mean, divided by its
+deviation, 224 pixels from the centre of 256; classes in the order of their WordNet ids.
 Source: pytorch/vision torchvision/models/alexnet.py.
 """
 
@@ -44,22 +42,16 @@ _Found = tuple[dict[str, np.ndarray], tuple[str, ...], tuple[str, ...]]
 
 
 class LayerKey(NamedTuple):
-    """Where torchvision keeps a layer.
+    """Where torchvision keeps a layer."""
 
-    Attributes:
-      prefix: of its keys, such as `features.0`.
-      weight_shape: of torchvision's weight.
-      channels: of the image that its input was flattened from; 1 if it was none.
-    """
-
-    prefix: str
+    prefix: str  # of its keys, such as `features.0`
     layer: Conv | Dense
-    weight_shape: tuple[int, ...]
-    channels: int = 1
+    weight_shape: tuple[int, ...]  # of torchvision's weight
+    channels: int = 1  # of the flattened image; 1: its input was none
 
 
 def read(file: SourceFile, network_name: str = "") -> ForeignWeights:
-    """Reads torchvision's AlexNet; the layers `features.*` alone are enough."""
+    """The layers `features.*` alone are enough."""
     network = find_network(network_name or NETWORK)
     shapes = {key.prefix: key.weight_shape for key in layer_keys(network)}
     is_torch = detect_kind(file) != "safetensors"
@@ -124,7 +116,7 @@ def _find_in_torch(file: SourceFile, network: Network, shapes: _Shapes) -> _Foun
 
 
 def to_torchvision(params: Any, network: Network) -> dict[str, np.ndarray]:
-    """Returns the parameters under torchvision's keys and in its layouts, contiguous float32."""
+    """Contiguous float32, in torchvision's layouts."""
     arrays = {}
     for key in layer_keys(network):
         leaves = params.get(key.layer.name)
@@ -137,7 +129,7 @@ def to_torchvision(params: Any, network: Network) -> dict[str, np.ndarray]:
 
 
 def from_torchvision(arrays: Mapping[str, np.ndarray], network: Network) -> LayerArrays:
-    """Returns our parameters, contiguous float32; a layer may be absent, but not half of one."""
+    """Contiguous float32; a layer may be absent, but not half of one."""
     params: LayerArrays = {}
     keys = layer_keys(network)
     known = {f"{key.prefix}.{leaf}" for key in keys for leaf in ("weight", "bias")}
@@ -169,7 +161,7 @@ def from_torchvision(arrays: Mapping[str, np.ndarray], network: Network) -> Laye
 
 
 def layer_keys(network: Network) -> list[LayerKey]:
-    """Returns the keys of the layers with parameters; raises `InputError` for another network."""
+    """Raises `InputError` for another network."""
     if _without_widths(network) != _without_widths(NETWORKS[NETWORK]):
         raise InputError(
             f"network '{network.name}' is not torchvision's AlexNet, which is '{NETWORK}'; only "

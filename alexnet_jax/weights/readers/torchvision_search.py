@@ -1,9 +1,8 @@
 """The search for torchvision's arrays in a file, whatever is before or within their names.
 
-Wrappers (`DataParallel`, `torch.compile`, FSDP, activation checkpoints, Opacus) put a part of their
-own anywhere into a name; classes, trainers and dictionaries of training put any before it. The rest
-must be `features.0.weight` and so on. If only the convolutions are there, in a sequence of another
-name, as in fastai (`0.0.0.weight`), they are known by their shapes.
+Wrappers (`DataParallel`, `torch.compile`, FSDP, activation checkpoints, Opacus) put parts anywhere
+into a name, classes and trainers any before it. Convolutions alone in a sequence of another name,
+as in fastai (`0.0.0.weight`), are known by their shapes.
 """
 
 import re
@@ -46,11 +45,7 @@ _Bases = dict[Path, dict[str, list[Path]]]
 def find_arrays(
     arrays: Mapping[Path, Any], shapes: Mapping[str, tuple[int, ...]], file_name: str
 ) -> FoundArrays:
-    """Returns where the one network among the arrays is; `shapes` are by prefix, as `features.0`.
-
-    Raises `InputError`: there is no such network, there are several of the same rank, a name
-    occurs twice, or an unknown array is between the network's layers.
-    """
+    """`InputError`: no network, several of one rank, a name twice, or an unknown array within."""
     names = {
         path: tuple(part for part in path if part not in WRAPPERS)
         for path in arrays
@@ -118,7 +113,7 @@ def _bases_by_shape(
 def _different_networks(
     bases: _Bases, arrays: Mapping[Path, Any], file_name: str
 ) -> dict[Path, dict[str, Path]]:
-    """Returns one path for each key, and each set of arrays once: some have several names."""
+    """Each set of arrays once: some have several names."""
     contents: dict[Path, set[tuple[str, str]]] = {}
     for base in sorted(bases, key=_rank):
         for key, paths in bases[base].items():
@@ -145,7 +140,6 @@ def _choose(bases: list[Path], file_name: str) -> Path:
 
 
 def _rank(base: Path) -> tuple[Any, ...]:
-    """Returns a key that sorts the network itself before its averages and other networks."""
     last = len(_NETWORK_NAMES)
     ranks = tuple(_NETWORK_NAMES.index(p) if p in _NETWORK_NAMES else last for p in base)
     return _is_average(base), ranks
@@ -165,10 +159,7 @@ def _about_others(base: Path, bases: list[Path]) -> list[str]:
 def _with_nested_head(
     paths: dict[str, Path], arrays: Mapping[Path, Any], names: Mapping[Path, Path], base: Path
 ) -> tuple[dict[str, Path], str]:
-    """Returns the paths with the last layer from a sequence in its place, and its name there.
-
-    `classifier[6]` is often replaced by `Sequential(Dropout, Linear)` or the like.
-    """
+    """`classifier[6]` is often replaced by `Sequential(Dropout, Linear)` or the like."""
     head = (*base, "classifier", "6")
     inside = {name: path for path, name in names.items() if _is_inside(name, head)}
     weights = [name for name in inside if name[-1] == "weight" and len(name) > len(head) + 1]
@@ -187,7 +178,6 @@ def _unused(
     base: Path,
     bases: Iterable[Path],
 ) -> list[Path]:
-    """Returns the names that were not used, without those of other networks and second names."""
     places = {_place(arrays[path]) for path in paths.values()}
     used = {names[path] for path in paths.values()}
     used |= {name for path, name in names.items() if _place(arrays[path]) in places}
@@ -200,10 +190,7 @@ def _unused(
 
 
 def _is_amid_classifier(name: Path, base: Path, paths: Mapping[str, Path]) -> bool:
-    """Returns whether an array is before the last dense layer that was found.
-
-    It would change what that computes; another head after it is only left out.
-    """
+    """Such an array changes what the last dense layer computes; a head after it does not."""
     place = name[len(base) :][:2] if _is_inside(name, base) else ()
     if len(place) < 2 or place[0] != "classifier" or not re.fullmatch("[0-9]{1,4}", place[1]):
         return False

@@ -90,10 +90,7 @@ def describe_program(weights: RunWeights, form: str, **facts: Any) -> dict[str, 
 
 
 def mean_and_scale(run: Run) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Returns what to subtract from the centre view, and what to divide by; None: nothing.
-
-    They are float32 `[size, size, 3]` or `[3]`, and `[3]`.
-    """
+    """To subtract, float32 `[size, size, 3]` or `[3]`, and to divide by, `[3]`; None: nothing."""
     settings, inputs = run.config.preprocess, run.inputs
     mean = None if settings.mean == "none" else np.asarray(inputs.mean, np.float32)
     if mean is not None and mean.ndim == 3:
@@ -104,7 +101,7 @@ def mean_and_scale(run: Run) -> tuple[np.ndarray | None, np.ndarray | None]:
 
 
 def named_arrays(weights: RunWeights) -> dict[str, np.ndarray]:
-    """Returns `{"conv1.kernel": …, "inputs.mean": …}` without the colour PCA, all contiguous."""
+    """Returns `{"conv1.kernel": …, "inputs.mean": …}` without the colour PCA, contiguous."""
     arrays = {
         f"{layer}.{name}": np.ascontiguousarray(array)
         for layer, leaves in weights.params.items()

@@ -19,33 +19,21 @@ BATCH_SIZES = (1, 3)
 
 
 class Written(NamedTuple):
-    """What a writer returns: a file that was read back, still to be checked.
+    """What a writer returns: a file that was read back, still to be checked."""
 
-    Attributes:
-      description: for the sidecar.
-      compute: from stored images, uint8 `[n, s, s, 3]`, to logits `[n, classes]`; None: the arrays
-        in the file were compared, which is enough.
-      program: what computes, for messages: "the ONNX model".
-      engine: what runs it, with its version.
-      check: what was compared before.
-      notes: what the user should know, one line each.
-    """
-
-    description: dict[str, Any]
+    description: dict[str, Any]  # for the sidecar
+    # uint8 `[n, s, s, 3]` to logits `[n, classes]`; None: the arrays were compared
     compute: Callable[[np.ndarray], Any] | None = None
-    program: str = ""
-    engine: str = ""
-    check: str = ""
-    notes: tuple[str, ...] = ()
+    program: str = ""  # what computes, for messages: "the ONNX model"
+    engine: str = ""  # what runs it, with its version
+    check: str = ""  # what was compared before
+    notes: tuple[str, ...] = ()  # for the user, one line each
 
 
 def compare_logits(
     weights: RunWeights, compute: Callable[[np.ndarray], Any], program: str, engine: str
 ) -> str:
-    """Calls an exported program on random images, and returns how far its logits are from ours.
-
-    See `Written` for the arguments; raises `CheckpointError` if they differ.
-    """
+    """Raises `CheckpointError` if they differ; arguments as of `Written`."""
     images = random_images(weights.run.stored_size)
     ours = our_logits(weights, images)
     largest = float(np.abs(ours).max())
@@ -96,7 +84,6 @@ def our_logits(weights: RunWeights, images: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def errors_of(engine: str, program: str) -> Iterator[None]:
-    """Makes one line of another library's error about a file, a `CheckpointError`."""
     try:
         yield
     except (AlexNetError, OSError, MemoryError):
@@ -109,7 +96,7 @@ def errors_of(engine: str, program: str) -> Iterator[None]:
 
 
 def _on_cpu() -> Any:
-    """Returns a context in which JAX computes on the CPU: accelerators round float32 products."""
+    """Accelerators round float32 products."""
     try:
         return jax.default_device(jax.local_devices(backend="cpu")[0])
     except RuntimeError:

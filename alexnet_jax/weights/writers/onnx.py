@@ -16,7 +16,6 @@ PROGRAM = "the ONNX model"
 
 
 def write(weights: RunWeights, path: Path) -> Written:
-    """Writes a model for any batch size, with the centre crop, preprocessing and parameters."""
     description = describe_program(weights, "onnx")
     model = onnx_graph.build_model(weights, description)
     onnx.save_model(model, str(path))

@@ -17,10 +17,9 @@ OPSET, IR_VERSION = 17, 8  # ONNX 1.12 of 2022: old enough for every runtime
 
 
 def build_model(weights: RunWeights, facts: dict[str, Any]) -> onnx.ModelProto:
-    """Returns the model: uint8 `images` `[batch, s, s, 3]` to `logits` and `probabilities`.
+    """From uint8 `images` `[batch, s, s, 3]` to `logits` and `probabilities`; NCHW within.
 
-    Within, images are `[batch, channels, height, width]`. Tools can cut the graph at the output of
-    each layer, which has its name (`conv1`, `fc7`, …), or at `preprocessed`. `facts` are metadata.
+    Tools can cut it at each layer's name (`conv1`, …) and `preprocessed`. `facts` are metadata.
     """
     run = weights.run
     graph = Graph()
@@ -55,7 +54,6 @@ class Graph:
         self.arrays: list[onnx.TensorProto] = []
 
     def add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Appends a node with one output, and returns the output's name, which is the node's."""
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 
@@ -67,10 +65,7 @@ class Graph:
     def grouped(
         self, x: str, name: str, groups: int, width: int, add_part: Callable[[str, str, int], str]
     ) -> str:
-        """Appends a part for each group of `width` channels of `x`, and joins them as `name`.
-
-        `add_part` takes an input, the name of its output, and its number.
-        """
+        """`add_part` takes an input, its output's name and its number; `width` in channels."""
         if groups == 1:
             return add_part(x, name, 0)
         inputs = [f"{name}.in{i}" for i in range(groups)]
@@ -112,7 +107,7 @@ def _layer(
     shape: tuple[int, ...],
     params: dict[str, np.ndarray],
 ) -> str:
-    """Appends one layer; `shape` is that of our input, without batch, channels last."""
+    """`shape` is that of our input, without batch, channels last."""
     match layer:
         case layers.Conv():
             return _convolution(graph, layer, x, shape, params)
@@ -176,7 +171,6 @@ def _convolution(graph, layer: layers.Conv, x, shape, params):
 
 
 def _local(graph, layer: layers.Local, x, shape, params):
-    """Appends an unshared convolution: patches, and a matrix product for every position."""
     name, kernel = layer.name, params["kernel"]
     rows, columns, window, _, channels, features = kernel.shape
     top, left, bottom, right = _pads(shape, layer)
@@ -232,7 +226,6 @@ def _lrn(graph, name, layer: layers.Lrn, x, shape):
 
 
 def _response_norm(graph, name, layer: layers.ResponseNorm, x, shape):
-    """Appends a sum over each map's window, as a convolution of every channel by itself."""
     window, channels = layer.window, shape[2]
     ones = graph.constant(f"{name}.ones", np.ones((channels, 1, window, window)))
     before, after = window // 2, window - 1 - window // 2

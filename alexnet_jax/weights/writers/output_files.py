@@ -46,10 +46,7 @@ def output_paths(output: str | Path, writer: Writer) -> tuple[Path, Path]:
 
 @contextlib.contextmanager
 def named_when_done(*paths: Path) -> Iterator[tuple[Path, ...]]:
-    """Yields temporary paths, which get the names `paths` when the block ends well.
-
-    After an error nothing is left of any of them, so that no file exists that was not checked.
-    """
+    """Yields temporary paths; after an error nothing is left, so no file is unchecked."""
     temporary = tuple(path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths)
     for path in paths:
         _remove(*_leftovers(path))
@@ -85,7 +82,6 @@ def _refuse_existing(*paths: Path) -> None:
 
 
 def _leftovers(path: Path) -> list[Path]:
-    """Returns incomplete files next to `path`, left by processes that no longer run."""
     left = []
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):
         number = re.search(r"\.([0-9]+)\.tmp", temporary.name)

@@ -14,10 +14,7 @@ from alexnet_jax.weights.writers.logits_check import Written
 
 
 def write(weights: RunWeights, path: Path) -> Written:
-    """Writes parameters and preprocessing arrays: `conv1.kernel`, …, `inputs.mean`, `inputs.scale`.
-
-    The header of the file has all that is needed to import it again; the sidecar is for people.
-    """
+    """Writes `conv1.kernel`, …, `inputs.mean`, `inputs.scale`; the header has all for an import."""
     arrays = named_arrays(weights)
     description = describe_weights(weights)
     # The header's metadata may hold strings only: the rest is JSON.

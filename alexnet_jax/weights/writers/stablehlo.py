@@ -30,10 +30,7 @@ USE = (
 
 
 def write(weights: RunWeights, path: Path) -> Written:
-    """Writes one artifact of `jax.export` for any batch size and three platforms.
-
-    JAX of at least the next six months can read it, without any of this program.
-    """
+    """Any batch size, three platforms; JAX of at least the next six months can read it."""
     path.write_bytes(lower(weights).serialize())
     program = jax_export.deserialize(bytearray(path.read_bytes()))
 
@@ -54,10 +51,7 @@ def write(weights: RunWeights, path: Path) -> Written:
 
 
 def lower(weights: RunWeights) -> jax_export.Exported:
-    """Returns the program with a symbolic batch size.
-
-    From uint8 `[batch, s, s, 3]` to `logits` and `probabilities`, float32 `[batch, classes]`.
-    """
+    """From uint8 `[batch, s, s, 3]` to `logits` and `probabilities`, float32 `[batch, classes]`."""
     run = weights.run
     grouped = {
         layer.name for layer in run.network.layers if isinstance(layer, Dense) and layer.groups > 1
@@ -86,7 +80,7 @@ def lower(weights: RunWeights) -> jax_export.Exported:
 
 @contextlib.contextmanager
 def _without_cache() -> Iterator[None]:
-    """Keeps the compiled program out of the user's cache, since it holds all parameters."""
+    """Keeps the program out of the user's cache, since it holds all parameters."""
     name = "jax_persistent_cache_min_compile_time_secs"
     before = getattr(jax.config, name)
     jax.config.update(name, math.inf)

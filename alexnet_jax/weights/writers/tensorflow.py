@@ -26,7 +26,6 @@ with contextlib.suppress(RuntimeError):  # TensorFlow has chosen its devices alr
 
 
 def write_savedmodel(weights: RunWeights, path: Path) -> Written:
-    """Writes a folder that `tf.saved_model.load` and TensorFlow Serving read."""
     engine = f"TensorFlow {tf.__version__}"
     with errors_of(engine, "the SavedModel"):
         _save(weights, path)
@@ -39,7 +38,6 @@ def write_savedmodel(weights: RunWeights, path: Path) -> Written:
 
 
 def write_tflite(weights: RunWeights, path: Path) -> Written:
-    """Writes a float32 model for the TFLite (LiteRT) interpreter, in its built-in operators."""
     engine = f"the interpreter of TensorFlow {tf.__version__}"
     with scratch_folder(path) as folder, errors_of(engine, "the TFLite model"):
         _save(weights, folder)
@@ -62,7 +60,7 @@ def _describe(weights: RunWeights, form: str) -> dict[str, Any]:
 
 
 def _interpreter(path: Path) -> Any:
-    """Returns the interpreter of TFLite, which moves from TensorFlow to a package of its own."""
+    """TFLite's interpreter moves from TensorFlow to a package of its own."""
     with contextlib.suppress(ImportError):
         return importlib.import_module("ai_edge_litert.interpreter").Interpreter(str(path))
     with warnings.catch_warnings():

@@ -12,11 +12,7 @@ from alexnet_jax.weights.writers.description import mean_and_scale
 
 
 class Program(tf.Module):
-    """From stored images to `logits` and `probabilities`, for any number of images.
-
-    Layouts are those of our parameters. Only operators that TFLite has, too, are used: its
-    convolutions have no groups, so that each group is one.
-    """
+    """Layouts are those of our parameters; TFLite's convolutions have no groups: each is one."""
 
     def __init__(self, weights: RunWeights):
         super().__init__(name="alexnet_jax")
@@ -88,7 +84,6 @@ class Program(tf.Module):
         return tf.concat(outputs, -1) + self.biases[layer.name]
 
     def _local(self, layer: layers.Local, x: Any) -> Any:
-        """Computes an unshared convolution: a matrix product for every position."""
         rows, columns, window, _, channels, features = self.shapes[layer.name]
         x = _padded(x, [(layer.padding, layer.padding)] * 2)
         patches = [

@@ -1,7 +1,4 @@
-"""PyTorch's file format for dictionaries of arrays, without PyTorch; `torch_file` reads it again.
-
-The pickle is written opcode by opcode; it names only what `torch.load(weights_only=True)` allows.
-"""
+"""PyTorch's file format for arrays, without PyTorch; names only what `weights_only=True` allows."""
 
 import io
 import math

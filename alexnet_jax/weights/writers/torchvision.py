@@ -28,7 +28,6 @@ LAYOUT = {
 
 
 def write(weights: RunWeights, path: Path) -> Written:
-    """Writes a `state_dict` that torchvision's `alexnet(num_classes=N)` loads."""
     arrays = to_torchvision(weights.params, weights.run.network)
     own_name = path.with_suffix("").with_suffix("")  # without the temporary endings
     if own_name.suffix == ".pth":
@@ -56,9 +55,8 @@ def write(weights: RunWeights, path: Path) -> Written:
 
 
 def torchvision_logits(arrays: dict[str, np.ndarray], images: Any) -> jax.Array:
-    """Computes torchvision's AlexNet from a `state_dict` and float32 `[n, 3, size, size]`.
+    """Computes from a `state_dict` and float32 `[n, 3, size, size]`; shares only JAX with ours.
 
-    A second implementation of the network, which shares nothing with ours but JAX.
     Source: pytorch/vision torchvision/models/alexnet.py.
     """
     x = jnp.asarray(images)
