@@ -74,6 +74,23 @@ def metrics():
     return rows
 
 
+RUN_INFO = {
+    "status": "finished",
+    "command": "python -m alexnet_jax.main train --workdir W --preset imagenette-original",
+    "commit": "0123abcd",
+    "versions": {"jax": "0.10.2", "python": "3.11.7"},
+    "devices": ["cpu"] * 4,
+    "processor": "Abacus 3000",
+    "cpu_cores": 2,
+    "seed": 7,
+    "data_fingerprint": "feed" * 16,
+    "train_images": 1234,
+    "validation_images": 40,
+    "wall_seconds": 4000.0,
+    "workdir": "runs/my run",
+}
+
+
 def whole_run(names=tuple(NAMES), size=32):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, len(names), 40)
@@ -94,21 +111,7 @@ def whole_run(names=tuple(NAMES), size=32):
     ]
     return {
         "config": dataclasses.replace(PRESETS["imagenette-original"], epochs=10.0, seed=7),
-        "run": {
-            "status": "finished",
-            "command": "python -m alexnet_jax.main train --workdir W --preset imagenette-original",
-            "commit": "0123abcd",
-            "versions": {"jax": "0.10.2", "python": "3.11.7"},
-            "devices": ["cpu"] * 4,
-            "processor": "Abacus 3000",
-            "cpu_cores": 2,
-            "seed": 7,
-            "data_fingerprint": "feed" * 16,
-            "train_images": 1234,
-            "validation_images": 40,
-            "wall_seconds": 4000.0,
-            "workdir": "runs/my run",
-        },
+        "run": RUN_INFO,
         "metrics": metrics(),
         "conv1_kernel": rng.normal(size=(11, 11, 3, 96)).astype(np.float32),
         "earlier_kernels": {"epoch 3": rng.normal(size=(11, 11, 3, 96)).astype(np.float32)},
