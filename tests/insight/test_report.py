@@ -111,7 +111,7 @@ def whole_run(names=tuple(NAMES), size=32):
     ]
     return {
         "config": dataclasses.replace(PRESETS["imagenette-original"], epochs=10.0, seed=7),
-        "run": RUN_INFO,
+        "run": dict(RUN_INFO),
         "metrics": metrics(),
         "conv1_kernel": rng.normal(size=(11, 11, 3, 96)).astype(np.float32),
         "earlier_kernels": {"epoch 3": rng.normal(size=(11, 11, 3, 96)).astype(np.float32)},
