@@ -2,7 +2,8 @@
 
 Every field can be changed on the command line (`--optimizer.learning-rate 0.02`) or with
 `dataclasses.replace`. `config.json` in a run folder is the JSON form (`to_json`, `from_json`).
-A default in `result_neutral` or `retunable` says which fields a resumed run may change.
+The type of a number has its bounds. A default in `result_neutral` or `retunable` marks the fields
+that a resumed run may change.
 """
 
 import dataclasses
@@ -11,7 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.fields import from_json_value, result_neutral, retunable
+from alexnet_jax.fields import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    from_json_value,
+    result_neutral,
+    retunable,
+)
 from alexnet_jax.source_kinds import SOURCE_KINDS
 
 Rates = tuple[tuple[str, float], ...]
@@ -74,7 +83,7 @@ class DataConfig:
     train_split: str = "train"
     validation_split: str = "validation"
     balance: bool = False
-    cache_bytes: int = result_neutral(2 * 1024**3)
+    cache_bytes: NonNegativeInt = result_neutral(2 * 1024**3)
 
 
 @dataclass(frozen=True)
@@ -102,13 +111,13 @@ class AugmentConfig:
 
     recipe: Literal["crop", "centre-crop", "resized-crop"] = "crop"
     mirror: bool = True
-    colour_noise: float = 0.0
+    colour_noise: NonNegativeFloat = 0.0
     colour_form: Literal["2012", "printed"] = "2012"
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    rotation_degrees: float = 0.0
+    rotation_degrees: NonNegativeFloat = 0.0
     rotation_probability: float = 1.0
-    crop_chunk: int = 1
+    crop_chunk: PositiveInt = 1
 
 
 @dataclass(frozen=True)
@@ -141,10 +150,10 @@ class OptimizerConfig:
       rate_inside_velocity: False: `v = m v - d w - g; w = w + r v`, as PyTorch and torchvision.
     """
 
-    learning_rate: float = retunable(0.01)
-    bias_learning_rate: float = retunable(0.02)
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    learning_rate: NonNegativeFloat = retunable(0.01)
+    bias_learning_rate: NonNegativeFloat = retunable(0.02)
+    momentum: NonNegativeFloat = 0.9
+    weight_decay: NonNegativeFloat = 5e-4
     layer_learning_rate: Rates = ()
     layer_weight_decay: Rates = ()
     rate_inside_velocity: bool = True
@@ -193,13 +202,13 @@ class ScheduleConfig:
 
     kind: Literal["constant", "step", "plateau", "dexp"] = "constant"
     phases: tuple[Phase, ...] = ()
-    factor: float = 10.0
-    patience_epochs: int = 5
-    drops: int = 3
+    factor: PositiveFloat = 10.0
+    patience_epochs: NonNegativeInt = 5
+    drops: NonNegativeInt = 3
     stairs: int = 4
-    total_factor: float = 250.0
+    total_factor: PositiveFloat = 250.0
     bias_stairs: int = 2
-    bias_total_factor: float = 10.0
+    bias_total_factor: PositiveFloat = 10.0
 
 
 @dataclass(frozen=True)
@@ -250,21 +259,21 @@ class Config:
 
     preset: str = "digits"
     network: str = "paper"
-    image_size: int = 0
-    classes: int = 0
+    image_size: NonNegativeInt = 0
+    classes: NonNegativeInt = 0
     initial_weights: Literal["network", "fan-in"] = "network"
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    batch_size: int = 128
+    batch_size: PositiveInt = 128
     towers: int = result_neutral(1)
-    replicas: int = result_neutral(0)
-    accumulation: int = retunable(1)
-    epochs: float = retunable(90)
-    seed: int = 0
-    evaluate_every_epochs: float = 1
-    checkpoint_every_steps: int = result_neutral(0)
-    log_every_steps: int = result_neutral(20)
+    replicas: NonNegativeInt = result_neutral(0)
+    accumulation: PositiveInt = retunable(1)
+    epochs: PositiveFloat = retunable(90)
+    seed: NonNegativeInt = 0
+    evaluate_every_epochs: PositiveFloat = 1
+    checkpoint_every_steps: NonNegativeInt = result_neutral(0)
+    log_every_steps: PositiveInt = result_neutral(20)
     final_views: Literal[1, 10] = result_neutral(10)
-    workers: int = result_neutral(0)
+    workers: NonNegativeInt = result_neutral(0)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)

@@ -1,11 +1,38 @@
-"""Fields of nested dataclasses: dotted names, values from JSON, and marks that a field carries."""
+"""Fields of nested dataclasses: dotted names, values from JSON, bounds, and marks of a field."""
 
 import dataclasses
+import math
 import types
 import typing
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from alexnet_jax.errors import InputError, did_you_mean
+
+
+class Bound(NamedTuple):
+    """The smallest value of a number, or a number that it must exceed; all must be finite."""
+
+    minimum: float
+    exclusive: bool = False
+
+
+NonNegativeInt = Annotated[int, Bound(0)]
+PositiveInt = Annotated[int, Bound(1)]
+NonNegativeFloat = Annotated[float, Bound(0)]
+PositiveFloat = Annotated[float, Bound(0, exclusive=True)]
+
+
+def check_bounds(config: Any, prefix: str = "") -> None:
+    """Raises `InputError` for a number of a dataclass, or of one in it, that is out of bounds."""
+    for name, hint in typing.get_type_hints(type(config), include_extras=True).items():
+        value: Any = getattr(config, name)
+        if dataclasses.is_dataclass(value):
+            check_bounds(value, f"{prefix}{name}.")
+        for bound in getattr(hint, "__metadata__", ()):
+            if bound.exclusive and not bound.minimum < value < math.inf:
+                raise InputError(f"{prefix}{name} is {value}; it must be more than {bound.minimum}")
+            if not bound.minimum <= value < math.inf:
+                raise InputError(f"{prefix}{name} is {value}; it must be {bound.minimum} or more")
 
 
 def result_neutral(default: Any) -> Any:

@@ -11,7 +11,7 @@ import jax
 from alexnet_jax.appearance import Appearance
 from alexnet_jax.config import Config, DataConfig, OptimizerConfig, TransferConfig
 from alexnet_jax.errors import InputError, did_you_mean
-from alexnet_jax.fields import fields_of
+from alexnet_jax.fields import check_bounds
 from alexnet_jax.network.layers import (
     Network,
     parametric_layers,
@@ -136,28 +136,9 @@ def check_layers_fit(transfer: TransferConfig, params: Params, source: Params) -
                 )
 
 
-_MINIMUM = {
-    "image_size": 0, "classes": 0, "batch_size": 1, "accumulation": 1, "seed": 0, "replicas": 0,
-    "checkpoint_every_steps": 0, "log_every_steps": 1, "workers": 0, "data.cache_bytes": 0,
-    "augment.colour_noise": 0, "augment.rotation_degrees": 0, "augment.crop_chunk": 1,
-    "optimizer.learning_rate": 0, "optimizer.momentum": 0, "optimizer.bias_learning_rate": 0,
-    "optimizer.weight_decay": 0, "schedule.patience_epochs": 0, "schedule.drops": 0,
-}  # fmt: skip
-_ABOVE = {
-    "epochs": 0, "evaluate_every_epochs": 0, "schedule.factor": 0, "schedule.total_factor": 0,
-    "schedule.bias_total_factor": 0,
-}  # fmt: skip
-
-
 def check_values(config: Config) -> None:
     """Raises `InputError` for numbers that no run can have, and rates that would have no effect."""
-    values = fields_of(config)
-    for name, minimum in _MINIMUM.items():
-        if not minimum <= values[name] < math.inf:
-            raise InputError(f"{name} is {values[name]}; it must be {minimum} or more")
-    for name, bound in _ABOVE.items():
-        if not bound < values[name] < math.inf:
-            raise InputError(f"{name} is {values[name]}; it must be more than {bound}")
+    check_bounds(config)
     probability, momentum = config.augment.rotation_probability, config.optimizer.momentum
     for failed, text in (
         (

@@ -1,6 +1,7 @@
 """Verbs that write or read the weights of other programs: export, import-weights."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
@@ -21,14 +22,10 @@ class Export(RunOptions):
     Attributes:
       output: file to write, or folder (savedmodel). A .json file next to it says how to use it, and
         a .md file is its model card.
-      format: safetensors: arrays by layer name. torchvision: the same with
-        torchvision's keys, as .safetensors or .pth, only for one-weird-trick. stablehlo, onnx,
-        savedmodel, tflite: the complete program, from uint8 images to probabilities; they need
-        pip install -e ".[export]", the last two ".[savedmodel]".
     """
 
     output: AbsolutePath
-    format: weights.Format = "safetensors"
+    format: Annotated[weights.Format, tyro.conf.arg(help=weights.help_of_writers())] = "safetensors"
 
     def run(self) -> None:
         from alexnet_jax import workflow
@@ -49,14 +46,14 @@ class ImportWeights(Options):
     Example:
       alexnet import-weights alexnet-owt-7be5be79.pth --source torchvision --workdir runs/owt
 
+    A file of PyTorch may hold a state_dict, a checkpoint, a complete module, or TorchScript; a
+    checkpoint of cuda-convnet may be named by its folder.
+
     Then predict, features, evaluate, export and train --transfer.run take that folder. No code in
     the file is run, and the libraries of those programs are not needed. The command prints which
     arrays it left out, and how it put the class names in order.
 
     Attributes:
-      file: .pth (a state_dict, a checkpoint, a complete module, TorchScript), .safetensors
-        with torchvision's names; .caffemodel, or Caffe's layers as .npy; a checkpoint of
-        cuda-convnet or its folder; .safetensors from `export`.
       source: the program that wrote the file; safetensors: this library.
       workdir: run folder to make.
       labels: class names: lines, plain, numbered or with WordNet ids (synset_words.txt,
@@ -67,7 +64,9 @@ class ImportWeights(Options):
       seed: seed of the new values of layers that the file lacks (convolutions alone are enough).
     """
 
-    file: tyro.conf.Positional[AbsolutePath]
+    file: Annotated[
+        tyro.conf.Positional[AbsolutePath], tyro.conf.arg(help=weights.help_of_readers())
+    ]
     source: weights.Source
     workdir: AbsolutePath
     labels: AbsolutePath | None = None

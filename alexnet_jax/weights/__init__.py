@@ -60,20 +60,47 @@ class Writer(NamedTuple):
     """A format that weights are exported to, by `function(weights, path)` of `module`."""
 
     module: str
+    help: str  # what is written
     endings: tuple[str, ...] = ()  # of the file's name; none: a folder is written
     extra: str = ""  # of this project, which installs what the module needs
     function: str = "write"
     sidecar_ending: str = ""  # in place of the file's; empty: `.json` is appended
 
 
+_PROGRAM = "the complete program, from uint8 images to probabilities"
+
 WRITERS = {
-    "safetensors": Writer("safetensors", (".safetensors",), sidecar_ending=".config.json"),
-    "torchvision": Writer("torchvision", (".safetensors", ".pth")),
-    "stablehlo": Writer("stablehlo", (".stablehlo",), "export"),
-    "onnx": Writer("onnx", (".onnx",), "export"),
-    "savedmodel": Writer("tensorflow", (), "savedmodel", "write_savedmodel"),
-    "tflite": Writer("tensorflow", (".tflite",), "savedmodel", "write_tflite"),
+    "safetensors": Writer(
+        "safetensors",
+        "arrays by layer name",
+        (".safetensors",),
+        sidecar_ending=".config.json",
+    ),
+    "torchvision": Writer(
+        "torchvision",
+        "arrays by torchvision's keys, only of one-weird-trick",
+        (".safetensors", ".pth"),
+    ),
+    "stablehlo": Writer("stablehlo", _PROGRAM, (".stablehlo",), "export"),
+    "onnx": Writer("onnx", _PROGRAM, (".onnx",), "export"),
+    "savedmodel": Writer("tensorflow", _PROGRAM, (), "savedmodel", "write_savedmodel"),
+    "tflite": Writer("tensorflow", _PROGRAM, (".tflite",), "savedmodel", "write_tflite"),
 }
+
+
+def help_of_readers() -> str:
+    """Returns which files `import-weights` takes, for its help."""
+    return "; ".join(f"{name}: {reader.files}" for name, reader in READERS.items())
+
+
+def help_of_writers() -> str:
+    """Returns what `export` writes, for its help."""
+    texts = []
+    for name, writer in WRITERS.items():
+        needs = f' (needs pip install -e ".[{writer.extra}]")' if writer.extra else ""
+        texts.append(f"{name}: {' or '.join(writer.endings) or 'a folder'}, {writer.help}{needs}")
+    return "; ".join(texts)
+
 
 if TYPE_CHECKING:
     Source = Format = str
