@@ -28,6 +28,7 @@ def check_bounds(config: Any, prefix: str = "") -> None:
         value: Any = getattr(config, name)
         if dataclasses.is_dataclass(value):
             check_bounds(value, f"{prefix}{name}.")
+            continue
         for bound in getattr(hint, "__metadata__", ()):
             if bound.exclusive and not bound.minimum < value < math.inf:
                 raise InputError(f"{prefix}{name} is {value}; it must be more than {bound.minimum}")
