@@ -13,8 +13,7 @@ Networks are data, interpreted by one pure Flax module:
 Experiments are frozen dataclasses, and a run is a folder:
 
 >>> config = dataclasses.replace(PRESETS["digits"], epochs=0.2, final_views=1)
->>> state = train(config, "runs/example", say=lambda line: None)  # doctest: +ELLIPSIS
-digits: network 'digits', 232,490 parameters, ...
+>>> state = train(config, "runs/example", say=lambda line: None)
 >>> sorted(state.params)[:3]
 ['conv1', 'conv2', 'conv3']
 
@@ -35,7 +34,7 @@ On Linux the first use of `AlexNet`, `train` or `load` asks the C library (glibc
 memory in the process, because XLA allocates new buffers at each step. Steps become faster, and the
 process stays as large as its largest step. `ALEXNET_JAX_KEEP_MEMORY=0` in the environment turns
 this off; so do `MALLOC_ARENA_MAX` and `GLIBC_TUNABLES=glibc.malloc…`.
-`experiments/benchmarks/allocator.py` measures the effect.
+`experiments/benchmarks/README.md` has what that is worth: 1.2 to 1.4 times the speed on two cores.
 """
 
 import importlib
