@@ -41,8 +41,7 @@ class DataConfig:
 
     Attributes:
       name: name of the prepared set in the data folder; empty: a name made from the source.
-      source_kind: what `source` is: the built-in digits, a folder, tar or zip of photos, the
-        CIFAR-10 archives, the ILSVRC tars, or a set of the TFDS catalogue (`tfds`).
+      source_kind: what `source` is; `prepare --help` describes the kinds.
       source: folder, archive or catalogue name to prepare at first use, and again when its files
         have changed; empty: the set is used as it was prepared (the digits need no source).
       stored_size: height and width of the stored images in pixels: the shorter side is scaled to
@@ -57,7 +56,7 @@ class DataConfig:
       colours: `shown`: as a viewer shows photos: in the colours of their profile, converted to
         sRGB, and on white where they are transparent; `stored`: the numbers in the file, without
         its profile and its alpha; `auto`: `stored` for `imagenet2012`, `shown` for all other sets.
-      copies: of a `folder` or `tfds` set: photos of one scene (equal files; mirrored, turned,
+      copies: where a source can hold copies: photos of one scene (equal files; mirrored, turned,
         cropped or otherwise stored copies) stay `together` on one side when a share is set aside
         for validation; `ignore`: do not look for copies.
       class_order: of `imagenet2012`: labels in the order of the WordNet ids (Caffe, torchvision),
