@@ -163,9 +163,9 @@ def _imagenet(folder: Path) -> Iterator[Finding]:
 
 
 def _run(workdir: Path) -> Iterator[Finding]:
-    from alexnet_jax.runs.folder import read_run
     from alexnet_jax.runs.metrics_log import damaged_lines
     from alexnet_jax.runs.record import CHECKPOINTS
+    from alexnet_jax.runs.run_folder import read_run
     from alexnet_jax.workflow import final_test
 
     if not any((workdir / name).exists() for name in ("config.json", CHECKPOINTS)):

@@ -7,7 +7,7 @@ from pathlib import Path
 from alexnet_jax import workflow
 from alexnet_jax.config import Config
 from alexnet_jax.presets import PRESETS
-from alexnet_jax.runs.folder import read_run
+from alexnet_jax.runs.run_folder import read_run
 from alexnet_jax.runs.state import TrainState
 from experiments import pages
 

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from alexnet_jax import workflow
-from alexnet_jax.runs.folder import read_run
+from alexnet_jax.runs.run_folder import read_run
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.optimizer import update_rule
 from alexnet_jax.training.schedule import rate_tree, rates_at

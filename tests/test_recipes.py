@@ -22,7 +22,7 @@ from alexnet_jax.preparation.prepare import prepare
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.recipes import Trunk, chosen, is_open, resume_recipe
 from alexnet_jax.resolution import Facts, check_before_preparing, resolve
-from alexnet_jax.runs.folder import read_run
+from alexnet_jax.runs.run_folder import read_run
 from alexnet_jax.training.start import train
 
 OPEN = PRESETS["folder"]

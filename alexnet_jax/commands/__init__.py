@@ -3,9 +3,9 @@
 Libraries that take long to import are imported inside the verbs, so that `--help` is instant.
 """
 
-from alexnet_jax.commands.images import Features, Predict
 from alexnet_jax.commands.information import Demo, Doctor, Presets, Report, Summary
 from alexnet_jax.commands.options import Options
+from alexnet_jax.commands.predictions import Features, Predict
 from alexnet_jax.commands.prepare import Prepare
 from alexnet_jax.commands.training import Evaluate, Train
 from alexnet_jax.commands.weights import Export, ImportWeights

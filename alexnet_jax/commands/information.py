@@ -167,7 +167,7 @@ class Summary(Options):
         elif self.network is not None:
             raise InputError("--network and --workdir both name a network; give one of them")
         else:
-            from alexnet_jax.runs.folder import read_run
+            from alexnet_jax.runs.run_folder import read_run
 
             run = read_run(self.workdir)
             network, size = run.network, run.image_size

@@ -74,7 +74,7 @@ class Prepare(Options):
 
     def data(self) -> DataConfig:
         """Returns the data set that the options describe; raises `InputError` if they cannot."""
-        from alexnet_jax.preparation.options import default_options
+        from alexnet_jax.preparation.set_options import default_options
         from alexnet_jax.preparation.sources import source_kind
 
         kind, _, catalogue_name = self.source.partition(":")

@@ -29,7 +29,7 @@ class Export(RunOptions):
 
     def run(self) -> None:
         from alexnet_jax import workflow
-        from alexnet_jax.runs.weights import load_weights
+        from alexnet_jax.runs.run_weights import load_weights
         from alexnet_jax.weights.exporting import export
 
         card = workflow.card_path(self.output)

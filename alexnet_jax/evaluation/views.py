@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from alexnet_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from alexnet_jax.runs.folder import Run
+    from alexnet_jax.runs.run_folder import Run
 
 
 class View(NamedTuple):

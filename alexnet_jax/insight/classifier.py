@@ -19,7 +19,7 @@ from alexnet_jax.evaluation.views import centre_offset
 from alexnet_jax.insight.images import Unreadable, UserImages, as_sequence, read_batches
 from alexnet_jax.network.layers import Activation, Network, Parametric, layer_names
 from alexnet_jax.network.model import AlexNet
-from alexnet_jax.runs.weights import RunWeights, load_weights
+from alexnet_jax.runs.run_weights import RunWeights, load_weights
 
 MAX_BATCH_SIZE = 64
 

@@ -19,7 +19,7 @@ from alexnet_jax.insight.prediction_text import (
     submission_column,
     submission_ids,
 )
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.run_weights import load_weights
 
 MAX_NOTES = 20
 SUBMISSION = "submission"

@@ -10,7 +10,7 @@ from alexnet_jax.display import duration
 from alexnet_jax.errors import printable
 from alexnet_jax.evaluation.metrics import MAIN_ERROR, metrics_of, table_columns
 from alexnet_jax.evaluation.views import averaged_by
-from alexnet_jax.runs.folder import Run
+from alexnet_jax.runs.run_folder import Run
 
 MAX_CLASSES_SHOWN = 20
 Results = Mapping[int, Mapping[str, float]]

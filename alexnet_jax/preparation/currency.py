@@ -13,8 +13,8 @@ from alexnet_jax.data.versions import Version
 from alexnet_jax.display import Count, Display
 from alexnet_jax.errors import DataError, printable
 from alexnet_jax.locations import readable
-from alexnet_jax.preparation.images import SourceImage, content_digest
 from alexnet_jax.preparation.source_files import SourceMissingError, list_files
+from alexnet_jax.preparation.source_images import SourceImage, content_digest
 from alexnet_jax.preparation.source_record import (
     UNREADABLE,
     RecordedImages,

@@ -10,7 +10,7 @@ from alexnet_jax.data.versions import Version, unfinished, version_in
 from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation.currency import Comparison, compare_source
-from alexnet_jax.preparation.options import appearance_of, check_same
+from alexnet_jax.preparation.set_options import appearance_of, check_same
 
 
 def compare_version(

@@ -25,8 +25,8 @@ from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError
 from alexnet_jax.files import write_arrays, write_text
 from alexnet_jax.preparation import storage
-from alexnet_jax.preparation.copies import Copies, write_copies
-from alexnet_jax.preparation.options import described_options
+from alexnet_jax.preparation.copy_search import Copies, write_copies
+from alexnet_jax.preparation.set_options import described_options
 from alexnet_jax.preparation.shards import MAX_BAD_IN_A_ROW
 from alexnet_jax.preparation.source_files import SourceFiles
 from alexnet_jax.preparation.source_record import record_source

@@ -12,7 +12,7 @@ from alexnet_jax.data.versions import PLAN, number_of
 from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError
 from alexnet_jax.preparation import storage
-from alexnet_jax.preparation.options import described_options
+from alexnet_jax.preparation.set_options import described_options
 from alexnet_jax.preparation.sources.listing import Listing
 from alexnet_jax.preparation.splitting import shuffled
 from alexnet_jax.preparation.storage import BadImages, Shard, Storage

@@ -18,7 +18,7 @@ from alexnet_jax.display import Count, Display
 from alexnet_jax.errors import DataError
 from alexnet_jax.locations import check_utf8
 from alexnet_jax.preparation import storage
-from alexnet_jax.preparation.copies import keep_together, search_copies
+from alexnet_jax.preparation.copy_search import keep_together, search_copies
 from alexnet_jax.preparation.currency import Comparison
 from alexnet_jax.preparation.existing import (
     check_newest,
@@ -27,13 +27,13 @@ from alexnet_jax.preparation.existing import (
     version_of_run,
 )
 from alexnet_jax.preparation.finishing import MAX_BAD_FRACTION, finish, stop_for_bad
-from alexnet_jax.preparation.options import (
+from alexnet_jax.preparation.planning import check_plan, check_space, plan_shards
+from alexnet_jax.preparation.set_options import (
     appearance_of,
     check_same,
     prepare_command,
     resolve_options,
 )
-from alexnet_jax.preparation.planning import check_plan, check_space, plan_shards
 from alexnet_jax.preparation.source_record import files_of, finished_parts
 from alexnet_jax.preparation.sources import list_images, source_kind
 from alexnet_jax.preparation.storage import BadImages, Shard, ShardResult, Storage

@@ -15,7 +15,7 @@ from alexnet_jax.data.decode import NO_END, decode_jpeg, encode_jpeg
 from alexnet_jax.data.prepared import WORK
 from alexnet_jax.errors import BadImageError
 from alexnet_jax.preparation import storage
-from alexnet_jax.preparation.images import SourceImage, content_digest, read_square
+from alexnet_jax.preparation.source_images import SourceImage, content_digest, read_square
 from alexnet_jax.preparation.statistics import PixelSums
 from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
 

@@ -12,13 +12,13 @@ from alexnet_jax.data.prepared import WORK, pack_strings, unpack_strings
 from alexnet_jax.display import Display
 from alexnet_jax.files import read_arrays, write_arrays
 from alexnet_jax.preparation import storage
-from alexnet_jax.preparation.images import SourceImage, content_digest
 from alexnet_jax.preparation.source_files import (
     SourceFiles,
     SourceMissingError,
     list_files,
     relative_name,
 )
+from alexnet_jax.preparation.source_images import SourceImage, content_digest
 from alexnet_jax.preparation.sources import source_kind
 from alexnet_jax.preparation.storage import Shard, ShardResult
 

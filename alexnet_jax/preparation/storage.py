@@ -15,7 +15,7 @@ from alexnet_jax.appearance import AS_STORED, Appearance
 from alexnet_jax.data.prepared import WORK, pack_strings, unpack_strings
 from alexnet_jax.errors import DataError
 from alexnet_jax.files import read_arrays, write_arrays, write_text
-from alexnet_jax.preparation.images import SourceImage
+from alexnet_jax.preparation.source_images import SourceImage
 
 BadImages = Literal["error", "skip"]
 """Stop at the first bad image, or leave bad images out and list them."""

@@ -18,8 +18,8 @@ from alexnet_jax.display import Display
 from alexnet_jax.errors import printable
 from alexnet_jax.preparation.existing import compare_version
 from alexnet_jax.preparation.file_trees.member_bytes import read_member
-from alexnet_jax.preparation.images import SourceImage
-from alexnet_jax.preparation.options import resolve_options
+from alexnet_jax.preparation.set_options import resolve_options
+from alexnet_jax.preparation.source_images import SourceImage
 from alexnet_jax.preparation.sources import list_images
 from alexnet_jax.preparation.sources.listing import Listing
 from alexnet_jax.preparation.storage import write_errors

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jax.sharding import Mesh
 
 from alexnet_jax.display import Display
-from alexnet_jax.runs.folder import Run
+from alexnet_jax.runs.run_folder import Run
 from alexnet_jax.training.schedule import Clock
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from alexnet_jax import processes
 from alexnet_jax.config import Config
-from alexnet_jax.runs import folder as run_folder
+from alexnet_jax.runs import run_folder
 from alexnet_jax.runs.digests import digest_of
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.context import Context

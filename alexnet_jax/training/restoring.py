@@ -9,7 +9,7 @@ from alexnet_jax.network import placement
 from alexnet_jax.network.model import count_params
 from alexnet_jax.runs.checkpoint import Checkpoints, Restored
 from alexnet_jax.runs.digests import digest_of
-from alexnet_jax.runs.folder import Run
+from alexnet_jax.runs.run_folder import Run
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.context import Context
 from alexnet_jax.training.position import Position

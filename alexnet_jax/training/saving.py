@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from alexnet_jax.errors import DivergedError
 from alexnet_jax.runs.checkpoint import Checkpoints
-from alexnet_jax.runs.folder import Run
+from alexnet_jax.runs.run_folder import Run
 from alexnet_jax.runs.state import TrainState, all_finite
 from alexnet_jax.training.position import Position
 

@@ -32,10 +32,10 @@ from alexnet_jax.evaluation.guessing import Guess
 from alexnet_jax.files import write_text
 from alexnet_jax.network import placement
 from alexnet_jax.resolution import Facts, Resolved, resolve
-from alexnet_jax.runs import folder as run_folder
+from alexnet_jax.runs import run_folder
 from alexnet_jax.runs.environment import environment
-from alexnet_jax.runs.folder import Run, read_run
 from alexnet_jax.runs.record import RunRecord, check_same_config
+from alexnet_jax.runs.run_folder import Run, read_run
 from alexnet_jax.source_kinds import SOURCE_KINDS
 from alexnet_jax.training.train import Outcome, train_run
 

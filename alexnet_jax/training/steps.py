@@ -21,7 +21,7 @@ from alexnet_jax.network import placement, towers
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.model import AlexNet, Params, fresh_params
 from alexnet_jax.network.modules import DATA
-from alexnet_jax.runs.folder import Run
+from alexnet_jax.runs.run_folder import Run
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.optimizer import RateTree, update_rule
 from alexnet_jax.training.schedule import frozen_layers

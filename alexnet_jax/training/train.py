@@ -12,8 +12,8 @@ from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.display import Display
 from alexnet_jax.network import placement
 from alexnet_jax.runs.checkpoint import Checkpoints
-from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.metrics_log import MetricsLog
+from alexnet_jax.runs.run_folder import Run
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.batches import batches_on_device
 from alexnet_jax.training.context import Context

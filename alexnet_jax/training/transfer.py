@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from alexnet_jax.config import TransferConfig
 from alexnet_jax.resolution import check_layers_fit
+from alexnet_jax.runs.run_weights import load_weights
 from alexnet_jax.runs.state import TrainState
-from alexnet_jax.runs.weights import load_weights
 
 
 def transfer_layers(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights import WRITERS, Format
 from alexnet_jax.weights.writers.description import check_finite
 from alexnet_jax.weights.writers.logits_check import Written, compare_logits

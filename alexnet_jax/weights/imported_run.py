@@ -14,7 +14,7 @@ from alexnet_jax.errors import InputError
 from alexnet_jax.files import write_text
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network.layers import summarize
-from alexnet_jax.runs import folder as run_folder
+from alexnet_jax.runs import run_folder
 from alexnet_jax.runs.checkpoint import Checkpoints
 from alexnet_jax.runs.environment import environment
 from alexnet_jax.runs.record import CHECKPOINTS, RunRecord

@@ -10,8 +10,8 @@ from alexnet_jax.display import Display
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import parametric_layers
 from alexnet_jax.preparation.survey import survey
-from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.record import RunRecord
+from alexnet_jax.runs.run_folder import Run
 from alexnet_jax.source_kinds import SOURCE_KINDS
 
 

@@ -17,8 +17,8 @@ from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_s
 from alexnet_jax.evaluation.views import averaged_by
 from alexnet_jax.files import write_text
 from alexnet_jax.network import placement
-from alexnet_jax.runs.folder import Run, read_run
-from alexnet_jax.runs.weights import weights_of
+from alexnet_jax.runs.run_folder import Run, read_run
+from alexnet_jax.runs.run_weights import weights_of
 
 ENSEMBLE = "ensemble.json"
 

@@ -11,8 +11,8 @@ from alexnet_jax.evaluation.evaluate import Evaluation
 from alexnet_jax.evaluation.views import averaged_by
 from alexnet_jax.files import read_arrays, write_arrays
 from alexnet_jax.insight.examples import Example, choose_examples
-from alexnet_jax.runs.folder import Run
 from alexnet_jax.runs.metrics_log import MetricsLog
+from alexnet_jax.runs.run_folder import Run
 
 FINAL = "final.npz"
 

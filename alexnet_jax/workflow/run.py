@@ -18,10 +18,10 @@ from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network.placement import to_host
 from alexnet_jax.preparation.prepare import ensure_prepared
 from alexnet_jax.resolution import check_before_preparing
-from alexnet_jax.runs.folder import opened
 from alexnet_jax.runs.record import RunRecord, check_same_config
+from alexnet_jax.runs.run_folder import opened
+from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.runs.state import TrainState
-from alexnet_jax.runs.weights import RunWeights
 from alexnet_jax.training.start import mesh_of, open_run, source_of
 from alexnet_jax.training.train import Outcome, train_run
 from alexnet_jax.workflow.completion import complete

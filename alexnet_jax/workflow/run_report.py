@@ -20,9 +20,9 @@ from alexnet_jax.insight.model_card import is_card, model_card
 from alexnet_jax.insight.neighbours import Neighbours, last_hidden_layer, nearest
 from alexnet_jax.insight.report import write_report
 from alexnet_jax.insight.report_data import ReportData
-from alexnet_jax.runs.folder import Run, read_run
 from alexnet_jax.runs.metrics_log import read_rows
-from alexnet_jax.runs.weights import RunWeights, kept_steps, weights_of
+from alexnet_jax.runs.run_folder import Run, read_run
+from alexnet_jax.runs.run_weights import RunWeights, kept_steps, weights_of
 from alexnet_jax.training.schedule import frozen_layers
 from alexnet_jax.training.start import DUPLICATES
 from alexnet_jax.workflow.evaluation import dataset_of

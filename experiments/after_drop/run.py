@@ -27,7 +27,7 @@ from alexnet_jax.config import Config, OptimizerConfig, ScheduleConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.pipeline import training_batches
 from alexnet_jax.evaluation.evaluate import make_predict_step
-from alexnet_jax.runs.folder import Run, read_run
+from alexnet_jax.runs.run_folder import Run, read_run
 from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.optimizer import RateTree, update_rule
 from alexnet_jax.training.schedule import rate_tree, rates_at

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.copies import MIN_SIDE, Thumbnails, find_copies, thumbnail
 from alexnet_jax.data.decode import decode_rgb
-from alexnet_jax.preparation.images import read_encoded
+from alexnet_jax.preparation.source_images import read_encoded
 from alexnet_jax.preparation.sources import list_images
 from experiments import pages, programs
 from experiments.benchmarks.records import Record

@@ -15,7 +15,7 @@ from typing import Any
 
 from alexnet_jax.evaluation.ensemble import Member, alternate, evaluate_members
 from alexnet_jax.evaluation.views import VIEW_NAMES, averaged_by
-from alexnet_jax.runs.folder import read_run
+from alexnet_jax.runs.run_folder import read_run
 from alexnet_jax.workflow import evaluate_run
 from experiments import pictures, programs
 from experiments.benchmarks.environment import environment

@@ -30,7 +30,7 @@ from alexnet_jax.network.layers import (
 )
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation.prepare import prepare
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.run_weights import load_weights
 from alexnet_jax.weights.exporting import export
 
 TINY = Network(

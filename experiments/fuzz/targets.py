@@ -21,8 +21,8 @@ from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.square import fit_square
 from alexnet_jax.errors import AlexNetError, BadImageError
 from alexnet_jax.preparation.sources import list_images
-from alexnet_jax.runs.folder import read_run
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.run_folder import read_run
+from alexnet_jax.runs.run_weights import load_weights
 from alexnet_jax.weights import READERS
 from alexnet_jax.weights.readers.labels import read_labels
 from alexnet_jax.weights.readers.safe_pickle import read_pickle

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from alexnet_jax.data.dataset import open_dataset
-from alexnet_jax.runs.folder import read_run
+from alexnet_jax.runs.run_folder import read_run
 from experiments import programs
 
 HERE = Path(__file__).parent

@@ -75,7 +75,7 @@ network = classifier.network
 
 if not PICTURES:
     from alexnet_jax.data.dataset import open_dataset
-    from alexnet_jax.runs.folder import read_run
+    from alexnet_jax.runs.run_folder import read_run
 
     test = open_dataset(read_run(RUN).info["data_path"]).split("test")
     for digit in range(10):

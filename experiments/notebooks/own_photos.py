@@ -166,7 +166,7 @@ for name in ("on-trunk", "alone"):
 
 # %%
 from alexnet_jax.data.dataset import open_dataset
-from alexnet_jax.runs.folder import read_run
+from alexnet_jax.runs.run_folder import read_run
 
 classifier = alexnet_jax.load("runs/on-trunk")
 run = read_run("runs/on-trunk")

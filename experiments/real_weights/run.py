@@ -32,7 +32,7 @@ from alexnet_jax.config import (
 )
 from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.runs.metrics_log import read_rows
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.run_weights import load_weights
 from experiments import pages, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write

@@ -18,7 +18,7 @@ from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.insight.classifier import Classifier, classifier_of
 from alexnet_jax.insight.neighbours import last_hidden_layer, nearest
 from alexnet_jax.network.layers import Conv, Dense, MaxPool, layer_names
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.run_weights import load_weights
 from experiments import pictures, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write

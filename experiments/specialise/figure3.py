@@ -27,8 +27,8 @@ from alexnet_jax.network.filters import tower_pictures
 from alexnet_jax.network.layers import Network, with_features, with_named
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.presets import PRESETS
-from alexnet_jax.runs.folder import read_run
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.run_folder import read_run
+from alexnet_jax.runs.run_weights import load_weights
 from experiments import pictures, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write

@@ -23,8 +23,8 @@ from alexnet_jax.config import Config
 from alexnet_jax.files import read_arrays
 from alexnet_jax.network.filters import colour_shares
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.runs.folder import read_run
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.run_folder import read_run
+from alexnet_jax.runs.run_weights import load_weights
 from experiments import pictures, programs
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import read, write

@@ -9,8 +9,8 @@ from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.network.layers import Activation, Dense, Flatten, Network
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.checkpoint import Checkpoints
-from alexnet_jax.runs.folder import write_run
 from alexnet_jax.runs.record import RunRecord
+from alexnet_jax.runs.run_folder import write_run
 from alexnet_jax.training.steps import init_state
 
 NETWORK = Network(

@@ -17,7 +17,7 @@ import alexnet_jax
 from alexnet_jax.errors import CheckpointError, InputError
 from alexnet_jax.insight.inference import predict_files, write_features
 from alexnet_jax.insight.prediction_text import format_submission
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.run_weights import load_weights
 
 NAMES = ("ant", "bee", "cat")
 

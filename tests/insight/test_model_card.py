@@ -6,7 +6,7 @@ import pytest
 
 from alexnet_jax.insight.model_card import model_card
 from alexnet_jax.main import main
-from alexnet_jax.runs.folder import read_run
+from alexnet_jax.runs.run_folder import read_run
 
 RESULTS = {
     1: {"loss": 0.5, "top1_error": 0.25, "top5_error": 0.05},

@@ -16,8 +16,8 @@ from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.display import Display
 from alexnet_jax.errors import BadImageError, DataError, InputError
 from alexnet_jax.preparation.file_trees.unpacking import MAX_RATIO
-from alexnet_jax.preparation.images import read_square
 from alexnet_jax.preparation.prepare import prepare
+from alexnet_jax.preparation.source_images import read_square
 
 FILES = {f"{c}/{i}.png": png(10 * k + i) for k, c in enumerate(("cat", "dog")) for i in range(3)}
 THREE = {"train": {"cat": 3, "dog": 3}}

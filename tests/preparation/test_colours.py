@@ -16,8 +16,8 @@ from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.network.layers import Dense, Flatten, Network
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.preparation.options import resolve_options
 from alexnet_jax.preparation.prepare import ensure_prepared, prepare
+from alexnet_jax.preparation.set_options import resolve_options
 from alexnet_jax.workflow import train
 
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)

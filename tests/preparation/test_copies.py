@@ -12,9 +12,9 @@ from PIL import Image
 from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.errors import DataError
-from alexnet_jax.preparation import copies
-from alexnet_jax.preparation.images import SourceImage
+from alexnet_jax.preparation import copy_search as copies
 from alexnet_jax.preparation.prepare import prepare
+from alexnet_jax.preparation.source_images import SourceImage
 from alexnet_jax.preparation.splitting import hold_out
 
 T = Image.Transpose

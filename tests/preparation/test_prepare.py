@@ -25,8 +25,8 @@ from alexnet_jax.data.square import fit_square
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation import planning, storage
 from alexnet_jax.preparation import prepare as preparation
-from alexnet_jax.preparation.options import default_options
 from alexnet_jax.preparation.prepare import ensure_prepared, prepare
+from alexnet_jax.preparation.set_options import default_options
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 

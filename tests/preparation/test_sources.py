@@ -14,9 +14,9 @@ from alexnet_jax.config import DataConfig
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
-from alexnet_jax.preparation.images import read_square
-from alexnet_jax.preparation.options import default_options
 from alexnet_jax.preparation.prepare import prepare
+from alexnet_jax.preparation.set_options import default_options
+from alexnet_jax.preparation.source_images import read_square
 from alexnet_jax.preparation.sources import cifar10, source_kind
 from alexnet_jax.source_kinds import SOURCE_KINDS
 

@@ -25,8 +25,8 @@ from alexnet_jax.network.summary import summary
 from alexnet_jax.network.summary_text import FORMATS, format_summary
 from alexnet_jax.preset_notes import NOTES
 from alexnet_jax.presets import PRESETS
-from alexnet_jax.runs.folder import write_run
 from alexnet_jax.runs.record import RunRecord
+from alexnet_jax.runs.run_folder import write_run
 
 ROOT = Path(__file__).resolve().parents[2]
 

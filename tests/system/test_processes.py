@@ -18,7 +18,7 @@ import pytest
 
 from alexnet_jax import workflow
 from alexnet_jax.main import main, parse
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.run_weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--log-every-steps", "1", "--final-views", "1", "--evaluate-every-epochs", "0.5")

@@ -16,7 +16,7 @@ from tiny import config, dataset, tiny_network  # noqa: F401
 
 import alexnet_jax
 from alexnet_jax.runs.checkpoint import Checkpoints
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.run_weights import load_weights
 from alexnet_jax.training.start import train
 
 ROOT = Path(__file__).resolve().parents[2]

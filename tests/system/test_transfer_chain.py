@@ -25,7 +25,7 @@ from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation.prepare import ensure_prepared
 from alexnet_jax.preset_notes import NOTES
 from alexnet_jax.presets import PRESETS
-from alexnet_jax.runs.weights import load_weights
+from alexnet_jax.runs.run_weights import load_weights
 
 CHAIN = ("imagenet-original", "fall-2009", "fall-2011-pretrain", "imagenet-finetune")
 SIZE, STORED = 52, 60

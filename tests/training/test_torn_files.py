@@ -13,7 +13,7 @@ from PIL import Image
 from alexnet_jax import files, program, workflow
 from alexnet_jax.config import PreprocessConfig
 from alexnet_jax.insight.inference import predict_files
-from alexnet_jax.runs.folder import read_run
+from alexnet_jax.runs.run_folder import read_run
 
 DAMAGES = ("missing", "empty", "cut", "other")
 DESCRIBED = ("run.json", "config.json")  # checkpoints say what these say

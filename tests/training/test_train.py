@@ -20,8 +20,8 @@ from alexnet_jax.data.stream import Batch, TrainingStream
 from alexnet_jax.errors import CheckpointError, DataError, DivergedError, InputError
 from alexnet_jax.runs.checkpoint import Checkpoints
 from alexnet_jax.runs.digests import digest_of
-from alexnet_jax.runs.folder import read_run
 from alexnet_jax.runs.metrics_log import read_rows
+from alexnet_jax.runs.run_folder import read_run
 from alexnet_jax.training import steps as steps_module
 from alexnet_jax.training import validation as validation_module
 from alexnet_jax.training.start import train
@@ -382,7 +382,7 @@ def test_workdir_that_is_a_file(config, dataset, tmp_path):
 
 def test_two_runs_in_one_workdir(unbroken, config, dataset):
     _, folder = unbroken
-    from alexnet_jax.runs.folder import locked
+    from alexnet_jax.runs.run_folder import locked
 
     with locked(folder), pytest.raises(InputError, match="another process"):
         train(config, folder, dataset)

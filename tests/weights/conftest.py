@@ -14,8 +14,8 @@ from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.network.layers import Conv, parametric_layers, with_features
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.network.networks import NETWORKS
-from alexnet_jax.runs.folder import Run
-from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.runs.run_folder import Run
+from alexnet_jax.runs.run_weights import RunWeights
 
 CLASSES = 7
 

@@ -20,9 +20,9 @@ from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation.prepare import prepare
 from alexnet_jax.resolution import check_layers_fit
-from alexnet_jax.runs.folder import read_run
+from alexnet_jax.runs.run_folder import read_run
+from alexnet_jax.runs.run_weights import load_weights
 from alexnet_jax.runs.state import TrainState
-from alexnet_jax.runs.weights import load_weights
 from alexnet_jax.training.transfer import transfer_layers
 from alexnet_jax.weights.exporting import export
 from alexnet_jax.weights.importing import import_weights

@@ -4,7 +4,7 @@ import tarfile
 from pathlib import Path
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.preparation.file_trees.folder import walk_folder
+from alexnet_jax.preparation.file_trees.local_folder import walk_folder
 from alexnet_jax.preparation.file_trees.tar import list_tar
 from alexnet_jax.preparation.file_trees.tree import Entry, Parts, Tree
 from alexnet_jax.preparation.file_trees.unpacking import (

@@ -10,7 +10,7 @@ from alexnet_jax.data.system_files import system_file, system_folder
 from alexnet_jax.errors import DataError
 from alexnet_jax.locations import readable
 from alexnet_jax.preparation.file_trees.member_bytes import read_member
-from alexnet_jax.preparation.images import SourceImage
+from alexnet_jax.preparation.source_images import SourceImage
 
 MAX_ENTRIES = 30_000_000
 _MAX_LINKS_IN_A_ROW = 40  # as Linux has it

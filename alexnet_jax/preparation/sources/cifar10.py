@@ -14,7 +14,7 @@ from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.preparation.file_trees.reading import read_tree
 from alexnet_jax.preparation.file_trees.tree import Entry, Tree
-from alexnet_jax.preparation.images import SourceImage
+from alexnet_jax.preparation.source_images import SourceImage
 from alexnet_jax.preparation.sources.folder import list_photos
 from alexnet_jax.preparation.sources.listing import SMALL_IMAGES, Listing, SourceKind
 

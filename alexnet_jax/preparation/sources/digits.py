@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_jax.config import DataConfig
-from alexnet_jax.preparation.images import SourceImage
+from alexnet_jax.preparation.source_images import SourceImage
 from alexnet_jax.preparation.sources.listing import SMALL_IMAGES, Listing, SourceKind
 from alexnet_jax.preparation.splitting import hold_out
 

@@ -23,10 +23,10 @@ from alexnet_jax.appearance import AS_STORED
 from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.locations import readable
-from alexnet_jax.preparation.file_trees.folder import walk_folder
+from alexnet_jax.preparation.file_trees.local_folder import walk_folder
 from alexnet_jax.preparation.file_trees.reading import read_tree
 from alexnet_jax.preparation.file_trees.tree import Entry, Tree
-from alexnet_jax.preparation.images import SourceImage
+from alexnet_jax.preparation.source_images import SourceImage
 from alexnet_jax.preparation.sources.listing import Listing, SourceKind, unique_names
 
 DEVKIT = "ILSVRC2012_devkit_t12"

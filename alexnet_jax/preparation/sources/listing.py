@@ -10,7 +10,7 @@ from typing import Any, Literal
 from alexnet_jax.appearance import AS_VIEWED, Appearance
 from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import printable
-from alexnet_jax.preparation.images import SourceImage
+from alexnet_jax.preparation.source_images import SourceImage
 from alexnet_jax.preparation.splitting import hold_out
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import DataError, InputError
-from alexnet_jax.preparation.images import SourceImage
+from alexnet_jax.preparation.source_images import SourceImage
 from alexnet_jax.preparation.sources.listing import (
     Listing,
     SourceKind,

@@ -7,8 +7,8 @@ import numpy as np
 
 from alexnet_jax.errors import CheckpointError
 from alexnet_jax.network.layers import layer_names, summarize
-from alexnet_jax.runs.folder import Run
-from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.runs.run_folder import Run
+from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights.readers.safetensors import FORMAT
 
 LAYOUT = {

@@ -10,7 +10,7 @@ import numpy as np
 
 from alexnet_jax.errors import AlexNetError, CheckpointError, InputError
 from alexnet_jax.evaluation.evaluate import make_view_step
-from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.runs.run_weights import RunWeights
 
 TOLERANCE = 1e-4
 """Largest difference of logits that passes, relative to the largest logit: float32 sums in another

@@ -7,7 +7,7 @@ import numpy as np
 import onnx  # pyright: ignore[reportMissingImports]
 import onnxruntime  # pyright: ignore[reportMissingImports]
 
-from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights.writers import onnx_graph
 from alexnet_jax.weights.writers.description import describe_program
 from alexnet_jax.weights.writers.logits_check import Written, errors_of

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper  # pyright: ignore[reportMiss
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.network import layers, ops
-from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights.writers.description import mean_and_scale
 
 OPSET, IR_VERSION = 17, 8  # ONNX 1.12 of 2022: old enough for every runtime

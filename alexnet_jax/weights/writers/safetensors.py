@@ -7,7 +7,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from alexnet_jax.errors import CheckpointError
-from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights.readers.safetensors import read_safetensors
 from alexnet_jax.weights.writers.description import describe_weights, named_arrays
 from alexnet_jax.weights.writers.logits_check import Written

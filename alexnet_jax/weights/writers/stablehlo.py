@@ -17,7 +17,7 @@ from alexnet_jax.data.preprocess import preprocess
 from alexnet_jax.evaluation.views import centre_view
 from alexnet_jax.network.layers import Dense
 from alexnet_jax.network.model import AlexNet
-from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights.writers.description import describe_program
 from alexnet_jax.weights.writers.logits_check import Written
 

@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # or TensorFlow's start fill
 
 import tensorflow as tf  # noqa: E402  # pyright: ignore[reportMissingImports]
 
-from alexnet_jax.runs.weights import RunWeights  # noqa: E402
+from alexnet_jax.runs.run_weights import RunWeights  # noqa: E402
 from alexnet_jax.weights.writers.description import describe_program  # noqa: E402
 from alexnet_jax.weights.writers.logits_check import Written, errors_of  # noqa: E402
 from alexnet_jax.weights.writers.output_files import scratch_folder  # noqa: E402

@@ -7,7 +7,7 @@ import tensorflow as tf  # pyright: ignore[reportMissingImports]
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.network import layers
-from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights.writers.description import mean_and_scale
 
 

@@ -10,7 +10,7 @@ from jax import lax
 from safetensors.numpy import save_file
 
 from alexnet_jax.evaluation.views import centre_view
-from alexnet_jax.runs.weights import RunWeights
+from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights.readers.safetensors import read_safetensors
 from alexnet_jax.weights.readers.source_file import open_source
 from alexnet_jax.weights.readers.torch_file import read_torch

@@ -9,8 +9,8 @@ import numpy as np
 from alexnet_jax.errors import CheckpointError
 from alexnet_jax.network.model import Params, init_params
 from alexnet_jax.runs.checkpoint import Checkpoints
-from alexnet_jax.runs.folder import Run, read_run
 from alexnet_jax.runs.record import CHECKPOINTS
+from alexnet_jax.runs.run_folder import Run, read_run
 
 
 class RunWeights(NamedTuple):

@@ -32,8 +32,8 @@ from alexnet_jax.data.duplicates import COPIES, CopyRow, conflicts_line
 from alexnet_jax.display import Count, Display
 from alexnet_jax.errors import BadImageError, DataError
 from alexnet_jax.files import write_text
-from alexnet_jax.preparation.images import SourceImage, read_encoded
 from alexnet_jax.preparation.photo_folders.class_folders import listed
+from alexnet_jax.preparation.source_images import SourceImage, read_encoded
 from alexnet_jax.preparation.sources import source_kind
 from alexnet_jax.preparation.sources.listing import Listing
 from alexnet_jax.preparation.splitting import hold_out
