@@ -21,7 +21,7 @@ MINIATURE = "miniature, CIFAR-10, 8 epochs"
 RUN, SHORTENED = "run", "run, shortened"
 
 
-class Row(NamedTuple):
+class ClaimRow(NamedTuple):
     """A claim of the paper."""
 
     claim: str
@@ -205,63 +205,63 @@ def _preset(name: str) -> str | None:
 _PHOTOS = "miniature, 4,500 photos, 80 epochs"
 _CIFAR = "a lossy copy, 9,000 test images"
 ROWS = (
-    Row("Rectified units reach 25 % training error sooner than tanh", "six times (§3.1)",
+    ClaimRow("Rectified units reach 25 % training error sooner than tanh", "six times (§3.1)",
         partial(_ratio, "figure1", "tanh"), "four layers, CIFAR-10", "figure1"),
-    Row("Two towers beat one of half the kernels", "+1.7 points (§3.2)",
+    ClaimRow("Two towers beat one of half the kernels", "+1.7 points (§3.2)",
         partial(_sweep, "towers", "half"), MINIATURE, "towers", in_readme=True),
-    Row("Towers that talk beat towers that do not", "+1.2 points (2012 logs, run 150)",
+    ClaimRow("Towers that talk beat towers that do not", "+1.2 points (2012 logs, run 150)",
         partial(_sweep, "towers", "no talk"), MINIATURE, "towers"),
-    Row("Response normalization helps", "+1.4 points (§3.3)",
+    ClaimRow("Response normalization helps", "+1.4 points (§3.3)",
         partial(_sweep, "normalization", "none"), MINIATURE, "normalization"),
-    Row("Overlapping pooling helps", "+0.4 points (§3.4)",
+    ClaimRow("Overlapping pooling helps", "+0.4 points (§3.4)",
         partial(_sweep, "overlapping", "not overlapping"), MINIATURE, "overlapping"),
-    Row("Without crops, mirrors and colour noise it overfits", "substantially (§4.1)",
+    ClaimRow("Without crops, mirrors and colour noise it overfits", "substantially (§4.1)",
         partial(_overfitting, "augmentation", "none"), _PHOTOS, "augmentation"),
-    Row("Colour noise helps", "over +1 point (§4.1)",
+    ClaimRow("Colour noise helps", "over +1 point (§4.1)",
         partial(_sweep, "colour", "none"), MINIATURE, "colour"),
-    Row("Without dropout it overfits", "substantially (§4.2)",
+    ClaimRow("Without dropout it overfits", "substantially (§4.2)",
         partial(_overfitting, "dropout", "none"), _PHOTOS, "dropout"),
-    Row("Dropout doubles the iterations to converge", "about two times (§4.2)",
+    ClaimRow("Dropout doubles the iterations to converge", "about two times (§4.2)",
         partial(_ratio, "convergence", "dropout"), "miniature, CIFAR-10, one rate, to an error",
         "convergence"),
-    Row("Dropout doubles the iterations, on few images", "about two times (§4.2)",
+    ClaimRow("Dropout doubles the iterations, on few images", "about two times (§4.2)",
         partial(_ratio, "convergence-photos", "dropout"),
         "miniature, 4,500 photos, one rate, to an error", "convergence-photos"),
-    Row("Weight decay lowers the training error", "yes (§5)",
+    ClaimRow("Weight decay lowers the training error", "yes (§5)",
         partial(_sweep, "weight-decay", "none"), MINIATURE, "weight-decay"),
-    Row("Initial weights of 0.01, and with 0.03 as run (steps on the plateau)", "– (§5)",
+    ClaimRow("Initial weights of 0.01, and with 0.03 as run (steps on the plateau)", "– (§5)",
         partial(_sweep, "initial-weights", "0.01", "0.01, 0.03"),
         f"{MINIATURE}; the full network's loss falls within its first epoch "
         "([imagenette](imagenette/README.md))", "initial-weights"),
-    Row("The rate lies inside the velocity", "not compared (§5)",
+    ClaimRow("The rate lies inside the velocity", "not compared (§5)",
         _velocity, MINIATURE, "velocity"),
-    Row("Every middle convolution matters", "+2 points each (§7)",
+    ClaimRow("Every middle convolution matters", "+2 points each (§7)",
         _depth, MINIATURE, "depth"),
-    Row("One tower becomes grey, the other coloured", "in every run (§6.1)",
+    ClaimRow("One tower becomes grey, the other coloured", "in every run (§6.1)",
         _colours, "miniature, CIFAR-10, 8 epochs; 6 near 0", "specialise"),
-    Row("Ten views beat the centre", "-1.5 points (§4.1: 39.0, 37.5)",
+    ClaimRow("Ten views beat the centre", "-1.5 points (§4.1: 39.0, 37.5)",
         _views, MINIATURE, "ensembles", in_readme=True),
-    Row("Several networks beat one", "-2.6 points (table 2: five)",
+    ClaimRow("Several networks beat one", "-2.6 points (table 2: five)",
         _ensemble, MINIATURE, "ensembles"),
-    Row("Pre-training helps (six convolutions in both)",
+    ClaimRow("Pre-training helps (six convolutions in both)",
         "-1.7 points, the sixth layer included (§6, table 2)",
         partial(_sweep, "transfer", "the whole rate", "a fifth"),
         "miniature, CIFAR-10 to 4,500 photos", "transfer",
         "rehearsed: `tests/system/test_transfer_chain.py`"),
-    Row("Near in fc7 is alike", "pictures (figure 4)",
+    ClaimRow("Near in fc7 is alike", "pictures (figure 4)",
         _retrieval, "the set named before each, one seed", "retrieval"),
-    Row("CIFAR-10, four layers", "13 % (§3.3, lossless)",
+    ClaimRow("CIFAR-10, four layers", "13 % (§3.3, lossless)",
         partial(_preset, "cifar10-13pct"), _CIFAR, "cifar10", preset="cifar10-13pct"),
-    Row("CIFAR-10, with normalization", "11 % (§3.3, lossless)",
+    ClaimRow("CIFAR-10, with normalization", "11 % (§3.3, lossless)",
         partial(_preset, "cifar10-11pct"), _CIFAR, "cifar10", preset="cifar10-11pct"),
-    Row("ILSVRC-2010 and 2012, Fall 2009", "37.5, 40.7, 67.4 % (tables 1 and 2, §6)",
+    ClaimRow("ILSVRC-2010 and 2012, Fall 2009", "37.5, 40.7, 67.4 % (tables 1 and 2, §6)",
         lambda: None, "", "imagenet", "not possible here: 1.2 million images, weeks on two cores; "
         "2012 and Fall 2009 rehearsed in small: `tests/system/test_transfer_chain.py`"),
 )  # fmt: skip
 """The claims of the paper, in its order."""
 
 
-def cells(row: Row) -> dict[str, str]:
+def cells(row: ClaimRow) -> dict[str, str]:
     """Returns the cells of a claim; links are relative to `experiments/`."""
     ours = row.ours()
     status = "begun" if _is_begun(row.folder) else RUN if ours else row.status

@@ -13,7 +13,7 @@ from experiments.paired import spread
 from experiments.view_names import view_name, view_name_of_record
 
 
-class Row(NamedTuple):
+class TrainedPreset(NamedTuple):
     """A trained preset: folder and name of its record, title, published error (%)."""
 
     folder: str
@@ -23,30 +23,30 @@ class Row(NamedTuple):
 
 
 ROWS = (
-    Row("digits", "digits", "`digits`: two towers in small, embedded digits"),
-    Row("cifar10", "cifar10-alexnet",
+    TrainedPreset("digits", "digits", "`digits`: two towers in small, embedded digits"),
+    TrainedPreset("cifar10", "cifar10-alexnet",
         "`cifar10-alexnet`: the paper's eight layers on the lossy CIFAR-10"),
-    Row("cifar10", "cifar10-alexnet-one-tower",
+    TrainedPreset("cifar10", "cifar10-alexnet-one-tower",
         "`cifar10-alexnet` with one tower (`--network cifar-alexnet-one-tower`)"),
-    Row("cifar10", "cifar10-18pct",
+    TrainedPreset("cifar10", "cifar10-18pct",
         "`cifar10-18pct`: CIFAR-10 stored as lossy JPEG, 9,000 test images",
         "18 (lossless, cuda-convnet)"),
-    Row("cifar10", "cifar10-13pct", "`cifar10-13pct`: four layers, the same images",
+    TrainedPreset("cifar10", "cifar10-13pct", "`cifar10-13pct`: four layers, the same images",
         "13 (lossless, cuda-convnet)"),
-    Row("cifar10", "cifar10-11pct",
+    TrainedPreset("cifar10", "cifar10-11pct",
         "`cifar10-11pct`: four layers with normalization, the same images",
         "11 (lossless, cuda-convnet)"),
-    Row("imagenette", "imagenette",
+    TrainedPreset("imagenette", "imagenette",
         "`imagenette`: the paper's eight layers in small, ten classes of ImageNet, 4,500 photos"),
-    Row("imagenette", "folder",
+    TrainedPreset("imagenette", "folder",
         "`folder` on the same photos: it chooses network and recipe as `imagenette` does"),
-    Row("imagenette", "original",
+    TrainedPreset("imagenette", "original",
         "`imagenette-original`: run 145's full network on the same photos"),
-    Row("cats_vs_dogs", "cats-vs-dogs",
+    TrainedPreset("cats_vs_dogs", "cats-vs-dogs",
         "`cats-vs-dogs`: 5,200 training photos, 800 test photos, from nothing"),
-    Row("cats_vs_dogs", "on-a-trunk",
+    TrainedPreset("cats_vs_dogs", "on-a-trunk",
         "`cats-vs-dogs` on torchvision's convolutions (`--transfer.run`)"),
-    Row("cats_vs_dogs", "cats-vs-dogs-224",
+    TrainedPreset("cats_vs_dogs", "cats-vs-dogs-224",
         "`cats-vs-dogs-224`: 4,680 training photos, 520 set aside"),
 )  # fmt: skip
 
@@ -57,7 +57,7 @@ def rows(folder: str = "") -> list[dict[str, str]]:
     return [_cells(row, record(row.folder, row.name)) for row in chosen]
 
 
-def _cells(row: Row, found: dict[str, Any]) -> dict[str, str]:
+def _cells(row: TrainedPreset, found: dict[str, Any]) -> dict[str, str]:
     errors, views = test_errors(found), view_name_of_record(found)
     centre = errors.get(1, 100 * found["validation"][-1]["validation/top1_error"])
     all_views = f"{errors[10]:.1f}" if 10 in errors else "not run"

@@ -30,7 +30,7 @@ class Picture(NamedTuple):
     hue: str = ""
 
 
-class Row(NamedTuple):
+class FramedRow(NamedTuple):
     """One kind of change; it has no pictures if the run does not use it."""
 
     name: str
@@ -66,7 +66,7 @@ def training_pictures(
     image_size: int,
     caption: str = "as stored",
     epochs: int = EPOCHS,
-) -> list[Row]:
+) -> list[FramedRow]:
     """Returns an image's crops, colours and views of the test; `image_size` is in pixels."""
     stored = np.asarray(split.images(np.array([index])))[0]
     seen, draws = _visits(split, index, config, image_size, epochs)
@@ -101,7 +101,7 @@ def _visits(
 
 def _crops(
     stored: np.ndarray, seen: Batch, draws: augmentation.Draws, augment: AugmentConfig, caption: str
-) -> Row:
+) -> FramedRow:
     side, size = stored.shape[0], seen.images.shape[1]
     boxes = draws.boxes
     if augment.recipe != "resized-crop":
@@ -117,7 +117,7 @@ def _crops(
     mirrors = "Half are mirrored" if augment.mirror else "None is mirrored"
     if augment.crop_chunk > 1:
         mirrors += f"; {augment.crop_chunk} consecutive images share one place and mirroring"
-    return Row(name, f"{note}. {mirrors}.", tuple(pictures))
+    return FramedRow(name, f"{note}. {mirrors}.", tuple(pictures))
 
 
 def _crop_words(augment: AugmentConfig, side: int, size: int) -> tuple[str, str]:
@@ -139,10 +139,10 @@ def _crop_words(augment: AugmentConfig, side: int, size: int) -> tuple[str, str]
     return "Crops", f"{size}x{size} of {side}x{side} pixels, at one of {places} places"
 
 
-def _colours(seen: Batch, config: Config, inputs: Inputs) -> list[Row]:
+def _colours(seen: Batch, config: Config, inputs: Inputs) -> list[FramedRow]:
     noise = config.augment.colour_noise
     if not noise:
-        return [Row("Colour noise", "None in this run.")]
+        return [FramedRow("Colour noise", "None in this run.")]
     ends = [phase.epoch for phase in config.schedule.phases if not phase.colour_noise]
     end = min(ends, default=np.inf) if config.schedule.kind == "step" else np.inf
     shown = sum(epoch + 2 <= end for epoch in range(len(seen.images)))
@@ -158,7 +158,7 @@ def _colours(seen: Batch, config: Config, inputs: Inputs) -> list[Row]:
         Picture(image, ", ".join(f"{z:+.1f}" for z in colour[order]), HUES[epoch % len(HUES)])
         for epoch, (image, colour) in enumerate(zip(coloured, seen.colour, strict=True))
     ]
-    rows = [Row("Colour noise", f"{note}.", tuple(pictures[:shown]))]
+    rows = [FramedRow("Colour noise", f"{note}.", tuple(pictures[:shown]))]
     for number, column in enumerate(order, 1):
         # A set of grey images has one component, and rounding errors.
         if spreads[column] > 1e-4 * spreads[order[0]]:
@@ -168,7 +168,7 @@ def _colours(seen: Batch, config: Config, inputs: Inputs) -> list[Row]:
 
 def _component(
     number: int, column: int, spreads: np.ndarray, seen: Batch, config: Config, inputs: Inputs
-) -> Row:
+) -> FramedRow:
     """Returns the first crop with each of `DEVIATIONS` as the coefficient of one component."""
     first = np.zeros(len(DEVIATIONS), int)
     crop = Batch(*(part[first] for part in seen))
@@ -182,7 +182,7 @@ def _component(
         f"{spreads[column]:.1f} grey levels, {100 * share:.1f} % of the variance. Coefficients:"
     )
     captions = (f"{z:+g}" if z else "0" for z in DEVIATIONS)
-    return Row(f"Component {number}", note, tuple(map(Picture, images, captions)))
+    return FramedRow(f"Component {number}", note, tuple(map(Picture, images, captions)))
 
 
 def _coloured(crops: Batch, colour: np.ndarray, config: Config, inputs: Inputs) -> np.ndarray:
@@ -197,7 +197,7 @@ def _coloured(crops: Batch, colour: np.ndarray, config: Config, inputs: Inputs) 
     return np.rint(crops.images + change).clip(0, 255).astype(np.uint8)
 
 
-def _views(stored: np.ndarray, image_size: int, config: Config) -> Row:
+def _views(stored: np.ndarray, image_size: int, config: Config) -> FramedRow:
     side, mirror = stored.shape[0], config.augment.mirror
     views = choose_views(side, image_size, 10, mirror)
     averaged = averaged_views(side, image_size, 10, mirror)
@@ -216,7 +216,7 @@ def _views(stored: np.ndarray, image_size: int, config: Config) -> Row:
     if config.final_views == 1 and averaged.views > 1:
         name = f"A test with {averaged.name}"
         note += " The test that ends this run takes the centre alone; --views 10 averages these."
-    return Row(name, note, tuple(pictures))
+    return FramedRow(name, note, tuple(pictures))
 
 
 def framed(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -230,7 +230,7 @@ def framed(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.asarray(picture)
 
 
-def sheet(rows: Sequence[Row], side: int = 112, columns: int = 7) -> Image.Image:
+def sheet(rows: Sequence[FramedRow], side: int = 112, columns: int = 7) -> Image.Image:
     """Returns rows on one white page; `side` is the height and width of each picture in pixels."""
     gap, line, head = 6, 30, 42
     lines = [-(-len(row.pictures) // columns) for row in rows]

@@ -16,7 +16,7 @@ MAX_MARKED_RATES, MAX_MARKED_POINTS = 40, 60
 
 
 @dataclass(frozen=True)
-class Line:
+class CurveLine:
     """One curve; `style` is its CSS class; `smooth`: a moving average over faint raw values."""
 
     name: str
@@ -82,7 +82,7 @@ def spread(positions: Sequence[float], gap: float, low: float, high: float) -> l
 
 def draw_curves(
     title: str,
-    lines: Sequence[Line],
+    lines: Sequence[CurveLine],
     *,
     rates: Sequence[tuple[float, float]] = (),
     chance: float | None = None,
@@ -139,7 +139,7 @@ class _Scale:
         return markup.element("path", d="M" + "L".join(points), class_=style)
 
 
-def _scale(lines: Sequence[Line], chance: float | None, as_percent: bool) -> _Scale:
+def _scale(lines: Sequence[CurveLine], chance: float | None, as_percent: bool) -> _Scale:
     high = max(float(line.drawn().max()) for line in lines)
     low = min(float(line.drawn().min()) for line in lines)
     logarithmic = not as_percent and low > 0 and high / low > 30
@@ -207,7 +207,7 @@ def _dot(x: float, y: float, radius: float, style: str, title: str = "") -> str:
     return markup.element("circle", content, cx=x, cy=y, r=radius, class_=f"dot {style}")
 
 
-def _curve(scale: _Scale, line: Line, write: Callable[[float], str]) -> list[str]:
+def _curve(scale: _Scale, line: CurveLine, write: Callable[[float], str]) -> list[str]:
     series, drawn, parts = line.series, line.drawn(), []
     if line.smooth and len(series.values) > 2:
         parts.append(scale.curve(*thinned(series), f"line raw {line.style}"))

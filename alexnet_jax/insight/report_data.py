@@ -12,7 +12,7 @@ from alexnet_jax.config import Config
 from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.guessing import Guess, watch_rows
 from alexnet_jax.evaluation.views import averaged_views
-from alexnet_jax.insight.augmentations import Row
+from alexnet_jax.insight.augmentations import FramedRow
 from alexnet_jax.insight.examples import Example
 from alexnet_jax.insight.neighbours import Neighbours
 from alexnet_jax.network.layers import Network
@@ -42,7 +42,7 @@ class ReportData:
     class_names: Sequence[str] = ()
     examples: Sequence[Example] = ()
     neighbours: Sequence[Neighbours] = ()
-    training: Sequence[Row] | None = None
+    training: Sequence[FramedRow] | None = None
     bad_images: int | None = None
     near_duplicates: int = 0
 

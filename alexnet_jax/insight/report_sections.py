@@ -43,13 +43,13 @@ def training_curves(data: ReportData) -> Values:
     rates = rate_changes(data.metrics)
     columns = table_columns(max(1, classes))
 
-    def training(metric: str) -> curves.Line:
+    def training(metric: str) -> curves.CurveLine:
         series = read_series(data.metrics, f"train/{metric}")
-        return curves.Line("training", series, "training", smooth=True)
+        return curves.CurveLine("training", series, "training", smooth=True)
 
-    def validation(metric: str, suffix: str = "", style: str = "validation") -> curves.Line:
+    def validation(metric: str, suffix: str = "", style: str = "validation") -> curves.CurveLine:
         series = read_series(data.metrics, f"validation/{metric}")
-        return curves.Line("validation" + suffix, series, style)
+        return curves.CurveLine("validation" + suffix, series, style)
 
     charts, error_lines = [], [training(MAIN_ERROR), validation(MAIN_ERROR)]
     for name, metric in columns.items():
@@ -119,7 +119,7 @@ def filters(data: ReportData) -> Values | None:
 def _colour_chart(data: ReportData) -> str:
     styles = ("training", "second")
     lines = [
-        curves.Line(
+        curves.CurveLine(
             f"tower {tower}" if data.towers > 1 else "all filters",
             read_series(data.metrics, f"validation/colour_share_{tower}"),
             styles[(tower - 1) % 2],

@@ -13,7 +13,7 @@ from alexnet_jax.data.stream import stream_indices
 from alexnet_jax.errors import CheckpointError, DataError, InputError
 from alexnet_jax.evaluation.metrics import confusion_matrix
 from alexnet_jax.files import write_text
-from alexnet_jax.insight.augmentations import Row, training_pictures
+from alexnet_jax.insight.augmentations import FramedRow, training_pictures
 from alexnet_jax.insight.classifier import classifier_of
 from alexnet_jax.insight.examples import Example
 from alexnet_jax.insight.model_card import is_card, model_card
@@ -80,7 +80,7 @@ def write_report_of(
     return path
 
 
-def _training(run: Run, dataset: Dataset | None) -> list[Row]:
+def _training(run: Run, dataset: Dataset | None) -> list[FramedRow]:
     """Returns what training showed of its first image; nothing where its data set is gone."""
     if dataset is None or dataset.fingerprint != run.info.get("data_fingerprint"):
         return []

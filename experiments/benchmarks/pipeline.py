@@ -43,7 +43,7 @@ PACKAGES = ("simplejpeg", "pillow", "grain", "array-record", "tensorflow-dataset
 SETTLE_SECONDS = 1.0
 
 
-class Contestant(NamedTuple):
+class Loader(NamedTuple):
     """A way of reading: `images` are read by each call of `turn`.
 
     `warm_up` uses up what was read ahead; `one_process` says that this process does all the work,
@@ -146,11 +146,11 @@ def compare_loaders(temporary: Path, arguments: Any) -> dict[str, Any]:
 
 def enter(
     stack: contextlib.ExitStack, temporary: Path, jpeg: Split, raw: Split, arguments: Any
-) -> tuple[list[Contestant], dict[str, str]]:
+) -> tuple[list[Loader], dict[str, str]]:
     """Returns who competes, and why the others do not."""
     size, batches = arguments.batch_size, arguments.batches
 
-    def ours(name: str, split: Split, **options: Any) -> Contestant:
+    def ours(name: str, split: Split, **options: Any) -> Loader:
         batches_of_ours = training_batches(
             split, seed=0, batch_size=size, image_size=IMAGE_SIZE, augment=AUGMENT, **options
         )
@@ -186,7 +186,7 @@ def enter(
 
 def endless(
     name: str, iterator: Iterator[Any], size: int, batches: int, one_process: bool
-) -> Contestant:
+) -> Loader:
     """Returns a contestant that takes batches from an endless iterator."""
 
     def take(count: int) -> None:
@@ -195,10 +195,10 @@ def endless(
 
     # What lies ready or is being made: with threads, CORES + 2; with processes, more in all queues.
     ahead = 3 * CORES if one_process else 8 * CORES
-    return Contestant(name, size * batches, lambda: take(batches), lambda: take(ahead), one_process)
+    return Loader(name, size * batches, lambda: take(batches), lambda: take(ahead), one_process)
 
 
-def bare(name: str, encoded: list[bytes], threads: int) -> Contestant:
+def bare(name: str, encoded: list[bytes], threads: int) -> Loader:
     """Returns the bound: decoding alone."""
 
     def decode(part: list[bytes]) -> None:
@@ -210,10 +210,10 @@ def bare(name: str, encoded: list[bytes], threads: int) -> Contestant:
         list(pool.map(decode, [encoded[i::threads] for i in range(threads)]))
 
     pool = ThreadPoolExecutor(threads)
-    return Contestant(name, len(encoded), turn, lambda: decode(encoded[:16]))
+    return Loader(name, len(encoded), turn, lambda: decode(encoded[:16]))
 
 
-def compete(contestants: list[Contestant], rounds: int) -> list[dict[str, Any]]:
+def compete(contestants: list[Loader], rounds: int) -> list[dict[str, Any]]:
     """Measures in turns; returns a row per contestant: medians, smallest and largest."""
     measured: dict[str, list[tuple[float, float]]] = {c.name: [] for c in contestants}
     for number in range(rounds + 1):

@@ -41,7 +41,7 @@ ANSWERS = (AlexNetError, BadImageError)
 """The errors that a reader may raise: one line for the user."""
 
 
-class Target(NamedTuple):
+class FuzzTarget(NamedTuple):
     """A reader, with whole files; `form`, `json` or `zip`, is mutated besides bytes."""
 
     seeds: list[bytes]
@@ -49,27 +49,31 @@ class Target(NamedTuple):
     form: str = "bytes"
 
 
-def targets(root: Path) -> dict[str, Callable[[], Target]]:
+def targets(root: Path) -> dict[str, Callable[[], FuzzTarget]]:
     """Returns the function that makes each target, by name; `root` is the folder of its files."""
     root.mkdir(parents=True, exist_ok=True)
-    made: dict[str, Callable[[], Target]] = {
-        "pickle": lambda: Target(seeds.pickles(), lambda data: read_pickle(memoryview(data), "x")),
-        "torchvision": lambda: Target(
+    made: dict[str, Callable[[], FuzzTarget]] = {
+        "pickle": lambda: FuzzTarget(
+            seeds.pickles(), lambda data: read_pickle(memoryview(data), "x"),
+        ),
+        "torchvision": lambda: FuzzTarget(
             seeds.torch_files(), _file(root / "w.pth", READERS["torchvision"].read),
             "zip",
         ),
-        "caffe": lambda: Target(
+        "caffe": lambda: FuzzTarget(
             seeds.caffe(), _file(root / "w.caffemodel", READERS["caffe"].read)
         ),
         "cuda-convnet": lambda: _cuda_convnet(root),
         "safetensors": lambda: _safetensors(root),
-        "labels": lambda: Target(seeds.labels(), _file(root / "names.txt", read_labels), "json"),
-        "images": lambda: Target(
+        "labels": lambda: FuzzTarget(
+            seeds.labels(), _file(root / "names.txt", read_labels), "json",
+        ),
+        "images": lambda: FuzzTarget(
             seeds.images(), lambda data: fit_square(decode_rgb(data, AS_VIEWED), 32)
         ),
         "archives": lambda: _archives(root),
         "cifar10": lambda: _cifar10(root),
-        "config": lambda: Target(
+        "config": lambda: FuzzTarget(
             [Config().to_json().encode()],
             lambda data: Config.from_json(data.decode("utf-8", "replace")),
             "json",
@@ -120,7 +124,7 @@ def _file(path: Path, read: Callable[[Path], object]) -> Call:
     return call
 
 
-def _cuda_convnet(root: Path) -> Target:
+def _cuda_convnet(root: Path) -> FuzzTarget:
     folder = root / "cuda-convnet"
     folder.mkdir(exist_ok=True)
     (root / "batches.meta").write_bytes(seeds.batches_meta())
@@ -128,16 +132,16 @@ def _cuda_convnet(root: Path) -> Target:
     def read(path: Path) -> object:
         return READERS["cuda-convnet"].read(folder, mean=root / "batches.meta")
 
-    return Target(seeds.cuda_convnet(), _file(folder / "90.1", read), "zip")
+    return FuzzTarget(seeds.cuda_convnet(), _file(folder / "90.1", read), "zip")
 
 
-def _safetensors(root: Path) -> Target:
+def _safetensors(root: Path) -> FuzzTarget:
     seeds.prepared_set(root)
     data = seeds.exported(seeds.run(root), "safetensors", ".safetensors")
-    return Target([data], _file(root / "w.st", READERS["safetensors"].read))
+    return FuzzTarget([data], _file(root / "w.st", READERS["safetensors"].read))
 
 
-def _archives(root: Path) -> Target:
+def _archives(root: Path) -> FuzzTarget:
     path, work = root / "photos.tar", root / "work"
 
     def read(_: Path) -> object:
@@ -149,17 +153,17 @@ def _archives(root: Path) -> Target:
             raise AssertionError(f"it wrote {outside} outside its folder")
         return source
 
-    return Target(seeds.archives(), _file(path, read))
+    return FuzzTarget(seeds.archives(), _file(path, read))
 
 
-def _cifar10(root: Path) -> Target:
+def _cifar10(root: Path) -> FuzzTarget:
     path, work = root / "cifar.tar", root / "work"
     work.mkdir(exist_ok=True)
     data = DataConfig(source_kind="cifar10", source=str(path))
-    return Target(seeds.cifar10(), _file(path, lambda _: list_images(data, work)))
+    return FuzzTarget(seeds.cifar10(), _file(path, lambda _: list_images(data, work)))
 
 
-def _replaced(path: Path, read: Callable[[], object], same_size: bool = False) -> Target:
+def _replaced(path: Path, read: Callable[[], object], same_size: bool = False) -> FuzzTarget:
     """Returns a target that replaces one file of a folder."""
     whole = path.read_bytes()
 
@@ -170,10 +174,10 @@ def _replaced(path: Path, read: Callable[[], object], same_size: bool = False) -
         return read()
 
     form = "zip" if path.suffix == ".npz" else "json" if whole[:1] in b"{[" else "bytes"
-    return Target([whole], call, form)
+    return FuzzTarget([whole], call, form)
 
 
-def _data_set(root: Path, name: str) -> Target:
+def _data_set(root: Path, name: str) -> FuzzTarget:
     folder = seeds.prepared_set(root)
     described = json.loads((folder / "prepared.json").read_text("utf-8"))
     shard = folder / described["splits"]["train"]["shards"][0][0]
@@ -188,7 +192,7 @@ def _data_set(root: Path, name: str) -> Target:
     return _replaced(path, read, same_size=name == "shard")
 
 
-def _run(root: Path, name: str) -> Target:
+def _run(root: Path, name: str) -> FuzzTarget:
     seeds.prepared_set(root)
     folder = seeds.run(root)
     reads = {
@@ -198,7 +202,7 @@ def _run(root: Path, name: str) -> Target:
     return _replaced(folder / name, reads.get(name, lambda: read_run(folder)))
 
 
-def _checkpoint(root: Path, name: str) -> Target:
+def _checkpoint(root: Path, name: str) -> FuzzTarget:
     seeds.prepared_set(root)
     folder = seeds.run(root)
     newest = max((folder / "checkpoints").iterdir(), key=lambda step: int(step.name))

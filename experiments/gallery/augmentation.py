@@ -14,7 +14,7 @@ from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.prepared import Statistics, load_statistics
 from alexnet_jax.data.preprocess import make_inputs
 from alexnet_jax.data.stream import TrainingSource
-from alexnet_jax.insight.augmentations import OneImage, Row, sheet, training_pictures
+from alexnet_jax.insight.augmentations import FramedRow, OneImage, sheet, training_pictures
 from alexnet_jax.insight.images import read_image
 from alexnet_jax.locations import default_data_dir
 from alexnet_jax.network.networks import NETWORKS
@@ -26,7 +26,7 @@ from experiments import programs
 PICTURE = Path(__file__).with_name("augmentation.jpg")
 
 
-def rows(config: Config, split: TrainingSource, statistics: Statistics) -> list[Row]:
+def rows(config: Config, split: TrainingSource, statistics: Statistics) -> list[FramedRow]:
     """Returns the pictures that training makes of the first image of a split."""
     size = config.image_size or NETWORKS[config.network].image_size
     inputs = make_inputs(config.preprocess, config.augment, statistics, size)

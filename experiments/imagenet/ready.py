@@ -19,7 +19,7 @@ ONE = ("imagenet-original",)
 CHAIN = ("imagenet-original", "fall-2009", "fall-2011-pretrain", "imagenet-finetune")
 
 
-class Line(NamedTuple):
+class Readiness(NamedTuple):
     """A row of the paper's tables: its place, its errors, and the presets of its runs."""
 
     place: str
@@ -31,18 +31,18 @@ class Line(NamedTuple):
 
 _VALIDATION = "ILSVRC-2012 validation"
 LINES = (
-    Line("table 1", "CNN", "ILSVRC-2010 test", "37.5 / 17.0", ("imagenet-2010",)),
-    Line("table 2", "1 CNN", _VALIDATION, "40.7 / 18.2", ONE),
-    Line("table 2", "5 CNNs", _VALIDATION, "38.1 / 16.4 (test: – / 16.4)", 5 * ONE),
-    Line("table 2", "1 CNN*", _VALIDATION, "39.0 / 16.6", CHAIN),
-    Line(
+    Readiness("table 1", "CNN", "ILSVRC-2010 test", "37.5 / 17.0", ("imagenet-2010",)),
+    Readiness("table 2", "1 CNN", _VALIDATION, "40.7 / 18.2", ONE),
+    Readiness("table 2", "5 CNNs", _VALIDATION, "38.1 / 16.4 (test: – / 16.4)", 5 * ONE),
+    Readiness("table 2", "1 CNN*", _VALIDATION, "39.0 / 16.6", CHAIN),
+    Readiness(
         "table 2",
         "7 CNNs*",
         _VALIDATION,
         "36.7 / 15.4 (test: – / 15.3)",
         (*5 * ONE, *CHAIN[1:], CHAIN[-1]),
     ),
-    Line(
+    Readiness(
         "§6",
         "CNN, six convolutions",
         "half of Fall 2009",
@@ -63,7 +63,7 @@ def work(preset: str) -> float:
     return config.epochs * IMAGES[config.data.name] * share
 
 
-def work_of(line: Line) -> float:
+def work_of(line: Readiness) -> float:
     return sum(work(name) for name in line.runs)
 
 
@@ -84,7 +84,7 @@ def rates() -> tuple[float, float, float, str]:
     return cores, best, fed, networks["environment"]["processor"]
 
 
-def runs_text(line: Line) -> str:
+def runs_text(line: Readiness) -> str:
     """Returns the presets of a row, e.g. "2 × `imagenet-finetune`"."""
     counts = {name: line.runs.count(name) for name in dict.fromkeys(line.runs)}
     return ", ".join(f"{n} × `{name}`" if n > 1 else f"`{name}`" for name, n in counts.items())

@@ -27,7 +27,7 @@ STATUSES = {
 }
 
 
-class Row(NamedTuple):
+class Statement(NamedTuple):
     """A line; `rows.toml` explains the fields."""
 
     said: str
@@ -39,10 +39,10 @@ class Row(NamedTuple):
     see: tuple[str, ...] = ()
 
 
-def sections() -> dict[str, list[Row]]:
+def sections() -> dict[str, list[Statement]]:
     """Returns the rows by the title of their table."""
     found = tomllib.loads(ROWS.read_text("utf-8"))["section"]
-    return {part["title"]: [Row(**row) for row in part["row"]] for part in found}
+    return {part["title"]: [Statement(**row) for row in part["row"]] for part in found}
 
 
 def _claim(words: str) -> str:
@@ -131,6 +131,6 @@ FIGURES: dict[str, Callable[[str], str]] = {
 """Functions that return the text of a number, by the first word of a row's `figure`."""
 
 
-def figure(row: Row) -> str:
+def figure(row: Statement) -> str:
     kind, _, words = row.figure.partition(": ")
     return FIGURES[kind](words) if kind else ""

@@ -50,7 +50,7 @@ from sklearn.datasets import load_sample_image
 import alexnet_jax
 from alexnet_jax.data.preprocess import make_inputs
 from alexnet_jax.evaluation.views import averaged_views
-from alexnet_jax.insight.augmentations import OneImage, Row, sheet, training_pictures
+from alexnet_jax.insight.augmentations import FramedRow, OneImage, sheet, training_pictures
 from alexnet_jax.insight.images import read_image
 from alexnet_jax.preparation.statistics import PixelSums, reduce
 
@@ -96,7 +96,7 @@ FOLDER = Path("runs/augmentation")
 FOLDER.mkdir(parents=True, exist_ok=True)
 
 
-def rows(config: alexnet_jax.Config) -> list[Row]:
+def rows(config: alexnet_jax.Config) -> list[FramedRow]:
     """Returns what training with a configuration shows of the photo, and its test."""
     inputs = make_inputs(config.preprocess, config.augment, statistics, 224)
     return training_pictures(OneImage(photo), 0, config, inputs, 224)
@@ -107,7 +107,7 @@ def changed(config: alexnet_jax.Config, **changes) -> alexnet_jax.Config:
     return dataclasses.replace(config, augment=dataclasses.replace(config.augment, **changes))
 
 
-def shown(rows: list[Row], name: str) -> Image.Image:
+def shown(rows: list[FramedRow], name: str) -> Image.Image:
     """Saves rows of pictures as one and returns it; a notebook shows it."""
     page = sheet(rows, side=84)
     page.save(FOLDER / f"{name}.png")

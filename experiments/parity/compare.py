@@ -17,7 +17,7 @@ TARGETS = {"float32": 1e-4, "float64": 1e-9}
 """Largest difference that is allowed, relative to the largest value of the array."""
 
 
-class Outcome(NamedTuple):
+class NetworkOutputs(NamedTuple):
     """Logits `[n, classes]`, and gradients of the mean cross-entropy by images and parameters."""
 
     logits: Any
@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
 
 
 def ours(network: Network, params: Any, images: np.ndarray, labels: np.ndarray, dtype: Any):
-    """Returns the `Outcome` of this project's module; float64 within `jax.enable_x64(True)`."""
+    """Returns the `NetworkOutputs` of this project's module; float64 within `jax.enable_x64(True)`."""
     dtype = jnp.dtype(dtype)
     target = np.zeros((len(labels), network.classes), dtype)
     target[np.arange(len(labels)), labels] = 1 / len(labels)
@@ -39,7 +39,7 @@ def ours(network: Network, params: Any, images: np.ndarray, labels: np.ndarray, 
     computed = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(cast, images.astype(dtype))
     (_, logits), grads = jax.tree.map(np.asarray, computed)
     assert logits.dtype == dtype
-    return Outcome(logits, grads[1], grads[0])
+    return NetworkOutputs(logits, grads[1], grads[0])
 
 
 def other_decisions(network: Network, params: Any, images: np.ndarray) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ def apart(found: Any, expected: Any) -> float:
     return difference / scale if np.isfinite(difference) else float("inf")
 
 
-def differences(found: Outcome, expected: Outcome) -> dict[str, Any]:
+def differences(found: NetworkOutputs, expected: NetworkOutputs) -> dict[str, Any]:
     """Returns the largest difference of each quantity, and the parameters that have it."""
     leaves = {
         f"{layer} {leaf}": apart(found.params[layer][leaf], value)

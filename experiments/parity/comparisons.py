@@ -8,7 +8,14 @@ import torch
 
 from alexnet_jax.network.networks import NETWORKS
 from experiments.parity import torch_reference
-from experiments.parity.compare import TARGETS, Outcome, differences, largest, other_decisions, ours
+from experiments.parity.compare import (
+    TARGETS,
+    NetworkOutputs,
+    differences,
+    largest,
+    other_decisions,
+    ours,
+)
 from experiments.parity.layers_alone import CASES, compare_layer
 from experiments.parity.round_trips import compare_round_trips
 from experiments.parity.samples import make_images, make_params
@@ -50,10 +57,14 @@ def compare_network(name: str, count: int, draws: int) -> dict[str, Any]:
     for draw in np.argsort(margins)[::-1].tolist():
         images, labels = make_images(network, count, draw)
         row = {"network": name, "draw": draw, "smallest margin": margins[draw]}
-        exact = Outcome(*torch_reference.outcome(network, params, images, labels, np.float64))
+        exact = NetworkOutputs(
+            *torch_reference.outcome(network, params, images, labels, np.float64)
+        )
         with jax.enable_x64(True):
             row["float64"] = differences(ours(network, params, images, labels, np.float64), exact)
-        rounded = Outcome(*torch_reference.outcome(network, params, images, labels, np.float32))
+        rounded = NetworkOutputs(
+            *torch_reference.outcome(network, params, images, labels, np.float32)
+        )
         row["PyTorch float32 to float64"] = differences(rounded, exact)
         row["float32"] = differences(ours(network, params, images, labels, np.float32), rounded)
         row["passed over"] = passed_over
@@ -74,8 +85,12 @@ def compare_draws(name: str, count: int, draws: int) -> dict[str, Any]:
     rows = []
     for draw in range(draws):
         images, labels = make_images(network, count, draw)
-        exact = Outcome(*torch_reference.outcome(network, params, images, labels, np.float64))
-        rounded = Outcome(*torch_reference.outcome(network, params, images, labels, np.float32))
+        exact = NetworkOutputs(
+            *torch_reference.outcome(network, params, images, labels, np.float64)
+        )
+        rounded = NetworkOutputs(
+            *torch_reference.outcome(network, params, images, labels, np.float32)
+        )
         own = ours(network, params, images, labels, np.float32)
         found = {"PyTorch": differences(rounded, exact), "ours": differences(own, exact)}
         rows.append({side: largest(row) for side, row in found.items()})

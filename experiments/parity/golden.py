@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.records import write
-from experiments.parity.compare import Outcome
+from experiments.parity.compare import NetworkOutputs
 from experiments.parity.samples import REQUIRED, make_images, make_params, small, uniform
 
 PATH = Path(__file__).parents[2] / "tests" / "golden" / "parity.json"
@@ -28,7 +28,7 @@ def inputs(name: str) -> tuple[Any, ...]:
     return network, make_params(network), *make_images(network, _BATCH)
 
 
-def digest(outcome: Outcome) -> dict[str, list[float]]:
+def digest(outcome: NetworkOutputs) -> dict[str, list[float]]:
     """Returns for every array its root mean square, and its projections relative to its size.
 
     A projection is divided by the square root of the number of values, so that all numbers are of
@@ -66,7 +66,9 @@ def main() -> None:
     content = {}
     for name in NAMES:
         network, params, images, labels = inputs(name)
-        content[name] = digest(Outcome(*outcome(network, params, images, labels, np.float64)))
+        content[name] = digest(
+            NetworkOutputs(*outcome(network, params, images, labels, np.float64))
+        )
     write(PATH, content)
     print(f"{PATH.name}: {PATH.stat().st_size:,} bytes, {len(content)} networks")
 

@@ -1,4 +1,4 @@
-"""Features of all images of a prepared set, cached in a file."""
+"""LabelledFeatures of all images of a prepared set, cached in a file."""
 
 import hashlib
 from pathlib import Path
@@ -12,7 +12,7 @@ from alexnet_jax.insight.classifier import Classifier
 _AT_ONCE = 256
 
 
-class Features(NamedTuple):
+class LabelledFeatures(NamedTuple):
     """The features and labels of one split."""
 
     values: np.ndarray  # float32 [n, features]
@@ -21,7 +21,7 @@ class Features(NamedTuple):
 
 def features_of(
     classifier: Classifier, dataset: Dataset, split_name: str, layer: str, digest: str, cache: Path
-) -> Features:
+) -> LabelledFeatures:
     """Returns the layer's activations for the centre view of every image, flattened.
 
     They are cached in a file that is named after the `digest` of the weights.
@@ -30,7 +30,7 @@ def features_of(
     key = f"{digest}{dataset.fingerprint}{split_name}{layer}"
     path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.npy"
     if path.exists():
-        return Features(np.load(path), split.labels)
+        return LabelledFeatures(np.load(path), split.labels)
     rows = []
     for first in range(0, split.num_examples, _AT_ONCE):
         indices = np.arange(first, min(first + _AT_ONCE, split.num_examples))
@@ -40,4 +40,4 @@ def features_of(
     values = np.concatenate(rows)
     cache.mkdir(parents=True, exist_ok=True)
     np.save(path, values)
-    return Features(values, split.labels)
+    return LabelledFeatures(values, split.labels)

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from alexnet_jax.insight import curves, series
-from alexnet_jax.insight.curves import Line
+from alexnet_jax.insight.curves import CurveLine
 from alexnet_jax.insight.series import Series
 
 
 def line(values, **options):
     values = np.asarray(values, float)
-    return Line("training", Series(np.arange(1.0, len(values) + 1), values), "training", **options)
+    return CurveLine(
+        "training", Series(np.arange(1.0, len(values) + 1), values), "training", **options
+    )
 
 
 def test_rows_without_the_key_or_with_values_that_are_not_finite_are_passed_over():

@@ -12,7 +12,7 @@ from browser import chromium_page
 
 from alexnet_jax.config import Config
 from alexnet_jax.errors import InputError
-from alexnet_jax.insight.augmentations import Picture, Row
+from alexnet_jax.insight.augmentations import FramedRow, Picture
 from alexnet_jax.insight.examples import Example, choose_examples
 from alexnet_jax.insight.neighbours import Neighbours
 from alexnet_jax.insight.report import write_report
@@ -200,7 +200,10 @@ def test_neighbours_stand_beside_their_image_and_those_of_its_class_are_marked(t
 def test_what_training_sees_stands_with_its_pictures_or_says_why_not(tmp_path):
     photo = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
     many = [Picture(photo, f"picture {i}", "#c0392b" if i else "") for i in range(45)]
-    rows = [Row("Crops", f"Half {EVIL}.", tuple(many)), Row("Colour noise", "None in this run.")]
+    rows = [
+        FramedRow("Crops", f"Half {EVIL}.", tuple(many)),
+        FramedRow("Colour noise", "None in this run."),
+    ]
     arguments = whole_run() | {"training": rows}
     page = read(tmp_path, **arguments)
     assert_self_contained(page)
@@ -407,7 +410,7 @@ WORD = tuple(f"Rindfleischetikettierungsueberwachungsaufgabe-{i}" for i in range
 def test_the_page_is_readable_at_every_width(tmp_path, names, scheme):
     arguments = whole_run(names)
     pictures = [Picture(e.image, f"{names[0]}, mirrored", "#c0392b") for e in arguments["examples"]]
-    arguments["training"] = [Row("Crops", "A sentence on them. " * 9, tuple(pictures))]
+    arguments["training"] = [FramedRow("Crops", "A sentence on them. " * 9, tuple(pictures))]
     path = write_report(tmp_path / "report.html", ReportData(**arguments))
     with chromium_page() as (page, problems):
         page.emulate_media(color_scheme=scheme)

@@ -74,7 +74,7 @@ def test_golden_numbers_are_those_of_the_reference():
 
     network, params, images, labels = golden.inputs("cifar-11pct")
     found = outcome(network, params, images, labels, np.float64)
-    digest = golden.digest(golden.Outcome(*found))
+    digest = golden.digest(golden.NetworkOutputs(*found))
     assert golden.largest_difference(digest, GOLDEN["cifar-11pct"]) < 1e-12
 
 

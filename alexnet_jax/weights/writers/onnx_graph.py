@@ -22,7 +22,7 @@ def build_model(weights: RunWeights, facts: dict[str, Any]) -> onnx.ModelProto:
     Tools can cut it at each layer's name (`conv1`, …) and `preprocessed`. `facts` are metadata.
     """
     run = weights.run
-    graph = Graph()
+    graph = OnnxGraph()
     x = _preprocessing(graph, weights)
     summaries = layers.summarize(run.network, run.image_size)
     for name, summary in zip(layers.layer_names(run.network.layers), summaries, strict=True):
@@ -46,7 +46,7 @@ def build_model(weights: RunWeights, facts: dict[str, Any]) -> onnx.ModelProto:
     return model
 
 
-class Graph:
+class OnnxGraph:
     """Nodes and constant arrays in the making."""
 
     def __init__(self):
@@ -76,7 +76,7 @@ class Graph:
         return self.add("Concat", parts, name, axis=1)
 
 
-def _preprocessing(graph: Graph, weights: RunWeights) -> str:
+def _preprocessing(graph: OnnxGraph, weights: RunWeights) -> str:
     run = weights.run
     mean, scale = mean_and_scale(run)
     x = "images"
@@ -100,7 +100,7 @@ def _preprocessing(graph: Graph, weights: RunWeights) -> str:
 
 
 def _layer(
-    graph: Graph,
+    graph: OnnxGraph,
     name: str,
     layer: layers.Layer,
     x: str,
