@@ -26,7 +26,7 @@ class NetworkOutputs(NamedTuple):
 
 
 def ours(network: Network, params: Any, images: np.ndarray, labels: np.ndarray, dtype: Any):
-    """Returns the `NetworkOutputs` of this project's module; float64 within `jax.enable_x64(True)`."""
+    """Returns the outputs of this project's module; float64 within `jax.enable_x64(True)`."""
     dtype = jnp.dtype(dtype)
     target = np.zeros((len(labels), network.classes), dtype)
     target[np.arange(len(labels)), labels] = 1 / len(labels)
