@@ -20,7 +20,7 @@ from alexnet_jax.data.decode import decode_rgb
 from alexnet_jax.data.prepared import load_statistics
 from alexnet_jax.data.square import fit_square
 from alexnet_jax.errors import AlexNetError, BadImageError
-from alexnet_jax.preparation.sources import list_images
+from alexnet_jax.preparation.sources import cifar10, list_images
 from alexnet_jax.runs.run_folder import read_run
 from alexnet_jax.runs.run_weights import load_weights
 from alexnet_jax.weights import READERS
@@ -160,7 +160,7 @@ def _cifar10(root: Path) -> FuzzTarget:
     path, work = root / "cifar.tar", root / "work"
     work.mkdir(exist_ok=True)
     data = DataConfig(source_kind="cifar10", source=str(path))
-    return FuzzTarget(seeds.cifar10(), _file(path, lambda _: list_images(data, work)))
+    return FuzzTarget(seeds.cifar10(), _file(path, lambda _: cifar10.SOURCE.list_images(data, work)))
 
 
 def _replaced(path: Path, read: Callable[[], object], same_size: bool = False) -> FuzzTarget:

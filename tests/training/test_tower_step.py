@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_a_step_of_many_devices_is_that_of_one():
     mesh = placement.make_mesh(2)
     first, sums, _ = steps_on(mesh, 1)
     expected, expected_sums, _ = steps_on(None, 1)
-    np.testing.assert_allclose(sums, expected_sums, rtol=1e-5)
+    chex.assert_trees_all_close(sums, expected_sums, rtol=1e-5)
     assert sums.count == 7
     assert largest_difference(first, expected) <= 1e-5
 
@@ -114,5 +115,5 @@ def test_ten_steps_in_float64_are_those_of_one_device(float64, towers, replicas)
 def test_a_batch_in_parts_on_many_devices_is_that_of_one(float64):
     found, sums, _ = steps_on(placement.make_mesh(2), 1, np.float64, accumulation=2)
     expected, expected_sums, _ = steps_on(None, 1, np.float64)
-    np.testing.assert_allclose(sums, expected_sums, rtol=1e-12)
+    chex.assert_trees_all_close(sums, expected_sums, rtol=1e-12)
     assert largest_difference(found, expected) <= 1e-12
