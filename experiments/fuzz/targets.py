@@ -160,7 +160,9 @@ def _cifar10(root: Path) -> FuzzTarget:
     path, work = root / "cifar.tar", root / "work"
     work.mkdir(exist_ok=True)
     data = DataConfig(source_kind="cifar10", source=str(path))
-    return FuzzTarget(seeds.cifar10(), _file(path, lambda _: cifar10.SOURCE.list_images(data, work)))
+    return FuzzTarget(
+        seeds.cifar10(), _file(path, lambda _: cifar10.SOURCE.list_images(data, work))
+    )
 
 
 def _replaced(path: Path, read: Callable[[], object], same_size: bool = False) -> FuzzTarget:
