@@ -9,10 +9,13 @@ that a resumed run may change.
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.fields import (
+    Bound,
+    Fraction,
+    FractionBelowOne,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -71,10 +74,10 @@ class DataConfig:
     name: str = ""
     source_kind: SourceKindName = "digits"
     source: str = result_neutral("")
-    stored_size: int = 256
+    stored_size: Annotated[int, Bound("8 to 2048 pixels", lambda size: 8 <= size <= 2048)] = 256
     store: Literal["jpeg", "raw"] = "jpeg"
-    jpeg_quality: int = 95
-    validation_fraction: float = 0.1
+    jpeg_quality: Annotated[int, Bound("1 to 100", lambda quality: 1 <= quality <= 100)] = 95
+    validation_fraction: FractionBelowOne = 0.1
     orientation: Literal["auto", "upright", "stored"] = result_neutral("auto")
     colours: Literal["auto", "shown", "stored"] = result_neutral("auto")
     copies: Literal["together", "ignore"] = "together"
@@ -115,7 +118,7 @@ class AugmentConfig:
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     rotation_degrees: NonNegativeFloat = 0.0
-    rotation_probability: float = 1.0
+    rotation_probability: Fraction = 1.0
     crop_chunk: PositiveInt = 1
 
 
@@ -151,7 +154,7 @@ class OptimizerConfig:
 
     learning_rate: NonNegativeFloat = retunable(0.01)
     bias_learning_rate: NonNegativeFloat = retunable(0.02)
-    momentum: NonNegativeFloat = 0.9
+    momentum: FractionBelowOne = 0.9
     weight_decay: NonNegativeFloat = 5e-4
     layer_learning_rate: Rates = ()
     layer_weight_decay: Rates = ()
@@ -263,11 +266,11 @@ class Config:
     initial_weights: Literal["network", "fan-in"] = "network"
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     batch_size: PositiveInt = 128
-    towers: int = result_neutral(1)
+    towers: Annotated[int, Bound("1 or 2", lambda count: count in (1, 2))] = result_neutral(1)
     replicas: NonNegativeInt = result_neutral(0)
     accumulation: PositiveInt = retunable(1)
     epochs: PositiveFloat = retunable(90)
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Bound("0 or more, below 2**32", lambda seed: 0 <= seed < 2**32)] = 0
     evaluate_every_epochs: PositiveFloat = 1
     checkpoint_every_steps: NonNegativeInt = result_neutral(0)
     log_every_steps: PositiveInt = result_neutral(20)

@@ -4,22 +4,26 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
 
 from alexnet_jax.errors import InputError, did_you_mean
 
 
 class Bound(NamedTuple):
-    """The smallest value of a number, or a number that it must exceed; all must be finite."""
+    """What a finite number must be: in words, and as a test."""
 
-    minimum: float
-    exclusive: bool = False
+    words: str
+    holds: Callable[[float], bool]
 
 
-NonNegativeInt = Annotated[int, Bound(0)]
-PositiveInt = Annotated[int, Bound(1)]
-NonNegativeFloat = Annotated[float, Bound(0)]
-PositiveFloat = Annotated[float, Bound(0, exclusive=True)]
+_NOT_NEGATIVE = Bound("0 or more", lambda value: value >= 0)
+NonNegativeInt = Annotated[int, _NOT_NEGATIVE]
+NonNegativeFloat = Annotated[float, _NOT_NEGATIVE]
+PositiveInt = Annotated[int, Bound("1 or more", lambda value: value >= 1)]
+PositiveFloat = Annotated[float, Bound("more than 0", lambda value: value > 0)]
+Fraction = Annotated[float, Bound("0 to 1", lambda value: 0 <= value <= 1)]
+FractionBelowOne = Annotated[float, Bound("below 1, and 0 or more", lambda value: 0 <= value < 1)]
 
 
 def check_bounds(config: Any, prefix: str = "") -> None:
@@ -30,10 +34,8 @@ def check_bounds(config: Any, prefix: str = "") -> None:
             check_bounds(value, f"{prefix}{name}.")
             continue
         for bound in getattr(hint, "__metadata__", ()):
-            if bound.exclusive and not bound.minimum < value < math.inf:
-                raise InputError(f"{prefix}{name} is {value}; it must be more than {bound.minimum}")
-            if not bound.minimum <= value < math.inf:
-                raise InputError(f"{prefix}{name} is {value}; it must be {bound.minimum} or more")
+            if not (math.isfinite(value) and bound.holds(value)):
+                raise InputError(f"{prefix}{name} is {value}; it must be {bound.words}")
 
 
 def result_neutral(default: Any) -> Any:
