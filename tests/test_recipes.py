@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import config, dataset, tiny_network  # noqa: F401
+from tiny import config, dataset, tiny_network, train  # noqa: F401
 
 from alexnet_jax import recipes, workflow
 from alexnet_jax.config import Config, PreprocessConfig
@@ -23,7 +23,6 @@ from alexnet_jax.presets import PRESETS
 from alexnet_jax.recipes import Trunk, chosen, is_open, resume_recipe
 from alexnet_jax.resolution import Facts, check_before_preparing, resolve
 from alexnet_jax.runs.run_folder import read_run
-from alexnet_jax.training.start import train
 
 OPEN = PRESETS["folder"]
 CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5")

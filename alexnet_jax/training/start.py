@@ -3,7 +3,6 @@
 import csv
 import io
 import shutil
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +25,6 @@ from alexnet_jax.data.duplicates import (
 )
 from alexnet_jax.data.prepared import load_statistics, read_prepared
 from alexnet_jax.data.preprocess import Inputs, make_inputs
-from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError, InputError
 from alexnet_jax.evaluation.guessing import Guess
 from alexnet_jax.files import write_text
@@ -34,48 +32,14 @@ from alexnet_jax.network import placement
 from alexnet_jax.resolution import Facts, Resolved, resolve
 from alexnet_jax.runs import run_folder
 from alexnet_jax.runs.environment import environment
-from alexnet_jax.runs.record import RunRecord, check_same_config
+from alexnet_jax.runs.record import RunRecord
 from alexnet_jax.runs.run_folder import Run, read_run
 from alexnet_jax.source_kinds import SOURCE_KINDS
-from alexnet_jax.training.train import Outcome, train_run
 
 Say = Callable[[str], None]
 
 DUPLICATES = "near_duplicates.csv"
 """In a run folder: test images that show what a training image shows."""
-
-
-def train(
-    config: Config,
-    workdir: str | Path,
-    dataset: Dataset,
-    retune: bool = False,
-    started: float | None = None,
-    display: Display | None = None,
-) -> Outcome:
-    """Trains `config` on an opened data set, or continues the run in `workdir`.
-
-    Args:
-      workdir: made when absent. All processes must see the same one.
-      retune: let rates, schedule and epochs of a run in the folder change from here on.
-      started: `time.monotonic()` at which the user began to wait, for `seconds_to_first_step`.
-
-    Raises:
-      InputError: impossible configuration, devices that do not fit it, or another run's folder.
-      DataError: the data set is not the one that the run began with.
-      CheckpointError, DivergedError, PeerLostError: as of `train_run`.
-    """
-    workdir = Path(workdir).absolute()
-    started = time.monotonic() if started is None else started
-    display = (display or Display()) if processes.is_chief() else Display(lambda line: None)
-    mesh = mesh_of(config)
-    with run_folder.opened(workdir, display.say) as record:
-        stored = None
-        if record is not None:
-            stored = record.config
-            check_same_config(workdir, stored, config, retune)
-        run = open_run(config, workdir, dataset, record, source_of(config, record), display.say)
-        return train_run(run, dataset, mesh=mesh, display=display, started=started, previous=stored)
 
 
 def mesh_of(config: Config) -> Mesh | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 
 from alexnet_jax import __version__, processes
 from alexnet_jax.config import Config
@@ -78,17 +79,18 @@ def train(
         if config.towers > 1 or config.replicas or processes.count() > 1:
             mesh_of(config)  # it starts the devices, so only where it may fail
         dataset = _prepared(config, data_dir, record, display)
+        mesh = mesh_of(config)
         run = open_run(config, workdir, dataset, record, source, display.say)
         outcome = train_run(
             run,
             dataset,
-            mesh=mesh_of(config),
+            mesh=mesh,
             display=display,
             started=started,
             previous=record and record.config,
         )
         if outcome.finished:
-            print_summary(outcome, _finish(outcome, dataset), display.warn)
+            print_summary(outcome, _finish(outcome, dataset, mesh), display.warn)
     return outcome.state
 
 
@@ -107,14 +109,14 @@ def _prepared(
     return dataset
 
 
-def _finish(outcome: Outcome, dataset: Dataset) -> FinalTest:
+def _finish(outcome: Outcome, dataset: Dataset, mesh: Mesh | None) -> FinalTest:
     """Tests the last parameters and writes the report, unless an earlier call has."""
     run, step = outcome.run, int(outcome.state.step)
     config, report = run.config, run.workdir / REPORT
     test = final_test(run)
     # A finished run that was given more epochs, or more views, is tested again.
     if test.step != step or str(config.final_views) not in test.summary:
-        split, mesh = dataset.split(config.data.validation_split), mesh_of(config)
+        split = dataset.split(config.data.validation_split)
         results = {
             views: evaluate_params(run, outcome.state.params, split, views, mesh)
             for views in sorted({1, config.final_views})

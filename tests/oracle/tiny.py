@@ -1,16 +1,22 @@
 """A tiny data set and a tiny network, for loops that take a second."""
 
 import dataclasses
+import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from alexnet_jax.config import AugmentConfig, Config, DataConfig, ScheduleConfig
-from alexnet_jax.data.dataset import open_dataset
+from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.display import Display
 from alexnet_jax.network.layers import Activation, Conv, Dense, Dropout, Flatten, MaxPool, Network
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.preparation.prepare import prepare
+from alexnet_jax.runs.record import check_same_config
+from alexnet_jax.runs.run_folder import opened
+from alexnet_jax.training.start import mesh_of, open_run, source_of
+from alexnet_jax.training.train import Outcome, train_run
 
 TINY = Network(
     "tiny",
@@ -69,3 +75,14 @@ def config():
         schedule=ScheduleConfig("plateau", patience_epochs=50),
         optimizer=dataclasses.replace(Config().optimizer, learning_rate=1e-3),
     )
+
+
+def train(config: Config, workdir: Path, dataset: Dataset, retune: bool = False) -> Outcome:
+    """Trains on an opened data set, without the final test and the report of `workflow.train`."""
+    display, mesh = Display(), mesh_of(config)
+    with opened(workdir, display.say) as record:
+        if record is not None:
+            check_same_config(workdir, record.config, config, retune)
+        run = open_run(config, workdir, dataset, record, source_of(config, record), display.say)
+        begun, previous = time.monotonic(), record and record.config
+        return train_run(run, dataset, mesh=mesh, display=display, started=begun, previous=previous)

@@ -12,12 +12,11 @@ import jax
 import numpy as np
 import PIL.Image
 import pytest
-from tiny import config, dataset, tiny_network  # noqa: F401
+from tiny import config, dataset, tiny_network, train  # noqa: F401
 
 import alexnet_jax
 from alexnet_jax.runs.checkpoint import Checkpoints
 from alexnet_jax.runs.run_weights import load_weights
-from alexnet_jax.training.start import train
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "experiments" / "restoring" / "README.md"

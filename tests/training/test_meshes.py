@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 import quick
+from tiny import train
 
 from alexnet_jax import workflow
 from alexnet_jax.errors import InputError
@@ -25,7 +26,6 @@ from alexnet_jax.network.layers import (
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.checkpoint import Checkpoints
 from alexnet_jax.training import steps as steps_module
-from alexnet_jax.training.start import train
 
 TOWERS = Network(
     "tiny towers",

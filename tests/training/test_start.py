@@ -3,13 +3,13 @@
 import dataclasses
 
 import pytest
+from tiny import train
 
 from alexnet_jax.config import AUTO, OptimizerConfig, Phase, ScheduleConfig
 from alexnet_jax.errors import DivergedError, InputError
 from alexnet_jax.presets import PRESETS
 from alexnet_jax.resolution import check_before_preparing
 from alexnet_jax.training import batches as batches_module
-from alexnet_jax.training.start import train
 
 
 @pytest.mark.parametrize(

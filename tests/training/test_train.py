@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from tiny import train
 
 from alexnet_jax.config import OptimizerConfig, TransferConfig
 from alexnet_jax.data.stream import Batch, TrainingStream
@@ -24,7 +25,6 @@ from alexnet_jax.runs.metrics_log import read_rows
 from alexnet_jax.runs.run_folder import read_run
 from alexnet_jax.training import steps as steps_module
 from alexnet_jax.training import validation as validation_module
-from alexnet_jax.training.start import train
 
 
 def rows_without_rate(folder: Path) -> list[dict]:
