@@ -143,7 +143,7 @@ def copy_image(image: np.ndarray, flip: bool, out: np.ndarray) -> None:
 
 
 def copy_reversed(image: np.ndarray, out: np.ndarray) -> None:
-    """Copies blue, green, red, [h, w, 3], mirrored, to contiguous red, green, blue.
+    """Copies blue, green, red, uint8 [h, w, 3], mirrored, to contiguous red, green, blue.
 
     Each row's bytes are read backwards, eight at a time: a quarter of the time of `copy_image`.
     """

@@ -151,7 +151,11 @@ def _profile_without_icc(image: Image.Image) -> bytes | None:
 
 @functools.lru_cache(maxsize=16)
 def matrix_profile(points: tuple[tuple[float, float], ...], gamma: float) -> bytes:
-    """Returns an ICC profile (version 2) for CIE x and y of white, red, green, blue and a power."""
+    """Returns an ICC profile (version 2) for CIE x and y of white, red, green, blue and a power.
+
+    Raises:
+      ValueError, LinAlgError, struct.error: no colour space has such points.
+    """
     if not all(0 < y <= 1 and 0 <= x <= 1 for x, y in points):
         raise ValueError("no colours")
     white, *primaries = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in points)  # XYZ

@@ -207,7 +207,7 @@ def _is_fine(grey: np.ndarray) -> np.ndarray:
 
 
 def texture_candidates(grey: np.ndarray, colour: np.ndarray, queries: np.ndarray) -> Candidates:
-    """Returns finely textured pairs: grey is [n, s, s], colour [n, c, c, 3], queries int64 [m]."""
+    """Returns finely textured pairs: uint8 [n, s, s] and [n, c, c, 3]; queries are int64 [m]."""
     fine = np.flatnonzero(_is_fine(grey))
     levels = grey[fine].reshape(len(fine), grey.shape[1] ** 2).astype(np.float32)
     tones = two_tones(colour[fine], levels).reshape(len(fine), 6)  # dark and light RGB

@@ -113,6 +113,7 @@ def _longest_side_in_icon(data: bytes) -> int:
 
 
 def appear(image: Image.Image, appearance: Appearance) -> Image.Image:
+    """Converts a loaded image to RGB, turned and coloured; errors as of `depth.scaled`."""
     turn = _turn(image) if appearance.orientation == "upright" else None
     rgb = colours.to_rgb(depth.to_eight_bits(image), appearance.colours)
     return rgb if turn is None else rgb.transpose(turn)

@@ -24,6 +24,11 @@ _J2K_START = b"\xff\x4f\xff\x51"  # SOC and SIZ
 
 
 def load_pixels(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
+    """Loads an opened image of the file `data`, with 8 bits a sample.
+
+    Raises:
+      BadImageError: the file is truncated, or it has more bits and their range is not known.
+    """
     if image.format == "PPM" and image.tile[0].codec_name in ("ppm", "ppm_plain"):
         return _portable(image, data)
     _name_16_bit_planes(image)
@@ -41,7 +46,7 @@ def load_pixels(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
 
 
 def to_eight_bits(image: Image.Image, data: bytes = b"") -> Image.Image:
-    """Brings a loaded image of deep greys to 8 bits; any other is returned as it is."""
+    """Brings deep greys of a loaded image to 8 bits, others stay; errors as of `scaled`."""
     if image.mode != "F" and not image.mode.startswith("I"):
         return image
     samples = np.asarray(image)

@@ -48,6 +48,7 @@ def read_copies(folder: Path) -> list[CopyRow] | None:
 
 
 def across_splits(rows: Sequence[CopyRow], train: str, test: str) -> list[DuplicatePair]:
+    """Returns the photos of split `test` whose scene is in `train`, too; none if they are one."""
     pairs = []
     for scene in _by_scene(rows).values() if test != train else ():
         known = [row for row in scene if row.split == train]

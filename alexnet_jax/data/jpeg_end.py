@@ -24,6 +24,9 @@ def completed(data: bytes) -> bytes:
     libjpeg-turbo fills what is missing with grey, and its strict form refuses a scan with too few
     bits, unless zeros follow: they are removed first, as a whole scan never ends with a zero of its
     own.
+
+    Raises:
+      BadImageError: part of a scan or a whole one is missing, or other bytes follow the last.
     """
     whole = data.rstrip(b"\0")
     if whole.endswith(b"\xff") and whole != data:

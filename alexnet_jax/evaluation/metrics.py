@@ -108,6 +108,7 @@ def probability_sums(
 ) -> MetricSums:
     """Returns the sums of float32 `[n, classes]`, whose rows need not add up to 1 exactly.
 
+    Labels and mask are those of `batch_sums`.
     A probability below the smallest normal float32 counts as that (a loss of 87.3), so that one
     confident mistake does not make the mean infinite.
     """
@@ -184,7 +185,10 @@ METRICS = {
 
 
 def confusion_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns int64 `[label, answer]` counts of images; the answer is the first of equals."""
+    """Returns int64 `[label, answer]` counts of images; the answer is the first of equals.
+
+    Probabilities are `[n, classes]`, labels int `[n]`.
+    """
     classes = probabilities.shape[1]
     cells = labels.astype(np.int64) * classes + probabilities.argmax(axis=1)
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes)

@@ -20,7 +20,7 @@ class View(NamedTuple):
 
 
 def centre_offset(stored_size: int, image_size: int) -> int:
-    """Rounded down (2012)."""
+    """Returns the top and left of the centre window, pixels, rounded down (2012)."""
     return (stored_size - image_size) // 2
 
 
