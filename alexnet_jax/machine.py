@@ -11,18 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "tensorflow-datasets",
-    "grain",
-    "array-record",
-    "numpy",
-    "pillow",
-)
+from alexnet_jax.runs.environment import PACKAGES
+
 NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 
 

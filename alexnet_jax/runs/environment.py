@@ -9,9 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jax
-
-_PACKAGES = (
+PACKAGES = (
     "jax",
     "jaxlib",
     "flax",
@@ -19,14 +17,18 @@ _PACKAGES = (
     "orbax-checkpoint",
     "tensorflow-datasets",
     "grain",
+    "array-record",
     "numpy",
     "pillow",
 )
+"""Packages whose versions a run depends on."""
 
 
 def environment() -> dict[str, Any]:
+    import jax  # not above: `doctor` reads the list where packages are missing
+
     versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return {

@@ -41,7 +41,7 @@ def train(
     data_dir: str | Path | None = None,
     *,
     retune: bool = False,
-    say: Callable = print,
+    say: Callable[[str], object] = print,
     started: float | None = None,
     quiet: bool = False,
     typed: Collection[str] = (),
@@ -54,7 +54,9 @@ def train(
     Args:
       data_dir: folder of the prepared sets (default: `default_data_dir()`).
       retune: let rates, schedule and epochs of a run in the folder change from here on.
+      say: is called with each line for the user.
       started: `time.monotonic()` from which `run.json` counts `seconds_to_first_step`.
+      quiet: say only warnings and the result.
       typed: dotted names of fields that are kept even where they equal the preset.
 
     Returns:
