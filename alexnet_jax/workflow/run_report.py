@@ -145,7 +145,7 @@ def _neighbours(
 ) -> list[Neighbours]:
     """Returns the first random examples with the training images nearest to them."""
     rows = [example for example in examples if example.kind == "random"][:NEIGHBOUR_ROWS]
-    train = dataset.split("train")
+    train = dataset.split(weights.run.config.data.train_split)
     draw = np.random.Generator(np.random.Philox(key=[weights.run.config.seed, 0xF4]))
     searched = np.sort(draw.permutation(len(train))[:NEIGHBOUR_BANK])
     layer = last_hidden_layer(weights.run.network)
