@@ -329,20 +329,25 @@ def test_layers_are_transferred_from_another_run(unbroken, config, dataset, tmp_
 
 
 def test_the_step_compiles_once_and_donates(config, dataset, tmp_path, monkeypatch):
-    made = []
+    made, states = [], []
     make = steps_module.make_train_step
 
     def make_and_keep(*arguments, **options):
-        made.append(make(*arguments, **options))
-        return made[-1]
+        step = make(*arguments, **options)
+        made.append(step)
+
+        def keeping(state, *others):
+            states.append(state)
+            return step(state, *others)
+
+        return keeping
 
     monkeypatch.setattr(steps_module, "make_train_step", make_and_keep)
-    train(config, tmp_path / "run", dataset)
+    outcome = train(config, tmp_path / "run", dataset)
     assert [step._cache_size() for step in made] == [1]
-    network, size = read_run(tmp_path / "run").network, 8
-    state = steps_module.init_state(network, config.optimizer, size, 0)
-    old = jax.tree.leaves(state.params)
-    assert not any(leaf.is_deleted() for leaf in old)
+    assert len(states) == outcome.steps_done
+    assert all(leaf.is_deleted() for state in states for leaf in jax.tree.leaves(state.params))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(outcome.state.params))
 
 
 def test_runs_follow_each_other_in_one_process(config, dataset, tmp_path):
