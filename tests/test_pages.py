@@ -43,7 +43,7 @@ def test_every_template_has_a_page_and_every_record_of_a_claim():
 def test_a_part_is_found_by_its_marker_in_any_file_and_its_links_lead_to_the_experiments():
     text = "# Guide\n<!-- walk: python -m experiments.pages -->\n<!-- end of walk -->\n"
     rendered = pages.with_parts(ROOT / "alexnet_jax" / "guide" / "page.md", text)
-    assert rendered.startswith("# Guide\n<!-- walk: ") and " two CPU cores" in rendered
+    assert rendered.startswith("# Guide\n<!-- walk: ") and " 2 CPU cores" in rendered
     assert pages.with_parts(ROOT / "README.md", rendered) == rendered
     results_part = text.replace("walk", "results")
     rendered = pages.with_parts(ROOT / "alexnet_jax" / "guide" / "page.md", results_part)
