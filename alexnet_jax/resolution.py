@@ -14,7 +14,7 @@ from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.fields import check_bounds
 from alexnet_jax.network.layers import (
     Network,
-    parametric_layers,
+    layers_with_parameters,
     summarize,
     with_fan_in_weights,
 )
@@ -97,7 +97,7 @@ def _check_layer_names(config: Config, network: Network) -> None:
         for i, phase in enumerate(config.schedule.phases)
         for field in ("layer_learning_rate", "layer_bias_learning_rate")
     }
-    known = [layer.name for layer in parametric_layers(network.layers)]
+    known = layers_with_parameters(network)
     for field, pairs in rates.items():
         for layer, _ in pairs:
             if layer not in known:

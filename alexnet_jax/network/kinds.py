@@ -171,6 +171,9 @@ class Lrn(Layer):
     def drawing_note(self, output: Shape) -> str:
         return "norm"
 
+    def combines_channels(self) -> bool:
+        return True
+
     def share(self, towers: int, divided: bool) -> "Lrn":
         if divided and self.groups == 1:
             raise InputError(

@@ -38,8 +38,9 @@ class Field(NamedTuple):
 class Layer:
     """The rules raise `InputError` with what is wrong, to be read after "layer 'conv1' …"."""
 
-    PREFIX: ClassVar[str] = ""  # of its name in a network; layers with parameters have their own
+    PREFIX: ClassVar[str] = ""  # of its name in a network; `Parametric` layers have their own
     LABEL: ClassVar[str] = ""  # in tables
+    groups = 1  # of channels that are computed apart
 
     def prefix(self) -> str:
         return self.PREFIX
@@ -55,7 +56,7 @@ class Layer:
         return shape
 
     def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape] | None:
-        """Returns the shapes of kernel and bias, if there are any."""
+        """Returns the shapes of `kernel` and `bias`, if any; towers share their last axes."""
         return None
 
     def macs(self, shape: Shape) -> int:
@@ -69,6 +70,10 @@ class Layer:
         """Returns what a unit reads of an input of `extent` units a side; None: all of it."""
         windows = self.windows() or Windows(1)
         return Field(windows.size, windows.stride, windows.padding)
+
+    def combines_channels(self) -> bool:
+        """Whether an output depends on several channels of the input."""
+        return False
 
     def reads_all_towers(self) -> bool:
         return False
@@ -89,6 +94,9 @@ class Parametric(Layer):
 
     def parameter_shapes(self, shape: Shape) -> tuple[Shape, Shape]:
         raise NotImplementedError
+
+    def combines_channels(self) -> bool:
+        return True
 
     def macs(self, shape: Shape) -> int:
         return math.prod(self.parameter_shapes(shape)[0])

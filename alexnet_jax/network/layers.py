@@ -44,6 +44,7 @@ __all__ = [
     "Parametric",
     "ResponseNorm",
     "layer_names",
+    "layers_with_parameters",
     "padding_of",
     "parametric_layers",
     "summarize",
@@ -71,7 +72,7 @@ class Network:
     @property
     def towers(self) -> int:
         """The most groups that any layer has: 2 for the paper's two GPUs."""
-        return max(getattr(layer, "groups", 1) for layer in self.layers)
+        return max(layer.groups for layer in self.layers)
 
     def with_classes(self, classes: int) -> "Network":
         if classes < 2:
@@ -104,6 +105,11 @@ class LayerSummary:
 
 def parametric_layers(layers: tuple[Layer, ...]) -> list[Parametric]:
     return [layer for layer in layers if isinstance(layer, Parametric)]
+
+
+def layers_with_parameters(network: Network) -> list[str]:
+    """Returns the names of all layers with parameters, `Parametric` or not."""
+    return [summary.name for summary in summarize(network) if summary.params]
 
 
 def layer_names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
@@ -189,7 +195,8 @@ def with_fan_in_weights(network: Network, image_size: int) -> Network:
     The variance is 2 / fan_in where a ReLU follows (He et al., 2015, "Delving deep into
     rectifiers"), and 1 / fan_in in the last layer; biases are 0.
     """
-    *hidden, last = (row for row in summarize(network, image_size) if row.weights)
+    rows = summarize(network, image_size)
+    *hidden, last = (row for row in rows if isinstance(row.layer, Parametric))
     layers = network.layers
     for row in (*hidden, last):
         gain = 1 if row is last else 2

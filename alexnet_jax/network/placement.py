@@ -10,7 +10,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, Sharding
 from jax.sharding import PartitionSpec as P
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.network.layers import Network, parametric_layers
+from alexnet_jax.network.layers import Network, layer_names, parametric_layers
 from alexnet_jax.network.modules import DATA, TOWER
 
 
@@ -103,8 +103,8 @@ def mesh_or_none(mesh: Mesh) -> Mesh | None:
 
 def partition_specs(mesh: Mesh, network: Network, tree: Any) -> Any:
     """`network` is the whole one, not that of one tower."""
-    *others, _ = parametric_layers(network.layers)
-    split = {layer.name for layer in others} if mesh.shape[TOWER] > 1 else set()
+    classifier = parametric_layers(network.layers)[-1].name
+    split = set(layer_names(network.layers)) - {classifier} if mesh.shape[TOWER] > 1 else set()
 
     def spec(path, leaf):
         layer = getattr(path[-2], "key", None) if len(path) > 1 else None

@@ -7,7 +7,6 @@ from alexnet_jax.network.layers import (
     Flatten,
     Layer,
     LayerSummary,
-    Lrn,
     Network,
     Parametric,
     parametric_layers,
@@ -103,8 +102,8 @@ def _places(
         reads = ""
         if isinstance(layer, Flatten):
             mixed = layer.groups == 1
-        elif isinstance(layer, Parametric | Lrn):
-            apart = getattr(layer, "groups", 1) % towers == 0 and layer is not classifier
+        elif layer.combines_channels():
+            apart = layer.groups % towers == 0 and layer is not classifier
             everyone = "both" if towers == 2 else "all"
             reads = ("own" if apart and not mixed else everyone) if divided else "image"
         if isinstance(layer, Parametric):

@@ -36,7 +36,7 @@ def tower_network(network: Network, towers: int) -> Network:
     """Returns what each device computes, as a network; the classifier stays whole."""
     if towers == 1:
         return network
-    if all(getattr(layer, "groups", 1) == 1 for layer in parametric_layers(network.layers)):
+    if all(layer.groups == 1 for layer in parametric_layers(network.layers)):
         raise InputError(
             f"network '{network.name}' has no groups, so it has no {towers} towers; use 1 tower, "
             "with replicas on the other devices"

@@ -47,10 +47,7 @@ def narrow_networks() -> None:
     NETWORKS["tiny"] = TINY
     for name in NARROW:
         network = NETWORKS[name]
-        widths = {
-            layer.name: 2 * getattr(layer, "groups", 1)
-            for layer in parametric_layers(network.layers)
-        }
+        widths = {layer.name: 2 * layer.groups for layer in parametric_layers(network.layers)}
         layers = with_features(network.layers, widths)
         NETWORKS[name] = Network(name, layers, min(network.image_size, 64), network.source)
 
