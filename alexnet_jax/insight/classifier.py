@@ -105,10 +105,11 @@ class Classifier:
     def apply(self, images: Any, layer: str | None = None) -> jax.Array:
         """Returns logits, float32 `[n, classes]`, or the activations of `layer` as `features` does.
 
-        `images` are from `preprocess`. It may be jitted, mapped and differentiated, but in reverse
-        only (`grad`, `vjp`, `jacrev`): the convolutions define no forward gradients. A program
-        jitted around it has the parameters as constants; to pass them as an argument, jit
-        `AlexNet(network).apply` and give it `{"params": params}`.
+        `images` are from `preprocess`; others raise `InputError`, as does an unknown layer. It may
+        be jitted, mapped and differentiated, but in reverse only (`grad`, `vjp`, `jacrev`): the
+        convolutions define no forward gradients. A program jitted around it has the parameters as
+        constants; to pass them as an argument, jit `AlexNet(network).apply` and give it
+        `{"params": params}`.
 
         >>> classifier = load("runs")
         >>> images = classifier.preprocess(["photo.jpg"])
@@ -167,6 +168,7 @@ class Classifier:
         A layer with weights stands for its output after the nonlinearity that follows it directly
         (paper §6: the 4096 of `fc7`); `fc7:linear` is its linear response, and `before_relu` gives
         that for all. `norm1` and `pool1` are after normalization and pooling. No dropout.
+        An unknown layer raises `InputError`.
 
         >>> found = load("runs").features(["photo.jpg"], layer=["conv1:linear", "pool2", "fc7"])
         >>> {name: values.shape for name, values in found.items()}

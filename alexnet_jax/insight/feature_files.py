@@ -41,7 +41,10 @@ def check_features_path(path: str | Path) -> Path:
 def save_features(
     path: str | Path, features: np.ndarray, names: Sequence[str], layer: str, source: str = ""
 ) -> Path:
-    """Writes `features` (float32, a row per image), `images` (names), `layer` and `source`."""
+    """Writes `features` (float32, a row per image), `images` (names), `layer` and `source`.
+
+    Returns the new file's path, which ends with `.npz`. Raises `InputError` if it exists.
+    """
     if len(features) != len(names):
         raise ValueError(f"{len(features)} rows of features for {len(names)} names")
     target = check_features_path(path)

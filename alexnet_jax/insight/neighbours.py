@@ -33,7 +33,8 @@ def nearest(queries: Any, bank: Any, count: int) -> tuple[np.ndarray, np.ndarray
     """Finds the rows of `bank`, float `[m, …]`, with the least Euclidean distance to each query.
 
     `queries` is float `[n, …]`. Returns indices int `[n, count]`, nearest first (ties by index),
-    and distances float32 `[n, count]`.
+    and distances float32 `[n, count]`. Raises `InputError` for a `count` above m, or
+    where the other axes differ.
     """
     queries, bank = (np.asarray(x, np.float32) for x in (queries, bank))
     if queries.shape[1:] != bank.shape[1:]:

@@ -31,8 +31,7 @@ def convolution(
     """Returns the cross-correlation with a filter bank, `[n, out_h, out_w, features]`. Paper: §3.5.
 
     `x` is `[n, h, w, c]`, `kernel` `[window_h, window_w, c / groups, features]`, both float32 or
-    bfloat16. `padding` is (rows before, after), (columns before, after). Groups are runs of
-    channels.
+    bfloat16, as the result. The padding is zeros. Groups are runs of channels.
     """
     x, kernel = match_variance(x, kernel)
     return _convolution(x, kernel, stride, padding, groups)
@@ -218,7 +217,8 @@ def local_convolution(
     """Returns a convolution with stride 1 whose output pixels have filters of their own.
 
     `x` is `[n, h, w, c]`, `kernel` `[out_h, out_w, window_h, window_w, c, features]`, both float32
-    or bfloat16. Source: 2012 code, layer type `local`.
+    or bfloat16, as the result `[n, out_h, out_w, features]`. The padding is zeros. Source: 2012
+    code, layer type `local`.
     """
     out_height, out_width, *window, channels, features = kernel.shape
     x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)))

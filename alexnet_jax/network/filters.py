@@ -35,7 +35,10 @@ def scale_filters(kernel: np.ndarray) -> np.ndarray:
 def tile_filters(
     filters: np.ndarray, per_row: int = FILTERS_PER_ROW, gap: int = 1, magnify: int = 1
 ) -> np.ndarray:
-    """Returns uint8 `[height, width, 3]` from `[n, height, width, 3]`; `gap` in pixels, black."""
+    """Returns uint8 `[height, width, 3]` from `[n, height, width, 3]`, rows of `per_row`.
+
+    Black lines of `gap` pixels lie between them; then each pixel becomes a square of `magnify`.
+    """
     count, height, width, _ = filters.shape
     columns = min(per_row, count)
     rows = -(-count // columns)
@@ -51,7 +54,10 @@ def tile_filters(
 def tower_pictures(
     kernel: np.ndarray, groups: int = 2, per_row: int = FILTERS_PER_ROW, magnify: int = 1
 ) -> list[np.ndarray]:
-    """Returns one picture per tower of conv1 `[height, width, 3, filters]`. Paper: Figure 3."""
+    """Returns a picture, uint8 `[h, w, 3]`, per tower (`groups`), of one scale. Paper: Figure 3.
+
+    `kernel` is conv1's, float `[height, width, 3, filters]`; the towers' filters follow each other.
+    """
     filters = scale_filters(kernel)
     if groups < 1 or len(filters) % groups:
         raise InputError(f"{len(filters)} filters cannot be split into {groups} towers")
@@ -59,7 +65,7 @@ def tower_pictures(
 
 
 def filter_picture(kernel: np.ndarray, groups: int = 2, magnify: int = 6) -> np.ndarray:
-    """Returns all towers in one picture, uint8 `[h, w, 3]`, with a white band between them."""
+    """Returns the `tower_pictures` as one, uint8 `[h, w, 3]`, with a white band between them."""
     pictures = tower_pictures(kernel, groups, magnify=magnify)
     height, width = kernel.shape[0] * magnify // 2, pictures[0].shape[1]
     band = np.full((height, width, 3), 255, np.uint8)
@@ -68,7 +74,7 @@ def filter_picture(kernel: np.ndarray, groups: int = 2, magnify: int = 6) -> np.
 
 
 def colour_shares(kernel: np.ndarray, groups: int = 2) -> list[float]:
-    """Returns, per tower, the share of the weights' energy that is colour, 0..1.
+    """Returns, per tower of `[height, width, 3, filters]`, the share of colour in its energy, 0..1.
 
     With `m` the mean of a position's R, G and B weights, it is `sum((w - m)^2) / sum(w^2)`: 0 for
     grey filters, about 2/3 for random ones. Paper §6.1: one tower becomes colour-blind.

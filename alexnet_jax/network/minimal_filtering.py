@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
+"""(rows before, after), (columns before, after), in pixels."""
 Matrices = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 # In which the polynomials are evaluated; infinity is the last point of every tile.

@@ -64,6 +64,9 @@ class AlexNet(nn.Module):
           capture: layer (of `layer_names`) to return instead; for a tuple, a dictionary.
           first_row: place of the first image in its batch, int32, may be traced: in a batch
             computed in parts, each image gets the dropout mask that it has in the whole.
+
+        Raises:
+          InputError: the images are no floats or do not fit, or `capture` names no layer.
         """
         names = layer_names(self.network.layers)
         wanted = {capture} if isinstance(capture, str) else set(capture or ())

@@ -1,7 +1,7 @@
 """Response normalization across channels (the paper's LRN) and within maps.
 
 Both are `x / (bias + alpha * S(x^2)) ** beta` with a window sum S, in float32 for bfloat16, too.
-Images are `[batch, height, width, channels]`.
+Images are `[batch, height, width, channels]`; results have their shape and dtype.
 """
 
 import functools

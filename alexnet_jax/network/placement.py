@@ -26,6 +26,7 @@ def make_mesh(
 
     `replicas` 0: as many as there are devices for and, in one process, as the batch (images per
     step) divides over. `accumulation` is the parts in which each replica computes its share.
+    Raises `InputError` where the devices are too few, or the batch does not divide.
     """
     devices = jax.devices() if devices is None else list(devices)
     if towers not in (1, 2):

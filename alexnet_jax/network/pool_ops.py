@@ -1,7 +1,8 @@
 """Pooling: the plain `lax` form, which is the definition, and a fast form for CPUs.
 
 XLA's CPU backend walks windows pixel by pixel. The fast form takes one axis after the other:
-`2 * window` operations for a pixel instead of `window ** 2`. Images are `[n, h, w, c]`.
+`2 * window` operations for a pixel instead of `window ** 2`. Images are `[n, h, w, c]`; results,
+`[n, out_h, out_w, c]`, have their dtype.
 """
 
 import functools

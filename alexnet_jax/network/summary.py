@@ -23,7 +23,7 @@ class LayerRow:
 
     layer: str
     kind: str
-    kernel_shape: tuple[int, ...]
+    kernel_shape: tuple[int, ...]  # empty: it has no parameters
     window: int | None  # pixels along a side, as `receptive_field`
     stride: int | None
     output_shape: tuple[int, ...]
@@ -31,7 +31,8 @@ class LayerRow:
     params: int
     macs: int
     neurons: int
-    tower_units: tuple[int, ...]  # on each tower; one number: all of them on every tower
+    # Channels on each tower; one number: all of them on every tower; empty: one tower.
+    tower_units: tuple[int, ...]
     reads: str  # channels of its `own` tower, of `both` (`all`), or those of the `image`
 
 
@@ -54,7 +55,9 @@ class NetworkSummary:
 
 
 def summary(network: Network | str, image_size: int | None = None) -> NetworkSummary:
-    """Returns the table of a network, or of the one of that name.
+    """Returns the table of a network, or of the one of that name; `image_size` is in pixels.
+
+    Raises `InputError` for an unknown name, or a size that does not fit.
 
     >>> paper = summary("paper")
     >>> paper.params, paper.macs, paper.neurons

@@ -33,7 +33,10 @@ Forward = Callable[..., jax.Array]
 
 
 def tower_network(network: Network, towers: int) -> Network:
-    """Returns what each device computes, as a network; the classifier stays whole."""
+    """Returns what each device computes, as a network; the classifier stays whole.
+
+    Raises `InputError` for a network without groups, and for a layer that cannot be divided.
+    """
     if towers == 1:
         return network
     if all(layer.groups == 1 for layer in parametric_layers(network.layers)):
