@@ -7,9 +7,16 @@ each GPU, here the two groups of one layer.
 """
 
 from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.network.descendants import (
+    BVLC_ALEXNET,
+    CAFFENET,
+    ONE_TOWER,
+    ONE_TOWER_ADAPTIVE,
+    ONE_WEIRD_TRICK,
+    ONE_WEIRD_TRICK_2014,
+)
 from alexnet_jax.network.layers import (
     Activation,
-    AdaptiveAvgPool,
     Conv,
     Dense,
     Dropout,
@@ -93,150 +100,6 @@ _ORIGINAL: tuple[Layer, ...] = (  # 224 x 224 x 3
     Dense("fc8", 1000),
 )
 
-# Caffe's two replicas: k = 1, normalization across all channels, inverted dropout, 227 pixels.
-_LRN_CAFFE = Lrn(alpha=1e-4 / 5, bias=1.0)
-_CAFFENET: tuple[Layer, ...] = (  # 227 x 227 x 3
-    Conv("conv1", 96, 11, stride=4, overhang=False),  # 55 x 55 x 96
-    Activation(),
-    MaxPool(),  # 27 x 27 x 96; pooling before normalization saves time
-    _LRN_CAFFE,
-    Conv("conv2", 256, 5, padding=2, groups=2, bias=1, overhang=False),  # 27 x 27 x 256
-    Activation(),
-    MaxPool(),  # 13 x 13 x 256
-    _LRN_CAFFE,
-    Conv("conv3", 384, 3, padding=1, overhang=False),  # 13 x 13 x 384
-    Activation(),
-    Conv("conv4", 384, 3, padding=1, groups=2, bias=1, overhang=False),  # 13 x 13 x 384
-    Activation(),
-    Conv("conv5", 256, 3, padding=1, groups=2, bias=1, overhang=False),  # 13 x 13 x 256
-    Activation(),
-    MaxPool(),  # 6 x 6 x 256
-    Flatten(),  # 9216
-    Dense("fc6", 4096, weight_std=0.005, bias=1),
-    Activation(),
-    Dropout(inverted=True),
-    Dense("fc7", 4096, weight_std=0.005, bias=1),
-    Activation(),
-    Dropout(inverted=True),
-    Dense("fc8", 1000),
-)
-
-_BVLC_ALEXNET: tuple[Layer, ...] = (  # 227 x 227 x 3
-    Conv("conv1", 96, 11, stride=4, overhang=False),  # 55 x 55 x 96
-    Activation(),
-    _LRN_CAFFE,
-    MaxPool(),  # 27 x 27 x 96
-    Conv("conv2", 256, 5, padding=2, groups=2, bias=0.1, overhang=False),  # 27 x 27 x 256
-    Activation(),
-    _LRN_CAFFE,
-    MaxPool(),  # 13 x 13 x 256
-    Conv("conv3", 384, 3, padding=1, overhang=False),  # 13 x 13 x 384
-    Activation(),
-    Conv("conv4", 384, 3, padding=1, groups=2, bias=0.1, overhang=False),  # 13 x 13 x 384
-    Activation(),
-    Conv("conv5", 256, 3, padding=1, groups=2, bias=0.1, overhang=False),  # 13 x 13 x 256
-    Activation(),
-    MaxPool(),  # 6 x 6 x 256
-    Flatten(),  # 9216
-    Dense("fc6", 4096, weight_std=0.005, bias=0.1),
-    Activation(),
-    Dropout(inverted=True),
-    Dense("fc7", 4096, weight_std=0.005, bias=0.1),
-    Activation(),
-    Dropout(inverted=True),
-    Dense("fc8", 1000),
-)
-
-# The single tower of "One weird trick for parallelizing convolutional neural networks" (2014):
-# as torchvision has it, and as cuda-convnet2 has it.
-_ONE_WEIRD_TRICK: tuple[Layer, ...] = (  # 224 x 224 x 3
-    Conv("conv1", 64, 11, stride=4, padding=2, weight_std=None, overhang=False),  # 55 x 55 x 64
-    Activation(),
-    MaxPool(overhang=False),  # 27 x 27 x 64
-    Conv("conv2", 192, 5, padding=2, weight_std=None, overhang=False),  # 27 x 27 x 192
-    Activation(),
-    MaxPool(overhang=False),  # 13 x 13 x 192
-    Conv("conv3", 384, 3, padding=1, weight_std=None, overhang=False),  # 13 x 13 x 384
-    Activation(),
-    Conv("conv4", 256, 3, padding=1, weight_std=None, overhang=False),  # 13 x 13 x 256
-    Activation(),
-    Conv("conv5", 256, 3, padding=1, weight_std=None, overhang=False),  # 13 x 13 x 256
-    Activation(),
-    MaxPool(overhang=False),  # 6 x 6 x 256
-    AdaptiveAvgPool(6),  # 6 x 6 x 256 at any image size from 63
-    Flatten(),  # 9216
-    Dropout(inverted=True),  # before fc6 and fc7, not after them
-    Dense("fc6", 4096, weight_std=None),
-    Activation(),
-    Dropout(inverted=True),
-    Dense("fc7", 4096, weight_std=None),
-    Activation(),
-    Dense("fc8", 1000, weight_std=None),
-)
-
-_ONE_WEIRD_TRICK_2014: tuple[Layer, ...] = (  # 224 x 224 x 3
-    Conv("conv1", 64, 11, stride=4),  # 55 x 55 x 64
-    Lrn(alpha=1e-4 / 5),
-    MaxPool(),  # 27 x 27 x 64
-    Activation(),
-    Conv("conv2", 192, 5, padding=2, bias=1),  # 27 x 27 x 192
-    Activation(),
-    Lrn(alpha=1e-4 / 5),
-    MaxPool(),  # 13 x 13 x 192
-    Conv("conv3", 384, 3, padding=1, weight_std=0.03),  # 13 x 13 x 384
-    Activation(),
-    Conv("conv4", 256, 3, padding=1, weight_std=0.03, bias=1),  # 13 x 13 x 256
-    Activation(),
-    Conv("conv5", 256, 3, padding=1, weight_std=0.03, bias=1),  # 13 x 13 x 256
-    MaxPool(),  # 6 x 6 x 256
-    Activation(),
-    Flatten(),  # 9216
-    Dense("fc6", 4096, bias=1),
-    Activation(),
-    Dropout(),
-    Dense("fc7", 4096, bias=1),
-    Activation(),
-    Dropout(),
-    Dense("fc8", 1000, bias=-7),  # equal biases cancel in the softmax; helps sigmoids only
-)
-
-# What most courses draw: the paper's filters on one GPU, without groups, in PyTorch's layers and
-# with their initial weights, for a drawing has none. Drawings disagree on the order of
-# normalization and pooling. Here it is that of the paper (§3.5), which most programs of courses
-# have; lecture notes that show pooling first follow `caffenet`. Drawings of 227 pixels do not pad
-# conv1.
-_ONE_TOWER: tuple[Layer, ...] = (  # 224 x 224 x 3
-    Conv("conv1", 96, 11, stride=4, padding=2, weight_std=None, overhang=False),  # 55 x 55 x 96
-    Activation(),
-    Lrn(alpha=1e-4 / 5),  # PyTorch divides the scale by the window size, too
-    MaxPool(overhang=False),  # 27 x 27 x 96
-    Conv("conv2", 256, 5, padding=2, weight_std=None, overhang=False),  # 27 x 27 x 256
-    Activation(),
-    Lrn(alpha=1e-4 / 5),
-    MaxPool(overhang=False),  # 13 x 13 x 256
-    Conv("conv3", 384, 3, padding=1, weight_std=None, overhang=False),  # 13 x 13 x 384
-    Activation(),
-    Conv("conv4", 384, 3, padding=1, weight_std=None, overhang=False),  # 13 x 13 x 384
-    Activation(),
-    Conv("conv5", 256, 3, padding=1, weight_std=None, overhang=False),  # 13 x 13 x 256
-    Activation(),
-    MaxPool(overhang=False),  # 6 x 6 x 256
-    Flatten(),  # 9216
-    Dense("fc6", 4096, weight_std=None),
-    Activation(),
-    Dropout(inverted=True),
-    Dense("fc7", 4096, weight_std=None),
-    Activation(),
-    Dropout(inverted=True),
-    Dense("fc8", 1000, weight_std=None),
-)
-_BEFORE_DENSE = _ONE_TOWER.index(Flatten())
-_ONE_TOWER_ADAPTIVE: tuple[Layer, ...] = (
-    *_ONE_TOWER[:_BEFORE_DENSE],
-    AdaptiveAvgPool(6),  # 6 x 6 x 256 at any image size from 63; at 224 it changes nothing
-    *_ONE_TOWER[_BEFORE_DENSE:],
-)
-
 # The paper's ablations and its larger networks, as edits of the network that ran.
 _ONE_TOWER_HALF = with_features(  # conv5 and the dense layers keep their widths (paper §3.2)
     with_changes(with_changes(_ORIGINAL, Conv, groups=1), Lrn, groups=1),
@@ -283,19 +146,19 @@ _FIGURE1 = "paper §3.1, figure 1, which does not identify its network; here the
 _DEFINITIONS: tuple[tuple[str, tuple[Layer, ...], int, str], ...] = (
     ("paper", _PAPER, 224, "paper §3.5, constants of §3.3 and §5 as printed"),
     ("original", _ORIGINAL, 224, "2012 file layers/layers-145.cfg"),
-    ("caffenet", _CAFFENET, 227, "BVLC/caffe models/bvlc_reference_caffenet"),
-    ("bvlc-alexnet", _BVLC_ALEXNET, 227, "BVLC/caffe models/bvlc_alexnet"),
-    ("one-weird-trick", _ONE_WEIRD_TRICK, 224, "pytorch/vision torchvision/models/alexnet.py"),
+    ("caffenet", CAFFENET, 227, "BVLC/caffe models/bvlc_reference_caffenet"),
+    ("bvlc-alexnet", BVLC_ALEXNET, 227, "BVLC/caffe models/bvlc_alexnet"),
+    ("one-weird-trick", ONE_WEIRD_TRICK, 224, "pytorch/vision torchvision/models/alexnet.py"),
     (
         "one-weird-trick-2014",
-        _ONE_WEIRD_TRICK_2014,
+        ONE_WEIRD_TRICK_2014,
         224,
         "akrizhevsky/cuda-convnet2 layers/layers-imagenet-1gpu.cfg",
     ),
-    ("one-tower", _ONE_TOWER, 224, "what courses draw: one GPU, no groups"),
+    ("one-tower", ONE_TOWER, 224, "what courses draw: one GPU, no groups"),
     (
         "one-tower-adaptive",
-        _ONE_TOWER_ADAPTIVE,
+        ONE_TOWER_ADAPTIVE,
         224,
         "what courses draw: one GPU, no groups; any image size",
     ),
