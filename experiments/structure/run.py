@@ -1,9 +1,10 @@
-"""Counts the lines of each room at two commits (`83d176a HEAD`): code, docstrings, comments."""
+"""Counts lines (code, docstrings, comments) and compares names of tests, at two commits."""
 
 import ast
 import io
 import subprocess
 import tarfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from experiments.benchmarks.records import write
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = Path(__file__).with_name("results") / "structure.json"
+REASONS = Path(__file__).with_name("tests_that_went.toml")
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
 """Without the docstring."""
@@ -78,6 +80,33 @@ def long_functions(text: str) -> Iterator[tuple[str, int]]:
                 yield node.name, lines
 
 
+def names_of_tests(commit: str) -> set[str]:
+    nodes = (
+        node
+        for path, text in sources(commit)
+        if path.startswith("tests/")
+        for node in ast.walk(ast.parse(text))
+    )
+    functions = (node for node in nodes if isinstance(node, ast.FunctionDef))
+    return {node.name for node in functions if node.name.startswith("test_")}
+
+
+def compare_tests(before: str, after: str) -> dict[str, Any]:
+    old, new = names_of_tests(before), names_of_tests(after)
+    counts = {"before": len(old), "after": len(new), "new": len(new - old)}
+    return counts | {"gone": sorted(old - new)}
+
+
+def tests_that_went(record: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Returns reasons and tests; the last row has those without a reason, if there are any."""
+    gone = set(record["tests"]["gone"])
+    rows = []
+    for entry in tomllib.loads(REASONS.read_text("utf-8"))["reasons"]:
+        rows.append((entry["why"], [name for name in entry["tests"] if name in gone]))
+        gone -= set(entry["tests"])
+    return [*rows, ("No reason is noted", sorted(gone))] if gone else rows
+
+
 def total(rooms: dict[str, dict[str, int]], prefix: str, column: str) -> int:
     return sum(counts[column] for room, counts in rooms.items() if room.startswith(prefix))
 
@@ -114,6 +143,7 @@ def main() -> None:
             cwd=ROOT, capture_output=True, text=True, check=True,
         ).stdout.strip()  # fmt: skip
         record[when] = {"commit": name} | measure(commit)
+    record["tests"] = compare_tests(*arguments.commits)
     write(arguments.output, record)
     print(f"wrote {arguments.output}")
 
