@@ -9,9 +9,10 @@ import re
 import shutil
 
 import pytest
+from PIL import Image
 from tiny import config, dataset, tiny_network  # noqa: F401
 
-from alexnet_jax import PRESETS, workflow
+from alexnet_jax import workflow
 from alexnet_jax.display import Count, Display, duration, fit_line
 
 PARTS = ("step 5/10", "epoch 1.00", "loss 0.5000", "ETA 9 s")
@@ -171,11 +172,22 @@ def test_a_quiet_run_shows_its_result_only(config, dataset, tmp_path, capfd):  #
     assert len(quiet.splitlines()) == 5
 
 
-def test_training_and_preparation_print_nothing_past_the_callable(tmp_path, capfd):
+def test_training_and_preparation_print_nothing_past_the_callable(config, tmp_path, capfd):  # noqa: F811
     lines = []
-    digits = PRESETS["digits"]
-    short = dataclasses.replace(digits, epochs=0.05, log_every_steps=1, final_views=1)
-    workflow.train(short, tmp_path / "run", tmp_path / "data", say=lines.append)
+    for colour in ("red", "blue"):
+        (tmp_path / "photos" / colour).mkdir(parents=True)
+        for number in range(10):
+            image = Image.new("RGB", (10, 10 + number), colour)
+            image.save(tmp_path / "photos" / colour / f"{number}.png")
+    data = dataclasses.replace(
+        config.data,
+        source=str(tmp_path / "photos"),
+        stored_size=10,
+        validation_fraction=0.5,
+        validation_split="validation",
+    )
+    config = dataclasses.replace(config, epochs=1, batch_size=5, data=data)
+    workflow.train(config, tmp_path / "run", tmp_path / "data", say=lines.append)
     text = "\n".join(lines)
-    assert "preparing" in text and "first step after" in text and "validation error" in text
+    assert "understood" in text and "first step after" in text and "validation error" in text
     assert capfd.readouterr().out == ""
