@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import compiling
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -158,11 +159,13 @@ def test_a_new_kind_is_computed_alone_and_on_two_towers():
     # Values that differ from channel to channel, so that a tower with those of the other is seen.
     params["group1"] = {"kernel": jnp.arange(1.0, 5.0), "bias": jnp.arange(4.0)}
     images = jax.random.normal(jax.random.key(1), (2, 9, 9, 3))
-    logits: Any = AlexNet(NETWORK).apply({"params": params}, images)
+    with compiling.few_optimizations():
+        logits: Any = jax.jit(AlexNet(NETWORK).apply)({"params": params}, images)
     shares = [row.layer for row in summarize(tower_network(NETWORK, 2)) if row.name == "mix3"]
     assert shares == [Mix("mix3", 3)]
     mesh = placement.make_mesh(2, devices=jax.devices()[:2])
-    on_towers = make_forward(NETWORK, jnp.float32, mesh)(params, images)
+    with compiling.few_optimizations():
+        on_towers = jax.jit(make_forward(NETWORK, jnp.float32, mesh))(params, images)
     np.testing.assert_allclose(on_towers, logits, rtol=1e-5, atol=1e-5)
     placed = placement.put(mesh, NETWORK, params)["group1"]
     assert {leaf.addressable_shards[1].data.shape for leaf in placed.values()} == {(2,)}
