@@ -145,10 +145,11 @@ def locked(workdir: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if is_new and {path.name for path in workdir.glob("*")} <= {".lock"}:
+            with contextlib.suppress(OSError):  # another process may just begin a run in it
+                (workdir / ".lock").unlink(missing_ok=True)
+                workdir.rmdir()
         lock.release()
-        if is_new and [path.name for path in workdir.glob("*")] in ([], [".lock"]):
-            (workdir / ".lock").unlink(missing_ok=True)
-            workdir.rmdir()
 
 
 def write_inputs(workdir: Path, inputs: Inputs) -> None:
