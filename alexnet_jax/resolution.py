@@ -171,7 +171,7 @@ def _check_phases(config: Config) -> None:
 
 def check_data(data: DataConfig) -> None:
     """Raises `InputError` for options with which no data set can be prepared."""
-    check_kind(data.source_kind)
+    check_source_kind(data.source_kind)
     check_bounds(data, "data.")
     for name in Appearance._fields:
         choice = getattr(data, name)
@@ -182,7 +182,7 @@ def check_data(data: DataConfig) -> None:
             )
 
 
-def check_kind(kind: str) -> None:
+def check_source_kind(kind: str) -> None:
     """Raises `InputError` unless `kind` is a kind of source."""
     if kind not in SOURCE_KINDS:
         raise InputError(

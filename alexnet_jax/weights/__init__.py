@@ -22,14 +22,14 @@ class Reader(NamedTuple):
     ) -> "ForeignWeights":
         """Raises `InputError` for another kind, damage, an attack, or an unknown network."""
         from alexnet_jax.errors import InputError
-        from alexnet_jax.weights.readers.file_kinds import check_kind
+        from alexnet_jax.weights.readers.file_kinds import check_file_kind
         from alexnet_jax.weights.readers.source_file import open_source
 
         module = importlib.import_module(f"{__package__}.readers.{self.module}")
         if Path(path).is_dir() and hasattr(module, "find_file"):
             path = module.find_file(Path(path))
         file = open_source(path)
-        check_kind(file, *self.kinds)
+        check_file_kind(file, *self.kinds)
         if not self.has_mean:
             return module.read(file, network_name, None if mean is None else open_source(mean))
         if mean is not None:

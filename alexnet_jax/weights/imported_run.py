@@ -82,7 +82,9 @@ def run_info(
     }
 
 
-def write_run(config: Config, foreign: ForeignWeights, info: dict[str, Any], workdir: Path) -> None:
+def write_imported_run(
+    config: Config, foreign: ForeignWeights, info: dict[str, Any], workdir: Path
+) -> None:
     summarize(foreign.network, foreign.image_size)  # raises for a size that does not fit
     record = RunRecord(config, info)
     with run_folder.locked(workdir):

@@ -12,10 +12,10 @@ from alexnet_jax.errors import InputError, did_you_mean, printable
 from alexnet_jax.network.layers import Dense, Parametric, parametric_layers
 from alexnet_jax.network.model import init_params
 from alexnet_jax.weights import READERS
-from alexnet_jax.weights.imported_run import check_free, make_config, run_info, write_run
+from alexnet_jax.weights.imported_run import check_free, make_config, run_info, write_imported_run
 from alexnet_jax.weights.readers.array_checks import (
     ArrayCheck,
-    check_finite,
+    check_floats,
     check_trained,
     random_weights_warning,
 )
@@ -93,7 +93,7 @@ def import_weights(
     names = names or default_names(foreign.network.classes, foreign.class_order)
     record = _make_record(foreign, result, source, labels, mean)
     config, data_path = make_config(foreign, source, labels, seed)
-    write_run(config, foreign, run_info(foreign, names, data_path, seed, record), workdir)
+    write_imported_run(config, foreign, run_info(foreign, names, data_path, seed, record), workdir)
     for line in result.warnings:
         warnings.warn(line, stacklevel=1)
     return result
@@ -124,7 +124,7 @@ def _complete(
     shapes = jax.eval_shape(lambda: init_params(network, foreign.image_size, seed))
     _check_shapes(foreign, shapes)
     for layer, leaves in params.items():
-        check_finite({f"{layer}.{leaf}": array for leaf, array in leaves.items()}, file)
+        check_floats({f"{layer}.{leaf}": array for leaf, array in leaves.items()}, file)
     rng = np.random.default_rng(seed)
     rest = {name: _initial_values(layers[name], shapes[name], rng) for name in fresh}
     return foreign._replace(params=params | rest), fresh

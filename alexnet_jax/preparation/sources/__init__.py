@@ -7,12 +7,12 @@ from alexnet_jax.config import DataConfig
 from alexnet_jax.errors import DataError
 from alexnet_jax.locations import readable
 from alexnet_jax.preparation.sources.listing import Listing, SourceKind
-from alexnet_jax.resolution import check_kind
+from alexnet_jax.resolution import check_source_kind
 
 
 def source_kind(name: str) -> SourceKind:
     """Raises `InputError` for an unknown kind."""
-    check_kind(name)
+    check_source_kind(name)
     return importlib.import_module(f"{__name__}.{name}").SOURCE
 
 

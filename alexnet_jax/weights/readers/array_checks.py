@@ -32,7 +32,7 @@ class ArrayCheck(NamedTuple):
     passed: bool
 
 
-def check_finite(arrays: dict[str, np.ndarray], file_name: str) -> None:
+def check_floats(arrays: dict[str, np.ndarray], file_name: str) -> None:
     """Raises `InputError` for the first array that is not floating-point, or not finite."""
     for name, array in arrays.items():
         if array.dtype.kind != "f":

@@ -23,11 +23,11 @@ from alexnet_jax.network.layers import (
     summarize,
 )
 from alexnet_jax.network.networks import find_network
-from alexnet_jax.weights.readers.array_checks import check_finite
+from alexnet_jax.weights.readers.array_checks import check_floats
 from alexnet_jax.weights.readers.caffe_npy import read_layers, read_npy
 from alexnet_jax.weights.readers.caffe_proto import blob_array, parse_message
-from alexnet_jax.weights.readers.file_kinds import check_kind, detect_kind
-from alexnet_jax.weights.readers.foreign_weights import ForeignWeights, LayerArrays, make_inputs
+from alexnet_jax.weights.readers.file_kinds import check_file_kind, detect_kind
+from alexnet_jax.weights.readers.foreign_weights import ForeignWeights, LayerArrays, plain_inputs
 from alexnet_jax.weights.readers.source_file import SourceFile
 
 CHANNEL_MEAN = (122.679, 116.669, 104.007)
@@ -80,7 +80,7 @@ def read(
         image_size=network.image_size,
         stored_size=max(STORED_SIZE if mean is None else mean.shape[0], network.image_size),
         preprocess=PreprocessConfig(mean="channel" if mean is None else "image-aligned"),
-        inputs=make_inputs(CHANNEL_MEAN if mean is None else mean),
+        inputs=plain_inputs(CHANNEL_MEAN if mean is None else mean),
         form="npy" if is_npy else "caffemodel",
         class_order="wordnet" if network.classes == 1000 else "names",
         notes=(
@@ -94,7 +94,7 @@ def read(
 
 def read_mean(file: SourceFile, image_size: int) -> np.ndarray:
     """Returns RGB float32 `[size, size, 3]` of a file with BGR `[3, size, size]`."""
-    check_kind(file, "binaryproto", "npy")
+    check_file_kind(file, "binaryproto", "npy")
     array = read_npy(file) if detect_kind(file) == "npy" else blob_array(file, file.data)
     shape = array.shape[-3:] if isinstance(array, np.ndarray) else ()
     if len(shape) != 3 or array.size != np.prod(shape) or shape[0] != 3 or shape[1] != shape[2]:
@@ -105,7 +105,7 @@ def read_mean(file: SourceFile, image_size: int) -> np.ndarray:
         raise InputError(
             f"{file.name} has {shape[1]} pixels a side, fewer than the network's {image_size}"
         )
-    check_finite({"mean": array}, file.name)
+    check_floats({"mean": array}, file.name)
     bgr = array.reshape(shape).astype(np.float32)
     return np.ascontiguousarray(bgr[::-1].transpose(1, 2, 0))
 
@@ -187,7 +187,7 @@ def _to_params(pairs: _Pairs, network: Network, file: SourceFile, is_npy: bool) 
         if not isinstance(layer, Conv | Dense) or layer.name not in pairs:
             continue
         weight, bias = pairs[layer.name]
-        check_finite({f"{layer.name} weights": weight, f"{layer.name} biases": bias}, file.name)
+        check_floats({f"{layer.name} weights": weight, f"{layer.name} biases": bias}, file.name)
         if (weight.size, bias.size) != (summary.weights, summary.biases):
             raise InputError(
                 f"{file.name}: {layer.name} has {weight.size:,} weights and {bias.size:,} biases, "

@@ -20,11 +20,11 @@ from alexnet_jax.config import PreprocessConfig
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import Dropout, Layer, Network, Parametric, parametric_layers
 from alexnet_jax.network.networks import NETWORKS, find_network
-from alexnet_jax.weights.readers.array_checks import check_finite
+from alexnet_jax.weights.readers.array_checks import check_floats
 from alexnet_jax.weights.readers.cuda_convnet_arrays import to_params
 from alexnet_jax.weights.readers.cuda_convnet_graph import Graph, read_graph
-from alexnet_jax.weights.readers.file_kinds import check_kind
-from alexnet_jax.weights.readers.foreign_weights import ForeignWeights, make_inputs
+from alexnet_jax.weights.readers.file_kinds import check_file_kind
+from alexnet_jax.weights.readers.foreign_weights import ForeignWeights, plain_inputs
 from alexnet_jax.weights.readers.pickled_values import PickledArray
 from alexnet_jax.weights.readers.safe_pickle import read_pickle
 from alexnet_jax.weights.readers.source_file import MAX_BYTES, SourceFile
@@ -64,7 +64,7 @@ def read(
         image_size=size,
         stored_size=max(256 if mean is None else mean.shape[0], size),
         preprocess=PreprocessConfig(mean="channel" if mean is None else "image"),
-        inputs=make_inputs(CHANNEL_MEAN if mean is None else mean[window, window]),
+        inputs=plain_inputs(CHANNEL_MEAN if mean is None else mean[window, window]),
         form="cuda-convnet checkpoint",
         class_order="ilsvrc" if classes == 1000 else "names",
         class_names=names if len(names) == classes else (),
@@ -90,7 +90,7 @@ def find_file(folder: Path) -> Path:
 
 
 def _unpickle(file: SourceFile) -> Any:
-    check_kind(file, "pickle", "cuda-convnet")
+    check_file_kind(file, "pickle", "cuda-convnet")
     is_zip = bytes(file.data[:4]) == b"PK\x03\x04"
     return read_pickle(memoryview(_unzip(file)) if is_zip else file.data, file.name)[0]
 
@@ -177,6 +177,6 @@ def _read_meta(file: SourceFile, image_size: int) -> tuple[np.ndarray, tuple[str
     if side * side != array.shape[1] or side < image_size:
         raise InputError(f"{file.name} has no mean image of {image_size} pixels or more")
     image = np.asarray(array.reshape(3, side, side).transpose(1, 2, 0), np.float32)
-    check_finite({"data_mean": image}, file.name)
+    check_floats({"data_mean": image}, file.name)
     are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
     return image, tuple(names) if are_names else ()

@@ -7,7 +7,7 @@ import numpy as np
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import Conv, Dense, Local, Network, Parametric, parametric_layers
-from alexnet_jax.weights.readers.array_checks import check_finite
+from alexnet_jax.weights.readers.array_checks import check_floats
 from alexnet_jax.weights.readers.cuda_convnet_graph import Graph, Tower, is_grouped
 from alexnet_jax.weights.readers.foreign_weights import LayerArrays
 from alexnet_jax.weights.readers.pickled_values import PickledArray
@@ -41,7 +41,7 @@ def to_params(graph: Graph, network: Network, file_name: str) -> LayerArrays:
             "bias": np.ascontiguousarray(bias, np.float32),
         }
         arrays = {f"{layer.name}.{leaf}": array for leaf, array in params[layer.name].items()}
-        check_finite(arrays, file_name)
+        check_floats(arrays, file_name)
         below = level
     return params
 

@@ -110,7 +110,7 @@ _MESSAGES: tuple[tuple[bytes, str], ...] = (
 _LEVELDB_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 
 
-def check_kind(file: SourceFile, *accepted: str) -> None:
+def check_file_kind(file: SourceFile, *accepted: str) -> None:
     """Raises `InputError` for a known kind of file that is not in `accepted`."""
     kind = detect_kind(file)
     if kind and kind not in accepted:

@@ -34,7 +34,7 @@ class ForeignWeights(NamedTuple):
     messages: tuple[str, ...] = ()  # for the user, one line each
 
 
-def make_inputs(mean: Any, scale: Any = (1.0, 1.0, 1.0)) -> Inputs:
+def plain_inputs(mean: Any, scale: Any = (1.0, 1.0, 1.0)) -> Inputs:
     """Without colour noise; float32."""
     arrays = mean, scale, np.zeros((3, 3))
     return Inputs(*(np.ascontiguousarray(array, np.float32) for array in arrays))

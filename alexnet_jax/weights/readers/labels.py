@@ -9,7 +9,7 @@ from typing import NamedTuple
 from alexnet_jax.data.prepared import read_prepared
 from alexnet_jax.errors import AlexNetError, InputError
 from alexnet_jax.preparation.sources.listing import unique_names
-from alexnet_jax.weights.readers.file_kinds import check_kind
+from alexnet_jax.weights.readers.file_kinds import check_file_kind
 from alexnet_jax.weights.readers.label_lines import NameList, are_ids
 from alexnet_jax.weights.readers.label_text import EXPECTED, parse_names
 from alexnet_jax.weights.readers.source_file import open_source
@@ -82,7 +82,7 @@ def default_names(classes: int, class_order: str) -> tuple[str, ...]:
 
 def _read_text(path: Path) -> str:
     file = open_source(path)
-    check_kind(file, "text", "json", "prototxt")
+    check_file_kind(file, "text", "json", "prototxt")
     if len(file.data) > _MAX_BYTES:
         raise InputError(f"{path} is too large for a list of class names")
     raw = bytes(file.data)

@@ -12,8 +12,8 @@ from alexnet_jax.config import AugmentConfig, PreprocessConfig
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.model import Params
 from alexnet_jax.network.networks import find_network
-from alexnet_jax.weights.readers.array_checks import check_finite
-from alexnet_jax.weights.readers.foreign_weights import ForeignWeights, make_inputs
+from alexnet_jax.weights.readers.array_checks import check_floats
+from alexnet_jax.weights.readers.foreign_weights import ForeignWeights, plain_inputs
 from alexnet_jax.weights.readers.source_file import SourceFile
 
 FORMAT = "alexnet_jax"
@@ -35,7 +35,7 @@ def read(file: SourceFile, network_name: str = "") -> ForeignWeights:
         stored = int(settings["stored_size"])
         preprocess = _preprocess_config(settings)
         params, arrays = unflatten(tensors)
-        inputs = make_inputs(arrays["mean"], arrays["scale"])
+        inputs = plain_inputs(arrays["mean"], arrays["scale"])
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"the header of {file.name} is damaged: {error!r}; export again") from None
     if network_name not in ("", name):
@@ -48,7 +48,7 @@ def read(file: SourceFile, network_name: str = "") -> ForeignWeights:
     side = {"image": size, "image-aligned": stored}.get(preprocess.mean)
     if inputs.scale.shape != (3,) or inputs.mean.shape != ((side, side, 3) if side else (3,)):
         raise InputError(f"{file.name}: the arrays of its preprocessing have wrong shapes")
-    check_finite(tensors, file.name)
+    check_floats(tensors, file.name)
     return ForeignWeights(
         file=file,
         network=find_network(name, classes),

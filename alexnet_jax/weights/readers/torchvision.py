@@ -18,9 +18,9 @@ from alexnet_jax.errors import InputError
 from alexnet_jax.network.layers import AdaptiveAvgPool, Conv, Dense, Flatten, Layer, Network
 from alexnet_jax.network.networks import NETWORKS, find_network
 from alexnet_jax.preparation.sources.listing import unique_names
-from alexnet_jax.weights.readers.array_checks import check_finite
+from alexnet_jax.weights.readers.array_checks import check_floats
 from alexnet_jax.weights.readers.file_kinds import detect_kind
-from alexnet_jax.weights.readers.foreign_weights import ForeignWeights, LayerArrays, make_inputs
+from alexnet_jax.weights.readers.foreign_weights import ForeignWeights, LayerArrays, plain_inputs
 from alexnet_jax.weights.readers.safetensors import FORMAT, read_safetensors
 from alexnet_jax.weights.readers.source_file import SourceFile
 from alexnet_jax.weights.readers.torch_file import open_torch
@@ -61,7 +61,7 @@ def read(file: SourceFile, network_name: str = "") -> ForeignWeights:
     has_classifier = len(shape) == 2
     if has_classifier:
         network = network.with_classes(shape[0])
-    check_finite(arrays, file.name)
+    check_floats(arrays, file.name)
     try:
         params = from_torchvision(arrays, network)
     except InputError as error:
@@ -81,7 +81,7 @@ def read(file: SourceFile, network_name: str = "") -> ForeignWeights:
         image_size=network.image_size,
         stored_size=max(256, network.image_size),
         preprocess=PreprocessConfig(mean="imagenet", scale="imagenet"),
-        inputs=make_inputs(IMAGENET_MEAN, IMAGENET_STD),
+        inputs=plain_inputs(IMAGENET_MEAN, IMAGENET_STD),
         form="PyTorch" if is_torch else "safetensors",
         class_order="wordnet" if network.classes == NETWORKS[NETWORK].classes else "names",
         class_names=unique_names(list(names), [str(i) for i in range(len(names))]),

@@ -113,7 +113,7 @@ def named_arrays(weights: RunWeights) -> dict[str, np.ndarray]:
     return arrays
 
 
-def check_finite(weights: RunWeights) -> None:
+def check_finite_weights(weights: RunWeights) -> None:
     for name, array in named_arrays(weights).items():
         if not np.isfinite(array).all():
             raise CheckpointError(
