@@ -119,7 +119,7 @@ def _complete(
     if not is_end or not all(isinstance(layers[name], Dense) for name in fresh):
         raise InputError(
             f"{file} lacks {fresh[0]}; only dense layers at the end may be missing "
-            f"(network '{network.name}': {', '.join(layers)})"
+            f"(network '{network.name}': {', '.join(layers)}); get the complete file"
         )
     shapes = jax.eval_shape(lambda: init_params(network, foreign.image_size, seed))
     _check_shapes(foreign, shapes)

@@ -118,13 +118,13 @@ def check_file_kind(file: SourceFile, *accepted: str) -> None:
 
 
 def find_remedy(kind: str) -> str:
+    """Says what to do with the file; without a remedy of its own, what each source reads."""
     if remedy := FILE_KINDS[kind].remedy:
         return remedy
-    readers = {source: reader for source, reader in READERS.items() if kind in reader.kinds}
-    files = "; ".join(
-        f"--source {source} reads {reader.files}" for source, reader in (readers or READERS).items()
-    )
-    return files if readers else f"convert it: {files}"
+    # The source for this kind first; not every file of the kind may be what it reads.
+    sources = sorted(READERS, key=lambda source: kind not in READERS[source].kinds)
+    files = "; ".join(f"--source {source} reads {READERS[source].files}" for source in sources)
+    return files if kind in READERS[sources[0]].kinds else f"convert it: {files}"
 
 
 def detect_kind(file: SourceFile) -> str:

@@ -274,7 +274,7 @@ def test_a_mean_image_may_be_a_numpy_file(tmp_path):
         (lambda a: [1, 2], "not with layers by name|no dictionary of layers"),
         (lambda a: {"a": [1]}, "not with \\[weights, biases\\] by layer: a layer is not a pair"),
         (lambda a: {"a": [np.array([None]), np.zeros(1)]}, "an array of objects|of type"),
-        (lambda a: {k: a[k] for k in ("conv1", "conv2")}, "lacks conv3"),
+        (lambda a: {k: a[k] for k in ("conv1", "conv2")}, "lacks conv3.*get the complete"),
         (lambda a: a | {"conv1": [a["conv1"][0].T, a["conv1"][1]]}, "conv1.* should be"),
         (lambda a: a | {"fc6": [a["fc6"][0] * np.nan, a["fc6"][1]]}, "fc6 weights.* not finite"),
     ],

@@ -159,7 +159,10 @@ def test_a_folder_and_a_pipe_are_named_and_not_waited_for(tmp_path):
         open_source(tmp_path / "pipe")
 
 
-def test_what_another_reader_takes_says_which(tmp_path):
+def test_what_another_reader_takes_says_which_and_what_the_rest_read(tmp_path):
     for key, source in (("pytorch", "torchvision"), ("caffemodel", "caffe"), ("npy", "caffe")):
-        with pytest.raises(InputError, match=f"--source {source} reads"):
+        with pytest.raises(InputError) as caught:
             import_weights(write(tmp_path, FILES[key]), "safetensors", tmp_path / "run")
+        lines = [f"--source {name} reads {reader.files}" for name, reader in READERS.items()]
+        assert all(line in str(caught.value) for line in lines)
+        assert str(caught.value).split("; ")[1].startswith(f"--source {source} reads")
