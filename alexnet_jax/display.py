@@ -64,6 +64,10 @@ class Display:
             self._plain_line_at = time.monotonic()
             self._say(fit_line(parts))
 
+    def delay_plain_line(self) -> None:
+        """Shows no plain line for the next five seconds: too early, an estimate says nothing."""
+        self._plain_line_at = time.monotonic()
+
     def _show_live(self, line: str) -> None:
         from rich.console import Console
         from rich.live import Live
@@ -124,6 +128,7 @@ class Count:
     def __init__(self, display: Display, task: str, total: int):
         self._display, self._task, self._total = display, task, total
         self._begin = time.monotonic()
+        display.delay_plain_line()
 
     def show(self, good: int, bad: int = 0) -> None:
         done, seconds = good + bad, max(self.seconds(), 1e-9)

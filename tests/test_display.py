@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import shutil
+import time
 
 import pytest
 from PIL import Image
@@ -143,13 +144,22 @@ def test_a_broken_pipe_ends_no_work():
         display.warn("nobody sees this")
 
 
-def test_a_count_shows_images_and_their_rate():
-    lines = []
+def test_a_count_shows_images_and_their_rate(monkeypatch):
+    lines, now = [], [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     count = Count(Display(lines.append), "prepare photos", 4000)
     count.show(0)
+    for second in range(1, 5):
+        now[0] = 100.0 + second
+        count.show(second)  # too few for an estimate
+    assert lines == []
+    now[0] = 105.0
     count.show(1000, bad=3)
     (line,) = lines
     assert line.startswith("prepare photos  1,003 of 4,000 images  ") and line.endswith("  3 bad")
+    assert "  201 images/s  15 s left  " in line
+    Count(Display(lines.append), "look at photos", 10).show(5)
+    assert len(lines) == 1, "a short task shows none"
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_a_folder_and_a_pipe_are_named_and_not_waited_for(tmp_path):
         open_source(tmp_path / "pipe")
 
 
-def test_what_another_reader_takes_says_which_and_what_the_rest_read(tmp_path):
+def test_what_another_reader_takes_says_which(tmp_path):
     for key, source in (("pytorch", "torchvision"), ("caffemodel", "caffe"), ("npy", "caffe")):
         with pytest.raises(InputError) as caught:
             import_weights(write(tmp_path, FILES[key]), "safetensors", tmp_path / "run")
