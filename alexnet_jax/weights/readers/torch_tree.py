@@ -34,20 +34,36 @@ class Tensor(NamedTuple):
         return (key, self.offset) if isinstance(key, str) and type(self.offset) is int else id(self)
 
 
+class _Place(NamedTuple):
+    """Where a value is; its path is made only if asked for, as millions of values may wait."""
+
+    value: Any
+    above: "_Place | None"  # of what holds it
+    key: Any  # in there
+    depth: int  # number of parts of the path
+
+    def path(self) -> Path:
+        keys = []
+        place = self
+        while place.above is not None:
+            keys.append(place.key)
+            place = place.above
+        return tuple(part for key in reversed(keys) for part in _key_parts(key) or ())
+
+
 def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, Stub]]:
     """Visits each container once, so cycles end; `ValueError` for too many tensors, bad shapes."""
     tensors: dict[Path, Tensor] = {}
     modules: dict[Path, Stub] = {}
     seen: set[int] = set()
-    # A value with the path of what holds it, which its neighbours share, and its own parts.
-    waiting: deque[tuple[Any, Path, Path]] = deque([(value, (), ())])
+    waiting = deque([_Place(value, None, None, 0)])
     while waiting:
-        value, above, parts = waiting.popleft()
-        path = above + parts
+        place = waiting.popleft()
+        value = place.value
         if isinstance(value, Tensor):
             if len(tensors) == _MAX_TENSORS:
                 raise ValueError(f"more than {_MAX_TENSORS:,} tensors")
-            shape = value.shape
+            shape, path = value.shape, place.path()
             are_whole = isinstance(shape, tuple) and all(type(n) is int for n in shape)
             if not are_whole or len(shape) > 8:
                 raise ValueError(f"a tensor of an impossible shape ('{'.'.join(path)[:80]}')")
@@ -55,12 +71,16 @@ def find_tensors(value: Any) -> tuple[dict[Path, Tensor], dict[Path, Stub]]:
         elif id(value) not in seen:
             seen.add(id(value))
             if isinstance(value, Stub) and "_modules" in attributes_of(value):
-                modules[path] = value
+                modules[place.path()] = value
             for key, inside in _contents(value):
+                if not isinstance(inside, dict | list | tuple | Stub):
+                    continue
+                if key is None:
+                    waiting.append(place._replace(value=inside))  # at the same path
+                    continue
                 parts = _key_parts(key)
-                if isinstance(inside, dict | list | tuple | Stub) and parts is not None:
-                    if len(path) + len(parts) <= _MAX_DEPTH:
-                        waiting.append((inside, path, parts))
+                if parts is not None and place.depth + len(parts) <= _MAX_DEPTH:
+                    waiting.append(_Place(inside, place, key, place.depth + len(parts)))
     return tensors, modules
 
 
@@ -108,7 +128,6 @@ def _contents(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _key_parts(key: Any) -> Path | None:
-    if key is None:
-        return ()
+    """None: too long for a name."""
     text = str(key) if isinstance(key, str | int) else "?"
     return tuple(text.split(".")) if len(text) <= _MAX_KEY else None

@@ -13,6 +13,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from hostile import memory_below
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.weights.readers import torchvision
@@ -178,6 +179,18 @@ def test_depth_and_number_have_an_end():
     with pytest.raises(ValueError, match="impossible shape"):
         find_tensors([tensor()._replace(shape=((),))])
     assert find_tensors({"a" * 1000: tensor(), Stub(): [tensor(1)]})[0].keys() == {("?", "0")}
+
+
+def test_many_containers_and_modules_cost_no_paths():
+    containers = 20_000
+    deep = {".".join("a" * 38): [[[]] for _ in range(containers)]}
+    with memory_below(450 * containers):  # a path of forty parts has 360 bytes
+        assert find_tensors(deep) == ({}, {})
+    inner = Stub()
+    for _ in range(50_000):  # in an hour, if each went through those around it
+        outer = Stub()
+        outer.state, inner = {"_modules": inner}, outer
+    assert find_tensors(inner)[1].keys() == {()}
 
 
 def test_a_file_without_tensors_is_refused(tmp_path):
