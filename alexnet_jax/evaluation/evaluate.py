@@ -21,6 +21,7 @@ from alexnet_jax.network import placement, towers
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.network.modules import DATA
+from alexnet_jax.runs.run_folder import Run
 
 PredictStep = Callable[..., jax.Array]
 
@@ -129,6 +130,17 @@ def make_predict_step(
     predict_step = jax.jit(step, out_shardings=mesh and placement.whole_sharding(mesh))
     predict_step.views = views  # type: ignore[attr-defined]
     return predict_step
+
+
+def make_run_predict_step(
+    run: Run, views: int, mesh: Mesh | None, compute_dtype: str = ""
+) -> PredictStep:
+    """Returns `make_predict_step` for a run; an empty dtype is that of its training."""
+    config = run.config
+    dtype = jnp.dtype(compute_dtype or config.compute_dtype)
+    return make_predict_step(
+        run.network, config.preprocess, run.image_size, views, dtype, config.augment, mesh
+    )
 
 
 def _windows(views: tuple[View, ...], count: int) -> tuple[jax.Array, jax.Array]:

@@ -2,12 +2,11 @@
 
 import math
 
-import jax.numpy as jnp
 import numpy as np
 
 from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.data.preprocess import Inputs
-from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
+from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_run_predict_step
 from alexnet_jax.evaluation.metrics import MAIN_ERROR, describe_errors, describe_others
 from alexnet_jax.network import placement
 from alexnet_jax.network.filters import colour_shares, filter_picture
@@ -62,16 +61,8 @@ class Validator:
         return position
 
     def _evaluate(self, state: TrainState) -> Evaluation:
-        run, config = self._run, self._run.config
-        self._predict_step = self._predict_step or make_predict_step(
-            run.network,
-            config.preprocess,
-            run.image_size,
-            1,
-            jnp.dtype(config.compute_dtype),
-            config.augment,
-            self._context.mesh,
-        )
+        run, mesh = self._run, self._context.mesh
+        self._predict_step = self._predict_step or make_run_predict_step(run, 1, mesh)
 
         def check_stop(*_: int) -> None:
             if self._signals.told_to_stop():
@@ -82,10 +73,10 @@ class Validator:
             state.params,
             self._inputs,
             self._split,
-            config.batch_size,
+            run.config.batch_size,
             keep_probabilities=False,
             progress=check_stop,
-            mesh=self._context.mesh,
+            mesh=mesh,
         )
 
     def _write(self, state: TrainState, step: int, metrics: dict[str, float]) -> None:

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from alexnet_jax import processes
 from alexnet_jax.data.dataset import Dataset, open_dataset
 from alexnet_jax.errors import DataError
 from alexnet_jax.evaluation.ensemble import Ensemble, Member, alternate, evaluate_members
-from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_predict_step
+from alexnet_jax.evaluation.evaluate import Evaluation, evaluate, make_run_predict_step
 from alexnet_jax.evaluation.views import averaged_by
 from alexnet_jax.files import write_text
 from alexnet_jax.network import placement
@@ -27,18 +26,9 @@ def evaluate_params(
     run: Run, params: Any, split: Any, views: int, mesh: Mesh | None, compute_dtype: str = ""
 ) -> Evaluation:
     """Tests float32 `params` by layer with 1 view (centre) or 10; empty dtype: the training's."""
-    config = run.config
-    step = make_predict_step(
-        run.network,
-        config.preprocess,
-        run.image_size,
-        views,
-        jnp.dtype(compute_dtype or config.compute_dtype),
-        config.augment,
-        mesh,
-    )
+    step = make_run_predict_step(run, views, mesh, compute_dtype)
     params, inputs = (placement.put(mesh, run.network, tree) for tree in (params, run.inputs))
-    return evaluate(step, params, inputs, split, config.batch_size, mesh=mesh)
+    return evaluate(step, params, inputs, split, run.config.batch_size, mesh=mesh)
 
 
 def evaluate_run(

@@ -156,7 +156,7 @@ def validation(run, monkeypatch):
         return Evaluation({"loss": error, "top1_error": error}, 2, np.zeros(2, np.int32))
 
     monkeypatch.setattr(validation_module, "evaluate", evaluate)
-    monkeypatch.setattr(validation_module, "make_predict_step", lambda *_: object())
+    monkeypatch.setattr(validation_module, "make_run_predict_step", lambda *_: object())
     dataset: Any = SimpleNamespace(split=lambda name: name)
     signals: Any = SimpleNamespace(told_to_stop=lambda: bool(told_to_stop))
     no_inputs: Any = None

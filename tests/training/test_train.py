@@ -152,7 +152,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
 def test_a_signal_in_a_validation_stops_it_and_it_is_repeated(
     config, dataset, tmp_path, monkeypatch, capsys, validation
 ):
-    make = validation_module.make_predict_step
+    make = validation_module.make_run_predict_step
     calls = 0
 
     def make_signalling(*arguments, **options):
@@ -171,7 +171,7 @@ def test_a_signal_in_a_validation_stops_it_and_it_is_repeated(
     folder, straight = tmp_path / "run", tmp_path / "straight"
     unbroken = train(config, straight, dataset)
     with monkeypatch.context() as patch:
-        patch.setattr(validation_module, "make_predict_step", make_signalling)
+        patch.setattr(validation_module, "make_run_predict_step", make_signalling)
         stopped = train(config, folder, dataset)
     assert not stopped.finished
     step = int(stopped.state.step)
