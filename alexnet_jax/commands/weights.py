@@ -44,7 +44,7 @@ class ImportWeights(Options):
     """Make a run folder from the weights of another program.
 
     Example:
-      alexnet import-weights alexnet-owt-7be5be79.pth --source torchvision --workdir runs/owt
+      alexnet import-weights alexnet-owt-7be5be79.pth --workdir runs/owt
 
     A file of PyTorch may hold a state_dict, a checkpoint, a complete module, or TorchScript; a
     checkpoint of cuda-convnet may be named by its folder.
@@ -54,7 +54,7 @@ class ImportWeights(Options):
     arrays it left out, and how it put the class names in order.
 
     Attributes:
-      source: the program that wrote the file; safetensors: this library.
+      source: the program that wrote the file; safetensors: this library. None: found by looking.
       workdir: run folder to make.
       labels: class names: lines, plain, numbered or with WordNet ids (synset_words.txt,
         map_clsloc.txt); a table (index,name); JSON or Python, numbers to names or names to numbers
@@ -67,8 +67,8 @@ class ImportWeights(Options):
     file: Annotated[
         tyro.conf.Positional[AbsolutePath], tyro.conf.arg(help=weights.help_of_readers())
     ]
-    source: weights.Source
     workdir: AbsolutePath
+    source: weights.Source | None = None
     labels: AbsolutePath | None = None
     mean: AbsolutePath | None = None
     network: str = ""
@@ -79,7 +79,7 @@ class ImportWeights(Options):
 
         imported = import_weights(
             self.file,
-            self.source,
+            self.source or "",
             self.workdir,
             labels=self.labels,
             mean=self.mean,

@@ -2,6 +2,7 @@
 
 import importlib
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -11,11 +12,16 @@ if TYPE_CHECKING:
 class Reader(NamedTuple):
     """A format that weights are imported from."""
 
-    # in `readers`; has `read(file, network_name, mean_file)`, perhaps `find_file(folder)`
+    # In `readers`; has `read(file, network_name, mean_file)` and, where a reader before it takes
+    # the same kind, `recognizes(file)`: whether this one is right. `InputError` means no.
     module: str
     kinds: tuple[str, ...]  # keys of `file_kinds.FILE_KINDS`; `files` says the same in words
     files: str
     has_mean: bool = False  # the format fixes the preprocessing; `read` takes no `mean_file`
+    has_folders: bool = False  # the module has `find_file(folder)`
+
+    def load(self) -> ModuleType:
+        return importlib.import_module(f"{__package__}.readers.{self.module}")
 
     def read(
         self, path: str | Path, network_name: str = "", mean: str | Path | None = None
@@ -25,8 +31,8 @@ class Reader(NamedTuple):
         from alexnet_jax.weights.readers.file_kinds import check_file_kind
         from alexnet_jax.weights.readers.source_file import open_source
 
-        module = importlib.import_module(f"{__package__}.readers.{self.module}")
-        if Path(path).is_dir() and hasattr(module, "find_file"):
+        module = self.load()
+        if self.has_folders and Path(path).is_dir():
             path = module.find_file(Path(path))
         file = open_source(path)
         check_file_kind(file, *self.kinds)
@@ -48,7 +54,10 @@ READERS = {
         "caffe", ("caffemodel", "npy"), ".caffemodel files, and .npy files of Caffe's layers"
     ),
     "cuda-convnet": Reader(
-        "cuda_convnet", ("pickle", "cuda-convnet"), "checkpoints of cuda-convnet"
+        "cuda_convnet",
+        ("pickle", "cuda-convnet"),
+        "checkpoints of cuda-convnet",
+        has_folders=True,
     ),
     "safetensors": Reader(
         "safetensors", ("safetensors",), ".safetensors files from `export`", has_mean=True

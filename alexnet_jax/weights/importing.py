@@ -19,6 +19,7 @@ from alexnet_jax.weights.readers.array_checks import (
     check_trained,
     random_weights_warning,
 )
+from alexnet_jax.weights.readers.file_kinds import find_source
 from alexnet_jax.weights.readers.foreign_weights import ForeignWeights
 from alexnet_jax.weights.readers.labels import ClassNames, default_names, read_labels
 from alexnet_jax.weights.readers.source_file import open_source
@@ -48,8 +49,8 @@ class ImportResult(NamedTuple):
 
 def import_weights(
     file: str | Path,
-    source: str,
-    workdir: str | Path,
+    source: str = "",
+    workdir: str | Path = "",
     *,
     labels: str | Path | None = None,
     mean: str | Path | None = None,
@@ -60,6 +61,7 @@ def import_weights(
 
     Args:
       file: for cuda-convnet also the folder of its checkpoints.
+      source: key in `READERS`; empty: found by looking at the file.
       labels: as of `read_labels`; None: the file's, else ImageNet's WordNet ids, else numbers.
       mean: `.binaryproto` or `batches.meta`; None: the file's, else ImageNet's channel means.
       network: key in `NETWORKS`, if the file does not say it.
@@ -67,11 +69,14 @@ def import_weights(
     Raises:
       InputError: the file, the labels or the mean cannot be used, or the folder holds a run.
     """
-    if source not in READERS:
+    if source and source not in READERS:
         known = f"Known: {', '.join(READERS)}"
         raise InputError(f"unknown --source '{source}'.{did_you_mean(source, READERS)} {known}")
+    if not str(workdir):
+        raise InputError("no run folder is named; name one with workdir")
     workdir = Path(workdir).absolute()
     check_free(workdir)
+    source, found = (source, ()) if source else _look(file)
     foreign = READERS[source].read(file, network, mean)
     named = ClassNames((), ()) if labels is None else read_labels(labels, foreign.class_order)
     foreign, fresh = _complete(foreign, named.names, seed)
@@ -87,7 +92,7 @@ def import_weights(
         foreign.file.sha256(),
         tuple(checks),
         tuple(line for line in warning_lines if line),
-        (*foreign.messages, *named.messages),
+        (*found, *foreign.messages, *named.messages),
     )
     names = named.names or foreign.class_names
     names = names or default_names(foreign.network.classes, foreign.class_order)
@@ -97,6 +102,11 @@ def import_weights(
     for line in result.warnings:
         warnings.warn(line, stacklevel=1)
     return result
+
+
+def _look(file: str | Path) -> tuple[str, tuple[str]]:
+    source = find_source(file)
+    return source, (f"read as --source {source}, by what is in the file",)
 
 
 def _complete(

@@ -85,6 +85,18 @@ def test_the_record_says_what_was_imported_and_checked(
     assert_same_params(weights.params, as_if_trained(narrow))
 
 
+def test_without_a_source_the_record_says_which_was_found(trained_file, tmp_path):
+    done = import_weights(trained_file, workdir=tmp_path / "run")
+    record = read_run(tmp_path / "run").info["import"]
+    line = "read as --source torchvision, by what is in the file"
+    assert record["source"] == "torchvision" and record["notes"][0] == line
+    assert line in done.summary()
+    with pytest.raises(InputError, match="name one with workdir"):
+        import_weights(trained_file)
+    with pytest.raises(InputError, match="not written by `export`"):  # the named source wins
+        import_weights(trained_file, "safetensors", tmp_path / "again")
+
+
 def test_a_trunk_gives_features_and_layers_to_copy_but_warns(narrow, tmp_path, few_optimizations):
     arrays = to_torchvision(as_if_trained(narrow), narrow)
     trunk = {name: array for name, array in arrays.items() if name.startswith("features.")}

@@ -34,6 +34,12 @@ CHANNEL_MEAN = (127.30, 119.72, 104.91)
 _MAX_ZIP_RATIO = 20  # numbers hardly shrink, but velocities may all be zero
 
 
+def recognizes(file: SourceFile) -> bool:
+    """Raises `InputError` for what is no pickle of arrays."""
+    state = _unpickle(file)
+    return isinstance(state, dict) and "model_state" in state
+
+
 def read(
     file: SourceFile, network_name: str = "", mean_file: SourceFile | None = None
 ) -> ForeignWeights:

@@ -3,11 +3,12 @@
 import re
 import zipfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.weights import READERS
-from alexnet_jax.weights.readers.source_file import SourceFile
+from alexnet_jax.weights.readers.source_file import SourceFile, open_source
 
 _HEAD_BYTES = 4096
 _MAX_ENTRIES = 20_000
@@ -110,6 +111,31 @@ _MESSAGES: tuple[tuple[bytes, str], ...] = (
 _LEVELDB_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 
 
+def find_source(path: str | Path) -> str:
+    """Returns the key in `READERS` for a file, or for a folder with such files.
+
+    Raises:
+      InputError: no reader takes it; says what it is, and what can be read.
+    """
+    if Path(path).is_dir():
+        return next(source for source, reader in READERS.items() if reader.has_folders)
+    file = open_source(path)
+    kind = detect_kind(file)
+    if not kind:
+        raise InputError(f"{file.name} is of no kind that is known here; {_list_files()}")
+    check_file_kind(file, *(kind for reader in READERS.values() for kind in reader.kinds))
+    sources = [source for source, reader in READERS.items() if kind in reader.kinds]
+    others = (source for source in sources[1:] if _recognizes(source, file))
+    return next(others, sources[0])
+
+
+def _recognizes(source: str, file: SourceFile) -> bool:
+    try:
+        return READERS[source].load().recognizes(file)
+    except InputError:  # of another reader, or damaged: the first reader says how
+        return False
+
+
 def check_file_kind(file: SourceFile, *accepted: str) -> None:
     """Raises `InputError` for a known kind of file that is not in `accepted`."""
     kind = detect_kind(file)
@@ -118,13 +144,16 @@ def check_file_kind(file: SourceFile, *accepted: str) -> None:
 
 
 def find_remedy(kind: str) -> str:
-    """Says what to do with the file; without a remedy of its own, what each source reads."""
+    """Says what to do with the file; without a remedy of its own, which source reads what."""
     if remedy := FILE_KINDS[kind].remedy:
         return remedy
-    # The source for this kind first; not every file of the kind may be what it reads.
-    sources = sorted(READERS, key=lambda source: kind not in READERS[source].kinds)
-    files = "; ".join(f"--source {source} reads {READERS[source].files}" for source in sources)
-    return files if kind in READERS[sources[0]].kinds else f"convert it: {files}"
+    # Not every file of the kind may be what the source reads.
+    files = [f"--source {s} reads {r.files}" for s, r in READERS.items() if kind in r.kinds]
+    return "; ".join(files) or f"convert it: {_list_files()}"
+
+
+def _list_files() -> str:
+    return f"what can be read: {'; '.join(reader.files for reader in READERS.values())}"
 
 
 def detect_kind(file: SourceFile) -> str:

@@ -20,6 +20,15 @@ FORMAT = "alexnet_jax"
 _MAX_SIDE = 4096
 
 
+def recognizes(file: SourceFile) -> bool:
+    """Whether `export` wrote it."""
+    try:
+        with safe_open(file.path, framework="numpy") as opened:
+            return (opened.metadata() or {}).get("format") == FORMAT
+    except (OSError, SafetensorError):
+        return False
+
+
 def read(file: SourceFile, network_name: str = "") -> ForeignWeights:
     tensors, metadata = read_safetensors(file.path)
     if metadata.get("format") != FORMAT:

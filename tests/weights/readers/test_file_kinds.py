@@ -19,7 +19,7 @@ from alexnet_jax.errors import InputError
 from alexnet_jax.weights import READERS
 from alexnet_jax.weights.importing import import_weights
 from alexnet_jax.weights.readers.caffe import read_mean
-from alexnet_jax.weights.readers.file_kinds import FILE_KINDS, detect_kind, find_remedy
+from alexnet_jax.weights.readers.file_kinds import FILE_KINDS, detect_kind, find_remedy, find_source
 from alexnet_jax.weights.readers.source_file import open_source
 
 
@@ -163,6 +163,39 @@ def test_what_another_reader_takes_says_which(tmp_path):
     for key, source in (("pytorch", "torchvision"), ("caffemodel", "caffe"), ("npy", "caffe")):
         with pytest.raises(InputError) as caught:
             import_weights(write(tmp_path, FILES[key]), "safetensors", tmp_path / "run")
-        lines = [f"--source {name} reads {reader.files}" for name, reader in READERS.items()]
-        assert all(line in str(caught.value) for line in lines)
-        assert str(caught.value).split("; ")[1].startswith(f"--source {source} reads")
+        reads = f"--source {source} reads {READERS[source].files}"
+        assert str(caught.value).split("; ", 1)[1] == reads
+
+
+def test_the_source_of_every_kind_is_found_by_looking(tmp_path):
+    taken = {kind for reader in READERS.values() for kind in reader.kinds}
+    for kind in taken & FILES.keys():
+        source = find_source(write(tmp_path, FILES[kind]))
+        assert kind in READERS[source].kinds
+    for kind in FILES.keys() - taken:
+        with pytest.raises(InputError) as caught:
+            import_weights(write(tmp_path, FILES[kind]), workdir=tmp_path / "run")
+        assert str(caught.value) == (
+            f"weights.bin is {FILE_KINDS[kind].description}; {find_remedy(kind)}"
+        )
+
+
+def test_a_kind_of_several_sources_is_told_apart_by_what_is_in_it(tmp_path):
+    arrays = {"features.0.weight": np.zeros(3, np.float32)}
+    files = {
+        "torchvision": [save(arrays), pickle.dumps(arrays, 2), b"\x80\x02 damaged"],
+        "safetensors": [save(arrays, {"format": "alexnet_jax"})],
+        "cuda-convnet": [pickle.dumps({"op": None, "model_state": {"layers": []}}, 2)],
+    }
+    for source, contents in files.items():
+        for data in contents:
+            assert find_source(write(tmp_path, data)) == source
+    assert find_source(tmp_path) == "cuda-convnet"  # the only one with folders
+
+
+def test_what_nobody_knows_is_told_in_one_line_what_can_be_read(tmp_path):
+    with pytest.raises(InputError) as caught:
+        import_weights(write(tmp_path, b"\1\2"), workdir=tmp_path / "run")
+    assert all(reader.files in str(caught.value) for reader in READERS.values())
+    assert str(caught.value).startswith("weights.bin is of no kind that is known here; ")
+    assert "\n" not in str(caught.value)
