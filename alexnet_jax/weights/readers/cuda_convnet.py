@@ -18,13 +18,14 @@ import numpy as np
 
 from alexnet_jax.config import PreprocessConfig
 from alexnet_jax.errors import InputError
-from alexnet_jax.network.layers import Dropout, Layer, Network, Parametric, parametric_layers
+from alexnet_jax.network.layers import Dropout, Layer, Parametric, parametric_layers
 from alexnet_jax.network.networks import NETWORKS, find_network
 from alexnet_jax.weights.readers.array_checks import check_floats
 from alexnet_jax.weights.readers.cuda_convnet_arrays import to_params
 from alexnet_jax.weights.readers.cuda_convnet_graph import Graph, read_graph
 from alexnet_jax.weights.readers.file_kinds import check_file_kind
 from alexnet_jax.weights.readers.foreign_weights import ForeignWeights, plain_inputs
+from alexnet_jax.weights.readers.layer_sequence import dropout_factors
 from alexnet_jax.weights.readers.pickled_values import PickledArray
 from alexnet_jax.weights.readers.safe_pickle import read_pickle
 from alexnet_jax.weights.readers.source_file import MAX_BYTES, SourceFile
@@ -52,7 +53,7 @@ def read(
     size, classes = graph.image_size, parametric_layers(graph.layers)[-1].features
     network = find_network(network_name or _detect_network(graph, file), classes)
     params = to_params(graph, network, file.name)
-    factors = _dropout_factors(graph, network)
+    factors = dropout_factors(graph.layers, network.layers)
     for layer, factor in factors.items():
         params[layer]["kernel"] *= np.float32(factor)
     mean, names = (None, ()) if mean_file is None else _read_meta(mean_file, size)
@@ -149,25 +150,6 @@ def _anonymous(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
             layer = dataclasses.replace(layer, inverted=False)
         found.append(layer)
     return tuple(found)
-
-
-def _dropout_factors(graph: Graph, network: Network) -> dict[str, float]:
-    names = [layer.name for layer in parametric_layers(network.layers)]
-    theirs, ours = _test_factors(graph.layers), _test_factors(network.layers)
-    factors = {name: a / b for name, a, b in zip(names, theirs, ours, strict=False)}
-    return {name: factor for name, factor in factors.items() if factor != 1}
-
-
-def _test_factors(layers: tuple[Layer, ...]) -> list[float]:
-    """Returns what the input of each layer with weights is multiplied by at test."""
-    factors, factor = [], 1.0
-    for layer in layers:
-        if isinstance(layer, Dropout) and not layer.inverted:
-            factor *= 1 - layer.rate
-        elif isinstance(layer, Parametric):
-            factors.append(factor)
-            factor = 1.0
-    return factors
 
 
 def _read_meta(file: SourceFile, image_size: int) -> tuple[np.ndarray, tuple[str, ...]]:
