@@ -13,7 +13,7 @@ import numpy as np
 from alexnet_jax.appearance import AS_VIEWED, Appearance, Colours, Orientation
 from alexnet_jax.config import AugmentConfig, PreprocessConfig
 from alexnet_jax.data.preprocess import Inputs, centre_arrays
-from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.errors import InputError
 from alexnet_jax.evaluation.evaluate import make_predict_step, make_view_step
 from alexnet_jax.evaluation.views import centre_offset
 from alexnet_jax.insight.images import Unreadable, UserImages, as_sequence, read_batches
@@ -299,12 +299,7 @@ def capture_name(network: Network, layer: str, before_relu: bool = False) -> str
     layer, _, form = layer.partition(":")
     if form not in ("", "linear"):
         raise InputError(f"'{layer}:{form}' is no layer; {layer}:linear precedes the ReLU")
-    if layer not in names:
-        raise InputError(
-            f"network '{network.name}' has no layer '{layer}'.{did_you_mean(layer, names)} "
-            f"Layers: {', '.join(names)}"
-        )
-    place = names.index(layer)
+    place = network.place(layer)
     if before_relu or form == "linear" or not isinstance(network.layers[place], Parametric):
         return layer
     following = network.layers[place + 1 : place + 2]

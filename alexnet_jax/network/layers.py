@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alexnet_jax.errors import InputError
+from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.network.kinds import (
     Activation,
     AdaptiveAvgPool,
@@ -43,6 +43,8 @@ __all__ = [
     "Network",
     "Parametric",
     "ResponseNorm",
+    "Size",
+    "height_and_width",
     "layer_names",
     "layers_with_parameters",
     "padding_of",
@@ -56,6 +58,10 @@ __all__ = [
 ]
 
 
+Size = int | tuple[int, int]
+"""Of images, in pixels: a side of squares, or (height, width)."""
+
+
 @dataclass(frozen=True)
 class Network:
     """Layers from the image to the logits; `source` is a paper section or 2012 file."""
@@ -64,10 +70,16 @@ class Network:
     layers: tuple[Layer, ...]
     image_size: int
     source: str
+    is_cut: bool = False  # by `until`
 
     @property
     def classes(self) -> int:
         return parametric_layers(self.layers)[-1].features
+
+    @property
+    def classifier(self) -> Parametric | None:
+        """The layer of the logits; a network that was cut has none."""
+        return None if self.is_cut else parametric_layers(self.layers)[-1]
 
     @property
     def towers(self) -> int:
@@ -77,8 +89,33 @@ class Network:
     def with_classes(self, classes: int) -> "Network":
         if classes < 2:
             raise InputError(f"a classifier needs at least 2 classes, not {classes}")
-        last = parametric_layers(self.layers)[-1].name
-        return dataclasses.replace(self, layers=with_features(self.layers, {last: classes}))
+        if self.classifier is None:
+            raise InputError(f"network '{self.name}' has no classes; set them before it is cut")
+        layers = with_features(self.layers, {self.classifier.name: classes})
+        return dataclasses.replace(self, layers=layers)
+
+    def place(self, layer: str) -> int:
+        """Returns the index of a layer of `layer_names`; an unknown one raises `InputError`."""
+        names = layer_names(self.layers)
+        if layer not in names:
+            raise InputError(
+                f"network '{self.name}' has no layer '{layer}'.{did_you_mean(layer, names)} "
+                f"Layers: {', '.join(names)}"
+            )
+        return names.index(layer)
+
+    def until(self, layer: str) -> "Network":
+        """Returns the network whose output is that of `layer`; parameters of others are ignored.
+
+        It takes images of every size that fits its layers. An unknown layer raises `InputError`.
+
+        >>> trunk = NETWORKS["one-weird-trick"].until("relu5")
+        >>> summarize(trunk, (100, 150))[-1].output_shape
+        (5, 8, 256)
+        """
+        layers = self.layers[: self.place(layer) + 1]
+        name = f"{self.name} until {layer}"
+        return dataclasses.replace(self, name=name, layers=layers, is_cut=True)
 
 
 @dataclass(frozen=True)
@@ -128,19 +165,25 @@ def layer_names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def summarize(network: Network, image_size: int | None = None) -> tuple[LayerSummary, ...]:
-    """A size that does not fit raises `InputError`, with the smallest size that would do."""
+def height_and_width(network: Network, image_size: Size | None) -> tuple[int, int]:
     size = network.image_size if image_size is None else image_size
+    return (size, size) if isinstance(size, int) else size
+
+
+def summarize(network: Network, image_size: Size | None = None) -> tuple[LayerSummary, ...]:
+    """A size that does not fit raises `InputError`, with the smallest size that would do."""
+    height, width = height_and_width(network, image_size)
     try:
-        return _summarize(network, size)
+        return _summarize(network, height, width)
     except InputError as error:
-        fits = next((s for s in range(size + 1, 1025) if _fits(network, s)), None)
+        larger = range(min(height, width) + 1, 1025)
+        fits = next((size for size in larger if _fits(network, size)), None)
         hint = f"; the smallest that fits is {fits}x{fits}" if fits else ""
-        raise InputError(f"network '{network.name}' at {size}x{size}: {error}{hint}") from None
+        raise InputError(f"network '{network.name}' at {height}x{width}: {error}{hint}") from None
 
 
-def _summarize(network: Network, size: int) -> tuple[LayerSummary, ...]:
-    shape: Shape = (size, size, 3)
+def _summarize(network: Network, height: int, width: int) -> tuple[LayerSummary, ...]:
+    shape: Shape = (height, width, 3)
     summaries = []
     for name, layer in zip(layer_names(network.layers), network.layers, strict=True):
         try:
@@ -155,7 +198,7 @@ def _summarize(network: Network, size: int) -> tuple[LayerSummary, ...]:
 
 def _fits(network: Network, size: int) -> bool:
     try:
-        _summarize(network, size)
+        _summarize(network, size, size)
     except InputError:
         return False
     return True

@@ -8,16 +8,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from alexnet_jax.errors import InputError, did_you_mean
+from alexnet_jax.errors import InputError
 from alexnet_jax.network import ops
 from alexnet_jax.network.host_memory import keep_freed_memory
-from alexnet_jax.network.layers import (
-    Dropout,
-    Network,
-    layer_names,
-    parametric_layers,
-    summarize,
-)
+from alexnet_jax.network.layers import Dropout, Network, layer_names, summarize
 from alexnet_jax.network.modules import layer_module
 
 keep_freed_memory()  # `ALEXNET_JAX_KEEP_MEMORY=0` turns it off
@@ -32,7 +26,8 @@ class AlexNet(nn.Module):
     """Computes the logits of a network.
 
     `dtype` is that of the activations. Parameters are float32, and so is the arithmetic of the
-    biases (whose gradient sums over all pixels) and of the classifier, the last layer.
+    biases (whose gradient sums over all pixels) and of the classifier, the last layer. Images may
+    have any height and width that fit the layers; dense ones fix it with their parameters.
 
     >>> model = AlexNet(NETWORKS["digits"])
     >>> images = jnp.zeros((2, 28, 28, 3))
@@ -61,36 +56,32 @@ class AlexNet(nn.Module):
         Args:
           images: float `[batch, height, width, 3]`, preprocessed (2012: 0..255 minus mean).
           train: draw dropout masks (needs an rng called "dropout").
-          capture: layer (of `layer_names`) to return instead; for a tuple, a dictionary.
+          capture: layer (of `layer_names`) to return instead; for a tuple, a dictionary. Those
+            after it are not computed, and need not fit.
           first_row: place of the first image in its batch, int32, may be traced: in a batch
             computed in parts, each image gets the dropout mask that it has in the whole.
 
         Raises:
           InputError: the images are no floats or do not fit, or `capture` names no layer.
         """
-        names = layer_names(self.network.layers)
+        network = self.network
         wanted = {capture} if isinstance(capture, str) else set(capture or ())
-        for unknown in sorted(wanted - set(names)):
+        if wanted:
+            network = network.until(max(sorted(wanted), key=network.place))
+        if images.ndim != 4 or images.shape[3] != 3:
             raise InputError(
-                f"network '{self.network.name}' has no layer '{unknown}'."
-                f"{did_you_mean(unknown, names)} Layers: {', '.join(names)}"
-            )
-        if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-            raise InputError(
-                f"images should be [batch, size, size, 3], not {list(images.shape)}; "
-                "crop or resize them to squares"
+                f"images should be [batch, height, width, 3], not {list(images.shape)}"
             )
         if not jnp.issubdtype(images.dtype, jnp.floating):
             raise InputError(
                 f"images should be float, not {images.dtype}: preprocess them first (2012: "
                 "float32, 0..255 minus the mean)"
             )
-        summarize(self.network, images.shape[1])
+        self._check_size(network, (images.shape[1], images.shape[2]))
         x = images.astype(self.dtype)  # [batch, height, width, channels], later [batch, features]
         kept: dict[str, jax.Array] = {}
-        classifier = parametric_layers(self.network.layers)[-1]
-        for name, layer in zip(names, self.network.layers, strict=True):
-            if layer is classifier:  # logits in bfloat16 would be equal, and round the loss
+        for name, layer in zip(layer_names(network.layers), network.layers, strict=True):
+            if layer is self.network.classifier:  # bfloat16 logits would be equal, and round losses
                 x = x.astype(ops.accumulator(x))
             module = layer_module(name, layer)
             if train and isinstance(layer, Dropout):
@@ -99,11 +90,23 @@ class AlexNet(nn.Module):
                 x = module(x)
             if name in wanted:
                 kept[name] = x.astype(ops.accumulator(x))
-                if len(kept) == len(wanted):
-                    break
         if isinstance(capture, tuple):
             return kept
         return x.astype(ops.accumulator(x))
+
+    @nn.nowrap
+    def _check_size(self, network: Network, size: tuple[int, int]) -> None:
+        """Raises `InputError` for a size that does not fit the layers, or their parameters."""
+        for row in summarize(network, size):
+            given = self.get_variable("params", row.name, {}).get("kernel")
+            expected = (row.layer.parameter_shapes(row.input_shape) or ((),))[0]
+            if given is not None and given.shape != expected:
+                raise InputError(
+                    f"network '{self.network.name}': for images of {size[0]}x{size[1]} layer "
+                    f"'{row.name}' needs a kernel of {list(expected)}, not {list(given.shape)}: "
+                    "the parameters are those of another network or image size; layers before it "
+                    "can be captured at any size"
+                )
 
     @nn.nowrap
     def tabulate(self, *args: Any, **options: Any) -> str:

@@ -10,7 +10,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, Sharding
 from jax.sharding import PartitionSpec as P
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.network.layers import Network, layer_names, parametric_layers
+from alexnet_jax.network.layers import Network, layer_names
 from alexnet_jax.network.modules import DATA, TOWER
 
 
@@ -104,8 +104,9 @@ def mesh_or_none(mesh: Mesh) -> Mesh | None:
 
 def partition_specs(mesh: Mesh, network: Network, tree: Any) -> Any:
     """`network` is the whole one, not that of one tower."""
-    classifier = parametric_layers(network.layers)[-1].name
-    split = set(layer_names(network.layers)) - {classifier} if mesh.shape[TOWER] > 1 else set()
+    split = set(layer_names(network.layers)) if mesh.shape[TOWER] > 1 else set()
+    if network.classifier:
+        split -= {network.classifier.name}
 
     def spec(path, leaf):
         layer = getattr(path[-2], "key", None) if len(path) > 1 else None

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from alexnet_jax.network.layers import Network, summarize
+from alexnet_jax.network.layers import Network, Size, summarize
 
 
 class ReceptiveField(NamedTuple):
@@ -23,19 +23,21 @@ class ReceptiveField(NamedTuple):
         return self.centre(unit) - reach, self.centre(unit) + reach
 
 
-def receptive_fields(network: Network, image_size: int | None = None) -> list[ReceptiveField]:
-    """Returns the fields of all layers; a dense one sees the whole image.
+def receptive_fields(
+    network: Network, image_size: Size | None = None, axis: int = 0
+) -> list[ReceptiveField]:
+    """Returns the fields of all layers along the height (0) or width (1); dense: the whole image.
 
     >>> fields = {field.layer: field for field in receptive_fields(NETWORKS["paper"])}
     >>> fields["conv5"].size, fields["conv5"].stride, fields["conv5"].units
     (163, 16.0, 13)
     """
     summaries = summarize(network, image_size)
-    image = summaries[0].input_shape[0]
+    image = summaries[0].input_shape[axis]
     size, stride, centre, dense = 1, 1.0, 0.0, False
     fields = []
     for summary in summaries:
-        field = None if dense else summary.layer.field(summary.input_shape[0])
+        field = None if dense else summary.layer.field(summary.input_shape[axis])
         dense = field is None
         if field is None:
             fields.append(ReceptiveField(summary.name, 1, image, 0.0, (image - 1) / 2))
@@ -43,6 +45,6 @@ def receptive_fields(network: Network, image_size: int | None = None) -> list[Re
         size += round((field.size - 1) * stride)
         centre += ((field.size - 1) / 2 - field.before) * stride
         stride *= field.stride
-        units = summary.output_shape[0]
+        units = summary.output_shape[axis]
         fields.append(ReceptiveField(summary.name, units, size, stride, centre))
     return fields

@@ -9,7 +9,8 @@ from alexnet_jax.network.layers import (
     LayerSummary,
     Network,
     Parametric,
-    parametric_layers,
+    Size,
+    height_and_width,
     summarize,
 )
 from alexnet_jax.network.networks import find_network
@@ -27,7 +28,7 @@ class LayerRow:
     window: int | None  # pixels along a side, as `receptive_field`
     stride: int | None
     output_shape: tuple[int, ...]
-    receptive_field: int
+    receptive_field: int  # along the longer side of the image
     params: int
     macs: int
     neurons: int
@@ -41,7 +42,7 @@ class NetworkSummary:
     """The table of a network; `print` and notebooks show it."""
 
     network: Network
-    image_size: int
+    image_size: Size
     rows: tuple[LayerRow, ...]
     params: int  # paper §3.5: 60 million
     macs: int  # without those of normalization and pooling
@@ -54,7 +55,7 @@ class NetworkSummary:
         return format_summary(self, "markdown")
 
 
-def summary(network: Network | str, image_size: int | None = None) -> NetworkSummary:
+def summary(network: Network | str, image_size: Size | None = None) -> NetworkSummary:
     """Returns the table of a network, or of the one of that name; `image_size` is in pixels.
 
     Raises `InputError` for an unknown name, or a size that does not fit.
@@ -69,7 +70,8 @@ def summary(network: Network | str, image_size: int | None = None) -> NetworkSum
         network = find_network(network)
     size = network.image_size if image_size is None else image_size
     layers = summarize(network, size)
-    fields = receptive_fields(network, size)
+    height, width = height_and_width(network, size)
+    fields = receptive_fields(network, size, axis=int(width > height))
     rows = tuple(
         LayerRow(
             layer.name,
@@ -98,7 +100,7 @@ def _places(
     network: Network, summaries: Sequence[LayerSummary]
 ) -> Iterator[tuple[tuple[int, ...], str]]:
     """Yields each layer's `tower_units` and `reads`."""
-    towers, classifier = network.towers, parametric_layers(network.layers)[-1]
+    towers, classifier = network.towers, network.classifier
     divided = mixed = False  # whether each tower has its own channels; whether these are shuffled
     for summary in summaries:
         layer, units = summary.layer, summary.output_shape[-1]

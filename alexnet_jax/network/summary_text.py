@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.network.layers import parametric_layers
+from alexnet_jax.network.layers import height_and_width, parametric_layers
 
 if TYPE_CHECKING:
     from alexnet_jax.network.summary import NetworkSummary
@@ -33,12 +33,13 @@ def format_summary(summary: "NetworkSummary", form: str = "table") -> str:
 
 
 def _page(summary: "NetworkSummary", table: list[str]) -> str:
-    network, size = summary.network, summary.image_size
+    network = summary.network
+    height, width = height_and_width(network, summary.image_size)
     layers = len(parametric_layers(network.layers))
     towers = f"{network.towers} towers" if network.towers > 1 else "one tower"
     title = (
-        f"{network.name}: {layers} layers with weights, {towers}, {network.classes:,} classes, "
-        f"images of {size}x{size}x3"
+        f"{network.name}: {layers} layers with weights, {towers}, {network.classes:,} "
+        f"{'channels' if network.is_cut else 'classes'}, images of {height}x{width}x3"
     )
     notes = [
         "Field: pixels that a unit sees, along a side. Neurons: outputs of layers with weights.",

@@ -21,6 +21,7 @@ from alexnet_jax.network.layers import (
     Layer,
     Network,
     Parametric,
+    Size,
     layer_names,
     parametric_layers,
     summarize,
@@ -49,16 +50,16 @@ def tower_network(network: Network, towers: int) -> Network:
     divided = False  # whether each tower has only its own channels at this point
     for place, (name, layer) in enumerate(zip(names, network.layers, strict=True)):
         following = parametric_layers(network.layers[place:])
-        is_classifier = following == [layer]
+        is_classifier = layer is network.classifier
         if divided and (layer.reads_all_towers() or is_classifier):
-            shares.append(Gather(towers, invariant=len(following) == 1))
+            shares.append(Gather(towers, invariant=following == [network.classifier]))
             divided = False
         try:
             shares.append(layer if is_classifier else layer.share(towers, divided))
         except InputError as error:
             raise InputError(f"network '{network.name}': layer '{name}' {error}") from None
         if isinstance(layer, Parametric):
-            divided = len(following) > 1
+            divided = not is_classifier
     return dataclasses.replace(
         network, name=f"{network.name}, one of {towers} towers", layers=tuple(shares)
     )
@@ -96,20 +97,19 @@ def make_forward(network: Network, dtype: Any = jnp.float32, mesh: Mesh | None =
             on_one_device,
             mesh=mesh,
             in_specs=(partition_specs(mesh, network, params), P(DATA), P()),
-            out_specs=_output_spec(network, share, images.shape[1], capture),
+            out_specs=_output_spec(network, share, images.shape[1:3], capture),
         )
         return mapped(params, images, key)
 
     return forward
 
 
-def _output_spec(network: Network, share: Network, image_size: int, capture: str | None) -> P:
-    """Returns how the output of a layer (None: the logits) lies on the towers."""
-    name = capture or parametric_layers(network.layers)[-1].name
-    whole, own = (
-        {summary.name: summary.output_shape for summary in summarize(each, image_size)}.get(name)
-        for each in (network, share)
-    )
-    if whole is None or whole == own:  # the model itself complains about an unknown name
+def _output_spec(network: Network, share: Network, size: Size, capture: Any) -> Any:
+    """Returns how the output of a layer (None: the last) or of several lies on the towers."""
+    if isinstance(capture, tuple):
+        return {name: _output_spec(network, share, size, name) for name in capture}
+    name = capture or layer_names(network.layers)[-1]
+    whole, own = (summarize(each.until(name), size)[-1].output_shape for each in (network, share))
+    if whole == own:
         return P(DATA)
     return P(DATA, *(None,) * (len(whole) - 1), TOWER)

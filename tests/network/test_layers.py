@@ -148,6 +148,28 @@ def test_too_small_image_names_layer_and_what_would_fit():
     summarize(network(*SMALL), 5)
 
 
+def test_pictures_that_are_no_squares():
+    rows = {row.name: row.output_shape for row in summarize(network(*SMALL), (9, 13))}
+    assert (rows["conv1"], rows["pool1"], rows["flatten1"]) == ((7, 11, 8), (3, 5, 8), (120,))
+    for size in ((4, 13), (13, 4)):
+        words = f"at {size[0]}x{size[1]}.*'pool1'.*the smallest that fits is 5x5$"
+        with pytest.raises(InputError, match=words):
+            summarize(network(*SMALL), size)
+
+
+def test_a_network_cut_at_a_layer():
+    whole = network(*SMALL)
+    cut = whole.until("pool1")
+    assert cut.layers == SMALL[:4] and cut.name == "test until pool1"
+    assert whole.classifier is SMALL[-1] and cut.classifier is None
+    assert whole.until("fc3").classifier is None, "as a hidden layer, in the activations' dtype"
+    assert summarize(cut, 7) == summarize(whole, 7)[:4]
+    with pytest.raises(InputError, match="network 'test' has no layer 'pool2'. Did you mean"):
+        whole.until("pool2")
+    with pytest.raises(InputError, match="'test until pool1' has no classes"):
+        cut.with_classes(5)
+
+
 @pytest.mark.parametrize(
     ("layers", "words"),
     [

@@ -450,7 +450,8 @@ def test_impossible_sizes_name_the_layer_and_what_fits(name, size, layer):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (jnp.zeros((2, 28, 28, 1)), r"\[batch, size, size, 3\], not \[2, 28, 28, 1\]"),
+        (jnp.zeros((2, 28, 28, 1)), r"\[batch, height, width, 3\], not \[2, 28, 28, 1\]"),
+        (jnp.zeros((2, 28, 3)), r"\[batch, height, width, 3\], not \[2, 28, 3\]"),
         (jnp.zeros((2, 28, 28, 3), jnp.uint8), "should be float, not uint8: preprocess"),
     ],
 )

@@ -56,6 +56,16 @@ def test_another_image_size_and_its_errors():
         receptive_fields(NETWORKS["paper"], 30)
 
 
+def test_a_picture_that_is_no_square_has_fields_along_each_side():
+    rows, columns = (
+        {field.layer: field for field in receptive_fields(NETWORKS["paper"], (240, 320), axis)}
+        for axis in (0, 1)
+    )
+    assert (rows["conv1"].units, columns["conv1"].units) == (59, 79)
+    assert rows["conv5"].size == columns["conv5"].size == 163
+    assert (rows["fc6"].size, columns["fc6"].size) == (240, 320)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("network", [EXACT, LOOSE], ids=lambda n: n.name)
 def test_gradients_reach_as_far_as_the_fields(network, float64, few_optimizations):

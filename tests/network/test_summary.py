@@ -95,6 +95,9 @@ def test_more_towers_and_layers_that_do_not_divide():
 def test_another_size_and_bad_input():
     assert summary("paper", 227).rows[0].output_shape == (55, 55, 96)
     assert summary(NETWORKS["one-weird-trick"], 256).params == 61_100_840
+    wide = summary("paper", (240, 320))
+    assert wide.rows[0].output_shape == (59, 79, 96) and wide.rows[-1].receptive_field == 320
+    assert "images of 240x320x3" in repr(wide)
     with pytest.raises(InputError, match=r"at 30x30: layer '\w+'.*smallest that fits is"):
         summary("paper", 30)
     with pytest.raises(InputError, match="unknown network 'papr'. Did you mean 'paper'"):

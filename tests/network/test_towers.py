@@ -160,6 +160,37 @@ def test_a_layer_is_captured_whole(few_optimizations):
         sharded(params, images, capture="gatherless")
 
 
+def test_towers_of_a_cut_network_and_of_pictures_that_are_no_squares(few_optimizations):
+    network, params, images, _ = setting("paper")
+    images = jnp.concatenate([images, images[:, :, :21]], axis=2)  # 64 x 85
+    names = ("norm1", "conv3")
+
+    def loss(forward, params, capture):
+        found = forward(params, images, capture=capture)
+        return sum(jnp.sum(jnp.sin(each)) for each in jax.tree.leaves(found))
+
+    def gradients(network, mesh, capture):
+        forward = towers.make_forward(network, mesh=mesh)
+        return jax.jit(jax.grad(lambda params: loss(forward, params, capture)))(params)
+
+    for cut, capture in ((network.until("conv3"), None), (network, names)):
+        found = gradients(cut, mesh_of("2x2"), capture)
+        expected = gradients(cut, None, capture)
+        assert np.abs(expected["conv1"]["kernel"]).max() > 1e-3
+        assert_close(found, expected, 1e-4)
+
+
+def test_a_dense_layer_where_a_network_is_cut_is_divided(few_optimizations):
+    network, params, images, _ = setting("paper")
+    cut = network.until("fc6")
+    forward = towers.make_forward(cut, mesh=mesh_of("1x2"))
+
+    def grad(forward):
+        return jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(forward(params, x)))))(images)
+
+    assert_close(grad(forward), grad(towers.make_forward(cut)), 1e-4)
+
+
 GROUPED = (Conv("conv1", 6, 3), Lrn(groups=2), Conv("conv2", 8, 3, groups=2), Flatten())
 
 
