@@ -151,10 +151,12 @@ class Lrn(Layer):
     """`b = a / (bias + alpha * sum a^2) ** beta` across the channels of a group. Paper: §3.3.
 
     `alpha` is the factor of the sum itself. The paper prints 1e-4; the 2012 code divides the
-    configured 1e-4 by the window size, so what ran is 2e-5.
+    configured 1e-4 by the window size, so what ran is 2e-5. The window of channel c starts at
+    c - depth // 2 and is truncated: an even one has a channel more before c than after it, as in
+    PyTorch.
     """
 
-    depth: int = 5  # channels in the centred, truncated window; odd; n of the paper
+    depth: int = 5  # channels in the window; n of the paper
     alpha: float = 1e-4
     beta: float = 0.75
     bias: float = 2.0  # k of the paper

@@ -80,7 +80,7 @@ def _shifted_sum(x, window, axis):
     return functools.reduce(lax.add, copies)
 
 
-def _window_matrix(channels, depth):
+def window_matrix(channels, depth):
     """Returns bool `[channels, channels]`; column i adds up the window of channel i."""
     place = np.arange(channels)
     first = place - depth // 2
@@ -91,7 +91,7 @@ def _channel_sum(x, depth, groups, *, mirrored=False):
     """`mirrored` sums the windows that a channel lies in."""
     # A matrix product, which XLA does not fuse into its neighbours: it would compute a sum of
     # slices again for every pooling window that reads it.
-    matrix = _window_matrix(x.shape[-1] // groups, depth).astype(x.dtype)
+    matrix = window_matrix(x.shape[-1] // groups, depth).astype(x.dtype)
     total = lax.dot_general(
         x.reshape(-1, x.shape[-1] // groups),
         matrix.T if mirrored else matrix,

@@ -12,6 +12,7 @@ from alexnet_jax.network.norm_ops import (
     plain_local_response_norm,
     plain_response_norm,
     response_norm,
+    window_matrix,
 )
 from alexnet_jax.network.pool_ops import (
     adaptive_avg_pool,
@@ -36,4 +37,5 @@ __all__ = [
     "plain_max_pool",
     "plain_response_norm",
     "response_norm",
+    "window_matrix",
 ]

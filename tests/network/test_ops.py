@@ -257,6 +257,17 @@ def test_local_response_norm_equals_its_definition(channels, depth, groups, beta
     _assert_equals_definition("local_response_norm", options, x, dtype=dtype)
 
 
+@pytest.mark.parametrize("form", (ops.local_response_norm, ops.plain_local_response_norm))
+def test_an_even_window_has_a_channel_more_before(form):
+    x = jnp.ones(8).at[3].set(100.0).reshape(1, 1, 1, 8)
+    out = form(x, depth=4, alpha=1.0, beta=0.75, bias=1.0)
+    assert np.flatnonzero(out.ravel() < 0.01).tolist() == [
+        2,
+        4,
+        5,
+    ]  # they see channel 3, as it does
+
+
 def test_local_response_norm_stays_within_groups():
     options = {"depth": 5, "alpha": 0.1, "beta": 0.75, "bias": 2.0}
     x = _normal(0, (2, 3, 3, 16))
