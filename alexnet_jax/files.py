@@ -19,6 +19,10 @@ def write_text(path: Path, text: str) -> None:
     _replace(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    _replace(path, lambda file: file.write(data))
+
+
 def write_arrays(path: Path, compressed: bool = False, **arrays: Any) -> None:
     save = np.savez_compressed if compressed else np.savez
     _replace(path, lambda file: save(file, **arrays))

@@ -33,6 +33,7 @@ class Predict(ImageOptions):
 
     Example:
       alexnet predict --workdir runs/a photos/ "holiday/*.jpg" --top-k 3 --format csv
+      alexnet predict --workdir runs/a photos/ --explain pictures
       alexnet predict --workdir runs/a test1.zip --format submission --output submission.csv
 
     Attributes:
@@ -45,6 +46,9 @@ class Predict(ImageOptions):
         order of their names), or the name of the class (more classes).
       probability_of: of a submission: the label is the probability of this class.
       output: file to write instead of printing.
+      explain: new folder for pictures, a PNG per image: the centre view, and what in it speaks for
+        the first answer, by saliency (the gradient), Grad-CAM (the last convolution) and occlusion
+        (the fall of the probability under a grey square). The darker, the more.
     """
 
     top_k: int = 5
@@ -53,6 +57,7 @@ class Predict(ImageOptions):
     format: Literal["table", "csv", "json", "submission"] = "table"
     probability_of: str = ""
     output: AbsolutePath | None = None
+    explain: AbsolutePath | None = None
 
     def run(self) -> int:
         from alexnet_jax.insight import inference
@@ -69,6 +74,7 @@ class Predict(ImageOptions):
             orientation=self.orientation,
             colours=self.colours,
             compute_dtype=self.compute_dtype or "",
+            explain=self.explain,
         )
         return _show(result.text, result.notes(), result.complaint())
 

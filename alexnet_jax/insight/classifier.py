@@ -13,9 +13,15 @@ import numpy as np
 from alexnet_jax.appearance import AS_VIEWED, Appearance, Colours, Orientation
 from alexnet_jax.config import AugmentConfig, PreprocessConfig
 from alexnet_jax.data.preprocess import Inputs, centre_arrays
-from alexnet_jax.errors import InputError
+from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.evaluation.evaluate import make_predict_step, make_view_step
 from alexnet_jax.evaluation.views import centre_offset
+from alexnet_jax.insight.explanations import (
+    MOST_PROBABLE,
+    Explained,
+    Method,
+    make_explain_step,
+)
 from alexnet_jax.insight.images import Unreadable, UserImages, as_sequence, read_batches
 from alexnet_jax.network.layers import Activation, Network, Parametric, layer_names
 from alexnet_jax.network.model import AlexNet
@@ -32,6 +38,20 @@ class Prediction(NamedTuple):
     probability: float
 
 
+class Explanations(NamedTuple):
+    """Maps of pictures: where each speaks for its answer.
+
+    Attributes:
+      maps: float32 `[n, image_size, image_size]`, in the pixels of `pictures`.
+      pictures: uint8 `[n, image_size, image_size, 3]`, the centre views that the network saw.
+      answers: the explained label of each picture, with its probability in this view.
+    """
+
+    maps: np.ndarray
+    pictures: np.ndarray
+    answers: list[Prediction]
+
+
 class Classifier:
     """A network with its parameters, preprocessing and class names.
 
@@ -42,6 +62,8 @@ class Classifier:
 
     `unreadable` is None: the first file that cannot be read raises `InputError`. A list collects
     those files, and the result has rows for the others only.
+
+    `untrained` are layers with random values, of a file that had none for them.
 
     Attributes:
       params: `{layer: {"kernel": float32, "bias": float32}}`, JAX arrays on one device.
@@ -63,6 +85,7 @@ class Classifier:
         appearance: Appearance = AS_VIEWED,
         dtype: Any = jnp.float32,
         batch_size: int = MAX_BATCH_SIZE,
+        untrained: Sequence[str] = (),
     ):
         self.network = network
         self.class_names = tuple(class_names)
@@ -70,6 +93,7 @@ class Classifier:
         self.stored_size = stored_size
         self.appearance = appearance
         self.mirrored_views = augment.mirror
+        self.untrained = tuple(untrained)
         self.mean, self.scale = centre_arrays(inputs, preprocess_config, image_size)
         self.params, self._inputs = jax.device_put((params, inputs))
         self._batch_size = batch_size
@@ -79,6 +103,9 @@ class Classifier:
         )
         self._view_step = functools.cache(
             lambda views, capture=None: make_view_step(*settings, views, dtype, augment, capture)
+        )
+        self._explain_step = functools.cache(
+            lambda *method: make_explain_step(*settings, dtype, *method)
         )
         self._apply_module = jax.jit(AlexNet(network, dtype).apply, static_argnames="capture")
 
@@ -155,6 +182,79 @@ class Classifier:
             [Prediction(self.class_names[i], int(i), float(row[i])) for i in order]
             for row, order in zip(probabilities, best, strict=True)
         ]
+
+    def explain(
+        self,
+        images: UserImages,
+        method: Method = "saliency",
+        label: str | int | None = None,
+        unreadable: list[Unreadable] | None = None,
+        *,
+        window: int | None = None,
+        stride: int | None = None,
+    ) -> Explanations:
+        """Returns maps of what in the centre view speaks for a label.
+
+        `saliency`: the largest absolute gradient over the channels, in logits per grey level
+        (0..255), of the label's logit (Simonyan et al., 2013). `grad-cam`: the last convolution's
+        maps after ReLU, each weighted by the mean of its gradient, from 0 in no unit, bilinear
+        between the centres of the units' fields (Selvaraju et al., 2017). `occlusion`: the fall of
+        the label's probability, -1..1, under a square in the data's mean; a pixel has the mean of
+        the squares that cover it (Zeiler and Fergus, 2013).
+
+        Args:
+          label: a class name or its column; None: the most probable of each picture.
+          window: of occlusion, side of the square, pixels; by default a seventh of the image.
+          stride: of occlusion, pixels from square to square; by default half a window.
+
+        Raises:
+          InputError: unknown method or label, a network without a convolution (`grad-cam`), a
+            square that does not fit, or an imported run whose last layers are random.
+
+        >>> found = load("runs").explain(["photo.jpg"], "occlusion")
+        >>> found.maps.shape, found.pictures.shape, found.answers[0].probability > 0
+        ((1, 28, 28), (1, 28, 28, 3), True)
+        """
+        if self.untrained:
+            raise InputError(
+                f"{', '.join(self.untrained)} have random values, so that there is nothing to "
+                "explain; train them first: train --transfer.run"
+            )
+        explain = self._explain_step(method, window, stride)
+        column = np.int32(MOST_PROBABLE if label is None else self._column(label))
+
+        def step(params: Any, inputs: Inputs, stored: np.ndarray) -> Explained:
+            return explain(params, inputs, stored, column)
+
+        # Occlusion makes a batch of every image, and one that only fills up would cost as much.
+        views = self._batch_size if method == "occlusion" else 1
+        side = self.image_size
+        maps, pictures = (
+            [np.empty((0, side, side), np.float32)],
+            [np.empty((0, side, side, 3), "u1")],
+        )
+        answers = []
+        for found in self._outputs(step, images, views, unreadable):
+            maps.append(found.maps)
+            pictures.append(found.pictures)
+            answers += [
+                Prediction(self.class_names[index], int(index), float(probability))
+                for index, probability in zip(found.labels, found.probabilities, strict=True)
+            ]
+        return Explanations(np.concatenate(maps), np.concatenate(pictures), answers)
+
+    def _column(self, label: str | int) -> int:
+        """Returns the column of a class; raises `InputError` for one that is not there."""
+        if isinstance(label, str):
+            if label in self.class_names:
+                return self.class_names.index(label)
+            raise InputError(
+                f"label: there is no class '{label}'.{did_you_mean(label, self.class_names)} "
+                f"`class_names` has the {len(self.class_names):,} names"
+            )
+        if not 0 <= label < self.network.classes:
+            raise InputError(f"label should be 0 to {self.network.classes - 1}, not {label}")
+        return int(label)
 
     def features(
         self,
@@ -259,14 +359,15 @@ def load(
     (1, 10)
     """
     weights = load_weights(workdir, checkpoint)
-    fresh = weights.run.info.get("import", {}).get("layers", {}).get("fresh")
-    if fresh:
+    classifier = classifier_of(weights, compute_dtype, orientation, colours)
+    if classifier.untrained:
         warnings.warn(
-            f"{weights.run.workdir} was imported without {', '.join(fresh)}, which have random "
-            "values: features of the layers before them are good, predictions mean nothing",
+            f"{weights.run.workdir} was imported without {', '.join(classifier.untrained)}, which "
+            "have random values: features of the layers before them are good, predictions mean "
+            "nothing",
             stacklevel=2,
         )
-    return classifier_of(weights, compute_dtype, orientation, colours)
+    return classifier
 
 
 def classifier_of(
@@ -290,6 +391,7 @@ def classifier_of(
         ),
         dtype=jnp.dtype(compute_dtype or run.config.compute_dtype),
         batch_size=min(MAX_BATCH_SIZE, run.config.batch_size),
+        untrained=run.info.get("import", {}).get("layers", {}).get("fresh") or (),
     )
 
 

@@ -1,8 +1,12 @@
-"""A local page to try a network: a photo's answers and its layers' responses; no photo is kept."""
+"""A local page to try a network: a photo's answers, what speaks for them, its layers' responses.
+
+No photo is kept.
+"""
 
 import asyncio
 import socket
 import threading
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -12,6 +16,8 @@ import numpy as np
 from alexnet_jax.errors import BadImageError, InputError
 from alexnet_jax.evaluation.views import averaged_views, choose_views
 from alexnet_jax.insight.classifier import Classifier
+from alexnet_jax.insight.explanation_pictures import TITLES, overlay
+from alexnet_jax.insight.explanations import methods_of
 from alexnet_jax.insight.images import MAX_FILE_BYTES, read_image
 from alexnet_jax.insight.markup import photo_uri, png_uri
 from alexnet_jax.network.filters import colour_shares, tower_pictures
@@ -74,9 +80,26 @@ def explain_photo(classifier: Classifier, data: bytes) -> dict[str, Any]:
     }
 
 
+def locate_evidence(classifier: Classifier, data: bytes, label: int) -> dict[str, Any]:
+    """Returns what the page shows of an image file and a label: its maps over the centre view."""
+    stored = read_image(data, classifier.stored_size, classifier.appearance)[None]
+    found = {m: classifier.explain(stored, m, label) for m in methods_of(classifier.network)}
+    first = next(iter(found.values()))
+    picture, answer = first.pictures[0], first.answers[0]
+    maps = [
+        {"name": TITLES[method], "uri": png_uri(overlay(picture, each.maps[0]))}
+        for method, each in found.items()
+    ]
+    return {"name": answer.label, "probability": answer.probability, "maps": maps,
+            "picture": photo_uri(picture)}  # fmt: skip
+
+
 def _best(classifier: Classifier, odds: np.ndarray, count: int) -> list[dict[str, Any]]:
     order = np.argsort(-odds, kind="stable")[:count]
-    return [{"name": classifier.class_names[i], "probability": float(odds[i])} for i in order]
+    return [
+        {"name": classifier.class_names[i], "label": int(i), "probability": float(odds[i])}
+        for i in order
+    ]
 
 
 def _conv_names(classifier: Classifier) -> list[str]:
@@ -125,9 +148,9 @@ def make_app(classifier: Classifier, source: str, hosts: tuple[str, ...]) -> Any
     one_at_a_time = threading.Lock()
     network = describe_network(classifier, source)
 
-    def explain(data: bytes) -> dict[str, Any]:
+    def answer(work: Callable[..., dict[str, Any]], *words: Any) -> dict[str, Any]:
         with one_at_a_time:
-            return explain_photo(classifier, data)
+            return work(classifier, *words)
 
     async def get_page(request: Request) -> HTMLResponse:
         return HTMLResponse(page, headers=_HEADERS)
@@ -136,6 +159,16 @@ def make_app(classifier: Classifier, source: str, hosts: tuple[str, ...]) -> Any
         return JSONResponse(network, headers=_HEADERS)
 
     async def post_photo(request: Request) -> JSONResponse:
+        return await reply(request, explain_photo)
+
+    async def post_evidence(request: Request) -> JSONResponse:
+        try:
+            label = int(request.query_params.get("label", ""))
+        except ValueError:
+            return JSONResponse({"error": "label should be a column's number"}, 422, _HEADERS)
+        return await reply(request, locate_evidence, label)
+
+    async def reply(request: Request, work: Any, *words: Any) -> JSONResponse:
         parts, size = [], 0
         async for part in request.stream():
             size += len(part)
@@ -144,15 +177,18 @@ def make_app(classifier: Classifier, source: str, hosts: tuple[str, ...]) -> Any
                 return JSONResponse({"error": text}, 413, _HEADERS)
             parts.append(part)
         try:
-            found = await asyncio.to_thread(explain, b"".join(parts))
-        except (BadImageError, InputError) as error:
+            found = await asyncio.to_thread(answer, work, b"".join(parts), *words)
+        except BadImageError as error:
             return JSONResponse({"error": f"this cannot be read: {error}"}, 422, _HEADERS)
+        except InputError as error:
+            return JSONResponse({"error": str(error)}, 422, _HEADERS)
         return JSONResponse(found, headers=_HEADERS)
 
     routes = [
         Route("/", get_page),
         Route("/network", get_network),
         Route("/explain", post_photo, methods=["POST"]),
+        Route("/evidence", post_evidence, methods=["POST"]),
     ]
     guard = Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     return Starlette(routes=routes, middleware=[guard])
@@ -186,3 +222,6 @@ def warm_up(classifier: Classifier) -> None:
     blank = np.zeros((1, classifier.stored_size, classifier.stored_size, 3), np.uint8)
     classifier.view_probabilities(blank)
     jax.block_until_ready(classifier.features(blank, _conv_names(classifier)))
+    if not classifier.untrained:
+        for method in methods_of(classifier.network):
+            classifier.explain(blank, method)

@@ -1,6 +1,6 @@
 """Image files through a run: the commands `predict` and `features`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,9 +9,10 @@ from alexnet_jax.display import Count, Display
 from alexnet_jax.errors import InputError, printable
 from alexnet_jax.files import write_text
 from alexnet_jax.insight.classifier import Classifier, classifier_of, load
+from alexnet_jax.insight.explanation_pictures import check_folder, write_explanations
 from alexnet_jax.insight.feature_files import check_features_path, save_features, stream_features
 from alexnet_jax.insight.image_files import ImageList, NotTaken, find_images
-from alexnet_jax.insight.images import Unreadable
+from alexnet_jax.insight.images import Unreadable, UserImage
 from alexnet_jax.insight.prediction_text import (
     FORMATS,
     format_predictions,
@@ -59,12 +60,14 @@ def predict_files(
     orientation: Orientation | None = None,
     colours: Colours | None = None,
     compute_dtype: str = "",
+    explain: str | Path | None = None,
 ) -> FilesResult:
     """Predicts files, folders, zips and globs; a missing or bad image does not stop the others.
 
     `form` is `table`, `csv`, `json` or `submission`, where such an image is an error: it needs all
     rows. Of a submission, `probability_of` is the class whose probability it gives, instead of the
-    likeliest class. `output` may not exist.
+    likeliest class. `output` may not exist. `explain` is a new folder for a picture of each image,
+    with maps of what speaks for its first answer.
     """
     forms = (*FORMATS, SUBMISSION)
     if form not in forms:
@@ -73,19 +76,45 @@ def predict_files(
         raise InputError("--probability-of has no effect without --format submission")
     if output is not None and Path(output).exists():
         raise InputError(f"{output} exists already; remove it or choose another --output")
+    if explain is not None:
+        if form == SUBMISSION:
+            raise InputError("--explain has no effect with --format submission; choose another")
+        check_folder(Path(explain))
     files = find_images(patterns)
     classifier = load(workdir, checkpoint, compute_dtype, orientation, colours)
     unreadable: list[Unreadable] = []
+    written: list[Path] = []
     if form == SUBMISSION:
         names, text = files.names, _make_submission(files, classifier, views, probability_of)
     else:
         predictions = classifier.predict(files.images, top_k, views, unreadable)
+        left_out = {bad.index for bad in unreadable}
         names, unreadable = files.by_name(unreadable)
         text = format_predictions(names, predictions, form)
+        if explain is not None:
+            images = [image for i, image in enumerate(files.images) if i not in left_out]
+            labels = [answers[0].index for answers in predictions]
+            written = _explain(classifier, images, names, labels, Path(explain))
     if output is not None:
         _write_answers(Path(output), text)
         text = f"wrote answers for {len(names):,} images to {output}\n"
+    if form == "table" or output is not None:
+        text += "".join(f"wrote {path}\n" for path in written)
     return FilesResult(text, files.missing, unreadable, files.not_taken)
+
+
+def _explain(
+    classifier: Classifier,
+    images: Sequence[UserImage],
+    names: Sequence[str],
+    labels: Sequence[int],
+    folder: Path,
+) -> list[Path]:
+    progress = Count(Display.on_stderr(), "explain", len(images))
+    try:
+        return write_explanations(classifier, images, names, labels, folder, progress.show)
+    finally:
+        progress.close()
 
 
 def _make_submission(

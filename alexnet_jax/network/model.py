@@ -19,6 +19,9 @@ keep_freed_memory()  # `ALEXNET_JAX_KEEP_MEMORY=0` turns it off
 Params = Any
 """`{layer: {"kernel": float32, "bias": float32}}`."""
 
+PERTURBATIONS = "perturbations"
+"""Flax's name for arrays that are added to outputs, so that gradients at these can be taken."""
+
 _TABLE_WIDTH = 120
 
 
@@ -28,6 +31,7 @@ class AlexNet(nn.Module):
     `dtype` is that of the activations. Parameters are float32, and so is the arithmetic of the
     biases (whose gradient sums over all pixels) and of the classifier, the last layer. Images may
     have any height and width that fit the layers; dense ones fix it with their parameters.
+    Variables `{"perturbations": {layer: array}}` are added to the outputs of layers.
 
     >>> model = AlexNet(NETWORKS["digits"])
     >>> images = jnp.zeros((2, 28, 28, 3))
@@ -88,6 +92,8 @@ class AlexNet(nn.Module):
                 x = module(x, self._dropout_keys(x, first_row))
             else:
                 x = module(x)
+            if self.has_variable(PERTURBATIONS, name):
+                x = x + self.get_variable(PERTURBATIONS, name).astype(x.dtype)
             if name in wanted:
                 kept[name] = x.astype(ops.accumulator(x))
         if isinstance(capture, tuple):

@@ -19,6 +19,8 @@ from alexnet_jax.data.preprocess import Inputs
 from alexnet_jax.errors import BadImageError, InputError
 from alexnet_jax.insight import demo
 from alexnet_jax.insight.classifier import Classifier
+from alexnet_jax.insight.explanation_pictures import overlay
+from alexnet_jax.insight.markup import png_uri
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
 
@@ -94,6 +96,16 @@ def test_a_photo_gets_the_answers_of_the_classifier(classifier, photo):
         demo.explain_photo(classifier, b"junk")
 
 
+def test_evidence_is_that_of_the_classifier(classifier, photo):
+    found = demo.locate_evidence(classifier, photo, 3)
+    assert [one["name"] for one in found["maps"]] == ["saliency", "Grad-CAM", "occlusion"]
+    explained = classifier.explain([photo], "occlusion", 3)
+    assert (found["name"], found["probability"]) == ("dog", explained.answers[0].probability)
+    expected = overlay(explained.pictures[0], explained.maps[0])
+    assert found["maps"][2]["uri"] == png_uri(expected)
+    assert found["picture"] == png_uri(explained.pictures[0])
+
+
 def test_the_strongest_maps_of_each_tower_come_first():
     activations = np.zeros((3, 3, 8), np.float32)
     for channel, value in enumerate((0.1, 0.4, 0.2, 0.3, 0.8, 0.5, 0.6, 0.7)):
@@ -117,6 +129,11 @@ def test_the_server_answers_and_refuses(classifier, photo, monkeypatch):
         )
         status, found, _ = ask(f"{address}/explain", photo)
         assert status == 200 and len(json.loads(found)["answers"]) == 5
+        status, found, _ = ask(f"{address}/evidence?label=2", photo)
+        assert status == 200 and json.loads(found)["name"] == "cat"
+        for label, message in (("10", "label should be 0 to 9, not 10"), ("x", "number")):
+            status, found, _ = ask(f"{address}/evidence?label={label}", photo)
+            assert status == 422 and message in json.loads(found)["error"]
         status, found, _ = ask(f"{address}/explain", b"junk")
         assert status == 422 and "cannot be read" in json.loads(found)["error"]
         status, found, _ = ask(f"{address}/explain", bytes(200_001))
@@ -143,6 +160,20 @@ def test_a_person_drops_a_photo(classifier, photo, tmp_path):
         names = page.locator("#answers li span:first-child").all_text_contents()
         assert names == [one["name"] for one in demo.explain_photo(classifier, photo)["answers"]]
         assert page.locator("#answers b").count() == 0, "names are text, never markup"
+        page.wait_for_selector("#evidence img")
+        assert page.inner_text("#label") == names[0]
+        assert page.locator("#tabs button").all_text_contents() == [
+            one["name"] for one in demo.locate_evidence(classifier, photo, 0)["maps"]
+        ]
+        page.locator("#answers button").nth(1).click()
+        page.wait_for_selector("#evidence img")
+        page.get_by_role("tab", name="occlusion").click()
+        assert page.inner_text("#label") == names[1] and "grey square" in page.inner_text(
+            "#meaning"
+        )
+        label = NAMES.index(names[1])
+        shown = page.locator("#evidence img").nth(1).get_attribute("src")
+        assert shown == demo.locate_evidence(classifier, photo, label)["maps"][2]["uri"]
         assert page.locator("#views figure").count() == 10
         assert page.locator("#layers .maps").count() == 10 and "conv5" in page.inner_text("#layers")
         assert page.locator("#filters img").count() == 2
