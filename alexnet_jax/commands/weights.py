@@ -20,12 +20,16 @@ class Export(RunOptions):
     differs is not kept.
 
     Attributes:
-      output: file to write, or folder (savedmodel). A .json file next to it says how to use it, and
-        a .md file is its model card.
+      output: file to write, or folder (savedmodel). A .json file next to it says how to use it and
+        how to prepare images, and a .md file is its model card.
+      batch: number of images that a program takes at once, for runtimes that need fixed shapes;
+        without it, any number.
     """
 
     output: AbsolutePath
     format: Annotated[weights.Format, tyro.conf.arg(help=weights.help_of_writers())] = "safetensors"
+    form: Annotated[weights.Form, tyro.conf.arg(help=weights.help_of_forms())] = "whole"
+    batch: int | None = None
 
     def run(self) -> None:
         from alexnet_jax import workflow
@@ -34,7 +38,8 @@ class Export(RunOptions):
 
         card = workflow.card_path(self.output)
         loaded = load_weights(self.workdir, self.checkpoint)
-        print(export(loaded, self.output, self.format).summary())
+        done = export(loaded, self.output, self.format, self.form, self.batch)
+        print(done.summary())
         workflow.write_card(loaded, card)
         print(f"model card  {card}")
 

@@ -66,17 +66,26 @@ READERS = {
 
 
 class Writer(NamedTuple):
-    """A format that weights are exported to, by `function(weights, path)` of `module`."""
+    """A format that weights are exported to, by `function` of `module`.
+
+    It takes `(weights, path)`, and for programs their `ProgramSpec`.
+    """
 
     module: str
     help: str  # what is written
     endings: tuple[str, ...] = ()  # of the file's name; none: a folder is written
     extra: str = ""  # of this project, which installs what the module needs
     function: str = "write"
+    layout: str = ""  # of the images in the network's own program; empty: arrays, no program
     sidecar_ending: str = ""  # in place of the file's; empty: `.json` is appended
 
 
-_PROGRAM = "the complete program, from uint8 images to probabilities"
+FORMS = {
+    "whole": "from uint8 images [batch, height, width, 3] to logits and probabilities",
+    "network": "from preprocessed float32 images ([batch, 3, height, width] in onnx, else "
+    "[batch, height, width, 3]) to logits, for runtimes that take no more",
+}
+"""What of the computation a program can hold."""
 
 WRITERS = {
     "safetensors": Writer(
@@ -90,10 +99,10 @@ WRITERS = {
         "arrays by torchvision's keys, only of one-weird-trick",
         (".safetensors", ".pth"),
     ),
-    "stablehlo": Writer("stablehlo", _PROGRAM, (".stablehlo",), "export"),
-    "onnx": Writer("onnx", _PROGRAM, (".onnx",), "export"),
-    "savedmodel": Writer("tensorflow", _PROGRAM, (), "savedmodel", "write_savedmodel"),
-    "tflite": Writer("tensorflow", _PROGRAM, (".tflite",), "savedmodel", "write_tflite"),
+    "stablehlo": Writer("stablehlo", "a program", (".stablehlo",), "export", layout="NHWC"),
+    "onnx": Writer("onnx", "a program", (".onnx",), "export", layout="NCHW"),
+    "savedmodel": Writer("tensorflow", "a program", (), "savedmodel", "write_savedmodel", "NHWC"),
+    "tflite": Writer("tensorflow", "a program", (".tflite",), "savedmodel", "write_tflite", "NHWC"),
 }
 
 
@@ -111,8 +120,14 @@ def help_of_writers() -> str:
     return "; ".join(texts)
 
 
+def help_of_forms() -> str:
+    """Returns what `export --form` takes, for its help."""
+    return "of a program. " + "; ".join(f"{name}: {text}" for name, text in FORMS.items())
+
+
 if TYPE_CHECKING:
-    Source = Format = str
+    Source = Format = Form = str
 else:
     Source = Literal[tuple(READERS)]
     Format = Literal[tuple(WRITERS)]
+    Form = Literal[tuple(FORMS)]

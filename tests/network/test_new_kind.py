@@ -27,6 +27,7 @@ from alexnet_jax.network.towers import make_forward, tower_network
 from alexnet_jax.resolution import Facts, resolve
 from alexnet_jax.training.optimizer import update_rule
 from alexnet_jax.training.schedule import CurrentRates, rate_tree
+from alexnet_jax.weights.writers.program_spec import ProgramSpec
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def test_a_file_format_that_does_not_know_a_kind_refuses_it_by_name(kind):
     params = jax.tree.map(np.asarray, init_params(NETWORK, 9, 0))
     weights: Any = SimpleNamespace(run=run, params=params)
     with pytest.raises(InputError, match=rf"layer '\w+' \({kind.__name__}\) cannot be expressed"):
-        onnx_graph.build_model(weights, {})
+        onnx_graph.build_model(weights, ProgramSpec(), {})
 
 
 def test_a_kind_without_a_module_is_refused_by_name(monkeypatch):

@@ -112,3 +112,21 @@ def expected_logits():
         return np.asarray(jax.jit(AlexNet(run.network).apply)({"params": weights.params}, x))
 
     return compute
+
+
+@pytest.fixture(scope="session")
+def prepare_by_sidecar():
+    """Returns a function from a sidecar and stored images to the network's input, NHWC."""
+
+    def prepare(facts, images):
+        size = facts["image_size"]
+        start = (images.shape[1] - size) // 2
+        x = images[:, start : start + size, start : start + size].astype(np.float32)
+        values = facts["preprocessing"]
+        if values["mean_values"] is not None:
+            x = x - np.array(values["mean_values"], np.float32)
+        if values["scale_values"] is not None:
+            x = x / np.array(values["scale_values"], np.float32)
+        return x
+
+    return prepare

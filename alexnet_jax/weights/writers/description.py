@@ -1,7 +1,7 @@
 """What describes exported weights: sidecars, and the arithmetic before the network."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from alexnet_jax.network.layers import layer_names, summarize
 from alexnet_jax.runs.run_folder import Run
 from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights.readers.safetensors import FORMAT
+
+if TYPE_CHECKING:
+    from alexnet_jax.weights.writers.program_spec import ProgramSpec
 
 LAYOUT = {
     "images": "[batch, height, width, channels], RGB",
@@ -57,35 +60,66 @@ def describe_weights(weights: RunWeights) -> dict[str, Any]:
     }
 
 
-def describe_program(weights: RunWeights, form: str, **facts: Any) -> dict[str, Any]:
-    size, classes = weights.run.stored_size, weights.run.network.classes
+def describe_program(
+    weights: RunWeights, spec: "ProgramSpec", format: str, **facts: Any
+) -> dict[str, Any]:
+    run, batch = weights.run, spec.batch or "batch"
     description = describe_weights(weights)
     for name in ("layout", "layers", "version"):
         del description[name]
-    description["preprocessing"]["where"] = (
-        "resize and crop to the stored size before; the rest is in the program"
-    )
-    logits = {"name": "logits", "shape": ["batch", classes], "dtype": "float32"}
+    if spec.whole:
+        where = "resize and crop to the stored size before; the rest is in the program"
+        meaning = "RGB, 0..255, height before width"
+    else:
+        where = "all of it before the program"
+        meaning = f"the formula's result, RGB, as {spec.layout}"
+        description["preprocessing"] |= preprocessing_values(run)
+    description["preprocessing"]["where"] = where
+    logits = {
+        "name": "logits",
+        "shape": [batch, run.network.classes],
+        "dtype": "float32",
+        "meaning": "before the softmax",
+    }
+    probabilities = logits | {
+        "name": "probabilities",
+        "meaning": "of the centre view; in the order of class_names",
+    }
+    image = {
+        "name": spec.input_name,
+        "shape": [batch, *spec.image_shape(run)],
+        "dtype": np.dtype(spec.dtype).name,
+        "meaning": meaning,
+    }
     return description | {
-        "format": form,
-        "inputs": [
-            {
-                "name": "images",
-                "shape": ["batch", size, size, 3],
-                "dtype": "uint8",
-                "meaning": "RGB, 0..255, height before width",
-            }
-        ],
-        "outputs": [
-            logits | {"meaning": "before the softmax"},
-            logits
-            | {
-                "name": "probabilities",
-                "meaning": "of the centre view; in the order of class_names",
-            },
-        ],
+        "format": format,
+        "form": spec.form,
+        "batch": spec.batch or "any",
+        "inputs": [image],
+        "outputs": [logits, probabilities] if spec.whole else [logits],
         "check": "",  # filled in after the check
         **facts,
+    }
+
+
+def metadata(description: dict[str, Any]) -> dict[str, Any]:
+    """Returns a description without images: viewers show it as text."""
+    values = description["preprocessing"].items()
+    return description | {"preprocessing": {k: v for k, v in values if np.ndim(v) < 2}}
+
+
+def preprocessing_values(run: Run) -> dict[str, Any]:
+    """Returns the arrays of the formula, for who prepares images without this library."""
+
+    def plain(array: np.ndarray | None) -> Any:
+        # The shortest decimals that are these float32 numbers.
+        return None if array is None else array.astype(np.str_).astype(np.float64).tolist()
+
+    mean, scale = mean_and_scale(run)
+    return {
+        "formula": "(image - mean_values) / scale_values of the crop, as float32; null: without it",
+        "mean_values": plain(mean),
+        "scale_values": plain(scale),
     }
 
 

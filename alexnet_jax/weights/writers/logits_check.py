@@ -15,7 +15,6 @@ from alexnet_jax.runs.run_weights import RunWeights
 TOLERANCE = 1e-4
 """Largest difference of logits that passes, relative to the largest logit: float32 sums in another
 order differ by some 1e-6; a wrong layout, window or constant by far more."""
-BATCH_SIZES = (1, 3)
 
 
 class Written(NamedTuple):
@@ -30,15 +29,15 @@ class Written(NamedTuple):
     notes: tuple[str, ...] = ()  # for the user, one line each
 
 
-def compare_logits(
-    weights: RunWeights, compute: Callable[[np.ndarray], Any], program: str, engine: str
-) -> str:
-    """Raises `CheckpointError` if they differ; arguments as of `Written`."""
-    images = random_images(weights.run.stored_size)
+def compare_logits(weights: RunWeights, written: Written, batches: tuple[int, ...]) -> str:
+    """Returns what was compared, for batches of those sizes; raises `CheckpointError` otherwise."""
+    compute, program, engine = written.compute, written.program, written.engine
+    assert compute is not None
+    images = random_images(weights.run.stored_size, max(batches))
     ours = our_logits(weights, images)
     largest = float(np.abs(ours).max())
     difference = 0.0
-    for n in BATCH_SIZES:
+    for n in batches:
         with _on_cpu(), errors_of(engine, program):
             logits = np.asarray(compute(images[:n]))
         if logits.shape != ours[:n].shape:
@@ -52,17 +51,16 @@ def compare_logits(
             f"{program} gives other logits than the run in {engine}: they differ by "
             f"{difference:.2g}, and the largest is {largest:.3g}; nothing was kept"
         )
-    sizes = " and ".join(str(n) for n in BATCH_SIZES)
+    sizes = " and ".join(str(n) for n in batches)
     return (
         f"checked with random images in batches of {sizes} in {engine}: logits differ from ours "
         f"by {difference:.1e} at most (the largest is {largest:.3g})"
     )
 
 
-def random_images(size: int) -> np.ndarray:
-    """Returns uint8 `[n, size, size, 3]` with coarse and fine structure."""
+def random_images(size: int, count: int) -> np.ndarray:
+    """Returns uint8 `[count, size, size, 3]` with coarse and fine structure."""
     rng = np.random.default_rng(0)
-    count = max(BATCH_SIZES)
     patches = rng.uniform(0, 255, (count, 8, 8, 3))
     enlarge = np.arange(size) * 8 // size
     images = patches[:, enlarge][:, :, enlarge] + rng.normal(0, 40, (count, size, size, 3))

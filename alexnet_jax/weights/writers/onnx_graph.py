@@ -12,32 +12,36 @@ from alexnet_jax.network.layers import layer_names, summarize
 from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights.writers import onnx_layers
 from alexnet_jax.weights.writers.description import mean_and_scale
+from alexnet_jax.weights.writers.program_spec import ProgramSpec
 
 OPSET, IR_VERSION = 17, 8  # ONNX 1.12 of 2022: old enough for every runtime
 
 
-def build_model(weights: RunWeights, facts: dict[str, Any]) -> onnx.ModelProto:
-    """From uint8 `images` `[batch, s, s, 3]` to `logits` and `probabilities`; NCHW within.
+def build_model(weights: RunWeights, spec: ProgramSpec, facts: dict[str, Any]) -> onnx.ModelProto:
+    """From `images` to `logits` and `probabilities`, or from `preprocessed` to `logits`.
 
-    Tools can cut it at each layer's name (`conv1`, …) and `preprocessed`. `facts` are metadata.
+    NCHW within. Tools can cut it at each layer's name (`conv1`, …) and at `preprocessed`. `facts`
+    are metadata.
     """
     run = weights.run
     graph = OnnxGraph()
-    x = _preprocessing(graph, weights)
+    x = _preprocessing(graph, weights) if spec.whole else spec.input_name
     summaries = summarize(run.network, run.image_size)
     for name, summary in zip(layer_names(run.network.layers), summaries, strict=True):
         params = weights.params.get(name, {})
         x = onnx_layers.add_layer(graph, name, summary.layer, x, summary.input_shape, params)
-    graph.add("Identity", [x], "logits")
-    graph.add("Softmax", [x], "probabilities", axis=1)  # converters retype outputs: it reads none
-    size, classes = run.stored_size, run.network.classes
-    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", size, size, 3])
-    outputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", classes])
-        for name in ("logits", "probabilities")
+    outputs = [graph.add("Identity", [x], "logits")]
+    if spec.whole:  # from `x`, since converters that retype outputs break what reads them
+        outputs.append(graph.add("Softmax", [x], "probabilities", axis=1))
+    batch = spec.batch or "batch"
+    dtype = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
+    images = helper.make_tensor_value_info(spec.input_name, dtype, [batch, *spec.image_shape(run)])
+    results = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, run.network.classes])
+        for name in outputs
     ]
     model = helper.make_model(
-        helper.make_graph(graph.nodes, run.network.name, [images], outputs, graph.arrays),
+        helper.make_graph(graph.nodes, run.network.name, [images], results, graph.arrays),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="alexnet_jax",

@@ -1,4 +1,4 @@
-"""The program from stored images to probabilities, as StableHLO for CPUs, GPUs and TPUs."""
+"""A program as StableHLO for CPUs, GPUs and TPUs."""
 
 import contextlib
 import math
@@ -20,26 +20,28 @@ from alexnet_jax.network.model import AlexNet
 from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights.writers.description import describe_program
 from alexnet_jax.weights.writers.logits_check import Written
+from alexnet_jax.weights.writers.program_spec import ProgramSpec
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 USE = (
     "from jax import export; program = export.deserialize(bytearray(open(FILE, 'rb').read())); "
-    "program.call(images)['probabilities']; the StableHLO itself, for programs without JAX: "
+    "program.call(images)['logits']; the StableHLO itself, for programs without JAX: "
     "program.mlir_module_serialized"
 )
 
 
-def write(weights: RunWeights, path: Path) -> Written:
-    """Any batch size, three platforms; JAX of at least the next six months can read it."""
-    path.write_bytes(lower(weights).serialize())
+def write(weights: RunWeights, path: Path, spec: ProgramSpec) -> Written:
+    """Three platforms; JAX of at least the next six months can read it."""
+    path.write_bytes(lower(weights, spec).serialize())
     program = jax_export.deserialize(bytearray(path.read_bytes()))
 
     def compute(images: np.ndarray) -> Any:
         with _without_cache():
-            return program.call(images)["logits"]
+            return program.call(spec.prepare(weights.run, images))["logits"]
 
     description = describe_program(
         weights,
+        spec,
         "stablehlo",
         jax=jax.__version__,
         platforms=list(program.platforms),
@@ -50,8 +52,8 @@ def write(weights: RunWeights, path: Path) -> Written:
     return Written(description, compute, "the StableHLO program", engine)
 
 
-def lower(weights: RunWeights) -> jax_export.Exported:
-    """From uint8 `[batch, s, s, 3]` to `logits` and `probabilities`, float32 `[batch, classes]`."""
+def lower(weights: RunWeights, spec: ProgramSpec) -> jax_export.Exported:
+    """To `logits` and for the whole `probabilities`, float32 `[batch, classes]`."""
     run = weights.run
     grouped = {
         layer.name for layer in run.network.layers if isinstance(layer, Dense) and layer.groups > 1
@@ -65,16 +67,18 @@ def lower(weights: RunWeights) -> jax_export.Exported:
             else leaves
             for name, leaves in weights.params.items()
         }
-        ready = preprocess(
-            run.inputs,
-            centre_view(images, run.image_size),
-            config=(run.config.preprocess, run.config.augment),
-        )
-        logits: Any = AlexNet(run.network).apply({"params": params}, ready)
-        return {"logits": logits, "probabilities": jax.nn.softmax(logits)}
+        if spec.whole:
+            images = preprocess(
+                run.inputs,
+                centre_view(images, run.image_size),
+                config=(run.config.preprocess, run.config.augment),
+            )
+        logits: Any = AlexNet(run.network).apply({"params": params}, images)
+        outputs = {"logits": logits}
+        return outputs | {"probabilities": jax.nn.softmax(logits)} if spec.whole else outputs
 
-    (batch,) = jax_export.symbolic_shape("batch")
-    images = jax.ShapeDtypeStruct((batch, run.stored_size, run.stored_size, 3), np.uint8)
+    (batch,) = (spec.batch,) if spec.batch else jax_export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, *spec.image_shape(run)), spec.dtype)
     return jax_export.export(jax.jit(program), platforms=PLATFORMS)(images)
 
 

@@ -6,36 +6,42 @@ import numpy as np
 import tensorflow as tf  # pyright: ignore[reportMissingImports]
 
 from alexnet_jax.errors import InputError
-from alexnet_jax.network import layers
+from alexnet_jax.network import layers, ops
 from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights.writers.description import mean_and_scale
+from alexnet_jax.weights.writers.program_spec import ProgramSpec
 
 
 class Program(tf.Module):
     """Layouts are those of our parameters; TFLite's convolutions have no groups: each is one."""
 
-    def __init__(self, weights: RunWeights):
+    def __init__(self, weights: RunWeights, spec: ProgramSpec):
         super().__init__(name="alexnet_jax")
         self.run = weights.run
         self.shapes = {name: leaves["kernel"].shape for name, leaves in weights.params.items()}
         self.kernels = {k: tf.Variable(v["kernel"], name=k) for k, v in weights.params.items()}
         self.biases = {k: tf.Variable(v["bias"], name=k) for k, v in weights.params.items()}
-        size = self.run.stored_size
-        images = tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")
+        self.spec = spec
+        shape = [spec.batch, *spec.image_shape(self.run)]
+        images = tf.TensorSpec(shape, tf.as_dtype(np.dtype(spec.dtype)), name=spec.input_name)
         self.compute = tf.function(self._compute, input_signature=[images], autograph=False)
 
     def _compute(self, images: Any) -> dict[str, Any]:
+        run = self.run
+        x = self._preprocessed(images) if self.spec.whole else images
+        summaries = layers.summarize(run.network, run.image_size)
+        for name, summary in zip(layers.layer_names(run.network.layers), summaries, strict=True):
+            x = self._layer(name, summary.layer, x, summary.input_shape)
+        return {"logits": x} | ({"probabilities": tf.nn.softmax(x)} if self.spec.whole else {})
+
+    def _preprocessed(self, images: Any) -> Any:
         run = self.run
         start = (run.stored_size - run.image_size) // 2
         window = slice(start, start + run.image_size)
         x = tf.cast(images[:, window, window, :], tf.float32)
         mean, scale = mean_and_scale(run)
         x = x if mean is None else x - mean
-        x = x if scale is None else x / scale
-        summaries = layers.summarize(run.network, run.image_size)
-        for name, summary in zip(layers.layer_names(run.network.layers), summaries, strict=True):
-            x = self._layer(name, summary.layer, x, summary.input_shape)
-        return {"logits": x, "probabilities": tf.nn.softmax(x)}
+        return x if scale is None else x / scale
 
     def _layer(self, name: str, layer: layers.Layer, x: Any, shape: tuple[int, ...]) -> Any:
         match layer:
@@ -48,7 +54,7 @@ class Program(tf.Module):
             case layers.Activation(kind=kind):
                 return getattr(tf.nn, kind)(x)
             case layers.Lrn():
-                return _lrn(name, layer, x)
+                return _lrn(layer, x)
             case layers.ResponseNorm(window, alpha, beta, bias):
                 before, after = window // 2, window - 1 - window // 2
                 squares = _padded(tf.square(x), [(before, after)] * 2)
@@ -110,18 +116,21 @@ def _padded(x: Any, edges: list[tuple[int, int]], value: float = 0) -> Any:
     return tf.pad(x, [(0, 0), *edges, (0, 0)], constant_values=value)
 
 
-def _lrn(name: str, layer: layers.Lrn, x: Any) -> Any:
-    if layer.depth % 2 == 0:
-        raise InputError(
-            f"layer '{name}' normalizes over {layer.depth} channels; TensorFlow has odd "
-            "windows only"
-        )
-    options = {"bias": layer.bias, "alpha": layer.alpha, "beta": layer.beta}
-    parts = [
-        tf.nn.local_response_normalization(part, layer.depth // 2, **options)
-        for part in tf.split(x, layer.groups, axis=-1)
-    ]
-    return tf.concat(parts, -1)
+def _lrn(layer: layers.Lrn, x: Any) -> Any:
+    parts = tf.split(x, layer.groups, axis=-1)
+    if layer.depth % 2:
+        options = {"bias": layer.bias, "alpha": layer.alpha, "beta": layer.beta}
+        half = layer.depth // 2
+        outputs = [tf.nn.local_response_normalization(part, half, **options) for part in parts]
+    else:  # which TensorFlow does not have
+        sums = ops.window_matrix(x.shape[-1] // layer.groups, layer.depth).astype(np.float32)
+        bank = sums[None, None]
+        totals = [tf.nn.conv2d(tf.square(part), bank, 1, "VALID") for part in parts]
+        outputs = [
+            part / tf.pow(layer.bias + layer.alpha * total, layer.beta)
+            for part, total in zip(parts, totals, strict=True)
+        ]
+    return tf.concat(outputs, -1)
 
 
 def _average(layer: layers.AvgPool, x: Any, shape: tuple[int, ...]) -> Any:

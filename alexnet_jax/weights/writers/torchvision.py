@@ -9,15 +9,15 @@ import numpy as np
 from jax import lax
 from safetensors.numpy import save_file
 
-from alexnet_jax.evaluation.views import centre_view
 from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights.readers.safetensors import read_safetensors
 from alexnet_jax.weights.readers.source_file import open_source
 from alexnet_jax.weights.readers.torch_file import read_torch
 from alexnet_jax.weights.readers.torchvision import from_torchvision, to_torchvision
 from alexnet_jax.weights.writers import torch_zip
-from alexnet_jax.weights.writers.description import describe_weights, mean_and_scale
+from alexnet_jax.weights.writers.description import describe_weights, preprocessing_values
 from alexnet_jax.weights.writers.logits_check import Written
+from alexnet_jax.weights.writers.program_spec import network_input
 from alexnet_jax.weights.writers.safetensors import check_same_bits
 
 LAYOUT = {
@@ -42,7 +42,7 @@ def write(weights: RunWeights, path: Path) -> Written:
             check_same_bits(f"{layer} {name}", params.get(layer, {}).get(name), np.asarray(array))
 
     def compute(images: np.ndarray) -> jax.Array:
-        return jax.jit(torchvision_logits)(written, network_input(weights, images))
+        return jax.jit(torchvision_logits)(written, network_input(weights.run, images, "NCHW"))
 
     return Written(
         description=_describe(weights),
@@ -84,14 +84,6 @@ def torchvision_logits(arrays: dict[str, np.ndarray], images: Any) -> jax.Array:
     return x
 
 
-def network_input(weights: RunWeights, images: np.ndarray) -> np.ndarray:
-    mean, scale = mean_and_scale(weights.run)
-    x = np.asarray(centre_view(jnp.asarray(images), weights.run.image_size), np.float32)
-    x = x if mean is None else x - mean
-    x = x if scale is None else x / scale
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-
-
 def _adaptive_average(x: jax.Array, size: int) -> jax.Array:
     """Returns `[n, c, size, size]`: window i from floor(i h / size) to ceil((i + 1) h / size)."""
     extent = x.shape[2]
@@ -101,14 +93,9 @@ def _adaptive_average(x: jax.Array, size: int) -> jax.Array:
 
 
 def _describe(weights: RunWeights) -> dict[str, Any]:
-    mean, scale = mean_and_scale(weights.run)
     facts = describe_weights(weights)
     del facts["layers"], facts["version"]
-    facts["preprocessing"] |= {
-        "formula": "(image - mean) / scale",
-        "mean_values": None if mean is None else mean.tolist(),
-        "scale_values": None if scale is None else scale.tolist(),
-    }
+    facts["preprocessing"] |= preprocessing_values(weights.run)
     use = f"torchvision.models.alexnet(num_classes={weights.run.network.classes}).load_state_dict"
     return facts | {"format": "torchvision", "layout": LAYOUT, "check": "", "use": use}
 

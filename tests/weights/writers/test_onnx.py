@@ -15,6 +15,7 @@ runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installe
 
 from alexnet_jax.weights.exporting import export  # noqa: E402
 from alexnet_jax.weights.writers import onnx_graph  # noqa: E402
+from alexnet_jax.weights.writers.program_spec import ProgramSpec  # noqa: E402
 
 
 def session_of(path):
@@ -96,10 +97,10 @@ def test_a_graph_that_computes_something_else_is_not_kept(
 ):
     build = onnx_graph.build_model
 
-    def wrong(weights, facts):
+    def wrong(weights, *arguments):
         layers = change(weights.run.network.layers)
         changed = dataclasses.replace(weights.run.network, layers=layers)
-        return build(weights._replace(run=weights.run._replace(network=changed)), facts)
+        return build(weights._replace(run=weights.run._replace(network=changed)), *arguments)
 
     monkeypatch.setattr(onnx_graph, "build_model", wrong)
     with pytest.raises((CheckpointError, InputError)) as caught:
@@ -123,7 +124,7 @@ WRITTEN_OUT = {
                                   "cifar-18pct"])  # fmt: skip
 def test_the_graph_is_spelled_for_the_strictest_reader(narrow_weights, name):
     weights = narrow_weights(name, mean="channel", scale="channel")
-    graph = onnx_graph.build_model(weights, {}).graph
+    graph = onnx_graph.build_model(weights, ProgramSpec(), {}).graph
     shapes = {array.name: list(array.dims) for array in graph.initializer}
     outputs = {output.name for output in graph.output}
     for node in graph.node:
@@ -153,3 +154,30 @@ def test_even_windows_are_ours(narrow_weights, expected_logits, tmp_path):
     logits = session_of(done.path).run(["logits"], {"images": images})[0]
     expected = expected_logits(weights, images)
     np.testing.assert_allclose(logits, expected, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("form", "batch"), [("whole", 2), ("network", None)])
+def test_forms_and_batches(
+    narrow_weights, expected_logits, prepare_by_sidecar, tmp_path, form, batch
+):
+    weights = narrow_weights("cifar-80sec", mean="image-aligned", scale="channel")
+    done = export(weights, tmp_path / "a.onnx", "onnx", form=form, batch=batch)
+    size = weights.run.stored_size
+    images = np.random.default_rng(5).integers(0, 256, (2, size, size, 3), np.uint8)
+    facts = json.loads(done.sidecar.read_text("utf-8"))
+    session = session_of(done.path)
+    (given,), results = session.get_inputs(), session.get_outputs()
+    assert given.shape == facts["inputs"][0]["shape"] and given.name == facts["inputs"][0]["name"]
+    assert given.shape[0] == (batch or "batch") == results[0].shape[0]
+    outputs = ["logits", "probabilities"] if form == "whole" else ["logits"]
+    assert [one.name for one in results] == outputs == [one["name"] for one in facts["outputs"]]
+    x = images if form == "whole" else prepare_by_sidecar(facts, images).transpose(0, 3, 1, 2)
+    (logits,) = session.run(["logits"], {given.name: x})
+    expected = expected_logits(weights, images)
+    np.testing.assert_allclose(logits, expected, atol=2e-5 * np.abs(expected).max())
+    assert f"in batches of {batch or '1 and 3'} in onnxruntime" in done.check
+    text = " ".join(entry.value for entry in onnx.load(done.path).metadata_props)
+    assert len(text) < 10_000, "the mean image is in the sidecar, not in what viewers show"
+    if batch:
+        with pytest.raises(Exception, match="(?i)invalid dimensions"):
+            session.run(["logits"], {given.name: x[:1]})

@@ -45,6 +45,23 @@ def test_another_ending_is_refused(weights, tmp_path, form):
         export(weights, tmp_path / "a.npz", form)
 
 
+@pytest.mark.parametrize(
+    ("format", "options", "message"),
+    [
+        ("safetensors", {"form": "network"}, "--form: safetensors holds arrays, not a program"),
+        ("torchvision", {"form": "network", "batch": 2}, "--form and --batch: torchvision holds"),
+        ("onnx", {"batch": 0}, "--batch 0 is no number of images; give 1 or more"),
+        ("onnx", {"form": "hole"}, "--form hole is neither of whole and network"),
+        ("onxx", {}, "unknown format 'onxx'. Did you mean 'onnx'?"),
+    ],
+)
+def test_options_that_do_not_fit_give_one_line(weights, tmp_path, format, options, message):
+    with pytest.raises(InputError) as caught:
+        export(weights, tmp_path / ENDINGS.get(format, "a"), format, **options)
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_in_the_place_of_the_folder_gives_one_line(weights, tmp_path):
     (tmp_path / "file").write_text("precious")
     with pytest.raises(InputError, match="cannot write .*a.pth: .*file is a file") as caught:
@@ -108,7 +125,8 @@ def test_the_check_finds_differences(wrong, message, weights, monkeypatch):
     monkeypatch.setattr(logits_check, "our_logits", lambda *_: ours)
 
     def compare(change):
-        return logits_check.compare_logits(weights, lambda x: change(ours[: len(x)]), "it", "me")
+        written = logits_check.Written({}, lambda x: change(ours[: len(x)]), "it", "me")
+        return logits_check.compare_logits(weights, written, (1, 3))
 
     with pytest.raises(CheckpointError, match=message):
         compare(wrong)

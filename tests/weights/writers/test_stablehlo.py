@@ -48,6 +48,26 @@ def test_the_file_computes_our_logits(narrow_weights, expected_logits, tmp_path,
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.stablehlo", "a.stablehlo.json"]
 
 
+@pytest.mark.parametrize(("form", "batch"), [("whole", 2), ("network", None)])
+def test_forms_and_batches(
+    narrow_weights, expected_logits, prepare_by_sidecar, tmp_path, form, batch
+):
+    weights = narrow_weights("cifar-80sec", mean="image", scale="channel")
+    done = export(weights, tmp_path / "a.stablehlo", "stablehlo", form=form, batch=batch)
+    facts = json.loads(done.sidecar.read_text("utf-8"))
+    program = jax_export.deserialize(bytearray(done.path.read_bytes()))
+    (given,) = program.in_avals
+    assert list(map(str, given.shape)) == list(map(str, facts["inputs"][0]["shape"]))
+    assert str(given.dtype) == facts["inputs"][0]["dtype"]
+    assert ("?x" in program.mlir_module()) == (batch is None)
+    size = weights.run.stored_size
+    images = np.random.default_rng(5).integers(0, 256, (2, size, size, 3), np.uint8)
+    outputs = program.call(images if form == "whole" else prepare_by_sidecar(facts, images))
+    expected = expected_logits(weights, images)
+    np.testing.assert_allclose(outputs["logits"], expected, atol=2e-5 * np.abs(expected).max())
+    assert ("probabilities" in outputs) == (form == "whole")
+
+
 @pytest.mark.slow
 def test_a_program_without_this_package_runs_it(narrow_weights, tmp_path):
     weights = narrow_weights("cifar-80sec")
@@ -70,10 +90,10 @@ def test_a_program_without_this_package_runs_it(narrow_weights, tmp_path):
 def test_a_program_that_computes_something_else_is_not_kept(narrow_weights, tmp_path, monkeypatch):
     lower = stablehlo.lower
 
-    def wrong(weights):
+    def wrong(weights, spec):
         layers = with_changes(weights.run.network.layers, ResponseNorm, alpha=1e-4)
         changed = dataclasses.replace(weights.run.network, layers=layers)
-        return lower(weights._replace(run=weights.run._replace(network=changed)))
+        return lower(weights._replace(run=weights.run._replace(network=changed)), spec)
 
     monkeypatch.setattr(stablehlo, "lower", wrong)
     with pytest.raises(CheckpointError, match="gives other logits than the run"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from alexnet_jax.errors import CheckpointError
+from alexnet_jax.network.layers import Lrn, with_changes
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed (extra `savedmodel`)")
 
@@ -51,6 +52,47 @@ def test_the_tflite_file_computes_our_logits(narrow_weights, expected_logits, tm
     expected = expected_logits(weights, images)
     np.testing.assert_allclose(outputs["logits"], expected, atol=2e-5 * np.abs(expected).max())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tflite", "a.tflite.json"]
+
+
+@pytest.mark.parametrize("format", ["savedmodel", "tflite"])
+@pytest.mark.parametrize(("form", "batch"), [("whole", 2), ("network", 2), ("network", None)])
+def test_forms_and_batches(
+    narrow_weights, expected_logits, prepare_by_sidecar, tmp_path, format, form, batch
+):
+    weights = narrow_weights("cifar-80sec", mean="image", scale="channel")
+    done = export(weights, tmp_path / "a.tflite", format, form=form, batch=batch)
+    facts = json.loads(done.sidecar.read_text("utf-8"))
+    (given,) = facts["inputs"]
+    images = images_for(weights)
+    x = images if form == "whole" else prepare_by_sidecar(facts, images)
+    if format == "tflite":
+        runner = tf.lite.Interpreter(model_path=str(done.path)).get_signature_runner(
+            "serving_default"
+        )
+        (shape,) = (details["shape"] for details in runner.get_input_details().values())
+        assert list(shape) == [batch or 1, *given["shape"][1:]]
+        outputs = runner(**{given["name"]: x})
+    else:
+        program = tf.saved_model.load(str(done.path)).signatures["serving_default"]
+        spec = program.structured_input_signature[1][given["name"]]
+        assert spec.shape.as_list() == [batch, *given["shape"][1:]]
+        outputs = program(**{given["name"]: tf.constant(x)})
+    expected = expected_logits(weights, images)
+    np.testing.assert_allclose(outputs["logits"], expected, atol=2e-5 * np.abs(expected).max())
+    assert ("probabilities" in outputs) == (form == "whole")
+
+
+def test_even_windows_are_ours(narrow_weights, expected_logits, tmp_path):
+    """TensorFlow has odd ones only."""
+    weights = narrow_weights(
+        "digits", change=lambda layers: with_changes(layers, Lrn, depth=4, alpha=0.01)
+    )
+    done = export(weights, tmp_path / "a", "savedmodel")
+    images = images_for(weights)
+    program = tf.saved_model.load(str(done.path)).signatures["serving_default"]
+    expected = expected_logits(weights, images)
+    logits = program(images=tf.constant(images))["logits"]
+    np.testing.assert_allclose(logits, expected, atol=2e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("form", ["savedmodel", "tflite"])
