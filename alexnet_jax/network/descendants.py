@@ -10,6 +10,9 @@ from alexnet_jax.network.layers import (
     Layer,
     Lrn,
     MaxPool,
+    with_changes,
+    with_named,
+    without,
 )
 
 # Caffe's two replicas: k = 1, normalization across all channels, inverted dropout, 227 pixels.
@@ -155,3 +158,7 @@ ONE_TOWER_ADAPTIVE: tuple[Layer, ...] = (
     AdaptiveAvgPool(6),  # 6 x 6 x 256 at any image size from 63; at 224 it changes nothing
     *ONE_TOWER[_BEFORE_DENSE:],
 )
+
+# What files of Keras and Darknet hold (`weights/readers`), as edits of the above.
+KERAS_ALEXNET = with_changes(CAFFENET, Lrn, alpha=1e-4, bias=2.0)  # the paper's, undivided
+DARKNET_ALEXNET = with_named(without(ONE_TOWER, Lrn), "conv1", padding=0)  # 227 x 227 x 3

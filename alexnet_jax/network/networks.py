@@ -10,6 +10,8 @@ from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.network.descendants import (
     BVLC_ALEXNET,
     CAFFENET,
+    DARKNET_ALEXNET,
+    KERAS_ALEXNET,
     ONE_TOWER,
     ONE_TOWER_ADAPTIVE,
     ONE_WEIRD_TRICK,
@@ -162,6 +164,8 @@ _DEFINITIONS: tuple[tuple[str, tuple[Layer, ...], int, str], ...] = (
         224,
         "what courses draw: one GPU, no groups; any image size",
     ),
+    ("keras-alexnet", KERAS_ALEXNET, 227, "heuritech/convnets-keras convnetskeras/convnets.py"),
+    ("darknet-alexnet", DARKNET_ALEXNET, 227, "pjreddie/darknet cfg/alexnet.cfg"),
     ("one-tower-half", _ONE_TOWER_HALF, 224, "paper §3.2; 2012 file layers/layers-145-half.cfg"),
     ("non-overlapping", _NON_OVERLAPPING, 224, "paper §3.4; 2012 file layers/layers-147.cfg"),
     ("no-lrn", without(_ORIGINAL, Lrn, ResponseNorm), 224, "paper §3.3; 2012 file layers-148.cfg"),

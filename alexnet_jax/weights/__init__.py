@@ -59,6 +59,14 @@ READERS = {
         "checkpoints of cuda-convnet",
         has_folders=True,
     ),
+    "keras": Reader(
+        "keras", ("hdf5",), ".h5 files of convnets-keras (Keras 1 on Theano)", has_mean=True
+    ),
+    "paddle": Reader("paddle", ("pickle",), ".pdparams files of Paddle", has_mean=True),
+    "mxnet": Reader("mxnet", ("mxnet",), ".params files of MXNet's gluon", has_mean=True),
+    "darknet": Reader(
+        "darknet", ("darknet",), ".weights files of Darknet's alexnet.cfg", has_mean=True
+    ),
     "safetensors": Reader(
         "safetensors", ("safetensors",), ".safetensors files from `export`", has_mean=True
     ),

@@ -128,7 +128,7 @@ def test_requirements_name_every_imported_package_and_neither_tensorflow_nor_tor
     assert not required & {"tensorflow", "tensorflow-cpu", "torch", "torchvision"}
     imported = {name for path in PACKAGE.rglob("*.py") for name in imports_of(path)}
     extras = {"tensorflow", "onnx", "onnxruntime", "flatbuffers", "ai_edge_litert", "pillow_heif"}
-    extras |= {"starlette", "uvicorn"}
+    extras |= {"starlette", "uvicorn", "h5py"}
     outside = imported - set(sys.stdlib_module_names) - {"alexnet_jax"} - extras
     homes = metadata.packages_distributions()
     for name in outside:

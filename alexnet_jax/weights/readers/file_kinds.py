@@ -57,6 +57,11 @@ FILE_KINDS = {
     ),
     "binaryproto": FileKind("a mean image of Caffe (.binaryproto)", "name it with --mean"),
     "cuda-convnet": FileKind("a checkpoint of cuda-convnet"),
+    "mxnet": FileKind("a file of MXNet's parameters (.params)", "", rb"\x12\x01\0{14}"),
+    # Its version: 0, then 1 to 9, then any small number.
+    "darknet": FileKind(
+        "a file of Darknet's weights (.weights)", "", rb"\0{4}[\1-\x09]\0{3}[\0-\x09]\0{3}"
+    ),
     "matlab": FileKind("a MATLAB file (.mat)", "", rb"MATLAB (5\.0|7\.3)"),
     "pickle": FileKind("a Python pickle", "", rb"\x80[\2-\5]|[\]}]q.[(UX]"),
     "gzip": FileKind("an archive (gzip)", _UNPACK, rb"\x1f\x8b"),

@@ -75,6 +75,8 @@ FILES = {
     "solverstate": message((1, 450_000), (2, b"net_iter_450000.caffemodel"), (3, bytes(9))),
     "binaryproto": message((1, 1), (2, 3), (3, 256), (4, 256), (5, bytes(40))),
     "cuda-convnet": zipped("data"),
+    "mxnet": struct.pack("<3Q", 0x112, 0, 16),
+    "darknet": struct.pack("<3iQ", 0, 2, 0, 1_000_000) + b"\1" * 8,
     "matlab": b"MATLAB 5.0 MAT-file" + bytes(200),
     "pickle": pickle.dumps({"a": 1}, 2),
     "gzip": gzip.compress(b"x"),
@@ -185,6 +187,7 @@ def test_a_kind_of_several_sources_is_told_apart_by_what_is_in_it(tmp_path):
     files = {
         "torchvision": [save(arrays), pickle.dumps(arrays, 2), b"\x80\x02 damaged"],
         "safetensors": [save(arrays, {"format": "alexnet_jax"})],
+        "paddle": [pickle.dumps({"_conv1._conv.weight": np.zeros(3, np.float32)}, 4)],
         "cuda-convnet": [pickle.dumps({"op": None, "model_state": {"layers": []}}, 2)],
     }
     for source, contents in files.items():
