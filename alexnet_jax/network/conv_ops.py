@@ -1,12 +1,10 @@
 """Convolutions: the plain `lax` form, which is the definition, and a fast form for CPUs.
 
 XLA's CPU backend is slow at grouped convolutions, most of all at their gradients. The fast form
-computes each group apart, by minimal filtering where that pays. The form is chosen when the program
-is lowered for a platform. Images are `[batch, height, width, channels]`.
+computes each group apart, by minimal filtering where that pays, except for the values of a network
+whose images are differentiated (`forms.py`). Images are `[batch, height, width, channels]`.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from alexnet_jax.network import minimal_filtering
+from alexnet_jax.network.forms import by_platform
 from alexnet_jax.network.minimal_filtering import Padding
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -27,14 +26,16 @@ def convolution(
     stride: int = 1,
     padding: Padding = ((0, 0), (0, 0)),
     groups: int = 1,
+    sources: Any = None,
 ) -> jax.Array:
     """Returns the cross-correlation with a filter bank, `[n, out_h, out_w, features]`. Paper: §3.5.
 
     `x` is `[n, h, w, c]`, `kernel` `[window_h, window_w, c / groups, features]`, both float32 or
-    bfloat16, as the result. The padding is zeros. Groups are runs of channels.
+    bfloat16, as the result. The padding is zeros. Groups are runs of channels. Where `sources`, a
+    tree of what the network was given, are differentiated, values are the plain form's bit for bit.
     """
-    x, kernel = match_variance(x, kernel)
-    return _convolution(x, kernel, stride, padding, groups)
+    options = {"stride": stride, "padding": padding, "groups": groups}
+    return _convolution(x, kernel, sources=sources, **options)
 
 
 def plain_convolution(
@@ -55,100 +56,18 @@ def plain_convolution(
     )
 
 
-def match_variance(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """Marks all arrays as varying over the manual mesh axes that any of them varies over.
-
-    Inside `shard_map` the gradient of an array that is equal on all devices is the sum over these.
-    A `custom_vjp` does not add it up; this marking, transposed, does.
-    """
-    varying = [_varying_axes(array) for array in arrays]
-    axes = frozenset().union(*varying)
-    missing = [tuple(sorted(axes - own)) for own in varying]
-    return tuple(
-        lax.pcast(array, names, to="varying") if names else array
-        for array, names in zip(arrays, missing, strict=True)
-    )
-
-
-def _varying_axes(array):
-    kind = jax.typeof(array)
-    return kind.mat.varying if hasattr(kind, "mat") else kind.vma  # `vma` before JAX 0.10
-
-
 def accumulator(x: jax.Array) -> Any:
     """Returns the dtype to sum `x` in: float32, or float64 for float64."""
     return np.promote_types(x.dtype, np.float32)
-
-
-def by_platform(plain: Callable, fast: Callable, fast_gradient: Callable) -> Callable:
-    """Returns `op(x, **options)`: `fast`, with its gradient, on CPUs and `plain` elsewhere."""
-
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-    def compute(x, options):
-        cpu, default = (functools.partial(form, **dict(options)) for form in (fast, plain))
-        return lax.platform_dependent(x, cpu=cpu, default=default)
-
-    def forward(x, options):
-        return compute(x, options), x
-
-    def backward(options, x, grad):
-        def plain_gradient(x, grad):
-            return jax.vjp(functools.partial(plain, **dict(options)), x)[1](grad)[0]
-
-        cpu = functools.partial(fast_gradient, **dict(options))
-        return (lax.platform_dependent(x, grad, cpu=cpu, default=plain_gradient),)
-
-    compute.defvjp(forward, backward)
-    return lambda x, **options: compute(x, tuple(options.items()))
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _convolution(x, kernel, stride, padding, groups):
-    options = {"stride": stride, "padding": padding, "groups": groups}
-    return lax.platform_dependent(
-        x,
-        kernel,
-        cpu=functools.partial(_fast_convolution, **options),
-        default=functools.partial(plain_convolution, **options),
-    )
-
-
-def _convolution_forward(x, kernel, stride, padding, groups):
-    return _convolution(x, kernel, stride, padding, groups), (x, kernel)
-
-
-def _convolution_backward(stride, padding, groups, residuals, grad):
-    options = {"stride": stride, "padding": padding, "groups": groups}
-
-    def gradient(form, argument):
-        def compute(x, kernel, grad):
-            def of(value):
-                return form(*(value, kernel) if argument == 0 else (x, value), **options)
-
-            return jax.vjp(of, (x, kernel)[argument])[1](grad)[0]
-
-        return compute
-
-    # Two separate choices, so that an unused input gradient (conv1) disappears from the program.
-    x_gradient, kernel_gradient = (
-        lax.platform_dependent(
-            *residuals,
-            grad,
-            cpu=gradient(_fast_convolution, argument),
-            default=gradient(plain_convolution, argument),
-        )
-        for argument in (0, 1)
-    )
-    return x_gradient, kernel_gradient
-
-
-_convolution.defvjp(_convolution_forward, _convolution_backward)
 
 
 def _fast_convolution(x, kernel, *, stride, padding, groups):
     xs, kernels = (jnp.split(array, groups, axis=-1) for array in (x, kernel))  # one per group
     parts = [_one_group(*pair, stride, padding) for pair in zip(xs, kernels, strict=True)]
     return jnp.concatenate(parts, axis=-1)  # [n, out_h, out_w, features]
+
+
+_convolution = by_platform(plain_convolution, _fast_convolution)
 
 
 def _one_group(x, kernel, stride, padding):

@@ -31,7 +31,8 @@ class AlexNet(nn.Module):
     `dtype` is that of the activations. Parameters are float32, and so is the arithmetic of the
     biases (whose gradient sums over all pixels) and of the classifier, the last layer. Images may
     have any height and width that fit the layers; dense ones fix it with their parameters.
-    Variables `{"perturbations": {layer: array}}` are added to the outputs of layers.
+    Variables `{"perturbations": {layer: array}}` are added to the outputs of layers. Gradients of
+    these and of the images are those of the plain `lax` form, on CPUs, too (`forms.py`).
 
     >>> model = AlexNet(NETWORKS["digits"])
     >>> images = jnp.zeros((2, 28, 28, 3))
@@ -83,11 +84,12 @@ class AlexNet(nn.Module):
             )
         self._check_size(network, (images.shape[1], images.shape[2]))
         x = images.astype(self.dtype)  # [batch, height, width, channels], later [batch, features]
+        sources = (images, self.variables.get(PERTURBATIONS))
         kept: dict[str, jax.Array] = {}
         for name, layer in zip(layer_names(network.layers), network.layers, strict=True):
             if layer is self.network.classifier:  # bfloat16 logits would be equal, and round losses
                 x = x.astype(ops.accumulator(x))
-            module = layer_module(name, layer)
+            module = layer_module(name, layer, sources)
             if train and isinstance(layer, Dropout):
                 x = module(x, self._dropout_keys(x, first_row))
             else:

@@ -54,13 +54,20 @@ class ConvModule(nn.Module):
     """A convolution."""
 
     layer: specs.Conv
+    sources: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         layer = self.layer
         kernel, bias = _parameters(self, layer, x)  # [window, window, in / groups, out], [out]
-        padding = _paddings(x, layer)
-        out = ops.convolution(x, kernel, stride=layer.stride, padding=padding, groups=layer.groups)
+        out = ops.convolution(
+            x,
+            kernel,
+            stride=layer.stride,
+            padding=_paddings(x, layer),
+            groups=layer.groups,
+            sources=self.sources,
+        )
         return _add_bias(out, bias)  # [batch, out_height, out_width, out]
 
 
@@ -110,6 +117,7 @@ class LrnModule(nn.Module):
     """Normalization across channels."""
 
     layer: specs.Lrn
+    sources: Any = None
 
     def __call__(self, x: jax.Array) -> jax.Array:
         layer = self.layer
@@ -120,6 +128,7 @@ class LrnModule(nn.Module):
             beta=layer.beta,
             bias=layer.bias,
             groups=layer.groups,
+            sources=self.sources,
         )
 
 
@@ -127,11 +136,17 @@ class ResponseNormModule(nn.Module):
     """Normalization over neighbouring pixels."""
 
     layer: specs.ResponseNorm
+    sources: Any = None
 
     def __call__(self, x: jax.Array) -> jax.Array:
         layer = self.layer
         return ops.response_norm(
-            x, window=layer.window, alpha=layer.alpha, beta=layer.beta, bias=layer.bias
+            x,
+            window=layer.window,
+            alpha=layer.alpha,
+            beta=layer.beta,
+            bias=layer.bias,
+            sources=self.sources,
         )
 
 
@@ -141,20 +156,21 @@ class MaxPoolModule(nn.Module):
     layer: specs.MaxPool
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return _pool(ops.max_pool, self.layer, x)
+        layer, padding = self.layer, _paddings(x, self.layer)
+        return ops.max_pool(x, window=layer.window, stride=layer.stride, padding=padding)
 
 
 class AvgPoolModule(nn.Module):
     """Average pooling."""
 
     layer: specs.AvgPool
+    sources: Any = None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return _pool(ops.avg_pool, self.layer, x)
-
-
-def _pool(pool: Any, layer: specs.MaxPool | specs.AvgPool, x: jax.Array) -> jax.Array:
-    return pool(x, window=layer.window, stride=layer.stride, padding=_paddings(x, layer))
+        layer, padding = self.layer, _paddings(x, self.layer)
+        return ops.avg_pool(
+            x, window=layer.window, stride=layer.stride, padding=padding, sources=self.sources
+        )
 
 
 class AdaptiveAvgPoolModule(nn.Module):
@@ -220,9 +236,16 @@ MODULES: dict[type[specs.Layer], type[nn.Module]] = {
 }
 """By kind; their names do not appear in parameters, which are named after the layers."""
 
+_OF_TWO_FORMS = (specs.Conv, specs.Lrn, specs.ResponseNorm, specs.AvgPool)
 
-def layer_module(name: str, layer: specs.Layer) -> Any:
-    """To be called within a compact method of the parent."""
+
+def layer_module(name: str, layer: specs.Layer, sources: Any = None) -> Any:
+    """To be called within a compact method of the parent.
+
+    `sources`, a tree: what the network was given beside parameters. Where it is differentiated,
+    values are those of the plain forms (`forms.by_platform`).
+    """
     if type(layer) not in MODULES:
         raise TypeError(f"layer '{name}' is of unknown type {type(layer).__name__}")
-    return MODULES[type(layer)](layer, name=name)  # type: ignore[call-arg]
+    options = {"sources": sources} if isinstance(layer, _OF_TWO_FORMS) else {}
+    return MODULES[type(layer)](layer, name=name, **options)  # type: ignore[call-arg]

@@ -5,24 +5,35 @@ Images are `[batch, height, width, channels]`; results have their shape and dtyp
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from alexnet_jax.network.conv_ops import accumulator, by_platform
+from alexnet_jax.network.conv_ops import accumulator
+from alexnet_jax.network.forms import by_platform
 
 
 def local_response_norm(
-    x: jax.Array, *, depth: int, alpha: float, beta: float, bias: float, groups: int = 1
+    x: jax.Array,
+    *,
+    depth: int,
+    alpha: float,
+    beta: float,
+    bias: float,
+    groups: int = 1,
+    sources: Any = None,
 ) -> jax.Array:
     """Normalizes `[n, h, w, c]`, float32 or bfloat16, over neighbouring channels. Paper: §3.3.
 
     The window starts `depth // 2` before its channel and is truncated at the ends of the group.
     `alpha` is the factor of the sum itself (the paper's formula; not divided by `depth`).
+    `sources`: see `conv_ops.convolution`.
     """
-    return _lrn(x, depth=depth, alpha=alpha, beta=beta, bias=bias, groups=groups)
+    options = {"depth": depth, "alpha": alpha, "beta": beta, "bias": bias, "groups": groups}
+    return _lrn(x, sources=sources, **options)
 
 
 def plain_local_response_norm(
@@ -43,13 +54,25 @@ def plain_local_response_norm(
 
 
 def response_norm(
-    x: jax.Array, *, window: int, alpha: float, beta: float, bias: float
+    x: jax.Array,
+    *,
+    window: int,
+    alpha: float,
+    beta: float,
+    bias: float,
+    sources: Any = None,
 ) -> jax.Array:
     """Normalizes `[n, h, w, c]`, float32 or bfloat16, over a window of the same map.
 
     The window (pixels) starts `window // 2` before and is truncated at the border without
     rescaling. 2012 code (`rnorm`; not in the paper), whose scale is `alpha * window ** 2`.
+    `sources`: see `conv_ops.convolution`.
     """
+    options = {"window": window, "alpha": alpha, "beta": beta, "bias": bias}
+    return _response_norm(x, sources=sources, **options)
+
+
+def _fast_response_norm(x, *, window, alpha, beta, bias):
     wide = x.astype(accumulator(x))
     total = _shifted_sum(_shifted_sum(jnp.square(wide), window, 1), window, 2)
     return _divided(wide, bias + alpha * total, beta).astype(x.dtype)
@@ -69,6 +92,11 @@ def plain_response_norm(
         ((0, 0), edges, edges, (0, 0)),
     )
     return (wide * (bias + alpha * total) ** -beta).astype(x.dtype)
+
+
+_response_norm = by_platform(
+    plain_response_norm, _fast_response_norm, elsewhere=_fast_response_norm
+)
 
 
 def _shifted_sum(x, window, axis):

@@ -6,13 +6,15 @@ XLA's CPU backend walks windows pixel by pixel. The fast form takes one axis aft
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from alexnet_jax.network.conv_ops import Padding, accumulator, by_platform, window_places
+from alexnet_jax.network.conv_ops import Padding, accumulator, window_places
+from alexnet_jax.network.forms import by_platform
 
 
 def max_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
@@ -110,12 +112,20 @@ def _spread(shares, grad, x, stride, padding):
     return grad.astype(x.dtype)
 
 
-def avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
+def avg_pool(
+    x: jax.Array,
+    *,
+    window: int,
+    stride: int,
+    padding: Padding,
+    sources: Any = None,
+) -> jax.Array:
     """Returns the mean of the pixels that each square window really covers.
 
     `x` is `[n, h, w, c]`, float32 or bfloat16; summed in float32. Source: 2012 code, pool `avg`.
+    `sources`: see `conv_ops.convolution`.
     """
-    return _avg_pool(x, window=window, stride=stride, padding=padding)
+    return _avg_pool(x, sources=sources, window=window, stride=stride, padding=padding)
 
 
 def plain_avg_pool(x: jax.Array, *, window: int, stride: int, padding: Padding) -> jax.Array:
