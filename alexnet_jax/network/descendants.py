@@ -69,6 +69,15 @@ BVLC_ALEXNET: tuple[Layer, ...] = (  # 227 x 227 x 3
     Dense("fc8", 1000),
 )
 
+
+def _at_224(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """As ONNX's model zoo has Caffe's: 54 x 54, 26 x 26, 12 x 12, and only pool5 overhangs."""
+    pools = [i for i, layer in enumerate(layers) if isinstance(layer, MaxPool)]
+    return tuple(MaxPool(overhang=False) if i in pools[:-1] else x for i, x in enumerate(layers))
+
+
+CAFFENET_224, BVLC_ALEXNET_224 = _at_224(CAFFENET), _at_224(BVLC_ALEXNET)
+
 # The single tower of "One weird trick for parallelizing convolutional neural networks" (2014):
 # as torchvision has it, and as cuda-convnet2 has it.
 ONE_WEIRD_TRICK: tuple[Layer, ...] = (  # 224 x 224 x 3

@@ -9,7 +9,9 @@ each GPU, here the two groups of one layer.
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.network.descendants import (
     BVLC_ALEXNET,
+    BVLC_ALEXNET_224,
     CAFFENET,
+    CAFFENET_224,
     DARKNET_ALEXNET,
     KERAS_ALEXNET,
     ONE_TOWER,
@@ -150,6 +152,13 @@ _DEFINITIONS: tuple[tuple[str, tuple[Layer, ...], int, str], ...] = (
     ("original", _ORIGINAL, 224, "2012 file layers/layers-145.cfg"),
     ("caffenet", CAFFENET, 227, "BVLC/caffe models/bvlc_reference_caffenet"),
     ("bvlc-alexnet", BVLC_ALEXNET, 227, "BVLC/caffe models/bvlc_alexnet"),
+    ("caffenet-224", CAFFENET_224, 224, "onnx/models validated/vision/classification/caffenet"),
+    (
+        "bvlc-alexnet-224",
+        BVLC_ALEXNET_224,
+        224,
+        "onnx/models validated/vision/classification/alexnet",
+    ),
     ("one-weird-trick", ONE_WEIRD_TRICK, 224, "pytorch/vision torchvision/models/alexnet.py"),
     (
         "one-weird-trick-2014",

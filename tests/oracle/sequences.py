@@ -25,17 +25,17 @@ SIZE = 99  # two by two pixels are left before fc6
 CLASSES = 5
 
 
-def narrow_sequence(narrow_network, name, *, flattened="chw", classes=CLASSES):
+def narrow_sequence(narrow_network, name, *, flattened="chw", classes=CLASSES, size=SIZE):
     """Returns the size, the `FileLayer`s, and the parameters that they must give.
 
     `narrow_network` is the fixture, which puts the narrow network into `NETWORKS`.
     """
     known = {layer.name for layer in parametric_layers(NETWORKS[name].layers)}
     widths = {layer: width for layer, width in WIDTHS.items() if layer in known}
-    network = narrow_network(name, widths | {"fc8": classes}, image_size=SIZE)
-    params = random_params(network, SIZE)
+    network = narrow_network(name, widths | {"fc8": classes}, image_size=size)
+    params = random_params(network, size)
     layers, flat = [], None
-    for row_name, row in zip(layer_names(network.layers), summarize(network, SIZE), strict=True):
+    for row_name, row in zip(layer_names(network.layers), summarize(network, size), strict=True):
         padding, weights, bias = (0, 0), None, None
         layer = row.layer
         if isinstance(layer, Conv | MaxPool | Local):
@@ -52,7 +52,7 @@ def narrow_sequence(narrow_network, name, *, flattened="chw", classes=CLASSES):
         layers.append(
             FileLayer(row_name, dataclasses.replace(layer, **nameless), padding, weights, bias)
         )
-    return SIZE, layers, params
+    return size, layers, params
 
 
 def random_params(network, size):

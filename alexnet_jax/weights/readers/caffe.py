@@ -25,9 +25,10 @@ from alexnet_jax.network.layers import (
 from alexnet_jax.network.networks import find_network
 from alexnet_jax.weights.readers.array_checks import check_floats
 from alexnet_jax.weights.readers.caffe_npy import read_layers, read_npy
-from alexnet_jax.weights.readers.caffe_proto import blob_array, parse_message
+from alexnet_jax.weights.readers.caffe_proto import LAYER, LRN, NET, OLD_LAYER, blob_array
 from alexnet_jax.weights.readers.file_kinds import check_file_kind, detect_kind
 from alexnet_jax.weights.readers.foreign_weights import ForeignWeights, LayerArrays, plain_inputs
+from alexnet_jax.weights.readers.messages import parse_message
 from alexnet_jax.weights.readers.source_file import SourceFile
 
 CHANNEL_MEAN = (122.679, 116.669, 104.007)
@@ -111,8 +112,8 @@ def read_mean(file: SourceFile, image_size: int) -> np.ndarray:
 
 
 def _read_layers(file: SourceFile) -> list[_Layer]:
-    net = parse_message("Net", file.data, file)
-    message, raw = ("Layer", net.layers) if net.layers else ("OldLayer", net.old_layers)
+    net = parse_message(file, file.data, NET)
+    fields, raw = (LAYER, net.layers) if net.layers else (OLD_LAYER, net.old_layers)
     if not 0 < len(raw) <= _MAX_LAYERS:
         raise InputError(
             f"{file.name} is no .caffemodel: it has {len(raw):,} layers; upgrade models from "
@@ -120,12 +121,14 @@ def _read_layers(file: SourceFile) -> list[_Layer]:
         )
     layers = []
     for item in raw:
-        layer = parse_message(message, item, file)
+        layer = parse_message(file, item, fields)
         if len(layer.blobs) > _MAX_BLOBS:
             raise InputError(f"{file.name}: a layer has {len(layer.blobs):,} blobs")
         kind = layer.type if net.layers else _OLD_TYPES.get(layer.type, "")
-        lrn = parse_message("Lrn", layer.lrn, file)
-        layers.append(_Layer(layer.name, kind, [blob_array(file, b) for b in layer.blobs], lrn))
+        lrn = parse_message(file, layer.lrn or b"", LRN)
+        layers.append(
+            _Layer(layer.name or "", kind or "", [blob_array(file, b) for b in layer.blobs], lrn)
+        )
     return layers
 
 
@@ -161,10 +164,8 @@ def _check_lrn(layers: list[_Layer], network: Network, file: SourceFile) -> None
             f"{len(expected)}; name the right --network"
         )
     for layer, norm in zip(found, expected, strict=False):
-        constants = {
-            name: getattr(layer.lrn, name) if layer.lrn.HasField(name) else default
-            for name, default in _LRN_DEFAULTS.items()
-        }
+        stored = {name: value for name, value in vars(layer.lrn).items() if value is not None}
+        constants = _LRN_DEFAULTS | stored
         size = max(constants["size"], 1)
         alpha = constants["alpha"] / size
         theirs = size, alpha, constants["beta"], constants["k"], constants["region"]

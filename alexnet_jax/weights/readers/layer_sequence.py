@@ -50,7 +50,9 @@ class FileLayer(NamedTuple):
     """A layer of a file, from the image to the classes; a ReLU is a layer of its own."""
 
     name: str  # in the file
-    layer: Layer | str  # ours, with any name and padding; a text: a kind there that we lack
+    # Ours, with any name and padding; `overhang`: the file rounds the number of windows up. A text:
+    # a kind there that we lack.
+    layer: Layer | str
     padding: tuple[int, int] = (0, 0)  # of windows: pixels before and after, on both axes
     weights: np.ndarray | None = None  # `[height, width, in / groups, out]`, dense `[in, out]`
     bias: np.ndarray | None = None  # any shape; None: zeros

@@ -1,23 +1,19 @@
 """Our own export read back, bit for bit: everything needed is in the header of the file."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from alexnet_jax.appearance import Appearance
-from alexnet_jax.config import AugmentConfig, PreprocessConfig
 from alexnet_jax.errors import InputError
 from alexnet_jax.network.model import Params
-from alexnet_jax.network.networks import find_network
 from alexnet_jax.weights.readers.array_checks import check_floats
 from alexnet_jax.weights.readers.foreign_weights import ForeignWeights, plain_inputs
+from alexnet_jax.weights.readers.own_description import describe_weights, read_description
 from alexnet_jax.weights.readers.source_file import SourceFile
 
 FORMAT = "alexnet_jax"
-_MAX_SIDE = 4096
 
 
 def recognizes(file: SourceFile) -> bool:
@@ -36,45 +32,14 @@ def read(file: SourceFile, network_name: str = "") -> ForeignWeights:
             f"{file.name} was not written by `export`; if it has torchvision's keys, name "
             "--source torchvision"
         )
+    description = read_description(file, metadata, network_name)
     try:
-        name, classes = metadata["network"], int(metadata["classes"])
-        size, step = int(metadata["image_size"]), int(metadata["step"])
-        settings = json.loads(metadata["preprocessing"])
-        names = tuple(str(name) for name in json.loads(metadata["class_names"]))
-        stored = int(settings["stored_size"])
-        preprocess = _preprocess_config(settings)
         params, arrays = unflatten(tensors)
         inputs = plain_inputs(arrays["mean"], arrays["scale"])
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
+    except (KeyError, ValueError) as error:
         raise InputError(f"the header of {file.name} is damaged: {error!r}; export again") from None
-    if network_name not in ("", name):
-        raise InputError(f"{file.name} holds network '{name}', not '{network_name}'")
-    if not 0 < size <= stored <= _MAX_SIDE or len(names) != classes:
-        raise InputError(
-            f"the header of {file.name} contradicts itself: {size} of {stored} pixels, "
-            f"{len(names)} names for {classes} classes; export again"
-        )
-    side = {"image": size, "image-aligned": stored}.get(preprocess.mean)
-    if inputs.scale.shape != (3,) or inputs.mean.shape != ((side, side, 3) if side else (3,)):
-        raise InputError(f"{file.name}: the arrays of its preprocessing have wrong shapes")
     check_floats(tensors, file.name)
-    return ForeignWeights(
-        file=file,
-        network=find_network(name, classes),
-        params=params,
-        image_size=size,
-        stored_size=stored,
-        preprocess=preprocess,
-        inputs=inputs,
-        form="safetensors of alexnet_jax",
-        class_names=names,
-        appearance=Appearance(
-            "stored" if settings.get("orientation") == "stored" else "upright",
-            "stored" if settings.get("colours") == "stored" else "shown",
-        ),
-        augment=AugmentConfig(mirror=bool(settings.get("mirror", True))),
-        notes=(f"step {step} of its run",),
-    )
+    return describe_weights(file, description, params, inputs, "safetensors of alexnet_jax")
 
 
 def unflatten(tensors: dict[str, np.ndarray]) -> tuple[Params, dict[str, np.ndarray]]:
@@ -111,13 +76,3 @@ def _read_tensor(file: Any, name: str, path: str | Path) -> np.ndarray:
             "it as float32"
         ) from None
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
-
-
-def _preprocess_config(settings: dict[str, Any]) -> PreprocessConfig:
-    fields = PreprocessConfig.__dataclass_fields__
-    config = PreprocessConfig(**{name: settings[name] for name in fields})
-    if config.scale not in ("none", "channel", "imagenet"):
-        raise ValueError(f"scale {str(config.scale)[:20]!r}")
-    if config.mean not in ("image", "image-aligned", "channel", "imagenet", "none"):
-        raise ValueError(f"mean {str(config.mean)[:20]!r}")
-    return config
