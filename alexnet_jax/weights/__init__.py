@@ -67,6 +67,9 @@ READERS = {
     "darknet": Reader(
         "darknet", ("darknet",), ".weights files of Darknet's alexnet.cfg", has_mean=True
     ),
+    "matconvnet": Reader(
+        "matconvnet", ("matlab",), ".mat files of MatConvNet (SimpleNN)", has_mean=True
+    ),
     "onnx": Reader("onnx", ("onnx",), ".onnx files of AlexNets"),
     "safetensors": Reader(
         "safetensors", ("safetensors",), ".safetensors files from `export`", has_mean=True
