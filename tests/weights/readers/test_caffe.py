@@ -162,7 +162,9 @@ def test_a_file_without_normalization_needs_the_networks_name(tmp_path):
     assert read(file, "bvlc-alexnet").network.name == "bvlc-alexnet"
 
 
-@pytest.mark.parametrize("lrn", [(5, 1e-4, 0.75, 2.0), (5, 5e-4, 0.75, 1.0), (3, 6e-5, 0.75, 1.0)])
+@pytest.mark.parametrize(
+    "lrn", [(5, 1e-4, 0.75, 2.0), (5, 5e-4, 0.75, 1.0), (3, 6e-5, 0.75, 1.0), (4, 8e-5, 0.75, 1.0)]
+)
 def test_other_constants_of_the_normalization_are_refused(lrn, tmp_path):
     file = write(tmp_path, net(draw("caffenet"), ORDERS["caffenet"], lrn=lrn))
     with pytest.raises(InputError, match="'caffenet' has 5, 2e-05, 0.75, 1"):

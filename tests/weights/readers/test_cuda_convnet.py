@@ -168,12 +168,14 @@ def test_the_convention_of_dropout_is_folded_into_the_weights(
 
 
 def test_the_network_is_known_by_its_layers(narrow, tmp_path):
-    checkpoint = run_145()
-    reading = read_layers(tmp_path, checkpoint.layers)
+    reading = read_layers(tmp_path, run_145().layers)
     assert reading.network.layers == narrow.layers and reading.image_size == SIZE
-    checkpoint.layers["rnorm1a"]["minDiv"] = checkpoint.layers["rnorm1b"]["minDiv"] = 1.0
-    with pytest.raises(InputError, match="no known network has: Conv Lrn MaxPool"):
-        read_layers(tmp_path, checkpoint.layers)
+    for change in ({"minDiv": 1.0}, {"size": 4}):  # an even window is in no network
+        checkpoint = run_145()
+        for name in ("rnorm1a", "rnorm1b"):
+            checkpoint.layers[name].update(change)
+        with pytest.raises(InputError, match="no known network has: Conv Lrn MaxPool"):
+            read_layers(tmp_path, checkpoint.layers)
 
 
 def cifar_list(rng) -> list:

@@ -1,0 +1,1 @@
+"""Do our readers compute what the programs compute whose files they read?"""
