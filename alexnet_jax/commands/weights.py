@@ -34,13 +34,15 @@ class Export(RunOptions):
     def run(self) -> None:
         from alexnet_jax import workflow
         from alexnet_jax.runs.run_weights import load_weights
-        from alexnet_jax.weights.exporting import export
+        from alexnet_jax.weights.exporting import export, read_by
 
         card = workflow.card_path(self.output)
         loaded = load_weights(self.workdir, self.checkpoint)
         done = export(loaded, self.output, self.format, self.form, self.batch)
         print(done.summary())
-        workflow.write_card(loaded, card)
+        is_program = bool(weights.WRITERS[self.format].layout)
+        readers = read_by(self.format, self.form, self.batch) if is_program else None
+        workflow.write_card(loaded, card, readers)
         print(f"model card  {card}")
 
 

@@ -17,8 +17,11 @@ Results = Mapping[int, Mapping[str, float]]
 """Of a test, by number of views: its metrics by name; errors are fractions."""
 
 
-def model_card(run: Run, results: Results) -> str:
-    """Returns the text of the card; `results` is empty where the weights were not tested here."""
+def model_card(run: Run, results: Results, readers: Mapping[str, Any] | None = None) -> str:
+    """Returns the text of the card; `results` is empty where the weights were not tested here.
+
+    `readers`: of an exported program, what its sidecar says of the runtimes that were tried.
+    """
     name = " on ".join(filter(None, (run.network.name, _set_name(run))))
     head = {
         "library_name": "alexnet_jax",
@@ -36,6 +39,7 @@ def model_card(run: Run, results: Results) -> str:
         ("Data", _data(run)),
         ("Recipe", _recipe(run)),
         ("Limits", _LIMITS.format(classes=f"{len(run.class_names):,}")),
+        *([("Runtimes", _runtimes(readers))] if readers else []),
         ("Use", _USE),
         ("Licence", _LICENCE),
     ]
@@ -144,6 +148,23 @@ def _recipe(run: Run) -> str:
         f"seed {config.seed}, in {duration(info.get('wall_seconds', 0))} on {devices}. "
         "`config.json` and `run.json` of the run hold all of it."
     )
+
+
+def _runtimes(readers: Mapping[str, Any]) -> str:
+    rows = [
+        f"| {_plain(row['runtime'])} | {', '.join(row['versions'])} | "
+        f"{row['right']} of {row['networks']} |"
+        for row in readers["runtimes_tried"]
+    ]
+    table = "\n".join(
+        ["| runtime | versions | networks that give our logits |", "|---|---|---|", *rows]
+    )
+    parts = [
+        "Files of this kind were tried with networks of this library in:" if rows else "",
+        table if rows else "No other runtime was tried with files of this kind.",
+        readers.get("jax_versions", ""),
+    ]
+    return "\n\n".join(filter(None, parts))
 
 
 _LIMITS = (

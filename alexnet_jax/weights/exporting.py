@@ -6,10 +6,12 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.runs.run_weights import RunWeights
 from alexnet_jax.weights import WRITERS, Form, Format
+from alexnet_jax.weights.tried_runtimes import jax_readers, tried_runtimes
 from alexnet_jax.weights.writers.description import check_finite_weights
 from alexnet_jax.weights.writers.logits_check import Written, compare_logits
 from alexnet_jax.weights.writers.output_files import (
@@ -55,12 +57,22 @@ def export(
             batches = program.check_batches if program else FREE_BATCHES
             check += compare_logits(weights, written, batches)
             facts = facts | {"check": check}
+        if program:
+            facts = facts | read_by(format, form, batch)
         text = json.dumps(facts, indent=2, ensure_ascii=False)
         text = _INNER_LISTS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
         description.write_text(text + "\n", "utf-8")
         if file.is_file():
             shutil.copymode(description, file)  # safetensors makes files that others cannot read
     return Exported(path, sidecar, size_in_bytes(path), check, written.notes)
+
+
+def read_by(format: Format, form: Form = "whole", batch: int | None = None) -> dict[str, Any]:
+    """Returns what a sidecar says of the runtimes in which such files were tried."""
+    facts: dict[str, Any] = {
+        "runtimes_tried": [row._asdict() for row in tried_runtimes(format, form, batch)]
+    }
+    return facts | ({"jax_versions": jax_readers(batch)} if format == "stablehlo" else {})
 
 
 def _load_writer(format: str) -> Callable[..., Written]:

@@ -2,8 +2,9 @@
 
 import contextlib
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -115,12 +116,13 @@ def card_path(output: str | Path) -> Path:
     return path
 
 
-def write_card(weights: RunWeights, path: Path) -> None:
+def write_card(weights: RunWeights, path: Path, readers: Mapping[str, Any] | None = None) -> None:
     """Writes the model card of exported weights; raises `InputError` if it cannot be written."""
     tested = final_test(weights.run)
     # The errors are those of the last step; another checkpoint was not tested whole.
     results = tested.summary if tested.step == weights.step else {}
-    text = model_card(weights.run, {int(views): values for views, values in results.items()})
+    by_views = {int(views): values for views, values in results.items()}
+    text = model_card(weights.run, by_views, readers)
     try:
         write_text(path, text)
     except OSError as error:

@@ -26,7 +26,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 USE = (
     "from jax import export; program = export.deserialize(bytearray(open(FILE, 'rb').read())); "
     "program.call(images)['logits']; the StableHLO itself, for programs without JAX: "
-    "program.mlir_module_serialized"
+    "program.mlir_module_serialized, whose first argument is the platform, int32: 0 is the CPU"
 )
 
 

@@ -59,6 +59,7 @@ def test_forms_and_batches(
     (given,) = program.in_avals
     assert list(map(str, given.shape)) == list(map(str, facts["inputs"][0]["shape"]))
     assert str(given.dtype) == facts["inputs"][0]["dtype"]
+    assert "read by JAX" in facts["jax_versions"]
     assert ("?x" in program.mlir_module()) == (batch is None)
     size = weights.run.stored_size
     images = np.random.default_rng(5).integers(0, 256, (2, size, size, 3), np.uint8)
