@@ -1,0 +1,1 @@
+"""Our exported files in other people's runtimes."""
