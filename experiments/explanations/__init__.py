@@ -1,0 +1,1 @@
+"""Deletion and insertion curves: do the places that an explanation names matter?"""
