@@ -27,6 +27,7 @@ _NETWORK_NAMES = (
     *("weights", "params"),
 )
 _AVERAGE = re.compile(r"(^|_)(ema|swa|avg|averaged?|shadow|polyak)(_|\d*$)", re.IGNORECASE)
+_SLICE = re.compile(r"^slice[1-5]$")  # of the package lpips: `net.slice2.3.weight`
 _MAX_SHOWN = 4
 _MAX_NETWORKS = 100
 
@@ -47,7 +48,7 @@ def find_arrays(
 ) -> FoundArrays:
     """`InputError`: no network, several of one rank, a name twice, or an unknown array within."""
     names = {
-        path: tuple(part for part in path if part not in WRAPPERS)
+        path: tuple(_SLICE.sub("features", part) for part in path if part not in WRAPPERS)
         for path in arrays
         if path and path[-1] != _COUNTER
     }

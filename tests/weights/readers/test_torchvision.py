@@ -147,6 +147,20 @@ def test_a_crowd_of_networks_is_refused_at_once(narrow):
         layout_of(crowd, narrow)
 
 
+def test_the_convolutions_of_lpips_lie_in_slices(arrays, narrow):
+    slices = {"0": 1, "3": 2, "6": 3, "8": 4, "10": 5}
+    lpips: dict = {"scaling_layer.shift": np.ones((1, 3, 1, 1), "f4")}
+    for name, array in arrays.items():
+        kind, number, leaf = name.split(".")
+        if kind == "features":
+            lpips[f"net.slice{slices[number]}.{number}.{leaf}"] = array
+    lpips |= {f"lin{i}.model.1.weight": np.ones((1, 4, 1, 1), "f4") for i in range(5)}
+    found = layout_of(lpips, narrow)
+    assert found.paths["features.3.weight"] == ("net", "slice2", "3", "weight")
+    assert len(found.paths) == 10
+    assert "left out" in found.messages[-1]
+
+
 def test_the_convolutions_of_fastai_are_known_by_their_shapes(arrays, narrow):
     trunk = {n: a for n, a in arrays.items() if n.startswith("features.")}
     fastai = {n.replace("features.", "model.0.0."): a for n, a in trunk.items()}
