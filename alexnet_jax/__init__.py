@@ -44,6 +44,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alexnet_jax.config import Config
     from alexnet_jax.insight.classifier import load
+    from alexnet_jax.insight.lpips import lpips
     from alexnet_jax.network.layers import summarize
     from alexnet_jax.network.model import AlexNet
     from alexnet_jax.network.networks import NETWORKS
@@ -66,6 +67,7 @@ __all__ = [
     "__version__",
     "import_weights",
     "load",
+    "lpips",
     "receptive_fields",
     "summarize",
     "summary",
@@ -79,6 +81,7 @@ _HOMES = {
     "PRESETS": "alexnet_jax.presets",
     "import_weights": "alexnet_jax.weights.importing",
     "load": "alexnet_jax.insight.classifier",
+    "lpips": "alexnet_jax.insight.lpips",
     "receptive_fields": "alexnet_jax.network.receptive_fields",
     "summarize": "alexnet_jax.network.layers",
     "summary": "alexnet_jax.network.summary",

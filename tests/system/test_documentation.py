@@ -15,6 +15,8 @@ import pytest
 import typed
 
 import alexnet_jax
+from alexnet_jax.weights.writers import torch_zip
+from experiments.real_weights import trunk
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "alexnet_jax"
@@ -39,6 +41,12 @@ def home(tmp_path_factory):
         alexnet_jax.train(short, "runs", say=lambda text: None)
         pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
         PIL.Image.fromarray(pixels).save("photo.jpg")
+        torch_zip.write(trunk.random_trunk(seed=0), Path("alexnet-owt-7be5be79.pth"))
+        heads = Path("lpips/weights/v0.1/alex.pth")
+        heads.parent.mkdir(parents=True)
+        channels = enumerate((64, 192, 384, 256, 256))
+        arrays = {f"lin{i}.model.1.weight": np.ones((1, n, 1, 1), np.float32) for i, n in channels}
+        torch_zip.write(arrays, heads)
         yield folder
 
 
@@ -57,6 +65,7 @@ def test_examples_of_docstrings_hold(home, name, capfd):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*WEIGHTS LOOK RANDOM", "ignore:.*FRESH RANDOM VALUES")
 @pytest.mark.parametrize("page", [ROOT / "README.md", PACKAGE / "guide" / "python.md"])
 def test_the_python_of_a_page_runs(home, page):
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
