@@ -251,4 +251,4 @@ def _unit(features: jax.Array) -> jax.Array:
     square = jnp.square(features).sum(axis=-1, keepdims=True)
     is_zero = square == 0
     norm = jnp.sqrt(jnp.where(is_zero, jnp.ones_like(square), square))
-    return jnp.where(is_zero, jnp.zeros_like(features), features / (norm + _EPSILON))
+    return features * jnp.where(is_zero, jnp.zeros_like(square), 1 / (norm + _EPSILON))
