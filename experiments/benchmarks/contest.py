@@ -34,7 +34,7 @@ class Contestant:
     """One program in a contest."""
 
     name: str
-    module: str  # of this package; it is run with the options as its argument
+    module: str  # of this package, or with its own; run with the options as its argument
     options: dict[str, Any]  # what to build; `environment` holds variables for its process
     work: float  # of one iteration, in images (or GFLOP for a bound)
 
@@ -99,7 +99,10 @@ class _Process:
         self._limit = limit_seconds
         self._log: IO[bytes] = tempfile.TemporaryFile()
         self._rest = b""
-        words = [sys.executable, "-m", f"{_PACKAGE}.{contestant.module}"]
+        module = (
+            contestant.module if "." in contestant.module else f"{_PACKAGE}.{contestant.module}"
+        )
+        words = [sys.executable, "-m", module]
         self._process = subprocess.Popen(
             [*words, json.dumps(contestant.options)],
             stdin=subprocess.PIPE,

@@ -1,0 +1,1 @@
+"""LPIPS compared with the package `lpips` and torchmetrics."""
