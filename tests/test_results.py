@@ -89,3 +89,11 @@ def test_the_record_of_platforms_is_what_the_project_promises():
     for row, found in pages.record("platforms")["resolved"].items():
         for python in platforms.PYTHONS:
             assert ("jax" in found[python]) == ("Windows" not in row), (row, python)
+
+
+def test_gradients_of_images_are_within_their_limit_of_the_plain_form():
+    for entry in pages.record("gradients", "differences")["networks"].values():
+        assert entry["training_is_unchanged"]
+        for found in entry["differences"].values():
+            assert max(found["library"]) < 1e-4
+            assert len(found["library"]) == len(found["training"]) >= 20

@@ -115,7 +115,7 @@ def _penalty(params, images):
 def test_gradients_of_gradients_are_right(params, images, monkeypatch, float64):
     """Of a penalty on the gradient of the images, as in training with one, in float64.
 
-    Without ties: the plain form computes a pool's input twice here, and rounds it in two ways.
+    Without ties: there JAX's forward and reverse mode of a padded max pool take different pixels.
     """
     noise = np.random.default_rng(1).standard_normal(images[:1].shape)
     both = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), (params, images[:1] + noise))

@@ -1,0 +1,1 @@
+"""Are gradients of images those of the plain form, on flat pictures, too?"""
