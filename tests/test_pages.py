@@ -13,6 +13,7 @@ import typed
 
 import alexnet_jax
 from alexnet_jax.insight.classifier import Classifier
+from alexnet_jax.insight.lpips import Lpips
 from alexnet_jax.network.networks import NETWORKS
 from experiments import costs, pages, pictures, results
 from experiments.mission import page as mission
@@ -133,10 +134,13 @@ def test_a_row_of_the_mission_has_what_its_status_promises():
 
 
 class _Loaded:
-    """What `load` returns, which takes calls that a classifier would take."""
+    """What `load` or `lpips` returns, which takes calls that an object of the class would take."""
+
+    def __init__(self, kind):
+        self._kind = kind
 
     def __getattr__(self, name):
-        return functools.partial(inspect.signature(getattr(Classifier, name)).bind, self)
+        return functools.partial(inspect.signature(getattr(self._kind, name)).bind, self)
 
 
 @pytest.mark.parametrize("line", sorted({row.do for row in ROWS if row.do}))
@@ -153,5 +157,6 @@ def test_the_command_of_a_row_is_understood(line, monkeypatch):
             with_source(CLAIMS[words[0]], words[words.index("--data") + 1 : -2])
             assert words[-2:] == ["--output", "runs/again"]
     else:
-        monkeypatch.setattr(alexnet_jax, "load", lambda workdir: _Loaded())
+        monkeypatch.setattr(alexnet_jax, "load", lambda workdir: _Loaded(Classifier))
+        monkeypatch.setattr(alexnet_jax, "lpips", lambda trunk, heads: _Loaded(Lpips))
         assert eval(line, {"alexnet_jax": alexnet_jax, "jax": jax, "images": None}) is not None
