@@ -26,7 +26,7 @@ def run_job(adapter, option, job):
     for size in job["batch_sizes"]:
         starts = range(0, len(images), size)
         batches = [np.ascontiguousarray(images[start : start + size]) for start in starts]
-        results = [np.asarray(run(batch), np.float32).reshape(len(batch), -1) for batch in batches]
+        results = [np.array(run(batch), np.float32).reshape(len(batch), -1) for batch in batches]
         logits.append(np.concatenate(results))
     return np.stack(logits)
 

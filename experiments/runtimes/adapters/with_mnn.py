@@ -22,6 +22,7 @@ def load(file, option):
 
     def run(images):
         values = MNN.expr.const(images, list(images.shape), MNN.expr.NCHW, kinds[str(images.dtype)])
-        return np.array(MNN.expr.convert(network.forward(values), MNN.expr.NCHW).read())
+        logits = MNN.expr.convert(network.forward(values), MNN.expr.NCHW)
+        return np.array(logits.read())  # what `read` returns lies in the variable's memory
 
     return run

@@ -10,11 +10,12 @@ from experiments.runtimes.adapters.tool import run_tool
 
 def load(file, option):
     made = Path(tempfile.mkdtemp(), Path(file).stem + "_float32.tflite")
-    run_tool("onnx2tf", ["-i", file, "-o", str(made.parent), "-n"], made)
+    # Stored images are channels last, which onnx2tf would turn.
+    run_tool("onnx2tf", ["-i", file, "-o", str(made.parent), "-n", "-kat", "images"], made)
     interpreter = Interpreter(str(made))
     interpreter.allocate_tensors()
     [entry] = interpreter.get_input_details()
-    [result] = interpreter.get_output_details()
+    result = interpreter.get_output_details()[0]  # logits; a whole program has probabilities, too
 
     def run(images):
         if images.shape[1] == 3:
