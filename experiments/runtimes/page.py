@@ -1,5 +1,6 @@
 """The tables of the page."""
 
+import re
 from typing import Any
 
 from experiments.pages import record, table
@@ -35,17 +36,17 @@ def exported_by(name: str) -> str:
 
 
 def refusals() -> list[tuple[str, str]]:
-    """Returns runtime and words of every row in which a file of today is refused or wrong."""
+    """Returns runtime and words of every kind of refusal, or of wrong logits, of today's files."""
     found = []
     for row in record("runtimes")["rows"]:
         name = f"{row['runtime']} {row['version']} {row['option']}".strip()
-        words = {
-            _why(row, network): network for network in row["networks"] if not is_right(row, network)
-        }
-        for why, network in words.items():
-            found.append(
-                (f"{name}, {FORMS[row['kind'], row['form'], row['batch']]}, `{network}`", why)
-            )
+        name += f", {FORMS[row['kind'], row['form'], row['batch']]}"
+        kinds: dict[str, list[str]] = {}
+        for network in (network for network in row["networks"] if not is_right(row, network)):
+            kinds.setdefault(re.sub(r"\d+", "", _why(row, network)), []).append(network)
+        for networks in kinds.values():
+            names = ", ".join(f"`{network}`" for network in networks)
+            found.append((f"{name}, {names}", _why(row, networks[0])))
     return found
 
 
