@@ -1,6 +1,6 @@
 """Which runtimes run our exported files, and how far are their logits from ours?
 
-    python -m experiments.runtimes.run              # installs about 12 GB of runtimes; under an hour
+    python -m experiments.runtimes.run              # installs about 12 GB; under an hour
     python -m experiments.runtimes.run --only OpenCV --again
     python -m experiments.runtimes.run --ci         # three runtimes, two networks; writes no record
     python -m experiments.runtimes.run --package OLD --form whole --name before
