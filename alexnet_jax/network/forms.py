@@ -15,24 +15,25 @@ from jax import lax
 
 
 def by_platform(
-    plain: Callable, fast: Callable, *fast_gradients: Callable, elsewhere: Callable | None = None
+    plain: Callable,
+    fast: Callable,
+    *fast_gradients: Callable,
+    elsewhere: Callable | None = None,
+    exact: Callable | None = None,
 ) -> Callable:
     """Returns `op(*arrays, sources=None, **options)`: `fast` on CPUs, `elsewhere` on others.
 
     `elsewhere` is `plain` unless given. Where any of `sources` is differentiated, the value is that
-    of `plain` on all platforms; gradients remain those of the platform's form. `fast_gradients`,
-    one for each array, map the arrays and the gradient of the result; without them, `fast` is
-    differentiated.
+    of `plain` on all platforms; gradients remain those of the platform's form. `exact` has these
+    values, too, and is faster on CPUs. `fast_gradients`, one for each array, map the arrays and the
+    gradient of the result; without them, `fast` is differentiated.
     """
-    elsewhere = elsewhere or plain
+    elsewhere, exact = elsewhere or plain, exact or plain
 
     @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
     def compute(options, differentiated, sources, *arrays):
-        cpu, default, exact = (
-            functools.partial(form, **dict(options)) for form in (fast, elsewhere, plain)
-        )
-        if differentiated:
-            return exact(*arrays)
+        forms = (exact, plain) if differentiated else (fast, elsewhere)
+        cpu, default = (functools.partial(form, **dict(options)) for form in forms)
         return lax.platform_dependent(*arrays, cpu=cpu, default=default)
 
     def forward(options, differentiated, sources, *arrays):
