@@ -26,9 +26,10 @@ True
 >>> classifier.features(["photo.jpg"], layer="fc7").shape
 (1, 256)
 
-`import_weights` makes such a folder from files of torchvision, Caffe or cuda-convnet. All of this
-is also a command: `python -m alexnet_jax.main --help`. Names load at first use, so `import
-alexnet_jax` is instant and changes no setting of the process.
+`import_weights` makes such a folder from the files of other programs (PyTorch, ONNX, Caffe,
+MatConvNet, Keras, Paddle, MXNet, Darknet, cuda-convnet), and `lpips` compares pictures. All of this
+but `lpips` is also a command: `python -m alexnet_jax.main --help`. Names load at first use, so
+`import alexnet_jax` is instant and changes no setting of the process.
 
 On Linux the first use of `AlexNet`, `train` or `load` asks the C library (glibc) to keep freed
 memory in the process, because XLA allocates new buffers at each step. Steps become faster, and the
