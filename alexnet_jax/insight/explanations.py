@@ -116,7 +116,7 @@ def _grad_cam(apply: Callable[..., Any], network: Network, image_size: int) -> C
     layer, activated = last_spatial_layer(network)
     field = next(f for f in receptive_fields(network, image_size) if f.layer == layer)
     centres = [field.centre(unit) for unit in range(field.units)]
-    # Deviation: a unit's value is laid on the centre of what it sees. The paper stretches the map
+    # A unit's value is laid on the centre of what it sees. That paper stretches the map
     # over the image, which here moves it by up to half a unit (8 pixels in the paper's network).
     spread = np.stack(
         [np.interp(np.arange(image_size), centres, row) for row in np.eye(field.units)]

@@ -100,7 +100,9 @@ def test_evidence_is_that_of_the_classifier(classifier, photo):
     found = demo.locate_evidence(classifier, photo, 3)
     assert [one["name"] for one in found["maps"]] == ["saliency", "Grad-CAM", "occlusion"]
     explained = classifier.explain([photo], "occlusion", 3)
-    assert (found["name"], found["probability"]) == ("dog", explained.answers[0].probability)
+    assert found["name"] == "dog"
+    # Saliency, the first of the maps, computes the answer in the plain form of convolutions.
+    assert found["probability"] == pytest.approx(explained.answers[0].probability, rel=1e-5)
     expected = overlay(explained.pictures[0], explained.maps[0])
     assert found["maps"][2]["uri"] == png_uri(expected)
     assert found["picture"] == png_uri(explained.pictures[0])

@@ -22,6 +22,8 @@ NEVER = {
     "os.system", "os.popen", "tempfile.mktemp", "yaml.load", "shelve.open",
 }  # fmt: skip
 NEVER_IMPORTED = {"yaml", "h5py", "keras", "torch", "dill", "cloudpickle", "shelve", "marshal"}
+# h5py reads arrays and attributes and makes no code of them; Keras, which does, stays out.
+ALLOWED = {"weights/readers/keras.py": {"h5py"}}
 NEVER_OF_ARCHIVES = {"extractall", "extract", "unpack_archive"}
 
 
@@ -53,7 +55,8 @@ def test_no_code_is_made_of_data(path):
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and not node.level
     }
-    assert not imported & NEVER_IMPORTED
+    allowed = ALLOWED.get(path.relative_to(PACKAGE).as_posix(), set())
+    assert not imported & NEVER_IMPORTED - allowed
 
 
 class _Calls:

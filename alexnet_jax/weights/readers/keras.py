@@ -64,7 +64,7 @@ def _read_layers(file: SourceFile) -> dict[str, _Layer]:
         import h5py
     except ImportError:
         raise InputError(
-            f"{file.name} is an HDF5 file, which needs h5py: pip install 'alexnet_jax[hdf5]'"
+            f"{file.name} is an HDF5 file, which needs h5py; type: pip install h5py"
         ) from None
     try:
         with h5py.File(file.path, "r") as opened:
