@@ -84,14 +84,24 @@ def _colour_key(image: Image.Image) -> Any:
 
 
 def _to_srgb(picture: Image.Image, image: Image.Image) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    if not profile:
-        picture, profile = _in_rgb(picture), _profile_without_icc(image)
+    if not image.info.get("icc_profile"):
+        picture = _in_rgb(picture)
+    transform = _conversion(image, picture.mode)
+    return _in_rgb(picture) if transform is None else transform.apply(picture)
+
+
+def changed(image: Image.Image) -> bool:
+    """Returns whether an opened image without alpha, `RGB` or `L`, has colours to convert."""
+    mode = image.mode if image.info.get("icc_profile") else "RGB"
+    return _conversion(image, mode) is not None
+
+
+def _conversion(image: Image.Image, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Returns how colours of that mode become sRGB; None: they are."""
+    profile = image.info.get("icc_profile") or _profile_without_icc(image)
     usable = isinstance(profile, bytes) and len(profile) <= _MAX_PROFILE_BYTES
     transform = _transform(profile) if usable else None
-    if transform is not None and transform.input_mode == picture.mode:
-        return transform.apply(picture)
-    return _in_rgb(picture)
+    return transform if transform is not None and transform.input_mode == mode else None
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:

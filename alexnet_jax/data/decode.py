@@ -1,9 +1,11 @@
 """One image: bytes to RGB pixels, and back to bytes."""
 
+import contextlib
 import functools
 import io
 import os
 import warnings
+from collections.abc import Callable, Iterator
 from typing import IO
 
 import numpy as np
@@ -22,6 +24,7 @@ _FORMATS = (
     "SUN",
 )  # fmt: skip
 _UNMARKED = ("TGA",)  # has no signature, so other files may be taken for one
+_JPEGS = ("JPEG", "MPO")
 _ICON, _ICON_START = "ICO", b"\0\0\1\0"
 _MAX_ICON_SIDE = 1024  # pixels across or down
 SUFFIXES = (
@@ -45,6 +48,15 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ARRAY_TURNS: dict[Image.Transpose, Callable[[np.ndarray], np.ndarray]] = {
+    Image.Transpose.FLIP_LEFT_RIGHT: lambda pixels: pixels[:, ::-1],
+    Image.Transpose.ROTATE_180: lambda pixels: pixels[::-1, ::-1],
+    Image.Transpose.FLIP_TOP_BOTTOM: lambda pixels: pixels[::-1],
+    Image.Transpose.TRANSPOSE: lambda pixels: pixels.transpose(1, 0, 2),
+    Image.Transpose.ROTATE_270: lambda pixels: pixels[::-1].transpose(1, 0, 2),
+    Image.Transpose.TRANSVERSE: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    Image.Transpose.ROTATE_90: lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
+}
 
 
 def decode_rgb(
@@ -61,6 +73,32 @@ def decode_rgb(
     Raises:
       BadImageError: no such image, truncated, damaged, or over `MAX_PIXELS`.
     """
+    with _checked(data, notes) as (image, data):
+        if min_side:
+            image.draft(None, (min_side, min_side))
+        return appear(depth.load_pixels(image, data), appearance)
+
+
+def decode_pixels(
+    data: bytes, appearance: Appearance = AS_STORED, notes: list[str] | None = None
+) -> np.ndarray:
+    """Decodes to the pixels of `decode_rgb`, uint8 [h, w, 3], ordinary JPEGs without Pillow.
+
+    That saves a copy of the pixels in four bytes each, and a second one in three.
+
+    Raises:
+      BadImageError: as `decode_rgb`.
+    """
+    with _checked(data, notes) as (image, data):
+        pixels = _ordinary_jpeg(image, data, appearance)
+        if pixels is None:
+            pixels = np.asarray(appear(depth.load_pixels(image, data), appearance))
+        return pixels
+
+
+@contextlib.contextmanager
+def _checked(data: bytes, notes: list[str] | None) -> Iterator[tuple[ImageFile.ImageFile, bytes]]:
+    """Yields an opened image and its bytes, with the end of a JPEG that lacks it."""
     if not data:
         raise BadImageError("empty file")
     with warnings.catch_warnings():
@@ -68,18 +106,32 @@ def decode_rgb(
         image = _opened(data)
         try:
             _check_tiff(image)
-            if image.format in ("JPEG", "MPO") and jpeg_end.lacks_end(data):
+            if image.format in _JPEGS and jpeg_end.lacks_end(data):
                 data = jpeg_end.completed(data)
                 image = _opened(data)
                 if notes is not None:
                     notes.append(NO_END)
-            if min_side:
-                image.draft(None, (min_side, min_side))
-            return appear(depth.load_pixels(image, data), appearance)
+            yield image, data
         except BadImageError:
             raise
         except Exception as error:
             raise BadImageError(_reason(error)) from None
+
+
+def _ordinary_jpeg(
+    image: ImageFile.ImageFile, data: bytes, appearance: Appearance
+) -> np.ndarray | None:
+    """Returns the pixels of a JPEG that is seen as it is stored; None: it is none, or damaged."""
+    if image.format not in _JPEGS or image.mode not in ("RGB", "L"):
+        return None
+    if appearance.colours != "stored" and colours.changed(image):
+        return None
+    try:
+        pixels = simplejpeg.decode_jpeg(data, "RGB")
+    except ValueError:  # Pillow says why, or reads it nevertheless
+        return None
+    turn = _turn(image) if appearance.orientation == "upright" else None
+    return pixels if turn is None else _ARRAY_TURNS[turn](pixels)
 
 
 def _opened(data: bytes) -> ImageFile.ImageFile:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import IcoImagePlugin, Image, features
 
+from alexnet_jax.appearance import AS_STORED, AS_VIEWED, Appearance
 from alexnet_jax.data import decode
-from alexnet_jax.data.decode import decode_jpeg, decode_rgb, encode_jpeg
+from alexnet_jax.data.colours import _ADOBE, _SRGB, matrix_profile
+from alexnet_jax.data.decode import decode_jpeg, decode_pixels, decode_rgb, encode_jpeg
 from alexnet_jax.data.square import fit_square
 from alexnet_jax.errors import BadImageError
 
@@ -100,6 +102,35 @@ def test_bytes_after_the_image_are_ignored():
     assert decode_rgb(encoded(Image.fromarray(picture()), "JPEG") + b"junk").size == (40, 30)
 
 
+@pytest.mark.parametrize("appearance", [AS_STORED, AS_VIEWED])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_pixels_are_those_of_the_image(mode, orientation, appearance):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(picture()).convert(mode)
+    for options in ({}, {"progressive": True}, {"subsampling": "4:4:4"}):
+        data = encoded(image, "JPEG", exif=exif, **options)
+        wanted = np.asarray(decode_rgb(data, appearance))
+        np.testing.assert_array_equal(decode_pixels(data, appearance), wanted)
+
+
+@pytest.mark.parametrize("colours", ["stored", "shown"])
+def test_pixels_have_the_colours_of_the_image(colours):
+    for profile in (matrix_profile(_ADOBE, 563 / 256), matrix_profile(_SRGB, 2.2), b"none"):
+        data = encoded(Image.fromarray(picture()), "JPEG", icc_profile=profile)
+        appearance = Appearance("stored", colours)
+        wanted = np.asarray(decode_rgb(data, appearance))
+        np.testing.assert_array_equal(decode_pixels(data, appearance), wanted)
+
+
+def test_pixels_of_a_jpeg_without_its_end_are_noted():
+    data = encoded(Image.fromarray(picture(64, 64)), "JPEG")[:-2]
+    notes = []
+    np.testing.assert_array_equal(decode_pixels(data, notes=notes), decode_rgb(data))
+    assert notes == [decode.NO_END]
+
+
 def bad_files():
     jpeg = encoded(Image.fromarray(picture(200, 200)), "JPEG")
     header = bytearray(encoded(Image.new("L", (1, 1))))
@@ -123,6 +154,9 @@ def test_bad_files_are_refused_with_one_line(name):
         warnings.simplefilter("error")
         with pytest.raises(BadImageError) as caught:
             decode_rgb(bad_files()[name])
+        with pytest.raises(BadImageError) as again:
+            decode_pixels(bad_files()[name])
+    assert str(caught.value) == str(again.value)
     assert str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -183,13 +217,6 @@ def test_shrinking_gives_the_bits_that_it_always_gave(shape):
     wanted = averaged(rows.transpose(1, 0, 2), shape[1] / new[1], first[1], 64)
     got = fit_square(Image.fromarray(pixels), 64)
     np.testing.assert_array_equal(got, np.rint(wanted.transpose(1, 0, 2)).astype(np.uint8))
-
-
-def test_enlarging_is_bicubic_of_the_centre():
-    image = Image.fromarray(picture(31, 20))
-    whole = image.resize((50, 32), Image.Resampling.BICUBIC)
-    wanted = np.asarray(whole.crop((9, 0, 41, 32)), np.int64)
-    assert np.abs(fit_square(image, 32) - wanted).max() <= 1
 
 
 def test_the_right_size_is_left_alone():
