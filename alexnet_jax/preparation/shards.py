@@ -1,6 +1,5 @@
 """Writes one shard: decode, fit, encode, sum, digest; all of the file or none of it."""
 
-import functools
 import hashlib
 import os
 import struct
@@ -15,14 +14,18 @@ from alexnet_jax.data.decode import NO_END, decode_jpeg, encode_jpeg
 from alexnet_jax.data.prepared import WORK
 from alexnet_jax.errors import BadImageError
 from alexnet_jax.preparation import storage
-from alexnet_jax.preparation.source_images import SourceImage, content_digest, read_square
+from alexnet_jax.preparation.examples import example
+from alexnet_jax.preparation.source_images import (
+    SourceImage,
+    digest_of,
+    read_content,
+    square_of,
+)
 from alexnet_jax.preparation.statistics import PixelSums
 from alexnet_jax.preparation.storage import Shard, ShardResult, Storage
 
 MAX_BAD_IN_A_ROW = 20
 _WRITER_OPTIONS = "group_size:1,uncompressed"  # TFDS's own grouping: random access is cheap
-
-_features = functools.lru_cache(maxsize=2)(storage.features)
 
 
 class ShardProgress:
@@ -51,11 +54,11 @@ class _Part:
         self.sums = PixelSums(stored.stored_size)
         self.digest = hashlib.sha256()
 
-    def add(self, record: SourceImage, image: Any) -> None:
+    def add(self, record: SourceImage, image: bytes) -> None:
         """The lengths in the digest keep its parts apart."""
-        image = bytes(image)
         for part in (record.key.encode(), struct.pack("<q", record.label), image):
-            self.digest.update(struct.pack("<q", len(part)) + part)
+            self.digest.update(struct.pack("<q", len(part)))
+            self.digest.update(part)
         self.labels.append(record.label)
         self.keys.append(record.key)
         self.checksums.append(zlib.crc32(image))
@@ -88,15 +91,12 @@ def write_shard(
 
 def _fill(writer: Any, part: _Part, shard: Shard, stored: Storage, progress: ShardProgress) -> str:
     """Returns why it stopped early; empty: it did not."""
-    serializer = _features(stored)
     in_a_row = 0
     for record in shard.images:
         if progress.stop():
             return "interrupted"
-        # Before it is decoded: what changes in between counts as a change later, and is not missed.
-        part.contents.append(content_digest(record))
         try:
-            pixels = read_square(record, stored.stored_size, stored.appearance, part.notes)
+            pixels = _square(part, record, stored)
         except BadImageError as error:
             part.bad.append({"key": record.key, "split": shard.split, "reason": str(error)})
             progress.add(0, 1)
@@ -105,17 +105,21 @@ def _fill(writer: Any, part: _Part, shard: Shard, stored: Storage, progress: Sha
                 return "bad"
             continue
         in_a_row = 0
-        image: Any = np.ascontiguousarray(pixels)
-        if stored.store == "jpeg":
-            image = encode_jpeg(pixels, stored.jpeg_quality)
-            pixels = decode_jpeg(image)
+        is_jpeg = stored.store == "jpeg"
+        image = encode_jpeg(pixels, stored.jpeg_quality) if is_jpeg else pixels.tobytes()
         if shard.split == "train":
-            part.sums.add(pixels)
-        example = {"image": image, "label": record.label, "key": record.key}
-        writer.write(serializer.serialize_example(example))
+            part.sums.add(decode_jpeg(image) if is_jpeg else pixels)
+        writer.write(example(image, record.label, record.key))
         part.add(record, image)
         progress.add(1, 0)
     return ""
+
+
+def _square(part: _Part, record: SourceImage, stored: Storage) -> np.ndarray:
+    part.contents.append(0)  # if it cannot be read
+    content = read_content(record)
+    part.contents[-1] = digest_of(record, content)
+    return square_of(record, content, stored.stored_size, stored.appearance, part.notes)
 
 
 def _finish(temporary: Path, final: Path, count: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from alexnet_jax.appearance import AS_STORED, Appearance
-from alexnet_jax.data.decode import MAX_FILE_BYTES, decode_rgb
+from alexnet_jax.data.decode import MAX_FILE_BYTES, decode_pixels
 from alexnet_jax.data.square import fit_square
 from alexnet_jax.errors import BadImageError
 from alexnet_jax.preparation.file_trees.member_bytes import read_member
@@ -36,15 +36,28 @@ def read_square(
     notes: list[str] | None = None,
 ) -> np.ndarray:
     """Reads an image and fits it to the stored square, uint8 [size, size, 3]."""
-    from PIL import Image
+    return square_of(image, read_content(image), size, appearance, notes)
 
-    if image.form == "pixels":
-        assert image.pixels is not None
-        return fit_square(Image.fromarray(image.pixels), size)
+
+def square_of(
+    image: SourceImage,
+    content: bytes,
+    size: int,
+    appearance: Appearance = AS_STORED,
+    notes: list[str] | None = None,
+) -> np.ndarray:
+    """Decodes what `read_content` returned, and fits it to the stored square."""
+    if image.pixels is not None:
+        return fit_square(image.pixels, size)
     if image.form == "planar":
-        planes = np.frombuffer(_read_bytes(image), np.uint8).reshape(3, 32, 32)
-        return fit_square(Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0))), size)
-    return fit_square(decode_rgb(read_encoded(image), appearance, notes), size)
+        planes = np.frombuffer(content, np.uint8).reshape(3, 32, 32)
+        return fit_square(planes.transpose(1, 2, 0), size)
+    return fit_square(decode_pixels(content, appearance, notes), size)
+
+
+def read_content(image: SourceImage) -> bytes:
+    """Reads what a source holds of an image: an encoded file, or pixels."""
+    return image.pixels.tobytes() if image.pixels is not None else read_encoded(image)
 
 
 def read_encoded(image: SourceImage, max_middle_bytes: int | None = None) -> bytes:
@@ -66,12 +79,18 @@ def read_encoded(image: SourceImage, max_middle_bytes: int | None = None) -> byt
 def content_digest(image: SourceImage) -> int:
     """Returns a 64-bit digest of an image's bytes in its source; 0: they cannot be read."""
     if image.form == "tfds":
-        return 1  # a version of the catalogue never changes
+        return digest_of(image, b"")
     try:
-        data = image.pixels.tobytes() if image.pixels is not None else _read_bytes(image)
+        return digest_of(image, read_content(image))
     except BadImageError:
         return 0
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
+
+
+def digest_of(image: SourceImage, content: bytes) -> int:
+    """Returns the `content_digest` of what `read_content` returned."""
+    if image.form == "tfds":
+        return 1  # a version of the catalogue never changes
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") or 1
 
 
 def _read_bytes(image: SourceImage) -> bytes:

@@ -11,23 +11,41 @@ import numpy as np
 from alexnet_jax.data.prepared import Statistics
 from alexnet_jax.errors import DataError
 
+_CENTRE = 128
+# Products of so many centred values add up to 2**24 at most: exact in float32, in any order.
+_ROWS = 1024
+_GROUP = 4  # pixels side by side: a product of 12 columns takes a third of the time of one of 3
+
 
 class PixelSums:
-    """Running sums over images: their number, pixels [s, s, 3], and RGB products [3, 3]."""
+    """Running sums over images: their number, and pixels [s, s, 3]."""
 
     def __init__(self, size: int):
         self.count = 0
         # 2**32 / 255 is 16.8 million images: enough for one shard.
         self.pixels = np.zeros((size, size, 3), np.uint32)
-        self.products = np.zeros((3, 3), np.int64)
+        self._group = _GROUP if size * size % _GROUP == 0 else 1
+        self._centred = np.zeros((3 * self._group, 3 * self._group), np.int64)
+        groups = size * size // self._group
+        self._values = np.zeros((-(-groups // _ROWS), _ROWS, 3 * self._group), np.float32)
+
+    @property
+    def products(self) -> np.ndarray:
+        """RGB products over all pixels, int64 [3, 3]."""
+        groups = self._centred.reshape(self._group, 3, self._group, 3)
+        centred = np.trace(groups, axis1=0, axis2=2)  # of pixels with themselves
+        colours = self.pixels.sum((0, 1), dtype=np.int64)  # [3]
+        count = self.count * self.pixels.shape[0] * self.pixels.shape[1]
+        return centred + _CENTRE * (colours[:, None] + colours) - _CENTRE**2 * count
 
     def add(self, pixels: np.ndarray) -> None:
         """Adds one image, uint8 [s, s, 3]."""
         self.count += 1
         self.pixels += pixels
-        # int64 products do not go through a threaded BLAS, which would fight the other workers.
-        colours = np.ascontiguousarray(pixels.reshape(-1, 3).T, dtype=np.int64)  # [3, s * s]
-        self.products += colours @ colours.T
+        values = self._values.reshape(-1)[: pixels.size]  # zeros follow
+        np.subtract(pixels.reshape(-1), np.float32(_CENTRE), out=values)
+        products = np.matmul(self._values.transpose(0, 2, 1), self._values)
+        self._centred += products.sum(0, dtype=np.int64)
 
 
 def reduce(parts: Iterable[tuple[int, np.ndarray, np.ndarray]], size: int) -> Statistics:

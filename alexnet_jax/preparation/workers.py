@@ -1,9 +1,10 @@
 """A pool of processes that write shards: spawned, stoppable, and ended with their parent."""
 
+import contextlib
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -16,6 +17,14 @@ from alexnet_jax.processes import start_processes
 
 _POLL_SECONDS = 0.2
 _REPORT_EVERY = 16  # images
+_ENVIRONMENT = {
+    # There is a worker for each core already.
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # Else glibc returns the memory of each photo to the system, and asks for it again.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
+    "MALLOC_TRIM_THRESHOLD_": str(256 * 1024**2),
+}
 
 
 class _SharedProgress(ShardProgress):
@@ -59,7 +68,8 @@ def write_shards(
         min(workers, len(shards)), context, _start, (folder, storage, good, bad, stopping)
     )
     try:
-        pending = start_processes(lambda: {pool.submit(_write, shard) for shard in shards})
+        with _environment():
+            pending = start_processes(lambda: {pool.submit(_write, shard) for shard in shards})
         while pending:
             done, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
             show(good.value, bad.value)
@@ -73,6 +83,18 @@ def write_shards(
     finally:
         stopping.value = 1
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Sets what the C libraries of a worker read when it starts; the user's own settings stay."""
+    added = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def _start(folder: Path, storage: Storage, good: Any, bad: Any, stopping: Any) -> None:
