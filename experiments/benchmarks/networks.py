@@ -1,10 +1,10 @@
 """Training step and inference of whole networks: this library, plain Flax, PyTorch, the bound.
 
 python -m experiments.benchmarks.networks
-python -m experiments.benchmarks.networks --networks cifar-18pct,cifar-13pct,cifar-11pct
+python -m experiments.benchmarks.networks --networks paper,cifar-18pct
 
-Writes `results/networks.json` after each network; a run replaces what it measures and leaves the
-rest of the file as it is.
+Measures all networks with a goal. Writes `results/networks.json` after each one; a run replaces
+what it measures and leaves the rest of the file as it is.
 """
 
 import argparse
@@ -17,8 +17,9 @@ from experiments.benchmarks import work
 from experiments.benchmarks.contest import Contestant, Rules
 from experiments.benchmarks.records import RESULTS, Record
 
-DEFAULT = ("paper", "original", "one-weird-trick")
-CIFAR = ("cifar-18pct", "cifar-13pct", "cifar-11pct")
+IMAGENET = ("paper", "original", "one-weird-trick", "one-tower")
+SMALL = ("cifar-18pct", "cifar-13pct", "cifar-11pct", "cifar-alexnet", "digits")
+DEFAULT = IMAGENET + SMALL
 QUESTION = "How many images per second does a network train and classify?"
 
 

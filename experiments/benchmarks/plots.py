@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments import pictures
 from experiments.benchmarks import contestants as who
-from experiments.benchmarks.networks import CIFAR, DEFAULT
+from experiments.benchmarks.networks import IMAGENET, SMALL
 from experiments.benchmarks.records import RESULTS, read
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart.
@@ -25,7 +25,7 @@ _TITLES = {"train": "training step", "inference": "inference, centre view"}
 def main() -> None:
     networks, scaling = read(RESULTS / "networks.json"), read(RESULTS / "scaling.json")
     if networks:
-        for names, file in ((DEFAULT, "networks.svg"), (CIFAR, "cifar.svg")):
+        for names, file in ((IMAGENET, "networks.svg"), (SMALL, "cifar.svg")):
             draw_networks(networks["entries"], names, RESULTS / file)
     if scaling:
         draw_scaling(scaling["entries"], RESULTS / "scaling.svg")
