@@ -151,7 +151,7 @@ class Split:
         """Returns an image as it is stored: a JPEG, or raw pixels; errors as of `images`."""
         (checked,) = self._checked([index]).tolist()
         with self._read_errors():
-            return self._stored[checked]
+            return bytes(self._stored[checked])
 
     def _checked(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         indices = np.asarray(indices, np.int64).reshape(-1)
@@ -187,9 +187,11 @@ class Split:
                 else:
                     image[...] = self._pixels(self._stored[index])
 
-    def _pixels(self, data: bytes) -> np.ndarray:
+    def _pixels(self, data: bytes | memoryview) -> np.ndarray:
         """Returns a raw image, uint8 [s, s, 3], a read-only view of `data`."""
-        return np.frombuffer(data, np.uint8).reshape(self.stored_size, self.stored_size, 3)
+        if len(data) != 3 * self.stored_size**2:
+            raise ValueError(f"{len(data)} bytes for {self.stored_size}x{self.stored_size} pixels")
+        return np.ndarray((self.stored_size, self.stored_size, 3), np.uint8, data)
 
     @contextlib.contextmanager
     def _read_errors(self) -> Iterator[None]:
@@ -211,7 +213,8 @@ class Split:
         if checksums is None:  # an older set; its third column is the CRC-32
             places = self._column("places", (self.num_examples, 3), optional=True)
             checksums = None if places is None else places[:, 2]
-        return StoredImages(self.path, self.name, checksums)
+        image_bytes = 3 * self.stored_size**2 if self.store == "raw" else None
+        return StoredImages(self.path, self.name, checksums, image_bytes)
 
     def _column(
         self, name: str, shape: tuple[int, ...] | None = None, optional: bool = False

@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from alexnet_jax.config import DataConfig
+from alexnet_jax.data import records
 from alexnet_jax.data.dataset import open_dataset
 from alexnet_jax.data.prepared import EXAMPLES
 from alexnet_jax.display import Display
 from alexnet_jax.errors import DataError
+from alexnet_jax.preparation.examples import example
 from alexnet_jax.preparation.prepare import prepare
 
 SIZE = 160
@@ -58,6 +60,25 @@ def test_old_sets_are_read(folder, tmp_path, layout):
         everything = range(len(new.split(name)))
         found, expected = old.split(name).images(everything), new.split(name).images(everything)
         np.testing.assert_array_equal(found, expected)
+
+
+def test_images_are_found_in_messages_without_parsing():
+    for length in (0, 1, 100, 127, 128, 16_370, 16_384, 70_000):
+        image = bytes(range(1, 256)) * 300
+        for key in ("a.jpg", "\n\x05image\x12"):
+            message = example(image[:length], 7, key)
+            assert bytes(records._found(message)) == image[:length]
+            start = message.index(records._NAME) + records._head_bytes(length)
+            assert message[start : start + length] == image[:length]
+    for torn in (b"", records._NAME, records._NAME + b"\xff" * 9, message[:12]):
+        assert len(records._found(torn)) <= len(torn)  # the checksum tells
+
+
+def test_an_image_whose_name_stands_elsewhere_too_is_parsed(folder, monkeypatch):
+    split = open_dataset(folder, 0).split("train")
+    wanted = split.stored_bytes(3)
+    monkeypatch.setattr(records, "_NAME", b"key")
+    assert open_dataset(folder, 0).split("train").stored_bytes(3) == wanted
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 10**8])

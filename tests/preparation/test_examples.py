@@ -13,7 +13,8 @@ from alexnet_jax.preparation.statistics import PixelSums
 @pytest.mark.parametrize("size", [0, 1, 120, 130, 17_000])
 def test_an_example_is_read_back(label, size):
     image, key = bytes(range(256)) * 70, "Ordner/Ä ö.jpg"
-    message = tf_example_pb2.Example.FromString(example(image[:size], label, key))
+    parse = tf_example_pb2.Example.FromString  # pyright: ignore
+    message = parse(example(image[:size], label, key))
     features = message.features.feature
     assert features["image"].bytes_list.value[:] == [image[:size]]
     assert features["label"].int64_list.value[:] == [label]
