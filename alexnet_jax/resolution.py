@@ -4,9 +4,7 @@
 """
 
 import math
-from typing import NamedTuple
-
-import jax
+from typing import TYPE_CHECKING, NamedTuple
 
 from alexnet_jax.appearance import Appearance
 from alexnet_jax.config import Config, DataConfig, OptimizerConfig, TransferConfig
@@ -18,10 +16,11 @@ from alexnet_jax.network.layers import (
     summarize,
     with_fan_in_weights,
 )
-from alexnet_jax.network.model import Params, init_params
 from alexnet_jax.network.networks import find_network
-from alexnet_jax.network.towers import tower_network
 from alexnet_jax.source_kinds import SOURCE_KINDS
+
+if TYPE_CHECKING:
+    from alexnet_jax.network.model import Params
 
 
 class Resolved(NamedTuple):
@@ -77,6 +76,9 @@ def _resolve(config: Config, facts: Facts) -> Resolved:
             f"are stored with {facts.stored_size}x{facts.stored_size}; prepare them with a larger "
             "data.stored-size, or set a smaller --image-size"
         )
+    # Preparing data asks this module, too, and needs no JAX: half of its start.
+    from alexnet_jax.network.towers import tower_network
+
     tower_network(network, config.towers)
     _check_layer_names(config, network)
     if config.transfer.run and not config.transfer.layers:
@@ -115,11 +117,15 @@ def _check_transfer_has_run(config: Config) -> None:
         )
 
 
-def _shapes(of: Resolved) -> Params:
+def _shapes(of: Resolved) -> "Params":
+    import jax
+
+    from alexnet_jax.network.model import init_params
+
     return jax.eval_shape(lambda: init_params(of.network, of.image_size, 0))
 
 
-def check_layers_fit(transfer: TransferConfig, params: Params, source: Params) -> None:
+def check_layers_fit(transfer: TransferConfig, params: "Params", source: "Params") -> None:
     """Raises `InputError` unless the named layers are in both and of the same shapes."""
     for layer in transfer.layers:
         for side, tree in (("this network", params), (f"run {transfer.run}", source)):
