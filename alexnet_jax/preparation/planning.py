@@ -18,7 +18,8 @@ from alexnet_jax.preparation.splitting import shuffled
 from alexnet_jax.preparation.storage import BadImages, Shard, Storage
 
 _SHARD_BYTES = 256 * 1024**2
-_MIN_IMAGES, _MAX_IMAGES = 256, 4096  # of a shard
+_MIN_IMAGES, _MAX_IMAGES = 32, 4096  # of a shard
+_PARTS = 16  # of a split that is not small: enough to keep some workers busy until the end
 _SPLIT_ORDER = ("train", "validation", "test")
 
 
@@ -31,7 +32,7 @@ def plan_shards(data: DataConfig, listing: Listing, bad_images: BadImages) -> li
         images = listing.splits[split]
         if split == "train":
             images = shuffled(images)
-        length = min(max_images, max(_MIN_IMAGES, len(images) // 16))
+        length = min(max_images, max(_MIN_IMAGES, len(images) // _PARTS))
         count = -(-len(images) // length)
         for index in range(count):
             part = images[index * len(images) // count : (index + 1) * len(images) // count]

@@ -42,7 +42,9 @@ from alexnet_jax.processes import start_processes
 from alexnet_jax.source_kinds import SOURCE_KINDS
 
 _display = Display.on_stderr()  # of a process that prepares for another
-_IN_PROCESS_PIXELS = 16_000_000  # less is stored before a worker process has started
+# Less is stored before a worker process has started: pixels that are stored, and bytes of the
+# source, one of which takes about as long as the other.
+_IN_PROCESS_WORK = 16_000_000
 
 
 class _Job(NamedTuple):
@@ -246,7 +248,8 @@ def _write_missing(
     check_space(folder, total, stored)
     workers = job.workers
     if workers is None:
-        small = total * stored.stored_size**2 < _IN_PROCESS_PIXELS
+        read = sum(image.size for shard in missing for image in shard.images)
+        small = total * stored.stored_size**2 + read < _IN_PROCESS_WORK
         workers = 0 if small else min(os.cpu_count() or 1, 8)
     line = Count(display, f"prepare {job.data.name}", total)
     max_bad = MAX_BAD_FRACTION * sum(len(shard.images) for shard in shards)
