@@ -48,8 +48,8 @@ def compare(other: Path, photos: Path, folder: Path, options: Any) -> dict[str, 
         rows[-1] |= {"ratio": round(ratio, 3), "note": f"{ratio:.2f} of before"}
     return {
         "question": "processor time per image, one thread, images read from files",
-        "before": _commit(other),
-        "after": _commit(CHECKOUT),
+        "before": commit(other),
+        "after": commit(CHECKOUT),
         "batch_size": options.batch_size,
         "images_per_turn": options.batch_size * options.batches,
         "rounds": options.rounds,
@@ -66,7 +66,7 @@ def _run(checkout: Path, *words: Any) -> str:
     ).stdout
 
 
-def _commit(checkout: Path) -> str:
+def commit(checkout: Path) -> str:
     command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
