@@ -1,4 +1,4 @@
-"""On a GPU or TPU: images/s of whole networks, their share of the device's peak, and PyTorch's.
+"""On a GPU or TPU: images/s of whole networks, their share of the card's peak, and PyTorch's.
 
     python -m experiments.benchmarks.accelerator            # eight minutes at most
     python -m experiments.benchmarks.accelerator --networks original --batches 1024
@@ -6,214 +6,203 @@
 
 A run on the same device replaces what it measures in the result file and keeps the rest.
 
-PyTorch and JAX come one after the other, each in a process of its own, so that neither holds the
-memory of the other. What does not fit into the time or the memory is named in the result. The peak
-is a matrix product of the same type, measured on the device: float32 as both libraries multiply it
-by default in convolutions, on tensor cores with shortened mantissas (TF32) where there are any.
+JAX and PyTorch come one after the other, each in a process of its own, so that neither holds the
+memory of the other. The training step of the first network in bfloat16 comes first, with its
+profile, the input pipeline beside it, and the step fed by the pipeline: what a user gets. What does
+not fit into the time or the memory is named in the result. Shares are of two peaks: what the maker
+states for the card, and a matrix product of the same type, measured on the device: float32 as both
+libraries multiply it by default in convolutions, on tensor cores with shortened mantissas (TF32)
+where there are any.
 """
 
-import itertools
-import json
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from alexnet_jax.data.dataset import open_dataset
-from alexnet_jax.data.pipeline import training_batches
 from experiments import programs
-from experiments.benchmarks import jobs, pipeline, work
+from experiments.benchmarks import accelerator_jobs, jobs, networks, peaks, pipeline, work
+from experiments.benchmarks.accelerator_jobs import CASE, DTYPES, OURS, RIVAL
 from experiments.benchmarks.environment import environment
 from experiments.benchmarks.records import RESULTS, read, write
 
-NETWORKS = ("paper", "original", "one-weird-trick")
-BATCHES = (128, 1024)
-DTYPES = ("bfloat16", "float32")
+NETWORKS = networks.DEFAULT
+BATCHES = (1024, 128)
 WHAT = ("train", "inference")
-OURS, RIVAL = "this library", "PyTorch"
-TURNS, TURN_SECONDS = 5, 0.5
-PRODUCT_SIZE = 8192
-RIVAL_SHARE = 0.3
-"""PyTorch's share of the time."""
-
-Run = Callable[[int], None]
-
-
-def cases(networks: Iterable[str], batches: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Yields what is measured, the most important first."""
-    for batch, network, what, dtype in itertools.product(batches, networks, WHAT, DTYPES):
-        yield {"network": network, "what": what, "batch": batch, "dtype": dtype, "views": 1}
+SECONDS = 480.0
+OUR_SHARE = 0.64
+"""This library's share of the time; PyTorch, which compiles nothing, has the rest."""
+GRACE_SECONDS = 15.0
+"""Time between the end of the measurements and that of their process."""
+_EXPECTED = {("train", OURS): 35, ("inference", OURS): 10}
+_EXPECTED |= {("train", RIVAL): 20, ("inference", RIVAL): 5}
+"""Seconds for a large network at batch 1024, compiling included, where none was measured yet."""
+_CLOSER_SECONDS = 25.0  # profile, and feeding from two stores
+_SMALL_GFLOP = 0.5
 
 
-def median_seconds(run: Run, quick: bool) -> float:
-    """Returns the median time of an iteration; a turn takes about half a second."""
-    run(1)
-    start = time.perf_counter()
-    run(2)
-    once = (time.perf_counter() - start) / 2
-    iterations = 1 if quick else max(1, round(TURN_SECONDS / once))
-    times = []
-    for _ in range(2 if quick else TURNS):
-        start = time.perf_counter()
-        run(iterations)
-        times.append((time.perf_counter() - start) / iterations)
-    return statistics.median(times)
+def cases(names: Iterable[str], batches: Iterable[int]) -> list[dict[str, Any]]:
+    """Returns what is measured, the most important first.
+
+    That is: the training step of the first network in bfloat16, looked at closer; bfloat16 before
+    float32; the first batch size before the others; training before inference.
+    """
+    names, batches = list(names), list(batches)
+    made = [
+        {"network": network, "what": what, "batch": batch, "dtype": dtype, "views": 1}
+        for dtype in DTYPES
+        for batch in batches
+        for what in WHAT
+        for network in names
+    ]
+    for case in made:
+        facts = (case["network"], case["what"], case["dtype"])
+        case["closer"] = facts == (names[0], "train", DTYPES[0])
+    return sorted(made, key=lambda case: not case["closer"])
 
 
-def torch_cases(job: dict[str, Any]) -> dict[str, Any]:
-    """Measures PyTorch: channels_last, eager, cuDNN's fastest algorithms, TF32 where allowed."""
-    begin = time.perf_counter()
+def plan(who: str, wanted: list[dict[str, Any]], known: dict[Any, float]) -> list[dict[str, Any]]:
+    """Returns the cases with the seconds that each is expected to take, from earlier rows."""
+    planned = []
+    for case in wanted:
+        small = work.gflop(case["network"], "inference") < _SMALL_GFLOP
+        guess = _EXPECTED[case["what"], who] / (2 if small or case["batch"] < 512 else 1)
+        seconds = known.get(tuple(case[name] for name in CASE), guess)
+        seconds += _CLOSER_SECONDS * (case["closer"] and who == OURS)
+        planned.append(case | {"expected_seconds": seconds})
+    return planned
+
+
+def fitting(planned: list[dict[str, Any]], seconds: float) -> int:
+    """Returns how many cases should fit into the time, in their order; later short ones may, too.
+
+    A case that is expected not to fit is passed over when its turn comes.
+    """
+    count = 0
+    for case in planned:
+        if case["expected_seconds"] <= seconds:
+            seconds -= case["expected_seconds"]
+            count += 1
+    return count
+
+
+def measure(who: str, job: dict[str, Any], deadline: float) -> dict[str, Any]:
+    """Returns what the process of `who` has found until the deadline (of `time.time`)."""
+    print(f"{who}: {len(job['cases'])} cases, of which about ", end="")
+    left = deadline - GRACE_SECONDS - time.time()
+    print(f"{fitting(job['cases'], left)} should fit into {left:.0f} s", flush=True)
+    job = job | {"who": who, "deadline": deadline - GRACE_SECONDS}
+    result: dict[str, Any] = {"rows": []}
     try:
-        import torch
-    except ImportError:
-        return {"left_out": "PyTorch is not installed"}
-    from experiments.benchmarks import torch_contestant
-
-    if not job["quick"] and not torch.cuda.is_available():
-        return {"left_out": "PyTorch sees no GPU"}
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
-
-    def build(case: dict[str, Any]) -> Run:
-        run = torch_contestant.program(case | {"memory_format": "channels_last", "device": device})
-
-        def measured(iterations: int) -> None:
-            with torch.autocast(device, torch.bfloat16, enabled=case["dtype"] == "bfloat16"):
-                run(iterations)
-            if device == "cuda":
-                torch.cuda.synchronize()
-
-        return measured
-
-    rows = _measure(build, job, begin)
-    return {"version": torch.__version__, "rows": rows}
-
-
-def jax_cases(job: dict[str, Any]) -> dict[str, Any]:
-    """Measures this library, the device's peak, and ten steps against those of the CPU."""
-    begin = time.perf_counter()
-    import jax
-
-    from experiments.benchmarks import jax_contestant
-    from experiments.benchmarks.equality import equality
-
-    peaks = {dtype: peak(dtype, job["quick"]) for dtype in DTYPES}
-    result: dict[str, Any] = {
-        "device": jax.devices()[0].device_kind,
-        "platform": jax.default_backend(),
-        "peak_tflop_per_second": peaks,
-        "equality": equality(job["quick"]),
-    }
-    result["rows"] = _measure(lambda case: jax_contestant.program(case)[0], job, begin)
-    for row in result["rows"]:
-        if "images_per_second" in row:
-            rate = row["images_per_second"] * work.gflop(row["network"], row["what"]) / 1e3
-            row["share_of_peak"] = rate / peaks[row["dtype"]]
+        for piece in jobs.stream(accelerator_jobs.__name__, job, deadline):
+            _add(result, piece)
+            print(piece, file=sys.stderr, flush=True)
+    except jobs.JobError as error:
+        result["left_out"] = str(error)
+    done = {tuple(row[name] for name in CASE) for row in result["rows"]}
+    if done:
+        for case in job["cases"]:
+            if tuple(case[name] for name in CASE) not in done:
+                row = {name: case[name] for name in CASE}
+                result["rows"].append(row | {"left_out": result.get("left_out", "out of time")})
+    else:
+        del result["rows"]
     return result
 
 
-def _measure(
-    build: Callable[[dict[str, Any]], Run], job: dict[str, Any], begin: float
-) -> list[dict[str, Any]]:
-    """Returns a row for each case: its rate, or why there is none."""
-    rows = []
-    for case in cases(job["networks"], job["batches"]):
-        row = {name: case[name] for name in ("network", "what", "batch", "dtype")}
-        start = time.perf_counter()
-        if start - begin > job["seconds"]:
-            row["left_out"] = "out of time"
+def _add(result: dict[str, Any], piece: dict[str, Any]) -> None:
+    """Puts a piece into the result: one of a list, or facts."""
+    lists = {"row": "rows", "profile": "profiles", "fed": "feeding"}
+    for name, value in piece.items():
+        if name in lists:
+            result.setdefault(lists[name], []).append(value)
         else:
-            try:
-                seconds = median_seconds(build(case), job["quick"])
-                row["images_per_second"] = case["batch"] / seconds
-                row["measuring_seconds"] = time.perf_counter() - start
-            except Exception as error:  # out of memory, or a layer that PyTorch lacks
-                row["left_out"] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
-        rows.append(row)
-        print(json.dumps(row), file=sys.stderr, flush=True)
-    return rows
-
-
-def peak(dtype: str, quick: bool) -> float:
-    """Returns the measured rate of a product of two square matrices, in TFLOP/s."""
-    import jax
-    import jax.numpy as jnp
-
-    size = 256 if quick else PRODUCT_SIZE
-    a, b = (jax.random.normal(jax.random.key(i), (size, size), dtype) for i in (0, 1))
-    product = jax.jit(jnp.dot)
-
-    def run(iterations: int) -> None:
-        for _ in range(iterations):
-            out = product(a, b)
-        out.block_until_ready()  # pyright: ignore[reportPossiblyUnboundVariable]
-
-    return work.gflop_of_product(size) / 1e3 / median_seconds(run, quick)
-
-
-def input_pipeline(quick: bool) -> float:
-    """Returns images/s of training batches of 224x224 crops, as `alexnet train` reads them."""
-    size, count = (8, 16) if quick else (128, 512)
-    with tempfile.TemporaryDirectory() as folder:
-        split = open_dataset(pipeline.synthetic_sets(Path(folder), count)["jpeg"], 0).split("train")
-        with closing(
-            training_batches(
-                split,
-                seed=0,
-                batch_size=size,
-                image_size=pipeline.IMAGE_SIZE,
-                augment=pipeline.AUGMENT,
-            )
-        ) as batches:
-
-            def run(iterations: int) -> None:
-                for _ in range(iterations):
-                    next(batches)
-
-            run(16)  # what was read ahead
-            return size / median_seconds(run, quick)
+            result[name] = value
 
 
 def main() -> None:
-    begin = time.perf_counter()
+    begin = time.time()
     parser = programs.parser(__doc__, RESULTS / "accelerator.json")
     parser.add_argument("--quick", action="store_true", help="a small network, few iterations")
-    parser.add_argument("--seconds", type=float, default=450, help="begin nothing after this time")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="end after this time")
     parser.add_argument("--networks", default=",".join(NETWORKS), help="names with commas")
     parser.add_argument("--batches", default=",".join(map(str, BATCHES)))
     options = parser.parse_args()
-    networks = ["digits"] if options.quick else options.networks.split(",")
+    names = ["digits"] if options.quick else options.networks.split(",")
     batches = [4] if options.quick else [int(size) for size in options.batches.split(",")]
-    job = {"quick": options.quick, "networks": networks, "batches": batches}
-
-    def measure(who: str, seconds: float) -> dict[str, Any]:
-        try:
-            return jobs.run(__spec__.name, job | {"who": who, "seconds": seconds})
-        except jobs.JobError as error:
-            return {"left_out": str(error)}
+    if unknown := [name for name in names if name not in networks.NETWORKS]:
+        parser.error(f"unknown networks: {', '.join(unknown)}")
 
     import jax
 
     jax.config.update("jax_platforms", "cpu")  # this process leaves the device to the others
-    rival = measure(RIVAL, RIVAL_SHARE * options.seconds)
-    images = input_pipeline(options.quick)
-    ours = measure(OURS, options.seconds - (time.perf_counter() - begin))
-    result = {
-        "environment": environment(),
-        "input_pipeline_images_per_second": images,
-        OURS: ours,
-        RIVAL: rival,
-    }
-    old = read(options.output)
-    if old and old[OURS].get("device") == ours.get("device"):
-        for who in (name for name in (OURS, RIVAL) if "rows" in result[name]):
-            result[who]["rows"] = _merged(old[who].get("rows", []), result[who]["rows"])
-    write(options.output, result)
+    wanted, old, end = cases(names, batches), read(options.output), begin + options.seconds
+    with tempfile.TemporaryDirectory() as folder:
+        sets = pipeline.synthetic_sets(Path(folder), 16 if options.quick else 512)
+        job = {"quick": options.quick, "sets": {store: str(path) for store, path in sets.items()}}
+        found = {}
+        for who, share in ((OURS, OUR_SHARE), (RIVAL, 1.0)):
+            planned = plan(who, wanted, _known(old, who))
+            found[who] = measure(who, job | {"cases": planned}, begin + share * (end - begin))
+            if who == OURS and found[OURS].get("platform") == "cpu" and not options.quick:
+                parser.exit(1, f"{_none_found()}\n")
+    if "device" not in found[OURS]:
+        parser.exit(1, f"nothing was measured: {found[OURS].get('left_out')}\n")
+    result = {"environment": environment(), **found}
+    result["input_pipeline_images_per_second"] = _reading(found[OURS])
+    result["card"] = card(result)
+    write(options.output, merged(old, result))
+    rows = [row for who in (OURS, RIVAL) for row in result[who].get("rows", [])]
+    left = sum("left_out" in row for row in rows)
+    print(
+        f"{len(rows) - left} of {len(rows)} cases in {time.time() - begin:.0f} s; {left} left out"
+    )
+
+
+def _none_found() -> str:
+    return (
+        "no accelerator is found: JAX sees only the CPU. Install the JAX of the device (NVIDIA: "
+        'pip install "jax[cuda13]") and see `python -m alexnet_jax.main doctor`; --quick tries '
+        "this program on the CPU. No record was changed."
+    )
+
+
+def _known(old: dict[str, Any] | None, who: str) -> dict[Any, float]:
+    rows = (old or {}).get(who, {}).get("rows", [])
+    done = [row for row in rows if "measuring_seconds" in row]
+    return {tuple(row[name] for name in CASE): row["measuring_seconds"] for row in done}
+
+
+def _reading(ours: dict[str, Any]) -> float | None:
+    """Returns images/s of the pipeline alone from JPEGs, of the smallest batch."""
+    feeding = [one for one in ours.get("feeding", []) if one.get("store") == "jpeg"]
+    feeding.sort(key=lambda one: one["batch"])
+    return feeding[0]["pipeline_images_per_second"] if feeding else None
+
+
+def card(result: dict[str, Any]) -> dict[str, Any]:
+    """Returns what is stated of the device of a result, also of an older one, or why nothing is."""
+    device = result[OURS]["device"]
+    known = peaks.card(device)
+    if known is None:
+        return {"left_out": f"the peak of '{device}' is not in the table of peaks"}
+    return {"bfloat16": known.bfloat16, "float32": known.float32, "source": known.source}
+
+
+def merged(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    """Returns the new result with what only the old one of the same device has."""
+    if not old or old[OURS].get("device") != new[OURS]["device"]:
+        return new
+    result = {**old, **{name: value for name, value in new.items() if value is not None}}
+    for who in (OURS, RIVAL):
+        result[who] = {**old[who], **new[who]}
+        if "rows" in new[who]:
+            result[who]["rows"] = _merged(old[who].get("rows", []), new[who]["rows"])
+        if "left_out" not in new[who]:
+            result[who].pop("left_out", None)
+    return result
 
 
 def _merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -237,8 +226,13 @@ def by_case(result: dict[str, Any]) -> dict[tuple[str, int, str], dict[tuple[str
     return cases
 
 
+def share_of_card(result: dict[str, Any], row: dict[str, Any]) -> float | None:
+    """Returns the share of the stated peak that a row reaches, also one of an older record."""
+    if "images_per_second" not in row:
+        return None
+    rate = row["images_per_second"] * work.gflop(row["network"], row["what"])
+    return peaks.share(result[OURS]["device"], row["dtype"], rate)
+
+
 if __name__ == "__main__":
-    if job := jobs.current():
-        print(json.dumps({OURS: jax_cases, RIVAL: torch_cases}[job["who"]](job)))
-    else:
-        main()
+    main()

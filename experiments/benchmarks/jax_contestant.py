@@ -9,8 +9,9 @@ Options (JSON):
   towers: devices that share the network.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ from alexnet_jax.evaluation.evaluate import make_predict_step
 from alexnet_jax.network import ops, placement
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
+from alexnet_jax.runs.state import TrainState
 from alexnet_jax.training.schedule import PlateauState, rate_tree, rates_at
 from alexnet_jax.training.steps import init_state, make_train_step
 from experiments.benchmarks import contest, work
@@ -77,11 +79,31 @@ def _plain_local_convolution(x, kernel, *, padding=((0, 0), (0, 0))):
     )
 
 
-def training(options: dict[str, Any]) -> tuple[Run, Any]:
-    """Returns training steps as the preset of the network makes them, and the compiled program.
+@dataclasses.dataclass
+class Steps:
+    """A compiled training step, and what it is called with; the state is donated."""
 
-    The state is donated. Options that the contest does not use: `accumulation`, parts of a batch.
-    """
+    compiled: Any
+    state: TrainState
+    batch: Batch
+    others: tuple[Any, ...]
+
+    def run(self, iterations: int, batches: Iterator[Batch] | None = None) -> None:
+        """Makes steps with the same batch, or with the next ones of `batches`."""
+        for _ in range(iterations):
+            batch = next(batches) if batches else self.batch
+            self.state, _ = self.compiled(self.state, batch, *self.others)
+        jax.block_until_ready(self.state)
+
+
+def training(options: dict[str, Any]) -> tuple[Run, Any]:
+    """Returns training steps as the preset of the network makes them, and the compiled program."""
+    steps = training_steps(options)
+    return steps.run, steps.compiled
+
+
+def training_steps(options: dict[str, Any]) -> Steps:
+    """Options that the contest does not use: `accumulation`, parts of a batch."""
     name, batch_size = options["network"], options["batch"]
     towers = options.get("towers", 1)
     config, network, size = work.experiment(name), NETWORKS[name], work.image_size(name)
@@ -104,14 +126,7 @@ def training(options: dict[str, Any]) -> tuple[Run, Any]:
         mesh=mesh,
     )
     compiled = step.lower(state, batch, *others).compile()  # type: ignore[attr-defined]
-
-    def run(iterations: int) -> None:
-        nonlocal state
-        for _ in range(iterations):
-            state, _ = compiled(state, batch, *others)
-        jax.block_until_ready(state)
-
-    return run, compiled
+    return Steps(compiled, state, batch, others)
 
 
 def inference(options: dict[str, Any]) -> tuple[Run, Any]:

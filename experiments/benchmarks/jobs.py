@@ -5,6 +5,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +50,37 @@ def run(module: str, job: dict[str, Any], **variables: str) -> dict[str, Any]:
     if process.returncode:
         raise JobError(f"its process ended with code {process.returncode}")
     return json.loads(output.splitlines()[-1])
+
+
+def stream(module: str, job: dict[str, Any], deadline: float) -> Iterator[dict[str, Any]]:
+    """Yields each line of JSON that the process of a job prints, as soon as it is there.
+
+    At the `deadline` (of `time.time`) the process is ended; what it had said before counts.
+
+    Raises:
+      JobError: it has ended with an error, or was ended.
+    """
+    process = start(module, job)
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    alarm = threading.Timer(max(0.0, deadline - time.time()), end)
+    alarm.daemon = True
+    alarm.start()
+    with process:  # closes its output at the end
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("{"):  # what libraries print does not
+                    yield json.loads(line)
+            process.wait()
+        finally:
+            alarm.cancel()
+            process.kill()
+    if late.is_set():
+        raise JobError("it was ended when the time was up")
+    if process.returncode:
+        raise JobError(f"its process ended with code {process.returncode}")

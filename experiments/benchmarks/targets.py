@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from experiments.benchmarks import cells, memory, networks
+from experiments.benchmarks import accelerator, cells, memory, networks
 from experiments.benchmarks import contestants as who
 
 Records = Callable[[str], dict[str, Any] | None]
@@ -79,6 +79,29 @@ def _memory(records: Records) -> float | None:
     return memory.ratio(record["rows"])
 
 
+def _share_of_card(records: Records) -> float | None:
+    """Returns the largest share of the card's peak in training steps of `paper`, bfloat16."""
+    record = records("accelerator") or {accelerator.OURS: {}}
+    wanted = ("paper", "train", "bfloat16")
+    shares = [
+        accelerator.share_of_card(record, row)
+        for row in record[accelerator.OURS].get("rows", [])
+        if (row["network"], row["what"], row["dtype"]) == wanted
+    ]
+    return max((share for share in shares if share is not None), default=None)
+
+
+def _fed_of_step(records: Records) -> float | None:
+    """Returns images/s of that step when it is fed from JPEGs, over those of the step alone."""
+    record = records("accelerator") or {accelerator.OURS: {}}
+    shares = [
+        one["fed_of_step"]
+        for one in record[accelerator.OURS].get("feeding", [])
+        if (one["network"], one["store"]) == ("paper", "jpeg") and "fed_of_step" in one
+    ]
+    return max(shares, default=None)
+
+
 _SPEEDS = {
     **dict.fromkeys(("paper", "original"), (3.0, 3.0)),
     **dict.fromkeys(("one-weird-trick", "one-tower"), (1.5, 1.6)),
@@ -123,5 +146,15 @@ TARGETS = (
         5,
         _row("startup", "first step, empty cache"),
         at_least=False,
+    ),
+    Target(
+        "`paper`, training in bfloat16 on a GPU: share of the card's stated peak",
+        0.35,
+        _share_of_card,
+    ),
+    Target(
+        "`paper`, training in bfloat16 on a GPU: fed from JPEGs / the step alone",
+        1,
+        _fed_of_step,
     ),
 )
