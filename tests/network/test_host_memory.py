@@ -1,8 +1,10 @@
 """Freed memory stays with the process, so that a step does not fault its pages in again."""
 
+import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,25 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(4):
     np.ones(1 << 23)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+HUGE_PAGES = """
+import re
+from pathlib import Path
+
+import alexnet_jax
+
+def advised():
+    areas = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.M)
+    return sum(
+        int(re.search(r"Size: +(\\d+)", area)[1])
+        for area in areas
+        if re.search(r"^VmFlags:.* hg", area, re.M)
+    )
+
+before = advised()
+alexnet_jax.AlexNet
+resident = int(re.search(r"Rss: +(\\d+)", Path("/proc/self/smaps_rollup").read_text())[1])
+print(before, advised(), resident)
 """
 STATE = """
 import ctypes, logging, os, signal, sys, threading, warnings
@@ -59,6 +80,19 @@ def test_the_import_of_the_package_changes_nothing_of_the_process():
 def test_freed_memory_is_not_faulted_in_again():
     kept, left = (int(run(PAGE_FAULTS, mode)) for mode in ("keep", "leave"))
     assert kept < 0.1 * max(left, 1000)
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc"
+    or not Path("/sys/kernel/mm/transparent_hugepage").exists()
+    or not Path("/proc/self/smaps_rollup").exists(),
+    reason="only Linux with transparent huge pages takes the advice",
+)
+def test_the_heap_grows_into_huge_pages_and_takes_no_memory_for_it():
+    before, after, resident = map(int, run(HUGE_PAGES).split())  # KiB
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 10
+    assert after - before > 0.4 * memory
+    assert resident < 0.4 * memory
 
 
 @pytest.mark.parametrize(
