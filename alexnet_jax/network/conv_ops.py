@@ -14,10 +14,11 @@ import numpy as np
 from jax import lax
 
 from alexnet_jax.network import minimal_filtering
-from alexnet_jax.network.forms import by_platform
+from alexnet_jax.network.forms import by_platform, gradient
 from alexnet_jax.network.minimal_filtering import Padding
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
+_NO_PADDING: Padding = ((0, 0), (0, 0))
 
 
 def convolution(
@@ -68,8 +69,9 @@ def _by_group(form, x, kernel, groups):
     return jnp.concatenate(parts, axis=-1)  # [n, out_h, out_w, features]
 
 
-def _fast_convolution(x, kernel, *, stride, padding, groups):
-    form = functools.partial(_one_group, stride=stride, padding=padding)
+def _fast_convolution(x, kernel, *, stride, padding, groups, result="output"):
+    """`result`: what is wanted, as forms suit some better; "output", "images" or "kernel"."""
+    form = functools.partial(one_group, stride=stride, padding=padding, result=result)
     return _by_group(form, x, kernel, groups)
 
 
@@ -79,33 +81,76 @@ def _plain_convolution_by_group(x, kernel, *, stride, padding, groups):
     return _by_group(form, x, kernel, groups)
 
 
-_convolution = by_platform(plain_convolution, _fast_convolution, exact=_plain_convolution_by_group)
+_convolution = by_platform(
+    plain_convolution,
+    _fast_convolution,
+    *(
+        gradient(functools.partial(_fast_convolution, result=result), argument)
+        for argument, result in enumerate(("images", "kernel"))
+    ),
+    exact=_plain_convolution_by_group,
+)
 
 
-def _one_group(x, kernel, stride, padding):
-    squared = _without_stride(x, kernel, stride, padding) if stride > 1 else (x, kernel, padding)
-    tile = minimal_filtering.best_tile(*squared)
-    if tile is None and kernel[..., 0].size <= _FEW_VALUES:
-        return _by_patches(x, kernel, stride, padding)
-    if tile is None:
-        return plain_convolution(x, kernel, stride=stride, padding=padding)
-    x, kernel, padding = squared
+def one_group(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, result: str
+) -> jax.Array:
+    """Computes an ungrouped convolution in the form that is fastest on CPUs for `result`."""
+    tile = minimal_filtering.best_tile(*without_stride(x, kernel, stride, padding))
+    if tile is not None:
+        return by_minimal_filtering(x, kernel, stride, padding, tile)
+    if kernel[..., 0].size <= _FEW_VALUES and not _direct(result, x.dtype):
+        return by_patches(x, kernel, stride, padding)
+    return plain_convolution(x, kernel, stride=stride, padding=padding)
+
+
+def by_minimal_filtering(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, tile: int
+) -> jax.Array:
     wide = accumulator(x)  # the transforms subtract large values: too coarse in bfloat16
-    out: Any = minimal_filtering.convolve(x.astype(wide), kernel.astype(wide), padding, tile)
+    squared, filters, padding = without_stride(x, kernel, stride, padding)
+    squared, filters = squared.astype(wide), filters.astype(wide)
+    out: Any = minimal_filtering.convolve(squared, filters, padding, tile)
     return out.astype(x.dtype)
 
 
-# With so few values per filter, XLA's convolution spends its time around the inner products.
+# With so few values per filter, XLA's convolution spent its time around the inner products until
+# JAX 0.12, which computes float32 ones by YNNPACK; not so its gradient of the kernel. Timed on two
+# cores with AVX-512 (`experiments/benchmarks/convolutions.py`), JAX 0.10.2, 0.11.2 and 0.12.0.
 _FEW_VALUES = 160
+_DIRECT_SINCE = {"output": (0, 12), "kernel": (0, 10)}
 
 
-def _by_patches(x, kernel, stride, padding):
-    for axis in (2, 1):  # The windows along a row are collected only once.
-        places = window_places(x, kernel.shape[axis - 1], stride, padding, axis)
-        x = jnp.concatenate(places, axis=-1)
-    # x is now [n, out_h, out_w, window_h * window_w * c].
-    filters = kernel.reshape(-1, kernel.shape[-1])  # [window_h * window_w * c, features]
-    return lax.dot_general(x, filters, (((3,), (0,)), ((), ())), precision=lax.Precision.HIGHEST)
+def _direct(result, dtype):
+    since = _DIRECT_SINCE.get(result)
+    return since is not None and dtype == jnp.float32 and jax.__version_info__ >= since
+
+
+def by_patches(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
+    """Computes one product of all patches and all filters."""
+    # Neighbouring output columns share a patch: the product has fewer rows and more columns.
+    batch, height, width, channels = x.shape
+    rows, columns, _, features = kernel.shape
+    together = 4 if not isinstance(batch, int) or batch > 8 else 1
+    step = together * stride
+    out = (width + sum(padding[1]) - columns) // stride + 1
+    count = -(-out // together)  # of patches in a row
+    blocks = -(-((together - 1) * stride + columns) // step)  # in a patch, of `step` columns
+    before, extent = padding[1][0], (count + blocks - 1) * step
+    edges = (before, extent - width - before, 0)
+    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (0, 0, 0), edges, (0, 0, 0)))
+    x = x.reshape(batch, height, count + blocks - 1, step * channels)
+    x = jnp.concatenate(window_places(x, blocks, 1, _NO_PADDING, 2), axis=-1)
+    x = jnp.concatenate(window_places(x, rows, stride, (padding[0], (0, 0)), 1), axis=-1)
+    # x is now [n, out_h, count, rows * blocks * step * c].
+    shifted = [
+        lax.pad(kernel, jnp.zeros((), kernel.dtype), [(0, 0, 0), shift, (0, 0, 0), (0, 0, 0)])
+        for first in range(0, step, stride)
+        for shift in [(first, blocks * step - columns - first, 0)]
+    ]
+    filters = jnp.stack(shifted, axis=3).reshape(x.shape[-1], together * features)
+    y = lax.dot_general(x, filters, (((3,), (0,)), ((), ())), precision=lax.Precision.HIGHEST)
+    return y.reshape(batch, y.shape[1], count * together, features)[:, :, :out]
 
 
 def window_places(
@@ -123,8 +168,12 @@ def window_places(
     return [lax.slice_in_dim(x, i, i + length, stride, axis=axis) for i in range(window)]
 
 
-def _without_stride(x, kernel, stride, padding):
+def without_stride(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding
+) -> tuple[jax.Array, jax.Array, Padding]:
     """Makes squares of pixels channels: the paper's conv1 has 3x3 windows over 48 channels then."""
+    if stride == 1:
+        return x, kernel, padding
     window = -(-max(kernel.shape[:2]) // stride)
     rows, columns = (
         (extent + sum(edges) - size) // stride + window

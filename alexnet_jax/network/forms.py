@@ -54,10 +54,10 @@ def by_platform(
                 *values,
                 grad,
                 cpu=functools.partial(form, **dict(options)),
-                default=functools.partial(_gradient(elsewhere, argument), **dict(options)),
+                default=functools.partial(gradient(elsewhere, argument), **dict(options)),
             )
             for argument, form in enumerate(
-                fast_gradients or [_gradient(fast, i) for i in range(len(values))]
+                fast_gradients or [gradient(fast, i) for i in range(len(values))]
             )
         ]
         return (None, *gradients)
@@ -70,7 +70,7 @@ def by_platform(
     return op
 
 
-def _gradient(form: Callable, argument: int) -> Callable:
+def gradient(form: Callable, argument: int) -> Callable:
     """Returns the function from arrays and the gradient of `form`'s result to that of one array."""
 
     def compute(*arrays_and_grad: jax.Array, **options: Any) -> jax.Array:

@@ -9,7 +9,7 @@ import pytest
 import quick
 from jax.sharding import PartitionSpec as P
 
-from alexnet_jax.network import minimal_filtering, ops
+from alexnet_jax.network import conv_ops, minimal_filtering, ops
 
 DTYPES = ("float32", "bfloat16")
 
@@ -87,6 +87,50 @@ def test_minimal_filtering_equals_the_definition_where_it_does_not_pay(case, mon
     """Forced on every shape that it can compute; these are too small for it to be chosen."""
     monkeypatch.setattr(minimal_filtering, "_MIN_GAIN", 0)
     _check_convolution(case)
+
+
+FEW_CHANNELS = {
+    "one column in a patch": ((2, 9, 10), (5, 5), 1, ((2, 2), (2, 2))),
+    "columns that patches share": ((9, 9, 10), (5, 5), 1, ((2, 2), (2, 2))),
+    "a stride, with a rest": ((9, 14, 12), (7, 7), 2, ((0, 1), (0, 1))),
+    "oblong and lopsided": ((12, 8, 9), (3, 4), 3, ((1, 0), (0, 2))),
+}
+
+
+@pytest.mark.parametrize("case", FEW_CHANNELS)
+def test_one_product_of_patches_equals_the_definition(case):
+    sizes, window, stride, padding = FEW_CHANNELS[case]
+    with jax.enable_x64(True):
+        x, kernel = _normal(0, (*sizes, 3), "float64"), _normal(1, (*window, 3, 5), "float64")
+        forms = [
+            functools.partial(form, stride=stride, padding=padding)
+            for form in (conv_ops.by_patches, ops.plain_convolution)
+        ]
+        grad = _normal(2, jax.eval_shape(forms[1], x, kernel).shape, "float64")
+        ours, theirs = ((form(x, kernel), *jax.vjp(form, x, kernel)[1](grad)) for form in forms)
+        for value, expected in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(value, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("version", "dtype", "directly"),
+    [
+        ((0, 10, 2), "float32", {"kernel"}),
+        ((0, 12, 0), "float32", {"output", "kernel"}),
+        ((0, 12, 0), "bfloat16", set()),
+    ],
+)
+def test_layers_of_few_channels_are_computed_as_the_version_is_fast(
+    version, dtype, directly, monkeypatch
+):
+    monkeypatch.setattr(jax, "__version_info__", version)
+    x, kernel = (jax.ShapeDtypeStruct(s, dtype) for s in ((9, 8, 8, 3), (5, 5, 3, 4)))
+    for result in ("output", "images", "kernel"):
+        form = functools.partial(
+            conv_ops.one_group, stride=1, padding=((2, 2), (2, 2)), result=result
+        )
+        found = "conv_general_dilated" in str(jax.make_jaxpr(form)(x, kernel))
+        assert found == (result in directly), result
 
 
 @pytest.mark.parametrize("form", (ops.convolution, ops.plain_convolution))
