@@ -7,6 +7,7 @@ Options (JSON):
   views: of the test, 1 or 10.
   dtype: of the activations.
   towers: devices that share the network.
+  replicas: devices, or groups of towers, that share the batch; 0: all of one process.
 """
 
 import dataclasses
@@ -105,9 +106,9 @@ def training(options: dict[str, Any]) -> tuple[Run, Any]:
 def training_steps(options: dict[str, Any]) -> Steps:
     """Options that the contest does not use: `accumulation`, parts of a batch."""
     name, batch_size = options["network"], options["batch"]
-    towers = options.get("towers", 1)
+    towers, replicas = options.get("towers", 1), options.get("replicas", 1)
     config, network, size = work.experiment(name), NETWORKS[name], work.image_size(name)
-    mesh = placement.make_mesh(towers, batch_size=batch_size) if towers > 1 else None
+    mesh = placement.mesh_or_none(placement.make_mesh(towers, replicas, batch_size=batch_size))
     state = init_state(network, config.optimizer, size, seed=0)
     rates = rates_at(config.schedule, config.optimizer, 0.0, config.epochs, PlateauState())
     tree = rate_tree(rates, config.optimizer, state.params)
