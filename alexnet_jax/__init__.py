@@ -33,9 +33,9 @@ but `lpips` is also a command: `python -m alexnet_jax.main --help`. Names load a
 
 On Linux the first use of `AlexNet`, `train` or `load` asks the C library (glibc) to keep freed
 memory in the process, in pages of 2 MiB, because XLA allocates new buffers at each step. Steps
-become faster, and the process stays as large as its largest step. `ALEXNET_JAX_KEEP_MEMORY=0` in the environment turns
-this off; so do `MALLOC_ARENA_MAX` and `GLIBC_TUNABLES=glibc.malloc…`. What it is worth was
-measured: see "Freed memory" in `experiments/benchmarks/README.md`.
+become faster, and the process stays as large as its largest step. `ALEXNET_JAX_KEEP_MEMORY=0` in
+the environment turns this off; so do `MALLOC_ARENA_MAX` and `GLIBC_TUNABLES=glibc.malloc…`. What it
+is worth was measured: see "Freed memory" in `experiments/benchmarks/README.md`.
 """
 
 import importlib
