@@ -214,25 +214,32 @@ def test_pictures_of_invented_results(tmp_path):
         assert (tmp_path / name).read_text().lstrip().startswith("<?xml")
 
 
+_GRADIENT = "transpose(jvp(AlexNet))"
+
+
 @pytest.mark.parametrize(
     ("path", "name", "words"),
     [
         (
-            "transpose(jvp(AlexNet))/AlexNet._convolution/cond/branch_0_fun/transpose(jvp())/"
-            "dot_general",
+            f"{_GRADIENT}/conv2/cond/branch_0_fun/transpose(jvp())/dot_general",
             "ynn_fusion.3",
             "convolutions, gradients: products and transforms",
         ),
         (
-            "jvp(AlexNet)/AlexNet._convolution/cond/branch_0_fun/dot_general",
+            "jvp(AlexNet)/conv3/cond/branch_0_fun/conv_general_dilated",
             "ynn_fusion.9",
             "convolutions, forward: products and transforms",
         ),
         (
-            "jvp(AlexNet)/AlexNet._convolution/cond/branch_0_fun/concatenate",
+            f"{_GRADIENT}/conv4/cond/branch_0_fun/transpose(jvp())/pad",
             "concatenate_bitcast_fusion",
             "convolutions, taking tiles in and out",
         ),
+        ("jvp(AlexNet)/conv1/add", "add_fusion", "convolutions, biases"),
+        (f"{_GRADIENT}/pool1/cond/branch_0_fun/eq", "fusion", "pooling"),
+        ("jvp(AlexNet)/norm2/cond/branch_0_fun/square", "fusion", "response normalization"),
+        ("jvp(AlexNet)/fc8/dot_general", "dot.3", "dense layers"),
+        ("jvp(AlexNet)/relu6/jit(relu)/max", "fusion", "activations and the rest of the network"),
         ("add", "select_add_fusion", "update, input"),
     ],
 )

@@ -25,18 +25,22 @@ from experiments.benchmarks.environment import environment, threads
 from experiments.benchmarks.records import RESULTS, write
 
 # The first pattern that is found in an operation's path and name says its kind.
+_CONV = r"/(conv|local)\w*/"
 _KINDS = (
     (
-        r"_convolution/transpose\(jvp\(\)\)/(dot_general|conv_general)",
+        rf"transpose\(jvp\(AlexNet\)\){_CONV}\S*(dot_general|conv_general)",
         "convolutions, gradients: products and transforms",
     ),
-    (r"_convolution/(dot_general|conv_general)", "convolutions, forward: products and transforms"),
-    (r"_convolution/.*(concatenate|slice|pad|transpose)", "convolutions, taking tiles in and out"),
-    (r"reduce_window|_max_pool|pool", "pooling"),
-    (r"_dense|log_softmax|logsumexp", "dense layers"),
-    (r"_apply_layer/(div|sqrt|square|dot_general|mul|add|pow|rsqrt)", "response normalization"),
-    (r"_dropout", "dropout masks"),
-    (r"_convolution", "convolutions, biases"),
+    (rf"{_CONV}\S*(dot_general|conv_general)", "convolutions, forward: products and transforms"),
+    (
+        rf"{_CONV}(\S*/)?(concatenate|dynamic_slice|slice|split|pad|transpose|reshape)(\s|$)",
+        "convolutions, taking tiles in and out",
+    ),
+    (r"reduce_window|/pool\w*/", "pooling"),
+    (r"/fc\w*/|log_softmax|logsumexp", "dense layers"),
+    (r"/r?norm\w*/", "response normalization"),
+    (r"_dropout|/dropout\w*/", "dropout masks"),
+    (_CONV, "convolutions, biases"),
     (r"AlexNet", "activations and the rest of the network"),
 )
 
