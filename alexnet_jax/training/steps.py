@@ -35,15 +35,21 @@ def init_state(
     network: Network, optimizer: OptimizerConfig, image_size: int, seed: int
 ) -> TrainState:
     """Returns the state before the first step; `image_size` is in pixels."""
+    key = jax.random.key(seed)
+    # As one program, because each small one costs a start some time; on a CPU with little
+    # optimization, which takes LLVM less than half the time and leaves the same bits. Inside
+    # another program JAX takes no options.
+    plain = isinstance(key, jax.core.Tracer) or jax.default_backend() != "cpu"
+    options = None if plain else {"xla_backend_optimization_level": 1}
 
-    @jax.jit  # as one program, because each small one costs a start some time
+    @functools.partial(jax.jit, compiler_options=options)
     def init(key):
         params = fresh_params(network, image_size, key)
         opt_state = update_rule(optimizer, params).init(params)
         dropout_key = jax.random.key_data(jax.random.fold_in(key, 1))
         return TrainState(jnp.zeros((), jnp.int32), params, opt_state, dropout_key)
 
-    return init(jax.random.key(seed))
+    return init(key)
 
 
 def make_train_step(
