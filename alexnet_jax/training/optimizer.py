@@ -64,11 +64,17 @@ def _trace_unless_frozen(momentum: float) -> optax.GradientTransformationExtraAr
     def update(updates, state, params=None, *, rates, **extra):
         del extra
         result: Any = trace.update(updates, state, params)
-        moved, new_state = result
+        new_state = result[1]
+        # The division, by 1, keeps XLA from computing the velocity again for the parameters, out of
+        # old ones that it would have to copy before both are written in place.
         velocity = jax.tree.map(
-            lambda new, old, r: jnp.where(r > 0, new, old), new_state.trace, state.trace, rates
+            lambda new, old, r, w: jnp.where(r > 0, new, old) / (w == w).astype(new.dtype),
+            new_state.trace,
+            state.trace,
+            rates,
+            params,
         )
-        moved = jax.tree.map(lambda u, r: jnp.where(r > 0, u, jnp.zeros_like(u)), moved, rates)
+        moved = jax.tree.map(lambda v, r: jnp.where(r > 0, v, jnp.zeros_like(v)), velocity, rates)
         return moved, new_state._replace(trace=velocity)
 
     return optax.GradientTransformationExtraArgs(trace.init, update)  # type: ignore[arg-type]

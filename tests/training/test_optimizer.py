@@ -131,3 +131,19 @@ def test_gradients_and_rates_that_would_be_broadcast_are_refused():
     ):
         with pytest.raises(AssertionError, match=message):
             chain.update(grads, chain.init(params), params, rates=rates)
+
+
+def test_the_update_is_in_place_without_copies_of_what_it_replaces():
+    params = {"fc6": {"kernel": jnp.ones((256, 256)), "bias": jnp.ones(256)}}
+    rule = update_rule(OptimizerConfig(), params)
+    rates = jax.tree.map(lambda _: jnp.float32(0.1), params)
+
+    def step(params, opt_state, grads):
+        updates, opt_state = rule.update(grads, opt_state, params, rates=rates)
+        return optax.apply_updates(params, updates), opt_state
+
+    compiled = (
+        jax.jit(step, donate_argnums=(0, 1)).lower(params, rule.init(params), params).compile()
+    )
+    analysis: Any = compiled.memory_analysis()
+    assert analysis.temp_size_in_bytes < params["fc6"]["kernel"].nbytes
