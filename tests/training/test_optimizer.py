@@ -136,7 +136,7 @@ def test_gradients_and_rates_that_would_be_broadcast_are_refused():
 def test_the_update_is_in_place_without_copies_of_what_it_replaces():
     params = {"fc6": {"kernel": jnp.ones((256, 256)), "bias": jnp.ones(256)}}
     rule = update_rule(OptimizerConfig(), params)
-    rates = jax.tree.map(lambda _: jnp.float32(0.1), params)
+    rates = jax.tree.map(lambda leaf: leaf.dtype.type(0.1), params)
 
     def step(params, opt_state, grads):
         updates, opt_state = rule.update(grads, opt_state, params, rates=rates)
