@@ -4,6 +4,7 @@ import ctypes
 import functools
 import os
 import platform
+from pathlib import Path
 
 # Parameters of mallopt(3), from glibc's malloc.h, and of madvise(2), from Linux's mman-common.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
@@ -50,3 +51,31 @@ def _advise_huge_pages(library):
         first = -(-block // _HUGE_PAGE_BYTES) * _HUGE_PAGE_BYTES
         library.madvise(first, block + size - first, _MADV_HUGEPAGE)
         library.free(block)
+
+
+class FreedMemory:
+    """Returns memory to the system that the process keeps for nothing.
+
+    glibc may find that the block which a step has freed is a few bytes too small for the next one,
+    because other blocks have taken its edges, and then takes a new one beside it, of 2 GiB in the
+    paper's network. Holes that the compiler has left stay, too.
+    """
+
+    def __init__(self) -> None:
+        self._resident = 0  # bytes, when memory was last returned
+
+    def give_back_if_grown(self) -> bool:
+        """Gives back what is free where the process has grown by 1 GiB; returns whether it did."""
+        if not keep_freed_memory() or _resident_bytes() < self._resident + _MUCH_BYTES:
+            return False
+        ctypes.CDLL(None).malloc_trim(0)
+        self._resident = _resident_bytes()
+        return True
+
+
+_MUCH_BYTES = 1 << 30
+
+
+def _resident_bytes() -> int:
+    fields = Path("/proc/self/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -11,6 +11,7 @@ from alexnet_jax.data.balance import training_split
 from alexnet_jax.data.dataset import Dataset
 from alexnet_jax.display import Display
 from alexnet_jax.network import placement
+from alexnet_jax.network.host_memory import FreedMemory
 from alexnet_jax.runs.checkpoint import Checkpoints
 from alexnet_jax.runs.metrics_log import MetricsLog
 from alexnet_jax.runs.run_folder import Run
@@ -80,6 +81,7 @@ def train_run(
             saver = Saver(run, checkpoints)
             validator = Validator(context, dataset, inputs, log, saver, signals)
             reporter = Reporter(context, log, saver)
+            freed_memory = FreedMemory()
             if position.validation_due:  # an earlier call was stopped in it
                 position = validator.run(state, position)
             reporter.restart_clock(first_step)
@@ -87,6 +89,7 @@ def train_run(
                 rates = schedule.at(position.step, position.plateau)
                 state, sums = train_step(state, next(batches), inputs, rates.tree, rates.colour_on)
                 position = reporter.add(position.after_step(), sums, rates.now)
+                freed_memory.give_back_if_grown()
                 pauses = validator.is_due(position) or saver.is_due(position)
                 if pauses or reporter.is_due(position):
                     position = reporter.report(position, rates.now, validator.best_error)

@@ -43,6 +43,23 @@ alexnet_jax.AlexNet
 resident = int(re.search(r"Rss: +(\\d+)", Path("/proc/self/smaps_rollup").read_text())[1])
 print(before, advised(), resident)
 """
+GIVE_BACK = """
+import ctypes
+
+from alexnet_jax.network.host_memory import FreedMemory, _resident_bytes
+
+library = ctypes.CDLL(None)
+library.malloc.argtypes, library.malloc.restype = (ctypes.c_size_t,), ctypes.c_void_p
+library.free.argtypes = (ctypes.c_void_p,)
+freed = FreedMemory()
+freed.give_back_if_grown()
+block, edge = library.malloc(5 << 28), library.malloc(1 << 10)  # 1.25 GiB, not at the heap's end
+ctypes.memset(block, 1, 5 << 28)
+library.free(block)
+kept = _resident_bytes()
+assert freed.give_back_if_grown()
+print(kept - _resident_bytes() > 1 << 30, freed.give_back_if_grown())
+"""
 STATE = """
 import ctypes, logging, os, signal, sys, threading, warnings
 
@@ -80,6 +97,11 @@ def test_the_import_of_the_package_changes_nothing_of_the_process():
 def test_freed_memory_is_not_faulted_in_again():
     kept, left = (int(run(PAGE_FAULTS, mode)) for mode in ("keep", "leave"))
     assert kept < 0.1 * max(left, 1000)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has malloc_trim")
+def test_memory_that_is_kept_for_nothing_goes_back_to_the_system():
+    assert run(GIVE_BACK).split() == ["True", "False"]
 
 
 @pytest.mark.skipif(
