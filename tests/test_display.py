@@ -182,6 +182,7 @@ def test_a_quiet_run_shows_its_result_only(config, dataset, tmp_path, capfd):  #
     assert len(quiet.splitlines()) == 5
 
 
+@pytest.mark.slow
 def test_training_and_preparation_print_nothing_past_the_callable(config, tmp_path, capfd):  # noqa: F811
     lines = []
     for colour in ("red", "blue"):

@@ -287,6 +287,7 @@ def test_the_newcomers_tar_has_so_many_photos_of_each_class(tmp_path):
     assert len(names) == 10 and names[:2] == ["train/cat/cat.0.jpg", "train/cat/cat.1.jpg"]
 
 
+@pytest.mark.slow
 def test_every_subset_of_an_ensemble_is_counted(tmp_path):
     random = np.random.default_rng(0)
     labels = random.integers(0, 10, 200).astype(np.int32)

@@ -199,6 +199,7 @@ def small(photos, trunk=""):
     return typed(data=data, image_size=28, epochs=1, final_views=1, transfer=transfer)
 
 
+@pytest.mark.slow
 def test_photos_are_described_trained_and_continued(config, dataset, photos, tmp_path):
     trunk = tmp_path / "trunk"
     train(config, trunk, dataset)

@@ -211,6 +211,7 @@ RECIPE = Config(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("replicas", "towers"), quick.rows([(2, 2)], [(1, 2), (2, 1), (2, 2)]))
 def test_a_compiled_step_sends_what_the_formula_says(replicas, towers):
     mesh = placement.make_mesh(towers, replicas)

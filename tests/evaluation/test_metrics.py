@@ -157,6 +157,7 @@ def two_metrics_more(monkeypatch):
     jax.clear_caches()
 
 
+@pytest.mark.slow
 def test_a_metric_is_added_in_one_place(config, dataset, tmp_path, capsys, two_metrics_more):
     folder, names = tmp_path / "run", {"confidence", "top2_error"}
     data = dataclasses.replace(config.data, stored_size=10)

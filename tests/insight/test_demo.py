@@ -96,6 +96,7 @@ def test_a_photo_gets_the_answers_of_the_classifier(classifier, photo):
         demo.explain_photo(classifier, b"junk")
 
 
+@pytest.mark.slow
 def test_evidence_is_that_of_the_classifier(classifier, photo):
     found = demo.locate_evidence(classifier, photo, 3)
     assert [one["name"] for one in found["maps"]] == ["saliency", "Grad-CAM", "occlusion"]

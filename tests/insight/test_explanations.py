@@ -142,6 +142,7 @@ def test_the_square_is_middle_grey_where_no_mean_is_subtracted(stored):
     np.testing.assert_allclose(found.maps, np.full((1, SIZE, SIZE), odds[0] - odds[1]), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_only_the_square_of_the_picture_matters_where_only_it_can():
     """The one filter sees red minus green and blue: nothing on white, nor on grey."""
     params = jax.tree.map(np.zeros_like, random_params(NETWORK))

@@ -163,6 +163,7 @@ def test_another_range_is_the_same_picture(metric):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_can_be_an_argument_of_a_compiled_function_and_mapped(metric):
     x, y = (jnp.asarray(each, jnp.float32) for each in pairs(31, 31))
 

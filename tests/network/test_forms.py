@@ -190,6 +190,7 @@ def _convolutions(function, *arguments):
     return jax.jit(function).lower(*arguments).as_text().count("stablehlo.convolution")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCORES)
 def test_any_transformation_knows_whether_images_are_differentiated(name, params, images):
     score = SCORES[name]

@@ -154,6 +154,7 @@ def test_a_new_kind_has_rows_in_every_table():
     assert {field.layer: field.stride for field in receptive_fields(NETWORK)}["mix3"] == 2
 
 
+@pytest.mark.slow
 def test_a_new_kind_is_computed_alone_and_on_two_towers():
     params = init_params(NETWORK, 9, 0)
     assert params["mix3"]["kernel"].shape == (4, 6) and (params["mix3"]["bias"] == 0.25).all()
@@ -172,6 +173,7 @@ def test_a_new_kind_is_computed_alone_and_on_two_towers():
     assert {leaf.addressable_shards[1].data.shape for leaf in placed.values()} == {(2,)}
 
 
+@pytest.mark.slow
 def test_a_new_kind_with_parameters_has_its_own_rate_and_decay(monkeypatch):
     monkeypatch.setitem(networks.NETWORKS, "toy", NETWORK)
     rule = OptimizerConfig(

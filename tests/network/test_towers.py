@@ -160,6 +160,7 @@ def test_a_layer_is_captured_whole(few_optimizations):
         sharded(params, images, capture="gatherless")
 
 
+@pytest.mark.slow
 def test_towers_of_a_cut_network_and_of_pictures_that_are_no_squares(few_optimizations):
     network, params, images, _ = setting("paper")
     images = jnp.concatenate([images, images[:, :, :21]], axis=2)  # 64 x 85
@@ -180,6 +181,7 @@ def test_towers_of_a_cut_network_and_of_pictures_that_are_no_squares(few_optimiz
         assert_close(found, expected, 1e-4)
 
 
+@pytest.mark.slow
 def test_a_dense_layer_where_a_network_is_cut_is_divided(few_optimizations):
     network, params, images, _ = setting("paper")
     cut = network.until("fc6")

@@ -100,6 +100,7 @@ def test_sets_without_image_files_have_no_such_choice(case):
         resolve_options(DataConfig(**choice(case)))
 
 
+@pytest.mark.slow
 @cases
 @pytest.mark.parametrize("kind", ["folder", "imagenet2012"])
 def test_a_run_predicts_as_it_was_trained(tmp_path, monkeypatch, case, kind):

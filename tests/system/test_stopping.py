@@ -101,6 +101,7 @@ def left_since(before):
     return left & shared_memory()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("workers", "number"),
     quick.rows(

@@ -70,6 +70,7 @@ def in_float64(tree):
     return jax.tree.map(lambda x: x.astype("f8") if x.dtype == np.float32 else x, tree)
 
 
+@pytest.mark.slow
 def test_parts_make_the_same_step_with_the_same_dropout(float64):
     outcomes = []
     for parts in (1, 3):

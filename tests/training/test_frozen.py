@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import numpy as np
+import pytest
 from float64 import as_float64
 
 from alexnet_jax.config import Config, OptimizerConfig, Phase, ScheduleConfig
@@ -41,6 +42,7 @@ def test_only_layers_without_a_rate_in_any_phase_are_frozen():
     assert frozen_layers(stays, OptimizerConfig()) == set(), "it learns until epoch 3"
 
 
+@pytest.mark.slow
 def test_frozen_layers_cost_no_gradients_and_change_nothing_for_the_others(float64):
     config = dataclasses.replace(
         Config(), optimizer=OptimizerConfig(0.1, layer_learning_rate=FACTORS)

@@ -292,6 +292,7 @@ def test_ten_steps_through_the_log_are_those_of_the_independent_trainer(float64)
     assert min(moved.values()) > 1e-5, "all layers learn, or the comparison says nothing"
 
 
+@pytest.mark.slow
 def test_ten_steps_with_dropout_as_in_2012_are_those_of_the_independent_trainer(float64):
     found, found_params, _ = by_jax(dropout=True)
     losses, params, _ = by_numpy(masks_of_jax(narrow(True)))

@@ -19,6 +19,7 @@ from alexnet_jax.training.steps import init_state, make_train_step
 N, SIZE = 4, TINY.image_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", (0, 2**31, 2**33 + 5))
 def test_any_seed_gives_the_parameters_of_its_key(seed):
     network = NETWORKS["digits"]

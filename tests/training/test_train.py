@@ -148,6 +148,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert digest_of(resumed.state.params) == digest_of(outcome.state.params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("validation", [1, 3])
 def test_a_signal_in_a_validation_stops_it_and_it_is_repeated(
     config, dataset, tmp_path, monkeypatch, capsys, validation
@@ -201,6 +202,7 @@ def test_another_configuration_is_refused_with_its_fields(unbroken, config, data
     train(dataclasses.replace(config, log_every_steps=5, workers=0), folder, dataset)
 
 
+@pytest.mark.slow
 def test_rates_and_epochs_change_in_mid_run_only_when_asked(
     unbroken, config, dataset, tmp_path, monkeypatch, capsys
 ):
@@ -304,6 +306,7 @@ def test_without_a_readable_checkpoint_nothing_is_overwritten(
     assert not (folder / "damaged_checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_layers_are_transferred_from_another_run(unbroken, config, dataset, tmp_path):
     outcome, folder = unbroken
     transfer = TransferConfig(str(folder), "last", ("conv1",))

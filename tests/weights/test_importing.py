@@ -97,6 +97,7 @@ def test_without_a_source_the_record_says_which_was_found(trained_file, tmp_path
         import_weights(trained_file, "safetensors", tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_a_trunk_gives_features_and_layers_to_copy_but_warns(narrow, tmp_path, few_optimizations):
     arrays = to_torchvision(as_if_trained(narrow), narrow)
     trunk = {name: array for name, array in arrays.items() if name.startswith("features.")}

@@ -181,6 +181,7 @@ def test_depth_and_number_have_an_end():
     assert find_tensors({"a" * 1000: tensor(), Stub(): [tensor(1)]})[0].keys() == {("?", "0")}
 
 
+@pytest.mark.slow
 def test_many_containers_and_modules_cost_no_paths():
     containers = 20_000
     deep = {".".join("a" * 38): [[[]] for _ in range(containers)]}
