@@ -114,9 +114,9 @@ def by_minimal_filtering(
     return out.astype(x.dtype)
 
 
-# With so few values per filter, XLA's convolution spent its time around the inner products until
-# JAX 0.12, which computes float32 ones by YNNPACK; not so its gradient of the kernel. Timed on two
-# cores with AVX-512 (`experiments/benchmarks/convolutions.py`), JAX 0.10.2, 0.11.2 and 0.12.0.
+# With so few values per filter XLA's convolution spends its time around the inner products, but for
+# float32 in these versions of JAX (by what is wanted): timed on two cores with AVX-512, in 0.10.2,
+# 0.11.2 and 0.12.0 (`python -m experiments.benchmarks.convolutions`).
 _FEW_VALUES = 160
 _DIRECT_SINCE = {"output": (0, 12), "kernel": (0, 10)}
 

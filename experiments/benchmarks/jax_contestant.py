@@ -25,7 +25,6 @@ from alexnet_jax.data.preprocess import Inputs, make_inputs
 from alexnet_jax.data.stream import Batch
 from alexnet_jax.evaluation.evaluate import make_predict_step
 from alexnet_jax.network import ops, placement
-from alexnet_jax.network.host_memory import FreedMemory
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.state import TrainState
