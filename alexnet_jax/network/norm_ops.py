@@ -140,6 +140,14 @@ def _divided(x, d, beta):
     return x / d**beta
 
 
+def _divided_again(x, d, beta):
+    # From other roots than in the forward pass, which XLA would keep until now, as large as maps.
+    if beta == 0.75:
+        root = jnp.sqrt(1 / d)
+        return x * root * jnp.sqrt(root)
+    return _divided(x, d, beta)
+
+
 def _fast_lrn(x, *, depth, alpha, beta, bias, groups):
     wide = x.astype(accumulator(x))
     d = bias + alpha * _channel_sum(jnp.square(wide), depth, groups)
@@ -149,7 +157,7 @@ def _fast_lrn(x, *, depth, alpha, beta, bias, groups):
 def _fast_lrn_gradient(x, grad, *, depth, alpha, beta, bias, groups):
     wide = x.astype(accumulator(x))
     d = bias + alpha * _channel_sum(jnp.square(wide), depth, groups)
-    scaled = _divided(grad.astype(wide.dtype), d, beta)
+    scaled = _divided_again(grad.astype(wide.dtype), d, beta)
     across = _channel_sum(wide * scaled / d, depth, groups, mirrored=True)
     return (scaled - (2 * alpha * beta) * wide * across).astype(x.dtype)
 
