@@ -62,18 +62,28 @@ class FreedMemory:
     """
 
     def __init__(self) -> None:
-        self._resident = 0  # bytes, when memory was last returned
+        self._usual = 0  # bytes that the process holds
+        self._calls_to_settle = 0
 
     def give_back_if_grown(self) -> bool:
-        """Gives back what is free where the process has grown by 1 GiB; returns whether it did."""
-        if not keep_freed_memory() or _resident_bytes() < self._resident + _MUCH_BYTES:
+        """Gives back what is free where the process has grown by 1 GiB; returns whether it did.
+
+        To be called before the first step, and after each step is begun: only then does the block
+        that the steps share belong to none. What the steps after a return take is their usual size.
+        """
+        resident = _resident_bytes()
+        if self._calls_to_settle:
+            self._calls_to_settle -= 1
+            self._usual = max(self._usual, resident)
+            return False
+        if not keep_freed_memory() or resident < self._usual + _MUCH_BYTES:
             return False
         ctypes.CDLL(None).malloc_trim(0)
-        self._resident = _resident_bytes()
+        self._usual, self._calls_to_settle = _resident_bytes(), _CALLS_TO_SETTLE
         return True
 
 
-_MUCH_BYTES = 1 << 30
+_MUCH_BYTES, _CALLS_TO_SETTLE = 1 << 30, 2
 
 
 def _resident_bytes() -> int:

@@ -25,6 +25,7 @@ from alexnet_jax.data.preprocess import Inputs, make_inputs
 from alexnet_jax.data.stream import Batch
 from alexnet_jax.evaluation.evaluate import make_predict_step
 from alexnet_jax.network import ops, placement
+from alexnet_jax.network.host_memory import FreedMemory
 from alexnet_jax.network.model import init_params
 from alexnet_jax.network.networks import NETWORKS
 from alexnet_jax.runs.state import TrainState
@@ -82,18 +83,23 @@ def _plain_local_convolution(x, kernel, *, padding=((0, 0), (0, 0))):
 
 @dataclasses.dataclass
 class Steps:
-    """A compiled training step, and what it is called with; the state is donated."""
+    """A compiled training step, and what it is called with; the state is donated.
+
+    Freed memory is given back as the training loop does it.
+    """
 
     compiled: Any
     state: TrainState
     batch: Batch
     others: tuple[Any, ...]
+    freed_memory: FreedMemory
 
     def run(self, iterations: int, batches: Iterator[Batch] | None = None) -> None:
         """Makes steps with the same batch, or with the next ones of `batches`."""
         for _ in range(iterations):
             batch = next(batches) if batches else self.batch
             self.state, _ = self.compiled(self.state, batch, *self.others)
+            self.freed_memory.give_back_if_grown()
         jax.block_until_ready(self.state)
 
 
@@ -127,7 +133,9 @@ def training_steps(options: dict[str, Any]) -> Steps:
         mesh=mesh,
     )
     compiled = step.lower(state, batch, *others).compile()  # type: ignore[attr-defined]
-    return Steps(compiled, state, batch, others)
+    freed_memory = FreedMemory()
+    freed_memory.give_back_if_grown()  # what compiling has left
+    return Steps(compiled, state, batch, others, freed_memory)
 
 
 def inference(options: dict[str, Any]) -> tuple[Run, Any]:
