@@ -18,6 +18,7 @@ from alexnet_jax.errors import DataError
 from alexnet_jax.evaluation import metrics
 from alexnet_jax.evaluation.views import View, choose_views, cut_views
 from alexnet_jax.network import placement, towers
+from alexnet_jax.network.compilation import jit
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.network.modules import DATA
@@ -26,7 +27,7 @@ from alexnet_jax.runs.run_folder import Run
 PredictStep = Callable[..., jax.Array]
 
 _MIRRORED = AugmentConfig()
-_batch_sums = jax.jit(metrics.probability_sums)
+_batch_sums = jit(metrics.probability_sums)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def make_view_step(
         shape = (images.shape[0], len(chosen))
         return jax.tree.map(lambda x: jnp.asarray(x).reshape(*shape, *x.shape[1:]), outputs)
 
-    return jax.jit(step)
+    return jit(step)
 
 
 def make_predict_step(
@@ -127,7 +128,7 @@ def make_predict_step(
         log_total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
         return jnp.mean(jnp.exp(logits - log_total), axis=1)
 
-    predict_step = jax.jit(step, out_shardings=mesh and placement.whole_sharding(mesh))
+    predict_step = jit(step, out_shardings=mesh and placement.whole_sharding(mesh))
     predict_step.views = views  # type: ignore[attr-defined]
     return predict_step
 

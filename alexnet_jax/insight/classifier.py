@@ -23,6 +23,7 @@ from alexnet_jax.insight.explanations import (
     make_explain_step,
 )
 from alexnet_jax.insight.images import Unreadable, UserImages, as_sequence, read_batches
+from alexnet_jax.network.compilation import jit
 from alexnet_jax.network.layers import Activation, Network, Parametric, layer_names
 from alexnet_jax.network.model import AlexNet
 from alexnet_jax.runs.run_weights import RunWeights, load_weights
@@ -107,7 +108,7 @@ class Classifier:
         self._explain_step = functools.cache(
             lambda *method: make_explain_step(*settings, dtype, *method)
         )
-        self._apply_module = jax.jit(AlexNet(network, dtype).apply, static_argnames="capture")
+        self._apply_module = jit(AlexNet(network, dtype).apply, static_argnames="capture")
 
     def probabilities(
         self, images: UserImages, views: int = 1, unreadable: list[Unreadable] | None = None

@@ -12,6 +12,7 @@ from alexnet_jax.config import AugmentConfig, PreprocessConfig
 from alexnet_jax.data.preprocess import Inputs, preprocess
 from alexnet_jax.errors import InputError, did_you_mean
 from alexnet_jax.evaluation.views import centre_view
+from alexnet_jax.network.compilation import jit
 from alexnet_jax.network.layers import Activation, Dense, Network, Parametric, layer_names
 from alexnet_jax.network.model import PERTURBATIONS, AlexNet
 from alexnet_jax.network.receptive_fields import receptive_fields
@@ -79,7 +80,7 @@ def make_explain_step(
         labels = _labels(logits, label)
         return Explained(maps, pictures, labels, _of_labels(_softmax(logits), labels))
 
-    return jax.jit(step)
+    return jit(step)
 
 
 def _labels(logits: jax.Array, label: jax.Array) -> jax.Array:

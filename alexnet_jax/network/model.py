@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from alexnet_jax.errors import InputError
 from alexnet_jax.network import ops
+from alexnet_jax.network.compilation import jit
 from alexnet_jax.network.host_memory import keep_freed_memory
 from alexnet_jax.network.layers import Dropout, Network, layer_names, summarize
 from alexnet_jax.network.modules import layer_module
@@ -130,7 +131,7 @@ class AlexNet(nn.Module):
 
 
 def init_params(network: Network, image_size: int, seed: int) -> Params:
-    return jax.jit(lambda key: fresh_params(network, image_size, key))(jax.random.key(seed))
+    return jit(lambda key: fresh_params(network, image_size, key))(jax.random.key(seed))
 
 
 def fresh_params(network: Network, image_size: int, key: jax.Array) -> Params:

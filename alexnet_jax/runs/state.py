@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from alexnet_jax.network.compilation import jit
 from alexnet_jax.network.model import Params
 
 
@@ -21,6 +22,6 @@ def all_finite(params: Params) -> bool:
     return bool(_all_finite(params))
 
 
-@jax.jit
+@jit
 def _all_finite(params: Params) -> jax.Array:
     return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]).all()

@@ -41,6 +41,8 @@ def restore_or_start(context: Context, checkpoints: Checkpoints) -> tuple[TrainS
         digest = digest_of((state.params, run.inputs))
         processes.check_agreement({"the initial parameters": digest})
     state = placement.put(mesh, run.network, state)
+    # Bound to their device, as restored arrays are: else the step would be another program.
+    state = jax.tree.map(lambda leaf: jax.device_put(leaf, leaf.sharding), state)
     display.say(headline(run, count_params(state.params), 1 if mesh is None else mesh.size))
     return state, Position()
 
@@ -48,11 +50,17 @@ def restore_or_start(context: Context, checkpoints: Checkpoints) -> tuple[TrainS
 def _restore(run: Run, checkpoints: Checkpoints, mesh: Mesh | None) -> Restored | None:
     if not checkpoints.steps():
         return None
-    target = jax.eval_shape(lambda: _fresh_state(run))
-    if mesh is not None:
-        places = placement.shardings(mesh, run.network, target)
-        target = jax.tree.map(lambda leaf, place: leaf.update(sharding=place), target, places)
-    return checkpoints.restore_newest(target)
+    return checkpoints.restore_newest(abstract_state(run, mesh))
+
+
+def abstract_state(run: Run, mesh: Mesh | None) -> TrainState:
+    """Returns shapes and types of a run's state, and where its arrays lie."""
+    state = jax.eval_shape(lambda: _fresh_state(run))
+    if mesh is None:
+        place = jax.device_put(0).sharding
+        return jax.tree.map(lambda leaf: leaf.update(sharding=place), state)
+    places = placement.shardings(mesh, run.network, state)
+    return jax.tree.map(lambda leaf, place: leaf.update(sharding=place), state, places)
 
 
 def _fresh_state(run: Run) -> TrainState:

@@ -7,7 +7,6 @@ from typing import Any
 
 import chex
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -19,6 +18,7 @@ from alexnet_jax.data.stream import Batch
 from alexnet_jax.errors import DataError
 from alexnet_jax.evaluation.metrics import MetricSums, batch_sums
 from alexnet_jax.network import placement, towers
+from alexnet_jax.network.compilation import jit
 from alexnet_jax.network.layers import Network
 from alexnet_jax.network.model import AlexNet, Params, fresh_params
 from alexnet_jax.network.modules import DATA
@@ -36,21 +36,15 @@ def init_state(
     network: Network, optimizer: OptimizerConfig, image_size: int, seed: int
 ) -> TrainState:
     """Returns the state before the first step; `image_size` is in pixels."""
-    key = jax.random.key(seed)
-    # As one program, because each small one costs a start some time; on a CPU with little
-    # optimization, which takes LLVM less than half the time and leaves the same bits. Inside
-    # another program JAX takes no options.
-    plain = isinstance(key, jax.core.Tracer) or jax.default_backend() != "cpu"
-    options = None if plain else {"xla_backend_optimization_level": 1}
 
-    @functools.partial(jax.jit, compiler_options=options)
+    @jit  # as one program, because each small one costs a start some time
     def init(key):
         params = fresh_params(network, image_size, key)
         opt_state = update_rule(optimizer, params).init(params)
         dropout_key = jax.random.key_data(jax.random.fold_in(key, 1))
         return TrainState(jnp.zeros((), jnp.int32), params, opt_state, dropout_key)
 
-    return init(key)
+    return init(jax.random.key(seed))
 
 
 def make_train_step(
@@ -107,7 +101,7 @@ def make_train_step(
             state = jax.lax.with_sharding_constraint(state, placed)
         return state, sums
 
-    return jax.jit(_traced_once(train_step), donate_argnums=0)
+    return jit(_traced_once(train_step), donate_argnums=0)
 
 
 def _make_forward(network: Network, dtype: Any, mesh: Mesh | None) -> Callable[..., jax.Array]:

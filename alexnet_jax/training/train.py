@@ -16,6 +16,7 @@ from alexnet_jax.runs.checkpoint import Checkpoints
 from alexnet_jax.runs.metrics_log import MetricsLog
 from alexnet_jax.runs.run_folder import Run
 from alexnet_jax.runs.state import TrainState
+from alexnet_jax.training.ahead import step_ahead
 from alexnet_jax.training.batches import batches_on_device
 from alexnet_jax.training.context import Context
 from alexnet_jax.training.notes import Notes
@@ -66,6 +67,8 @@ def train_run(
     notes = Notes(context)
     inputs = placement.put(mesh, run.network, run.inputs)
     with notes.failure(), closing(Checkpoints(run.workdir)) as checkpoints:
+        at_end = max(checkpoints.steps(), default=0) >= context.total_steps
+        step = None if at_end else step_ahead(context, inputs)
         state, position = restore_or_start(context, checkpoints)
         first_step = position.step
         if not notes.start(previous or run.config, position):
@@ -76,7 +79,7 @@ def train_run(
             Signals(display.warn) as signals,
             closing(batches_on_device(context, split, first_step)) as batches,
         ):
-            train_step = make_run_step(run, mesh)
+            train_step = step() if step else make_run_step(run, mesh)
             schedule = RateSource(run.config, clock, state.params)
             saver = Saver(run, checkpoints)
             validator = Validator(context, dataset, inputs, log, saver, signals)
@@ -84,6 +87,7 @@ def train_run(
             freed_memory = FreedMemory()
             if position.validation_due:  # an earlier call was stopped in it
                 position = validator.run(state, position)
+            freed_memory.give_back_if_grown()  # what compiling has left
             reporter.restart_clock(first_step)
             while not position.is_at_end(context.total_steps) and not signals.told_to_stop():
                 rates = schedule.at(position.step, position.plateau)

@@ -38,7 +38,13 @@ def training() -> Iterator[None]:
 
     def make_train_step(network, optimizer, preprocess, augment, dtype, *others, **options):
         step = make(network, optimizer, preprocess, augment, np.float64, *others, **options)
-        return lambda state, *arguments: step(state, *as_float64(arguments))
+
+        def step_in_float64(state, *arguments):
+            return step(state, *as_float64(arguments))
+
+        # What is compiled ahead, in another type, is nothing here.
+        step_in_float64.lower = mock.Mock()  # type: ignore[attr-defined]
+        return step_in_float64
 
     with (
         precision(),

@@ -52,6 +52,7 @@ def train_and_break(config, folder, dataset, monkeypatch, last_step):
             done += 1
             return step(state, *others)
 
+        breaking.lower = step.lower  # type: ignore[attr-defined]
         return breaking
 
     with monkeypatch.context() as patch, pytest.raises(_Stop):
@@ -135,6 +136,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
                 os.kill(os.getpid(), signal.SIGTERM)
             return step(state, *others)
 
+        signalling.lower = step.lower  # type: ignore[attr-defined]
         return signalling
 
     with monkeypatch.context() as patch:
@@ -343,6 +345,7 @@ def test_the_step_compiles_once_and_donates(config, dataset, tmp_path, monkeypat
             states.append(state)
             return step(state, *others)
 
+        keeping.lower = step.lower  # type: ignore[attr-defined]
         return keeping
 
     monkeypatch.setattr(steps_module, "make_train_step", make_and_keep)
@@ -408,3 +411,23 @@ def test_a_clock_that_jumps_spoils_no_rate(config, dataset, tmp_path, monkeypatc
         if "per_second" in name or "seconds" in name
     ]
     assert rates and all(math.isfinite(value) and value > 0 for value in rates)
+
+
+@pytest.mark.parametrize("begins", ["at the start", "with a checkpoint"])
+def test_the_step_that_was_compiled_ahead_is_the_one_that_runs(config, dataset, tmp_path, begins):
+    folder = tmp_path / "run"
+    if begins == "with a checkpoint":
+        with pytest.MonkeyPatch.context() as patch:
+            train_and_break(config, folder, dataset, patch, 5)
+    compiled = []
+
+    def note(event, duration_secs, **kwargs):
+        if event.endswith("backend_compile_duration") and "train_step" in str(kwargs["fun_name"]):
+            compiled.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        assert train(config, folder, dataset).finished
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+    assert len(compiled) == 1
