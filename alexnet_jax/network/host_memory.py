@@ -56,9 +56,9 @@ def _advise_huge_pages(library):
 class FreedMemory:
     """Returns memory to the system that the process keeps for nothing.
 
-    glibc may find that the block which a step has freed is a few bytes too small for the next one,
-    because other blocks have taken its edges, and then takes a new one beside it, of 2 GiB in the
-    paper's network. Holes that the compiler has left stay, too.
+    glibc cuts some bytes off behind an aligned block, and its caches hand them to small objects.
+    Then the block that a step has freed is too small for the next step, which takes another one,
+    of 2 GiB in the paper's network. Holes that the compiler has left stay, too.
     """
 
     def __init__(self) -> None:
