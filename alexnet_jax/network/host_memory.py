@@ -68,8 +68,8 @@ class FreedMemory:
     def give_back_if_grown(self) -> bool:
         """Gives back what is free where the process has grown by 1 GiB; returns whether it did.
 
-        To be called before the first step, and after each step is begun: only then does the block
-        that the steps share belong to none. What the steps after a return take is their usual size.
+        To be called before the first step, and after each step is begun: the block of a running
+        step is not free. What the process holds in the next two calls is then its usual size.
         """
         resident = _resident_bytes()
         if self._calls_to_settle:

@@ -41,8 +41,9 @@ def restore_or_start(context: Context, checkpoints: Checkpoints) -> tuple[TrainS
         digest = digest_of((state.params, run.inputs))
         processes.check_agreement({"the initial parameters": digest})
     state = placement.put(mesh, run.network, state)
-    # Bound to their device, as restored arrays are: else the step would be another program.
-    state = jax.tree.map(lambda leaf: jax.device_put(leaf, leaf.sharding), state)
+    if mesh is None:
+        # Bound to their device, as restored arrays are: else the step would be another program.
+        state = jax.tree.map(lambda leaf: jax.device_put(leaf, leaf.sharding), state)
     display.say(headline(run, count_params(state.params), 1 if mesh is None else mesh.size))
     return state, Position()
 

@@ -67,8 +67,9 @@ def train_run(
     notes = Notes(context)
     inputs = placement.put(mesh, run.network, run.inputs)
     with notes.failure(), closing(Checkpoints(run.workdir)) as checkpoints:
-        at_end = max(checkpoints.steps(), default=0) >= context.total_steps
-        step = None if at_end else step_ahead(context, inputs)
+        trained = max(checkpoints.steps(), default=0) >= context.total_steps
+        nothing_left = trained or run.info["status"] == "finished"
+        step = None if nothing_left else step_ahead(context, inputs)
         state, position = restore_or_start(context, checkpoints)
         first_step = position.step
         if not notes.start(previous or run.config, position):
