@@ -20,7 +20,7 @@ from alexnet_jax.config import AUTO, Config
 from alexnet_jax.errors import AlexNetError, InputError, did_you_mean
 from alexnet_jax.locations import use_compilation_cache
 from alexnet_jax.presets import PRESETS
-from alexnet_jax.program import exit_code, quiet_libraries
+from alexnet_jax.program import STOPPED, end_at_once, exit_code, quiet_libraries
 
 USAGE_ERROR = 2
 PROGRAM = "alexnet"
@@ -41,6 +41,8 @@ def run(words: list[str], *, last: bool) -> int:
     code = exit_code(lambda: _run(words, last), debug="--debug" in words)
     if "jax" in sys.modules:
         processes.leave(code)
+    if last and code in STOPPED:
+        end_at_once(code)
     return code
 
 

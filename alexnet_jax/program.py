@@ -1,5 +1,6 @@
 """How a process behaves: exit codes, one-line errors, signals, silent libraries."""
 
+import atexit
 import contextlib
 import io
 import logging
@@ -10,11 +11,13 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from alexnet_jax import FIRST_IMPORT, processes
 from alexnet_jax.errors import AlexNetError, printable
 
+STOPPED = tuple(128 + number for number in processes.STOPS)
+"""Exit codes of a command that a signal has stopped."""
 PIPE_CLOSED = 141  # 128 + SIGPIPE, as every Unix tool has it
 _SOON_SECONDS = 0.05
 
@@ -48,6 +51,18 @@ def exit_code(command: Callable[[], int], *, debug: bool) -> int:
         hint = "" if debug else " (unexpected; --debug shows where)"
         _complain(f"error: {type(error).__name__}: {_one_line(error)}{hint}", debug)
         return 1
+
+
+def end_at_once(code: int) -> NoReturn:
+    """Ends the process with what was registered for its exit, but leaves its objects as they are.
+
+    JAX may have been stopped while it made a program. To delete the half of it crashes.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    atexit._run_exitfuncs()
+    os._exit(code)
 
 
 @contextlib.contextmanager

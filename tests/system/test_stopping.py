@@ -204,6 +204,25 @@ def test_a_stop_in_a_callback_of_the_garbage_collector_is_not_lost(capsys):
     assert "ignored" not in capsys.readouterr().err
 
 
+def test_a_stopped_process_ends_with_what_was_registered_but_deletes_nothing():
+    program = """
+import atexit
+from alexnet_jax.program import end_at_once
+
+class Half:
+    def __del__(self):
+        print("deleted")
+
+half = Half()
+atexit.register(print, "registered")
+print("begun", end=" ")
+end_at_once(130)
+"""
+    words = [sys.executable, "-c", program]
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "begun registered\n", "")
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A finished short run, its weights as a file, and photos for minutes."""
